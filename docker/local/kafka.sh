@@ -1,0 +1,37 @@
+# Apache Kafka, one node, KRaft.
+# shellcheck shell=bash
+
+kafka_start() {
+    local conf=$DATA/kafka.properties heap=${TW_KAFKA_HEAP:-512m}
+    java_must_work
+    jars_prepare kafka
+    private_dir "$DATA/kafka"
+    kafka_settings >"$conf"
+    if [[ ! -f $DATA/kafka/meta.properties ]]; then
+        "$JAVA/java" -XX:TieredStopAtLevel=1 -cp "$JARS/kafka/*" kafka.tools.StorageTool format \
+            --config "$conf" --cluster-id "$(kafka_cluster_id)" >"$LOGS/kafka-format.log" 2>&1 ||
+            fail "cannot prepare Kafka's folder: $(tail -n 1 "$LOGS/kafka-format.log")"
+    fi
+    # SerialGC: on two cores 1.5 to 2 times G1's produce rate and half its memory (300-byte records, acks=all).
+    spawn kafka "$JAVA/java" -server "-Xms$heap" "-Xmx$heap" -XX:+UseSerialGC -Xshare:auto -XX:+ExitOnOutOfMemoryError \
+        -Djava.awt.headless=true "-Dlog4j2.configurationFile=$CHECKOUT/docker/kafka/log4j2.properties" \
+        -cp "$JARS/kafka/*" kafka.Kafka "$conf"
+}
+
+kafka_settings() {
+    cat "$CHECKOUT/docker/kafka/server.properties" - <<END
+listeners=CLIENT://127.0.0.1:$(port_of kafka),CONTROLLER://127.0.0.1:$(port_of kafka_controller)
+advertised.listeners=CLIENT://127.0.0.1:$(port_of kafka)
+listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=CLIENT
+controller.quorum.voters=1@127.0.0.1:$(port_of kafka_controller)
+log.dirs=$DATA/kafka
+END
+}
+
+# Kafka wants 16 bytes in URL-safe base64.
+kafka_cluster_id() { head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d '='; }
+
+# The port opens before the broker serves, so its own word counts. No pipe into `grep -q`: pipefail would see SIGPIPE.
+kafka_ready() { [[ $(log_of_this_run kafka) == *"Kafka Server started"* ]]; }
+kafka_stop() { halt kafka TERM 30; }

@@ -1,0 +1,85 @@
+/**
+ * The envelope of every record: CloudEvents 1.0 in Kafka binary mode, as headers, with tillwire's own beside them.
+ * This header knows no Kafka: a record is plain bytes, so loops and checkers are tested without a broker.
+ */
+#ifndef TILLWIRE_ENVELOPE_H
+#define TILLWIRE_ENVELOPE_H
+
+#include "tillwire/arena.h"
+#include "tillwire/err.h"
+#include "tillwire/uuid.h"
+
+struct tw_header {
+    struct tw_str name;
+    struct tw_str value;
+};
+
+/** One record of a topic partition as it was read or as it is to be written. Views; see who made it for their life. */
+struct tw_record {
+    int32_t                 partition;
+    int64_t                 offset;       /**< -1 when not yet written */
+    int64_t                 timestamp_ms; /**< the broker's append time */
+    struct tw_str           key;
+    struct tw_str           value;
+    const struct tw_header *headers;
+    size_t                  header_count;
+};
+
+enum { TW_FINGERPRINT_BYTES = 16, TW_RECORD_HASH_BYTES = 16 };
+
+/** What the headers of a command record say. */
+struct tw_envelope {
+    struct tw_str  type;           /**< ce_type: "cart.add_item.v1" */
+    struct tw_uuid command_id;     /**< ce_id */
+    int64_t        submitted_ms;   /**< ce_time: when the edge wrote it; information only, never for deciding */
+    struct tw_str  traceparent;    /**< W3C, empty when absent */
+    struct tw_uuid caller;         /**< tw_caller: the member on whose behalf; nil when anonymous */
+    uint8_t        fingerprint[TW_FINGERPRINT_BYTES]; /**< tw_fingerprint (hex): HMAC of the body; zeros when absent */
+    int64_t        if_version;     /**< tw_if_version: If-Match; -1 when absent */
+    int64_t        original_ms;    /**< tw_time: original time of a requeued command; -1 when absent */
+};
+
+/** Header names, on the wire. */
+#define TW_H_ID            "ce_id"
+#define TW_H_TYPE          "ce_type"
+#define TW_H_SOURCE        "ce_source"
+#define TW_H_TIME          "ce_time"
+#define TW_H_SPECVERSION   "ce_specversion"
+#define TW_H_CONTENT_TYPE  "content-type"
+#define TW_H_TRACEPARENT   "traceparent"
+#define TW_H_CALLER        "tw_caller"
+#define TW_H_FINGERPRINT   "tw_fingerprint"
+#define TW_H_IF_VERSION    "tw_if_version"
+#define TW_H_ORIGINAL_TIME "tw_time"
+#define TW_H_COMMAND_ID    "tw_command_id"   /* events: the command that caused it */
+#define TW_H_CAUSE_OFFSET  "tw_cause_offset" /* events: offset of the cause in the command topic, decimal */
+#define TW_H_N             "tw_n"            /* events: 0, 1, … among those of one cause, decimal */
+/* dead letters: the untouched record's headers, then these */
+#define TW_H_DLQ_TOPIC     "tw_dlq_topic"
+#define TW_H_DLQ_PARTITION "tw_dlq_partition"
+#define TW_H_DLQ_OFFSET    "tw_dlq_offset"
+#define TW_H_DLQ_TIMESTAMP "tw_dlq_timestamp" /* ms since 1970 */
+#define TW_H_DLQ_REASON    "tw_dlq_reason"    /* a code: undecodable, unknown_type, bad_envelope, misrouted, refused_by_store … */
+#define TW_H_DLQ_MESSAGE   "tw_dlq_message"   /* a clause for people */
+#define TW_H_DLQ_PROGRAM   "tw_dlq_program"   /* "tillwire-cart 0.1.0" */
+
+#define TW_CONTENT_TYPE "application/msgpack"
+
+/** Empty view when there is no such header; the last one counts when repeated. */
+struct tw_str tw_header_find(const struct tw_record *record, const char *name);
+
+/** Reads a command's envelope. INVALID names the header that is missing or wrong. Views point into the record. */
+enum tw_rc tw_envelope_read(const struct tw_record *record, struct tw_envelope *ret_envelope, struct tw_err *reterr);
+
+/** The headers of a command record about to be written, in @p arena. @p ce_source: "/tillwire/edge". */
+void tw_envelope_write(const struct tw_envelope *envelope, const char *ce_source, struct tw_arena *arena,
+                       const struct tw_header **ret_headers, size_t *ret_count);
+
+/** BLAKE2b-128 of offset, timestamp, key, value and headers: tells one record from any other, whatever the topic. */
+void tw_record_hash(const struct tw_record *record, uint8_t ret_hash[TW_RECORD_HASH_BYTES]);
+
+/** murmur2 of the key as Java's default partitioner has it (librdkafka's `murmur2_random` for keyed records). Key to
+ *  partition is part of the data: pinned for ever. */
+int32_t tw_partition_of(struct tw_str key, int32_t partition_count);
+
+#endif

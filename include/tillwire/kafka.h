@@ -1,0 +1,95 @@
+/**
+ * Kafka, as the whole tree uses it: a producer that reports every record, a reader of given partitions, and the topic
+ * manifest. Shows no librdkafka type. The workers' group consumer is in workers/runtime.
+ */
+#ifndef TILLWIRE_KAFKA_H
+#define TILLWIRE_KAFKA_H
+
+#include "tillwire/envelope.h"
+#include "tillwire/err.h"
+
+/* --- producer: idempotent, acks=all, murmur2_random; thread safe unless said otherwise ------------------------- */
+
+struct tw_producer;
+
+/** How a record ended: TW_OK with partition and offset; TW_UNREACHED not in the log; TW_UNKNOWN perhaps in the log. */
+struct tw_report {
+    enum tw_rc rc;
+    int32_t    partition;
+    int64_t    offset;
+    void      *opaque; /**< what tw_producer_send() was given */
+    const char *text;  /**< librdkafka's words on a failure; static */
+};
+/** Called from tw_producer_poll() and tw_producer_close() only. */
+typedef void (*tw_report_fn)(void *self, const struct tw_report *report);
+
+struct tw_producer_options {
+    const char  *brokers;
+    const char  *client_id;
+    int          linger_us;       /**< 500 at the edge, 0..5000 in workers, 50000 in bulk tools */
+    int          timeout_ms;      /**< message.timeout.ms; 0: for ever, gapless (workers' outbox) */
+    int          queue_kbytes;    /**< queue.buffering.max.kbytes: the memory ceiling */
+    tw_report_fn report;
+    void        *self;
+};
+
+enum tw_rc tw_producer_open(const struct tw_producer_options *options, struct tw_producer **ret_producer,
+                            struct tw_err *reterr);
+/** Copies everything. @p partition -1: by the key. UNREACHED: the queue is full or the producer is dead; no report
+ *  follows. Never blocks. */
+enum tw_rc tw_producer_send(struct tw_producer *producer, const char *topic, int32_t partition, struct tw_str key,
+                            struct tw_str value, const struct tw_header *headers, size_t header_count, void *opaque,
+                            struct tw_err *reterr);
+/** Serves reports for up to @p timeout_ms; returns how many. One thread at a time. */
+int        tw_producer_poll(struct tw_producer *producer, int timeout_ms);
+/** Learns about the topics and gets the producer id, so that the first send is quick. UNREACHED when it takes longer. */
+enum tw_rc tw_producer_warm(struct tw_producer *producer, const char *const *topics, size_t topic_count, int timeout_ms,
+                            struct tw_err *reterr);
+/** The idempotent producer gave up for good (librdkafka fatal error): close it and make another. */
+bool       tw_producer_is_dead(struct tw_producer *producer);
+/** Records and bytes waiting, and the share of the queue's ceiling in per cent. */
+void       tw_producer_queue(struct tw_producer *producer, int64_t *ret_records, int *ret_percent);
+/** At least one broker connection is up, by librdkafka's own callbacks. */
+bool       tw_producer_is_connected(struct tw_producer *producer);
+/** Waits up to @p flush_ms for what is on its way, then drops the rest: every record is reported. Accepts NULL. */
+void       tw_producer_close(struct tw_producer *producer, int flush_ms);
+
+/* --- reader: given partitions from given offsets, no group; one thread ------------------------------------------ */
+
+struct tw_reader;
+enum { TW_OFFSET_BEGINNING = -2, TW_OFFSET_END = -1 };
+
+struct tw_position {
+    const char *topic;
+    int32_t     partition;
+    int64_t     offset; /**< next to read, or one of the two above */
+};
+/** @p record lives until the function returns. */
+typedef void (*tw_record_fn)(void *self, const char *topic, const struct tw_record *record);
+
+enum tw_rc tw_reader_open(const char *brokers, const char *client_id, struct tw_reader **ret_reader,
+                          struct tw_err *reterr);
+/** Replaces what is read. */
+enum tw_rc tw_reader_assign(struct tw_reader *reader, const struct tw_position *positions, size_t count,
+                            struct tw_err *reterr);
+/** Waits up to @p timeout_ms for a first record, hands over what is there (at most @p max) and returns TW_OK, with the
+ *  number in @p ret_count. BROKEN: an offset is not in the log. UNREACHED: brokers are away. */
+enum tw_rc tw_reader_poll(struct tw_reader *reader, int timeout_ms, size_t max, tw_record_fn fn, void *self,
+                          size_t *ret_count, struct tw_err *reterr);
+/** First offset there is and the one the next record will get. Asks the broker. */
+enum tw_rc tw_reader_bounds(struct tw_reader *reader, const char *topic, int32_t partition, int timeout_ms,
+                            int64_t *ret_low, int64_t *ret_high, struct tw_err *reterr);
+void       tw_reader_close(struct tw_reader *reader);
+
+/* --- topics: the manifest of schemas/topics.json (generated: tillwire/gen/topics.h) ------------------------------ */
+
+/** Compares the cluster with the manifest; each difference is a sentence appended to @p ret_differences (a line each).
+ *  @p domain "cart" for its three topics, NULL for all. TW_OK also when there are differences. */
+enum tw_rc tw_topics_diff(const char *brokers, const char *domain, int timeout_ms, struct tw_buf *ret_differences,
+                          struct tw_err *reterr);
+/** Creates what is missing (with @p replication copies) and sets what differs; never deletes, never changes a partition
+ *  count: such a difference is BROKEN and says so. What was done is appended to @p ret_log. */
+enum tw_rc tw_topics_apply(const char *brokers, int replication, int timeout_ms, struct tw_buf *ret_log,
+                           struct tw_err *reterr);
+
+#endif

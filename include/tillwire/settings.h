@@ -1,0 +1,50 @@
+/**
+ * Settings of a program: one table of rows; parsing, --help, --check, validation and documentation come from it.
+ * Sources, later wins: default, file (`--config FILE`, lines `name = value`, # comments), environment (TW_ + upper-case
+ * name), command line (`--name value` or `--name=value`, dashes for underscores). An empty environment value is "not set".
+ */
+#ifndef TILLWIRE_SETTINGS_H
+#define TILLWIRE_SETTINGS_H
+
+#include "tillwire/err.h"
+#include "tillwire/str.h"
+
+enum tw_setting_type {
+    TW_SET_TEXT,   /**< const char * */
+    TW_SET_INT,    /**< int64_t within min..max */
+    TW_SET_BOOL,   /**< bool: on/off, true/false, 1/0 */
+    TW_SET_CHOICE, /**< const char *, one of `choices`, separated by | */
+};
+
+struct tw_setting {
+    const char          *name;    /**< "batch_records" */
+    enum tw_setting_type type;
+    size_t               offset;  /**< of the member in the program's settings struct */
+    const char          *fallback; /**< default as text; NULL: must be given */
+    int64_t              min, max; /**< TW_SET_INT: range; TW_SET_TEXT: length in bytes (max 0: 4096) */
+    const char          *choices; /**< TW_SET_CHOICE */
+    bool                 secret;  /**< never printed; holds or points to a secret */
+    const char          *help;    /**< a sentence, with the unit */
+};
+
+#define TW_SETTING_END {0}
+
+enum tw_settings_result { TW_SETTINGS_RUN, TW_SETTINGS_EXIT_OK, TW_SETTINGS_EXIT_BAD };
+
+/**
+ * Fills @p ret_settings. --help, --version and --check print and give EXIT_OK; a wrong or unknown setting is named with
+ * its allowed range on standard error and gives EXIT_BAD. Unknown TW_… environment variables that no program of ours
+ * knows are refused too (a list of shared prefixes such as TW_FAIL is allowed).
+ * Texts live as long as the process. @p about: a few lines for --help. `argv` left over after the options is returned
+ * through @p ret_rest (NULL: none allowed).
+ */
+enum tw_settings_result tw_settings_read(const struct tw_setting *table, const char *program, const char *about, int argc,
+                                         char **argv, void *ret_settings, char ***ret_rest);
+
+/** Reads a small secret file, trims white space at its end; refuses one that others may read. Free with free(). */
+enum tw_rc tw_secret_read(const char *path, size_t max_bytes, char **ret_text, struct tw_err *reterr);
+/** Exactly @p len bytes as hex. */
+bool tw_hex_parse(struct tw_str hex, uint8_t *ret_bytes, size_t len);
+void tw_hex_format(const uint8_t *bytes, size_t len, char *ret_text /* 2 * len + 1 */);
+
+#endif

@@ -1,0 +1,361 @@
+/*
+ * Packed values are little-endian with a version byte in front. Unpacking is total: any bytes give a value or false.
+ * Problems travel by their released code, never by enum value, so that old rows outlive a longer list of problems.
+ */
+#include "tillwire/cart_keys.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tillwire/settings.h"
+
+enum { PROGRESS_VERSION = 1, LEDGER_VERSION = 1, TEXT_MAX = UINT16_MAX };
+
+#define DAY_MS (INT64_C(24) * 60 * 60 * 1000)
+#define REDIS_SCHEME "redis://"
+
+/* ---- carts ---- */
+
+struct tw_cart_totals tw_cart_totals(const struct tw_cart *cart)
+{
+    struct tw_cart_totals totals = {0, 0};
+
+    for (uint32_t i = 0; i < cart->lines_len; i++) {
+        const struct tw_cart_line *line = &cart->lines[i];
+        if (!line->available)
+            continue;
+        totals.items += line->quantity;
+        totals.price_minor += line->price_minor * line->quantity;
+    }
+    return totals;
+}
+
+bool tw_cart_is_live(const struct tw_cart *cart, int64_t at_ms)
+{
+    return cart && at_ms < cart->ends_at_ms;
+}
+
+/* ---- keys ---- */
+
+static char *put_text(char *at, const char *text)
+{
+    size_t len = strlen(text);
+
+    memcpy(at, text, len + 1);
+    return at + len;
+}
+
+static char *put_uuid(char *at, struct tw_uuid id)
+{
+    tw_uuid_format(id, at);
+    return at + TW_UUID_TEXT;
+}
+
+static size_t key_of_number(const char *prefix, int32_t partition, char *ret_key)
+{
+    return (size_t)snprintf(ret_key, TW_CART_KEY_SIZE, "%s%" PRId32, prefix, partition);
+}
+
+size_t tw_cart_key_copy(struct tw_uuid member_id, char ret_key[TW_CART_KEY_SIZE])
+{
+    return (size_t)(put_uuid(put_text(ret_key, "tw:cart:"), member_id) - ret_key);
+}
+
+size_t tw_cart_key_item(struct tw_uuid member_id, struct tw_uuid product_id, char ret_key[TW_CART_KEY_SIZE])
+{
+    char *at = put_text(put_uuid(put_text(ret_key, "cart:"), member_id), ":");
+
+    return (size_t)(put_uuid(at, product_id) - ret_key);
+}
+
+size_t tw_cart_key_summary(struct tw_uuid member_id, char ret_key[TW_CART_KEY_SIZE])
+{
+    return (size_t)(put_text(put_uuid(put_text(ret_key, "cart:"), member_id), ":summary") - ret_key);
+}
+
+size_t tw_cart_key_progress(int32_t partition, char ret_key[TW_CART_KEY_SIZE])
+{
+    return key_of_number("tw:progress:", partition, ret_key);
+}
+
+size_t tw_cart_key_ledger(int32_t partition, int64_t day, char ret_key[TW_CART_KEY_SIZE])
+{
+    return (size_t)snprintf(ret_key, TW_CART_KEY_SIZE, "tw:ledger:%" PRId32 ":%" PRId64, partition, day);
+}
+
+size_t tw_cart_key_holders(int32_t partition, struct tw_uuid product_id, char ret_key[TW_CART_KEY_SIZE])
+{
+    size_t len = key_of_number("tw:holders:", partition, ret_key);
+
+    return (size_t)(put_uuid(put_text(ret_key + len, ":"), product_id) - ret_key);
+}
+
+size_t tw_cart_key_ends(int32_t partition, char ret_key[TW_CART_KEY_SIZE])
+{
+    return key_of_number("tw:ends:", partition, ret_key);
+}
+
+int64_t tw_cart_day(int64_t time_ms)
+{
+    return time_ms / DAY_MS - (time_ms % DAY_MS < 0);
+}
+
+size_t tw_cart_server_of(int32_t partition, size_t server_count)
+{
+    return (size_t)partition % server_count;
+}
+
+/* ---- packed values ---- */
+
+static void put_number(struct tw_buf *out, uint64_t number, size_t bytes)
+{
+    uint8_t little[8];
+
+    for (size_t i = 0; i < bytes; i++)
+        little[i] = (uint8_t)(number >> (8 * i));
+    tw_buf_add(out, little, bytes);
+}
+
+static void put_short_text(struct tw_buf *out, struct tw_str text)
+{
+    size_t len = text.len < TEXT_MAX ? text.len : TEXT_MAX;
+
+    put_number(out, len, 2);
+    tw_buf_add(out, text.ptr, len);
+}
+
+/** The next @p len bytes, or NULL and from then on nothing but NULL: so a reader checks once, at its end. */
+static const char *take(struct tw_str *rest, size_t len)
+{
+    const char *bytes = rest->ptr;
+
+    if (!bytes || rest->len < len) {
+        *rest = (struct tw_str){NULL, 0};
+        return NULL;
+    }
+    *rest = (struct tw_str){bytes + len, rest->len - len};
+    return bytes;
+}
+
+static uint64_t take_number(struct tw_str *rest, size_t bytes)
+{
+    const char *little = take(rest, bytes);
+    uint64_t    number = 0;
+
+    for (size_t i = bytes; little && i-- > 0;)
+        number = number << 8 | (uint8_t)little[i];
+    return number;
+}
+
+static void take_bytes(struct tw_str *rest, void *ret_bytes, size_t len)
+{
+    const char *bytes = take(rest, len);
+
+    if (bytes)
+        memcpy(ret_bytes, bytes, len);
+}
+
+static struct tw_str take_short_text(struct tw_str *rest)
+{
+    size_t      len  = (size_t)take_number(rest, 2);
+    const char *text = take(rest, len);
+
+    return (struct tw_str){text, text ? len : 0};
+}
+
+void tw_cart_progress_pack(const struct tw_progress *progress, struct tw_buf *out)
+{
+    put_number(out, PROGRESS_VERSION, 1);
+    put_number(out, (uint64_t)progress->next_offset, 8);
+    put_number(out, (uint64_t)progress->clock_ms, 8);
+    tw_buf_add(out, progress->last_hash, sizeof(progress->last_hash));
+    tw_buf_add_str(out, progress->outbox);
+}
+
+bool tw_cart_progress_unpack(struct tw_str bytes, struct tw_progress *ret_progress)
+{
+    struct tw_progress progress = {0};
+
+    if (bytes.len == 0) {
+        *ret_progress = progress;
+        return true;
+    }
+    if (take_number(&bytes, 1) != PROGRESS_VERSION)
+        return false;
+    progress.next_offset = (int64_t)take_number(&bytes, 8);
+    progress.clock_ms    = (int64_t)take_number(&bytes, 8);
+    take_bytes(&bytes, progress.last_hash, sizeof(progress.last_hash));
+    if (!bytes.ptr || progress.next_offset < 0)
+        return false;
+    progress.outbox = bytes;
+    *ret_progress   = progress;
+    return true;
+}
+
+void tw_cart_ledger_pack(const struct tw_ledger_row *row, struct tw_buf *out)
+{
+    put_number(out, LEDGER_VERSION, 1);
+    put_number(out, (uint64_t)row->outcome.status, 1);
+    put_number(out, (uint64_t)row->outcome.http_status, 2);
+    put_number(out, (uint64_t)row->offset, 8);
+    put_number(out, (uint64_t)row->submitted_ms, 8);
+    put_number(out, (uint64_t)row->at_ms, 8);
+    tw_buf_add(out, row->caller.bytes, sizeof(row->caller.bytes));
+    tw_buf_add(out, row->fingerprint, sizeof(row->fingerprint));
+    put_short_text(out, row->type);
+    put_short_text(out, tw_str_of(tw_problem_code(row->outcome.problem)));
+    put_short_text(out, row->outcome.detail);
+    put_short_text(out, row->outcome.resource);
+}
+
+bool tw_cart_ledger_unpack(struct tw_uuid id, struct tw_str bytes, struct tw_ledger_row *ret_row)
+{
+    struct tw_ledger_row row = {.id = id};
+
+    if (take_number(&bytes, 1) != LEDGER_VERSION)
+        return false;
+    uint64_t status         = take_number(&bytes, 1);
+    row.outcome.http_status = (int)take_number(&bytes, 2);
+    row.offset              = (int64_t)take_number(&bytes, 8);
+    row.submitted_ms        = (int64_t)take_number(&bytes, 8);
+    row.at_ms               = (int64_t)take_number(&bytes, 8);
+    take_bytes(&bytes, row.caller.bytes, sizeof(row.caller.bytes));
+    take_bytes(&bytes, row.fingerprint, sizeof(row.fingerprint));
+    row.type                = take_short_text(&bytes);
+    row.outcome.problem     = tw_problem_of_code(take_short_text(&bytes));
+    row.outcome.detail      = take_short_text(&bytes);
+    row.outcome.resource    = take_short_text(&bytes);
+    if (!bytes.ptr || bytes.len > 0 || status > TW_DEAD_LETTERED)
+        return false;
+    row.outcome.status = (enum tw_status)status;
+    *ret_row           = row;
+    return true;
+}
+
+/* ---- addresses ---- */
+
+/** Cuts @p text at its first (or @p last) @p mark: false, and nothing cut, when there is none. */
+static bool cut(struct tw_str text, char mark, bool last, struct tw_str *ret_before, struct tw_str *ret_behind)
+{
+    const char *at = NULL;
+
+    if (text.len > 0)
+        at = last ? memrchr(text.ptr, mark, text.len) : memchr(text.ptr, mark, text.len);
+    if (!at)
+        return false;
+    *ret_before = (struct tw_str){text.ptr, (size_t)(at - text.ptr)};
+    *ret_behind = (struct tw_str){at + 1, text.len - ret_before->len - 1};
+    return true;
+}
+
+static bool copy_text(struct tw_str text, char *ret_text, size_t size)
+{
+    if (text.len >= size || (text.len > 0 && memchr(text.ptr, '\0', text.len)))
+        return false;
+    if (text.len > 0)
+        memcpy(ret_text, text.ptr, text.len);
+    ret_text[text.len] = '\0';
+    return true;
+}
+
+/** Takes `%41` for `A`; false for a broken escape, a NUL, or more than @p size has room for. */
+static bool percent_decode(struct tw_str text, char *ret_text, size_t size)
+{
+    size_t len = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = (uint8_t)text.ptr[i];
+        if (c == '%') {
+            if (text.len - i < 3 || !tw_hex_parse((struct tw_str){text.ptr + i + 1, 2}, &c, 1))
+                return false;
+            i += 2;
+        }
+        if (c == '\0' || len + 1 >= size)
+            return false;
+        ret_text[len++] = (char)c;
+    }
+    ret_text[len] = '\0';
+    return true;
+}
+
+static bool number_between(struct tw_str text, int64_t min, int64_t max, int *ret_number)
+{
+    int64_t number;
+
+    if (!tw_str_to_int(text, &number) || number < min || number > max)
+        return false;
+    *ret_number = (int)number;
+    return true;
+}
+
+static const char *parse_credentials(struct tw_str text, struct tw_redis_uri *uri)
+{
+    struct tw_str user = text, password = {NULL, 0};
+
+    cut(text, ':', false, &user, &password);
+    if (!percent_decode(user, uri->user, sizeof(uri->user)))
+        return "has a wrong user";
+    if (!percent_decode(password, uri->password, sizeof(uri->password)))
+        return "has a wrong password";
+    return NULL;
+}
+
+static const char *parse_host_and_port(struct tw_str text, struct tw_redis_uri *uri)
+{
+    struct tw_str host = text, port = {NULL, 0};
+    bool          bracketed = text.len > 0 && text.ptr[0] == '[';
+
+    if (bracketed) {
+        if (!cut((struct tw_str){text.ptr + 1, text.len - 1}, ']', false, &host, &port))
+            return "has a bracket that is not closed";
+        if (port.len > 0 && port.ptr[0] != ':')
+            return "has a wrong port";
+        if (port.len > 0)
+            port = (struct tw_str){port.ptr + 1, port.len - 1};
+    } else {
+        cut(text, ':', true, &host, &port);
+    }
+    if (host.len == 0 || (!bracketed && memchr(host.ptr, ':', host.len)) || !copy_text(host, uri->host, sizeof(uri->host)))
+        return "has a wrong host";
+    if (port.ptr && !number_between(port, 1, UINT16_MAX, &uri->port))
+        return "has a wrong port";
+    return NULL;
+}
+
+/** NULL, or what is wrong. */
+static const char *parse_uri(struct tw_str text, struct tw_redis_uri *uri)
+{
+    const size_t  scheme_len = sizeof(REDIS_SCHEME) - 1;
+    struct tw_str place, credentials, db;
+    const char   *wrong;
+
+    *uri = (struct tw_redis_uri){.port = 6379};
+    if (text.len < scheme_len || memcmp(text.ptr, REDIS_SCHEME, scheme_len) != 0)
+        return "does not begin with " REDIS_SCHEME;
+    place = (struct tw_str){text.ptr + scheme_len, text.len - scheme_len};
+    if (cut(place, '@', true, &credentials, &place) && (wrong = parse_credentials(credentials, uri)))
+        return wrong;
+    if (cut(place, '/', false, &place, &db) && db.len > 0 && !number_between(db, 0, INT32_MAX, &uri->db))
+        return "has a wrong database number";
+    return parse_host_and_port(place, uri);
+}
+
+enum tw_rc tw_redis_uris_parse(const char *uris, struct tw_redis_uri ret_uris[TW_REDIS_SERVERS_MAX], size_t *ret_count,
+                               struct tw_err *reterr)
+{
+    struct tw_str rest  = tw_str_of(uris);
+    size_t        count = 0;
+
+    for (bool more = true; more; count++) {
+        struct tw_str one = rest;
+        if (count == TW_REDIS_SERVERS_MAX)
+            return tw_fail(reterr, TW_INVALID, "cart.redis_uri", 0, "more than %d Redis servers", TW_REDIS_SERVERS_MAX);
+        more              = cut(rest, ',', false, &one, &rest);
+        const char *wrong = parse_uri(one, &ret_uris[count]);
+        if (wrong)
+            return tw_fail(reterr, TW_INVALID, "cart.redis_uri", 0, "Redis address %zu %s", count + 1, wrong);
+    }
+    *ret_count = count;
+    return TW_OK;
+}

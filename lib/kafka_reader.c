@@ -1,0 +1,126 @@
+/*
+ * A consumer without a group life: partitions are assigned by hand and no offset is ever committed. librdkafka asks for a
+ * group.id all the same.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kafka_common.h"
+#include "tillwire/kafka.h"
+#include "tillwire/log.h"
+
+enum { BATCH_MAX = 1000 };
+
+struct tw_reader {
+    rd_kafka_t         *rk;
+    rd_kafka_queue_t   *queue;
+    rd_kafka_message_t *batch[BATCH_MAX];
+};
+
+enum tw_rc tw_reader_open(const char *brokers, const char *client_id, struct tw_reader **ret_reader,
+                          struct tw_err *reterr)
+{
+    static const struct tw_kafka_option options[] = {
+        {"group.id", "tillwire-reader"},         {"enable.auto.commit", "false"},
+        {"enable.auto.offset.store", "false"},   {"auto.offset.reset", "error"},
+        {"isolation.level", "read_committed"},   {"fetch.wait.max.ms", "100"},
+        {"queued.max.messages.kbytes", "16384"}, {"fetch.error.backoff.ms", "100"},
+    };
+    struct tw_reader *reader;
+    rd_kafka_conf_t  *conf;
+    rd_kafka_t       *rk;
+
+    TW_TRY(tw_kafka_conf(brokers, client_id, options, TW_LEN(options), &conf, reterr));
+    TW_TRY(tw_kafka_new(RD_KAFKA_CONSUMER, conf, &rk, reterr));
+    rd_kafka_poll_set_consumer(rk);
+    reader = tw_alloc_zeroed(1, sizeof(*reader));
+    reader->rk = rk;
+    reader->queue = rd_kafka_queue_get_consumer(rk);
+    *ret_reader = reader;
+    return TW_OK;
+}
+
+enum tw_rc tw_reader_assign(struct tw_reader *reader, const struct tw_position *positions, size_t count,
+                            struct tw_err *reterr)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    rd_kafka_resp_err_t              error;
+
+    for (size_t i = 0; i < count; i++) {
+        int64_t offset = positions[i].offset;
+
+        if (offset == TW_OFFSET_BEGINNING)
+            offset = RD_KAFKA_OFFSET_BEGINNING;
+        else if (offset == TW_OFFSET_END)
+            offset = RD_KAFKA_OFFSET_END;
+        rd_kafka_topic_partition_list_add(list, positions[i].topic, positions[i].partition)->offset = offset;
+    }
+    error = rd_kafka_assign(reader->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    return error ? tw_kafka_fail(reterr, "reader.assign", error, "cannot assign partitions") : TW_OK;
+}
+
+/* Waits for one, then takes what is there: rd_kafka_consume_batch_queue() alone would wait until the array is full. */
+static size_t take_batch(struct tw_reader *reader, int timeout_ms, size_t max)
+{
+    rd_kafka_message_t *first = rd_kafka_consumer_poll(reader->rk, timeout_ms);
+    ssize_t             more;
+
+    if (!first)
+        return 0;
+    reader->batch[0] = first;
+    if (max > BATCH_MAX)
+        max = BATCH_MAX;
+    more = max > 1 ? rd_kafka_consume_batch_queue(reader->queue, 0, reader->batch + 1, max - 1) : 0;
+    return 1 + (size_t)(more > 0 ? more : 0);
+}
+
+enum tw_rc tw_reader_poll(struct tw_reader *reader, int timeout_ms, size_t max, tw_record_fn fn, void *self,
+                          size_t *ret_count, struct tw_err *reterr)
+{
+    size_t     taken = take_batch(reader, timeout_ms, max);
+    size_t     count = 0;
+    enum tw_rc rc = TW_OK;
+
+    for (size_t i = 0; i < taken; i++) {
+        rd_kafka_message_t *message = reader->batch[i];
+        struct tw_header    headers[TW_KAFKA_HEADERS_MAX];
+        struct tw_record    record;
+
+        if (message->err) {
+            if (rc == TW_OK)
+                rc = tw_kafka_fail(reterr, "reader.poll", message->err,
+                                   message->rkt ? rd_kafka_topic_name(message->rkt) : "consumer");
+        } else {
+            tw_kafka_record(message, headers, &record);
+            fn(self, rd_kafka_topic_name(message->rkt), &record);
+            count++;
+        }
+        rd_kafka_message_destroy(message);
+    }
+    *ret_count = count;
+    return rc;
+}
+
+enum tw_rc tw_reader_bounds(struct tw_reader *reader, const char *topic, int32_t partition, int timeout_ms,
+                            int64_t *ret_low, int64_t *ret_high, struct tw_err *reterr)
+{
+    int64_t             low, high;
+    rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(reader->rk, topic, partition, &low, &high, timeout_ms);
+
+    if (error)
+        return tw_kafka_fail(reterr, "reader.bounds", error, topic);
+    *ret_low = low;
+    *ret_high = high;
+    return TW_OK;
+}
+
+void tw_reader_close(struct tw_reader *reader)
+{
+    if (!reader)
+        return;
+    rd_kafka_queue_destroy(reader->queue);
+    rd_kafka_consumer_close(reader->rk);
+    rd_kafka_destroy(reader->rk);
+    free(reader);
+}

@@ -1,0 +1,516 @@
+/* One table drives parsing, --help, --check and messages; see tillwire/settings.h. */
+#include "tillwire/settings.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tillwire/arena.h"
+
+enum { TEXT_MAX_BYTES = 4096 };
+
+/* Later wins. */
+enum source { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_COMMAND_LINE, SOURCES };
+
+struct value {
+    const struct tw_setting *row;
+    const char              *names[SOURCES]; /* how each source spells it: batch_records, TW_BATCH_RECORDS, … */
+    const char              *text;           /* NULL: not given */
+    enum source              source;
+};
+
+struct reading {
+    const char   *program;
+    struct value *values;
+    size_t        value_count;
+    const char   *config_path;
+    bool          help, version, check;
+    bool          bad; /* something was refused; reading goes on, so that one run shows all mistakes */
+};
+
+/* What is read lives as long as the process: settings point into it. */
+static struct tw_arena texts;
+
+/* Environment variables with our prefix that are right to be there although this program does not know them: settings
+ * of the others, which often share one environment, and what scripts use. A name that ends in _ stands for all it
+ * begins. tests/unit/check_setting_names.py sees to it that no program's setting is missing here. */
+static const char *const shared_names[] = {
+    "TW_ADMIN_LISTEN",
+    "TW_ADMIN_URL",
+    "TW_BASE_PORT",
+    "TW_BENCH_",
+    "TW_CART_",
+    "TW_DEV_",
+    "TW_EDGE_",
+    "TW_FAIL",
+    "TW_ID_KEY_FILE",
+    "TW_JARS_DIR",
+    "TW_JWT_KEYS_FILE",
+    "TW_KAFKA",
+    "TW_KAFKA_HEAP",
+    "TW_LISTEN",
+    "TW_LOG_LEVEL",
+    "TW_MEMBER_",
+    "TW_MONGO_URI",
+    "TW_POSTGRES_URI",
+    "TW_PRODUCT_",
+    "TW_RATE_LIMITS",
+    "TW_REDIS_URI",
+    "TW_STATE_DIR",
+    "TW_TEST_",
+    "TW_WORKER_PASSWORD",
+};
+
+static void complain(struct reading *reading, const char *format, ...) TW_PRINTF(2, 3);
+static void complain(struct reading *reading, const char *format, ...)
+{
+    va_list args;
+
+    reading->bad = true;
+    fprintf(stderr, "%s: ", reading->program);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+/* --- how a row looks to people ---------------------------------------------------------------------------------- */
+
+static int64_t text_max(const struct tw_setting *row)
+{
+    return row->max ? row->max : TEXT_MAX_BYTES;
+}
+
+/* What a row takes: `1..1000`, `text of 1..4096 bytes`, `on|off`, `a|b|c`. */
+static const char *allowed(const struct tw_setting *row)
+{
+    switch (row->type) {
+    case TW_SET_INT:
+        return tw_arena_printf(&texts, "%" PRId64 "..%" PRId64, row->min, row->max).ptr;
+    case TW_SET_TEXT:
+        return tw_arena_printf(&texts, "text of %" PRId64 "..%" PRId64 " bytes", row->min, text_max(row)).ptr;
+    case TW_SET_BOOL:
+        return "on|off";
+    case TW_SET_CHOICE:
+        return row->choices;
+    }
+    return "";
+}
+
+/* A value as it may be shown. */
+static const char *shown(const struct tw_setting *row, const char *text)
+{
+    if (*text == '\0')
+        return "(not set)";
+    return row->secret ? "(set)" : text;
+}
+
+static void print_help(const struct reading *reading, const char *about, bool takes_rest)
+{
+    printf("Usage: %s [--config FILE] [--SETTING VALUE]...%s\n\n%s\n\n", reading->program, takes_rest ? " [ARGUMENT]..." : "",
+           about);
+    printf("  --help, --version    print this, or the version\n"
+           "  --check              check the settings, print them and where they come from, and end\n"
+           "  --config FILE        lines `name = value`, # for comments\n\n"
+           "Settings (the command line counts over the environment over the file over the default):\n\n");
+    printf("  %-28s %-28s %-26s %s\n", "OPTION", "ENVIRONMENT", "VALUE", "DEFAULT");
+    for (size_t i = 0; i < reading->value_count; i++) {
+        const struct value      *value = &reading->values[i];
+        const struct tw_setting *row = value->row;
+
+        printf("  %-28s %-28s %-26s %s\n      %s\n", value->names[FROM_COMMAND_LINE], value->names[FROM_ENVIRONMENT],
+               allowed(row), row->fallback ? shown(row, row->fallback) : "(must be given)", row->help);
+    }
+}
+
+static void print_values(const struct reading *reading)
+{
+    static const char *const source_names[SOURCES] = {"default", "file", "environment", "command line"};
+
+    for (size_t i = 0; i < reading->value_count; i++) {
+        const struct value *value = &reading->values[i];
+
+        printf("%s = %s  # %s\n", value->row->name, shown(value->row, value->text), source_names[value->source]);
+    }
+}
+
+/* --- gathering texts from the four sources ---------------------------------------------------------------------- */
+
+static const char *mapped(struct tw_str text, char from, char to, int (*map)(int))
+{
+    char *copy = tw_arena_alloc(&texts, text.len + 1);
+
+    for (size_t i = 0; i < text.len; i++)
+        copy[i] = (char)(text.ptr[i] == from ? to : map((unsigned char)text.ptr[i]));
+    return copy;
+}
+
+static void start_reading(struct reading *reading, const struct tw_setting *table)
+{
+    while (table[reading->value_count].name)
+        reading->value_count++;
+    reading->values = tw_arena_array(&texts, reading->value_count, sizeof(struct value));
+    for (size_t i = 0; i < reading->value_count; i++) {
+        struct value *value = &reading->values[i];
+
+        value->row = &table[i];
+        value->text = table[i].fallback;
+        value->names[FROM_FILE] = table[i].name;
+        value->names[FROM_ENVIRONMENT] = mapped(tw_arena_printf(&texts, "TW_%s", table[i].name), '_', '_', toupper);
+        value->names[FROM_COMMAND_LINE] = mapped(tw_arena_printf(&texts, "--%s", table[i].name), '_', '-', tolower);
+    }
+}
+
+/* NULL when no setting has this name where it comes from. */
+static struct value *find_value(const struct reading *reading, struct tw_str name, enum source source)
+{
+    for (size_t i = 0; i < reading->value_count; i++) {
+        if (tw_str_is(name, reading->values[i].names[source]))
+            return &reading->values[i];
+    }
+    return NULL;
+}
+
+static void give(struct value *value, struct tw_str text, enum source source)
+{
+    if (value->source > source)
+        return;
+    value->text = tw_arena_copy(&texts, text).ptr;
+    value->source = source;
+}
+
+static struct tw_str trim(struct tw_str s)
+{
+    while (s.len && isspace((unsigned char)*s.ptr))
+        s = (struct tw_str){s.ptr + 1, s.len - 1};
+    while (s.len && isspace((unsigned char)s.ptr[s.len - 1]))
+        s.len--;
+    return s;
+}
+
+static void read_file_line(struct reading *reading, struct tw_str line, unsigned int number)
+{
+    const char   *equals;
+    struct tw_str name;
+    struct value *value;
+
+    line = trim(line);
+    if (line.len == 0 || *line.ptr == '#')
+        return;
+    equals = memchr(line.ptr, '=', line.len);
+    name = trim((struct tw_str){line.ptr, equals ? (size_t)(equals - line.ptr) : line.len});
+    value = find_value(reading, name, FROM_FILE);
+    if (!equals)
+        complain(reading, "%s:%u: is not `name = value`", reading->config_path, number);
+    else if (!value)
+        complain(reading, "%s:%u: '%.*s' is no setting; see --help", reading->config_path, number, TW_STR_ARG(name));
+    else
+        give(value, trim((struct tw_str){equals + 1, (size_t)(line.ptr + line.len - equals - 1)}), FROM_FILE);
+}
+
+static void read_file(struct reading *reading)
+{
+    FILE        *file = fopen(reading->config_path, "re");
+    char        *line = NULL;
+    size_t       cap = 0;
+    ssize_t      len;
+    unsigned int number = 0;
+
+    if (!file) {
+        complain(reading, "cannot open '%s': %s", reading->config_path, strerror(errno));
+        return;
+    }
+    while ((len = getline(&line, &cap, file)) >= 0)
+        read_file_line(reading, (struct tw_str){line, (size_t)len}, ++number);
+    if (ferror(file))
+        complain(reading, "cannot read '%s': %s", reading->config_path, strerror(errno));
+    free(line);
+    fclose(file);
+}
+
+static bool is_shared_name(struct tw_str name)
+{
+    for (size_t i = 0; i < TW_LEN(shared_names); i++) {
+        struct tw_str shared = tw_str_of(shared_names[i]);
+        bool          is_family = shared.ptr[shared.len - 1] == '_';
+
+        if (tw_str_eq(name, shared) || (is_family && name.len > shared.len && !memcmp(name.ptr, shared.ptr, shared.len)))
+            return true;
+    }
+    return false;
+}
+
+static void read_environment(struct reading *reading)
+{
+    for (char **entry = environ; *entry; entry++) {
+        const char   *equals = strchr(*entry, '=');
+        struct tw_str name = {*entry, equals ? (size_t)(equals - *entry) : 0};
+        struct value *value;
+
+        if (name.len < 3 || memcmp(name.ptr, "TW_", 3) != 0 || equals[1] == '\0')
+            continue;
+        value = find_value(reading, name, FROM_ENVIRONMENT);
+        if (value)
+            give(value, tw_str_of(equals + 1), FROM_ENVIRONMENT);
+        else if (!is_shared_name(name))
+            complain(reading, "%.*s in the environment is no setting of tillwire; see --help", TW_STR_ARG(name));
+    }
+}
+
+/* Options without a value. */
+static bool read_flag(struct reading *reading, struct tw_str option)
+{
+    const struct {
+        const char *name;
+        bool       *flag;
+    } flags[] = {{"--help", &reading->help}, {"--version", &reading->version}, {"--check", &reading->check}};
+
+    for (size_t i = 0; i < TW_LEN(flags); i++) {
+        if (tw_str_is(option, flags[i].name)) {
+            *flags[i].flag = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One option with its value, which may stand in the next argument. Returns how many arguments it took. */
+static int read_option(struct reading *reading, char **argv)
+{
+    const char   *equals = strchr(argv[0], '=');
+    struct tw_str name = {argv[0], equals ? (size_t)(equals - argv[0]) : strlen(argv[0])};
+    const char   *text = equals ? equals + 1 : argv[1];
+    bool          is_config = tw_str_is(name, "--config");
+    struct value *value = find_value(reading, name, FROM_COMMAND_LINE);
+
+    if (!is_config && !value) {
+        complain(reading, "'%.*s' is no option; see --help", TW_STR_ARG(name));
+        return 1;
+    }
+    if (!text) {
+        complain(reading, "'%.*s' needs a value", TW_STR_ARG(name));
+        return 1;
+    }
+    if (is_config)
+        reading->config_path = text;
+    else
+        give(value, tw_str_of(text), FROM_COMMAND_LINE);
+    return equals ? 1 : 2;
+}
+
+/* Arguments that are no options go to `rest` in their order; behind `--` all are. Returns how many. */
+static size_t read_command_line(struct reading *reading, int argc, char **argv, char **rest)
+{
+    size_t rest_count = 0;
+    bool   options_ended = false;
+
+    for (int i = 1; i < argc;) {
+        bool is_option = !options_ended && argv[i][0] == '-' && argv[i][1] != '\0';
+
+        if (is_option && strcmp(argv[i], "--") == 0) {
+            options_ended = true;
+            i++;
+        } else if (!is_option) {
+            rest[rest_count++] = argv[i++];
+        } else if (read_flag(reading, tw_str_of(argv[i]))) {
+            i++;
+        } else {
+            i += read_option(reading, argv + i);
+        }
+    }
+    return rest_count;
+}
+
+/* --- from text to values ---------------------------------------------------------------------------------------- */
+
+static bool parse_bool(struct tw_str text, bool *ret_value)
+{
+    static const char *const words[][2] = {{"off", "on"}, {"false", "true"}, {"0", "1"}};
+
+    for (size_t i = 0; i < TW_LEN(words); i++) {
+        if (tw_str_is(text, words[i][0]) || tw_str_is(text, words[i][1])) {
+            *ret_value = tw_str_is(text, words[i][1]);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_choice(const char *choices, const char *text)
+{
+    size_t len = strlen(text);
+
+    for (const char *at = choices; at; at = strchr(at, '|')) {
+        at += *at == '|';
+        if (strcspn(at, "|") == len && memcmp(at, text, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Puts the value of one row into its member; false when the row does not take it. */
+static bool put_value(const struct tw_setting *row, const char *text, void *settings)
+{
+    void   *member = (char *)settings + row->offset;
+    int64_t len = (int64_t)strlen(text);
+    int64_t number;
+
+    switch (row->type) {
+    case TW_SET_INT:
+        if (!tw_str_to_int(tw_str_of(text), &number) || number < row->min || number > row->max)
+            return false;
+        *(int64_t *)member = number;
+        return true;
+    case TW_SET_BOOL:
+        return parse_bool(tw_str_of(text), member);
+    case TW_SET_TEXT:
+        if (len < row->min || len > text_max(row))
+            return false;
+        break;
+    case TW_SET_CHOICE:
+        if (!is_choice(row->choices, text))
+            return false;
+        break;
+    }
+    *(const char **)member = text;
+    return true;
+}
+
+static void put_values(struct reading *reading, void *settings)
+{
+    for (size_t i = 0; i < reading->value_count; i++) {
+        const struct value      *value = &reading->values[i];
+        const struct tw_setting *row = value->row;
+
+        if (!value->text)
+            complain(reading, "%s must be given (%s, %s or a line in the --config file): %s. %s", row->name,
+                     value->names[FROM_COMMAND_LINE], value->names[FROM_ENVIRONMENT], allowed(row), row->help);
+        else if (!put_value(row, value->text, settings))
+            complain(reading, "%s (%s, %s) cannot be '%s': allowed is %s", row->name, value->names[FROM_COMMAND_LINE],
+                     value->names[FROM_ENVIRONMENT], row->secret ? "(secret)" : value->text, allowed(row));
+    }
+}
+
+enum tw_settings_result tw_settings_read(const struct tw_setting *table, const char *program, const char *about, int argc,
+                                         char **argv, void *ret_settings, char ***ret_rest)
+{
+    struct reading reading = {.program = program};
+    char         **rest = tw_arena_array(&texts, (size_t)argc + 1, sizeof(char *));
+    size_t         rest_count;
+
+    start_reading(&reading, table);
+    rest_count = read_command_line(&reading, argc, argv, rest);
+    if (reading.help || reading.version) {
+        if (reading.help)
+            print_help(&reading, about, ret_rest != NULL);
+        else
+            printf("%s %s\n", program, TW_VERSION);
+        return TW_SETTINGS_EXIT_OK;
+    }
+    if (rest_count > 0 && !ret_rest)
+        complain(&reading, "'%s' is one argument too many; see --help", rest[0]);
+    if (reading.config_path)
+        read_file(&reading);
+    read_environment(&reading);
+    put_values(&reading, ret_settings);
+    if (reading.bad)
+        return TW_SETTINGS_EXIT_BAD;
+    if (reading.check) {
+        print_values(&reading);
+        return TW_SETTINGS_EXIT_OK;
+    }
+    if (ret_rest)
+        *ret_rest = rest;
+    return TW_SETTINGS_RUN;
+}
+
+/* --- secrets ------------------------------------------------------------------------------------------------------ */
+
+/* Reads up to `size` bytes; -1 with errno. */
+static ssize_t read_all(int fd, char *bytes, size_t size)
+{
+    size_t  len = 0;
+    ssize_t n;
+
+    while (len < size && (n = read(fd, bytes + len, size - len)) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        len += (size_t)n;
+    }
+    return (ssize_t)len;
+}
+
+static enum tw_rc read_secret(int fd, const char *path, size_t max_bytes, char **ret_text, struct tw_err *reterr)
+{
+    static const char where[] = "secret.read";
+    struct stat       status;
+    size_t            size = max_bytes + 64; /* a little more, for line ends and to see what is too long */
+    char             *text;
+    ssize_t           len;
+    bool              is_cut;
+
+    if (fstat(fd, &status) != 0)
+        return tw_fail(reterr, TW_INVALID, where, errno, "cannot look at '%s': %s", path, strerror(errno));
+    if (!S_ISREG(status.st_mode))
+        return tw_fail(reterr, TW_INVALID, where, 0, "'%s' is not a file", path);
+    if (status.st_mode & S_IRWXO)
+        return tw_fail(reterr, TW_INVALID, where, 0, "others may use '%s' (mode %03o): make it 0600", path,
+                       (unsigned int)status.st_mode & 0777U);
+    text = tw_alloc(size + 1);
+    len = read_all(fd, text, size);
+    if (len < 0) {
+        free(text);
+        return tw_fail(reterr, TW_INVALID, where, errno, "cannot read '%s': %s", path, strerror(errno));
+    }
+    is_cut = (size_t)len == size;
+    while (len > 0 && isspace((unsigned char)text[len - 1]))
+        len--;
+    text[len] = '\0';
+    if (is_cut || (size_t)len > max_bytes || strlen(text) != (size_t)len || len == 0) {
+        sodium_memzero(text, size);
+        free(text);
+        return tw_fail(reterr, TW_INVALID, where, 0, "'%s' must hold a text of 1 to %zu bytes", path, max_bytes);
+    }
+    *ret_text = text;
+    return TW_OK;
+}
+
+enum tw_rc tw_secret_read(const char *path, size_t max_bytes, char **ret_text, struct tw_err *reterr)
+{
+    int        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    enum tw_rc rc;
+
+    if (fd < 0)
+        return tw_fail(reterr, TW_INVALID, "secret.read", errno, "cannot open '%s': %s", path, strerror(errno));
+    rc = read_secret(fd, path, max_bytes, ret_text, reterr);
+    close(fd);
+    return rc;
+}
+
+/* --- hex ---------------------------------------------------------------------------------------------------------- */
+
+bool tw_hex_parse(struct tw_str hex, uint8_t *ret_bytes, size_t len)
+{
+    if (hex.len != 2 * len)
+        return false;
+    for (size_t i = 0; i < hex.len; i++) {
+        if (!isxdigit((unsigned char)hex.ptr[i]))
+            return false;
+    }
+    return sodium_hex2bin(ret_bytes, len, hex.ptr, hex.len, NULL, NULL, NULL) == 0;
+}
+
+void tw_hex_format(const uint8_t *bytes, size_t len, char *ret_text)
+{
+    sodium_bin2hex(ret_text, 2 * len + 1, bytes, len);
+}

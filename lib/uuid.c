@@ -1,0 +1,269 @@
+/*
+ * UUIDs and the ids that follow from natural keys; see tillwire/uuid.h. Layouts, pinned like all data:
+ *
+ *   command id   48 bits time (version 7) or digest (version 8) | version | domain:2 partition:10 | variant | 62 bits
+ *   product id   ObjectId[0..5] | 8ca7 | a109 | ObjectId[6..11]
+ *                The constant in the middle holds version 8 and the variant; its other 26 bits ("ca7a109", catalogue)
+ *                let people see the kind of id and make an accidental match with another UUIDv8 one in 67 million.
+ *   others       the first 16 bytes of a digest, version 8 and variant put in
+ */
+#include "tillwire/uuid.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VERSION_TIME = 7, VERSION_OURS = 8, PARTITION_BITS = 10, PARTITION_MASK = (1 << PARTITION_BITS) - 1 };
+
+static const uint8_t product_mark[4] = {0x8C, 0xA7, 0xA1, 0x09};
+
+const struct tw_uuid tw_uuid_nil = {{0}};
+
+/* Random bytes are safe on many threads, and hashing takes the fastest code for this processor, only after this. A
+ * constructor, so that tests and tools cannot forget it. */
+__attribute__((constructor)) static void start_sodium(void)
+{
+    if (sodium_init() < 0)
+        abort();
+}
+
+bool tw_uuid_eq(struct tw_uuid a, struct tw_uuid b)
+{
+    return tw_uuid_cmp(a, b) == 0;
+}
+
+bool tw_uuid_is_nil(struct tw_uuid id)
+{
+    return tw_uuid_eq(id, tw_uuid_nil);
+}
+
+int tw_uuid_cmp(struct tw_uuid a, struct tw_uuid b)
+{
+    return memcmp(a.bytes, b.bytes, sizeof(a.bytes));
+}
+
+/* A hyphen stands before these bytes. */
+static bool hyphen_before(size_t byte)
+{
+    return byte == 4 || byte == 6 || byte == 8 || byte == 10;
+}
+
+void tw_uuid_format(struct tw_uuid id, char ret_text[TW_UUID_TEXT + 1])
+{
+    static const char digits[] = "0123456789abcdef";
+
+    for (size_t i = 0; i < sizeof(id.bytes); i++) {
+        if (hyphen_before(i))
+            *ret_text++ = '-';
+        *ret_text++ = digits[id.bytes[i] >> 4];
+        *ret_text++ = digits[id.bytes[i] & 15];
+    }
+    *ret_text = '\0';
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+bool tw_uuid_parse(struct tw_str text, struct tw_uuid *ret_id)
+{
+    const char    *p = text.ptr;
+    struct tw_uuid id;
+
+    if (text.len != TW_UUID_TEXT)
+        return false;
+    for (size_t i = 0; i < sizeof(id.bytes); i++) {
+        if (hyphen_before(i) && *p++ != '-')
+            return false;
+
+        int high = hex_value(*p++);
+        int low = hex_value(*p++);
+
+        if (high < 0 || low < 0)
+            return false;
+        id.bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    *ret_id = id;
+    return true;
+}
+
+static void put_version(struct tw_uuid *id, unsigned int version)
+{
+    id->bytes[6] = (uint8_t)((id->bytes[6] & 0x0F) | version << 4);
+    id->bytes[8] = (uint8_t)((id->bytes[8] & 0x3F) | 0x80);
+}
+
+static unsigned int version_of(struct tw_uuid id)
+{
+    return id.bytes[6] >> 4;
+}
+
+/* The 12 bits behind the version. */
+static void put_address(struct tw_uuid *id, enum tw_domain_number domain, int32_t partition)
+{
+    unsigned int address = (unsigned int)domain << PARTITION_BITS | (unsigned int)partition;
+
+    assert(domain >= TW_DOMAIN_MEMBER && domain <= TW_DOMAIN_CART);
+    assert(partition >= 0 && partition <= PARTITION_MASK);
+    id->bytes[6] = (uint8_t)((id->bytes[6] & 0xF0) | address >> 8);
+    id->bytes[7] = (uint8_t)(address & 0xFF);
+}
+
+static unsigned int address_of(struct tw_uuid id)
+{
+    return (id.bytes[6] & 0x0FU) << 8 | id.bytes[7];
+}
+
+struct tw_uuid tw_command_id_new(int64_t now_ms, enum tw_domain_number domain, int32_t partition)
+{
+    struct tw_uuid id;
+
+    randombytes_buf(id.bytes + 8, 8);
+    for (size_t i = 0; i < 6; i++)
+        id.bytes[i] = (uint8_t)(now_ms >> (40 - 8 * i));
+    put_address(&id, domain, partition);
+    put_version(&id, VERSION_TIME);
+    return id;
+}
+
+struct tw_uuid tw_command_id_keyed(const uint8_t digest[16], enum tw_domain_number domain, int32_t partition)
+{
+    struct tw_uuid id;
+
+    memcpy(id.bytes, digest, sizeof(id.bytes));
+    put_address(&id, domain, partition);
+    put_version(&id, VERSION_OURS);
+    return id;
+}
+
+bool tw_command_id_is_keyed(struct tw_uuid id)
+{
+    return version_of(id) == VERSION_OURS;
+}
+
+enum tw_domain_number tw_command_id_domain(struct tw_uuid id)
+{
+    return (enum tw_domain_number)(address_of(id) >> PARTITION_BITS);
+}
+
+int32_t tw_command_id_partition(struct tw_uuid id)
+{
+    return (int32_t)(address_of(id) & PARTITION_MASK);
+}
+
+int64_t tw_command_id_time_ms(struct tw_uuid id)
+{
+    int64_t time_ms = 0;
+
+    if (version_of(id) != VERSION_TIME)
+        return -1;
+    for (size_t i = 0; i < 6; i++)
+        time_ms = time_ms << 8 | id.bytes[i];
+    return time_ms;
+}
+
+struct tw_uuid tw_command_id_ledger(struct tw_uuid id)
+{
+    id.bytes[6] &= (uint8_t) ~(PARTITION_MASK >> 8);
+    id.bytes[7] = 0;
+    return id;
+}
+
+/* UUIDv8 of the first half of a SHA-256 or HMAC-SHA-256. */
+static struct tw_uuid of_digest(const uint8_t digest[32])
+{
+    struct tw_uuid id;
+
+    memcpy(id.bytes, digest, sizeof(id.bytes));
+    put_version(&id, VERSION_OURS);
+    return id;
+}
+
+struct tw_uuid tw_derived_id(struct tw_uuid command_id, const char *tag)
+{
+    static const char        space[] = "tillwire/derived/v1";
+    crypto_hash_sha256_state hash;
+    uint8_t                  digest[crypto_hash_sha256_BYTES];
+
+    crypto_hash_sha256_init(&hash);
+    crypto_hash_sha256_update(&hash, (const uint8_t *)space, strlen(space));
+    crypto_hash_sha256_update(&hash, (const uint8_t *)tag, strlen(tag));
+    crypto_hash_sha256_update(&hash, command_id.bytes, sizeof(command_id.bytes));
+    crypto_hash_sha256_final(&hash, digest);
+    return of_digest(digest);
+}
+
+void tw_product_object_id(struct tw_str sku, uint8_t ret_object_id[12])
+{
+    static const char        space[] = "tillwire/product/v1"; /* its NUL is hashed, too */
+    crypto_hash_sha256_state hash;
+    uint8_t                  digest[crypto_hash_sha256_BYTES];
+
+    crypto_hash_sha256_init(&hash);
+    crypto_hash_sha256_update(&hash, (const uint8_t *)space, sizeof(space));
+    crypto_hash_sha256_update(&hash, (const uint8_t *)sku.ptr, sku.len);
+    crypto_hash_sha256_final(&hash, digest);
+    memcpy(ret_object_id, digest, 12);
+}
+
+struct tw_uuid tw_product_id(const uint8_t object_id[12])
+{
+    struct tw_uuid id;
+
+    memcpy(id.bytes, object_id, 6);
+    memcpy(id.bytes + 6, product_mark, sizeof(product_mark));
+    memcpy(id.bytes + 10, object_id + 6, 6);
+    return id;
+}
+
+struct tw_uuid tw_product_id_of_sku(struct tw_str sku)
+{
+    uint8_t object_id[12];
+
+    tw_product_object_id(sku, object_id);
+    return tw_product_id(object_id);
+}
+
+bool tw_product_id_to_object_id(struct tw_uuid id, uint8_t ret_object_id[12])
+{
+    if (memcmp(id.bytes + 6, product_mark, sizeof(product_mark)) != 0)
+        return false;
+    memcpy(ret_object_id, id.bytes, 6);
+    memcpy(ret_object_id + 6, id.bytes + 10, 6);
+    return true;
+}
+
+static void keyed_digest(const uint8_t key[TW_ID_KEY_BYTES], struct tw_str space, struct tw_str text,
+                         uint8_t ret_digest[crypto_auth_hmacsha256_BYTES])
+{
+    crypto_auth_hmacsha256_state hmac;
+
+    crypto_auth_hmacsha256_init(&hmac, key, TW_ID_KEY_BYTES);
+    crypto_auth_hmacsha256_update(&hmac, (const uint8_t *)space.ptr, space.len);
+    crypto_auth_hmacsha256_update(&hmac, (const uint8_t *)text.ptr, text.len);
+    crypto_auth_hmacsha256_final(&hmac, ret_digest);
+}
+
+struct tw_uuid tw_member_id(const uint8_t id_key[TW_ID_KEY_BYTES], struct tw_str folded_email)
+{
+    uint8_t digest[crypto_auth_hmacsha256_BYTES];
+
+    keyed_digest(id_key, TW_STR("tillwire/member/v1\0"), folded_email, digest);
+    return of_digest(digest);
+}
+
+void tw_id_key_check(const uint8_t id_key[TW_ID_KEY_BYTES], char ret_hex[17])
+{
+    uint8_t digest[crypto_auth_hmacsha256_BYTES];
+
+    keyed_digest(id_key, TW_STR("tillwire/id-key-check/v1"), TW_STR(""), digest);
+    sodium_bin2hex(ret_hex, 17, digest, 8);
+}

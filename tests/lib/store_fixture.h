@@ -1,0 +1,42 @@
+/**
+ * What an adapter's test program gives to the contract suite (tests/contract/store_contract.h): a server to break, and
+ * states of its domain to keep there.
+ */
+#ifndef TILLWIRE_TESTS_STORE_FIXTURE_H
+#define TILLWIRE_TESTS_STORE_FIXTURE_H
+
+#include "tillwire/domain.h"
+
+/** Entity states of one domain, endless and always the same: entity @p i at its @p generation 1, 2, 3, … */
+struct tw_sample_states {
+    const struct tw_domain *domain;
+    struct tw_key (*key)(uint32_t i);
+    /** The state in @p arena. Valid for the domain, at the edges of what a field may hold, and different in every
+     *  generation: texts with quotes and control characters, extreme numbers, lists that grow, shrink and vanish.
+     *  Nothing in it has ended before 9999. */
+    void *(*make)(uint32_t i, int64_t generation, struct tw_arena *arena);
+};
+
+struct tw_store_fixture {
+    const char                    *name;
+    const struct tw_sample_states *states;
+    /** One more worker's handle on the same server. Ends the test program when the server is not there. */
+    void (*open)(void *self, struct tw_store *ret_store);
+    void (*close)(void *self, struct tw_store *store);
+    /** The store is empty, as after FLUSHALL; open handles are not told. */
+    void (*wipe)(void *self);
+    /** Remembers all the store holds, replacing what was remembered; put_back() restores it like a backup. */
+    void (*take)(void *self);
+    void (*put_back)(void *self);
+    /** Before a commit of this thread: it happens and its answer is lost / it is lost on the way and so is the
+     *  connection. end_fault() after it tells whether the fault happened. */
+    void (*lose_answer)(void *self);
+    void (*lose_request)(void *self);
+    bool (*end_fault)(void *self);
+    /** Failpoints inside a commit where a sleeping worker is a danger to others, such as "in_commit=stop"; ends with
+     *  NULL. NULL: none. */
+    const char *const *stops;
+    void              *self;
+};
+
+#endif

@@ -1,0 +1,18 @@
+#include "cart_domain.h"
+#include "cart_store.h"
+#include "worker.h"
+
+int main(int argc, char **argv)
+{
+    static const struct tw_worker_spec spec = {
+        .program = "tillwire-cart",
+        .about = "Folds cart.commands into Redis and publishes cart.events.",
+        .domain = &tw_cart_domain,
+        .store_uri = "redis_uri",
+        .store_help = "Redis servers, redis://:password@host:port/db with commas; partition p lives on server p mod n.",
+        .open_store = tw_cart_store_open,
+        .close_store = tw_cart_store_close,
+    };
+
+    return tw_worker_main(&spec, argc, argv);
+}

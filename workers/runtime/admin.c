@@ -1,0 +1,115 @@
+#include "admin.h"
+
+#include <civetweb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tillwire/clock.h"
+#include "tillwire/metrics.h"
+
+enum { STUCK_AFTER_US = 60 * 1000000 }; /* a turn may wait for a store's time-out several times over */
+
+struct tw_admin {
+    struct mg_context *server;
+    atomic_llong       alive_at_us;
+    pthread_mutex_t    lock; /* guards reason */
+    char               reason[256];
+};
+
+static void answer(struct mg_connection *connection, int status, const char *type, struct tw_str body)
+{
+    struct tw_buf out = {0};
+
+    tw_buf_printf(&out,
+                  "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: no-store\r\n"
+                  "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
+                  status, status == 200 ? "OK" : status == 404 ? "Not Found" : "Service Unavailable", type, body.len);
+    tw_buf_add_str(&out, body);
+    mg_write(connection, out.ptr, out.len);
+    tw_buf_done(&out);
+}
+
+static void answer_metrics(struct mg_connection *connection)
+{
+    struct tw_buf text = {0};
+
+    tw_metrics_render(&text);
+    answer(connection, 200, "text/plain; version=0.0.4; charset=utf-8", tw_buf_str(&text));
+    tw_buf_done(&text);
+}
+
+static void answer_health(struct mg_connection *connection, struct tw_admin *admin)
+{
+    if (tw_monotonic_us() - atomic_load(&admin->alive_at_us) < STUCK_AFTER_US)
+        answer(connection, 200, "text/plain", TW_STR("alive\n"));
+    else
+        answer(connection, 503, "text/plain", TW_STR("the loop has not turned for a minute\n"));
+}
+
+static void answer_ready(struct mg_connection *connection, struct tw_admin *admin)
+{
+    char reason[sizeof(admin->reason)];
+    char line[sizeof(reason) + 2];
+
+    pthread_mutex_lock(&admin->lock);
+    memcpy(reason, admin->reason, sizeof(reason));
+    pthread_mutex_unlock(&admin->lock);
+    snprintf(line, sizeof(line), "%s\n", *reason ? reason : "ready");
+    answer(connection, *reason ? 503 : 200, "text/plain", tw_str_of(line));
+}
+
+static int on_request(struct mg_connection *connection)
+{
+    const struct mg_request_info *request = mg_get_request_info(connection);
+    struct tw_admin              *admin = request->user_data;
+
+    if (!strcmp(request->local_uri, "/metrics"))
+        answer_metrics(connection);
+    else if (!strcmp(request->local_uri, "/healthz"))
+        answer_health(connection, admin);
+    else if (!strcmp(request->local_uri, "/readyz"))
+        answer_ready(connection, admin);
+    else
+        answer(connection, 404, "text/plain", TW_STR("there are /healthz, /readyz and /metrics\n"));
+    return 1; /* handled: nothing ever reaches civetweb's own file serving */
+}
+
+enum tw_rc tw_admin_open(const char *listen, struct tw_admin **ret_admin, struct tw_err *reterr)
+{
+    const char         *options[] = {"listening_ports", listen, "num_threads", "3", "request_timeout_ms", "2000",
+                                     "tcp_nodelay",     "1",    NULL};
+    struct mg_callbacks callbacks = {.begin_request = on_request};
+    struct tw_admin    *admin = tw_alloc_zeroed(1, sizeof(*admin));
+
+    pthread_mutex_init(&admin->lock, NULL);
+    tw_admin_set(admin, "starting");
+    admin->server = mg_start(&callbacks, admin, options);
+    if (!admin->server) {
+        tw_admin_close(admin);
+        return tw_fail(reterr, TW_BROKEN, "admin.open", 0, "cannot listen on '%s' (admin_listen): is the port taken?",
+                       listen);
+    }
+    *ret_admin = admin;
+    return TW_OK;
+}
+
+void tw_admin_set(struct tw_admin *admin, const char *reason)
+{
+    atomic_store(&admin->alive_at_us, tw_monotonic_us());
+    pthread_mutex_lock(&admin->lock);
+    snprintf(admin->reason, sizeof(admin->reason), "%s", reason ? reason : "");
+    pthread_mutex_unlock(&admin->lock);
+}
+
+void tw_admin_close(struct tw_admin *admin)
+{
+    if (!admin)
+        return;
+    if (admin->server)
+        mg_stop(admin->server);
+    pthread_mutex_destroy(&admin->lock);
+    free(admin);
+}

@@ -1,0 +1,50 @@
+/**
+ * The group consumer of a worker: librdkafka's group protocol, and nothing of tillwire's rules. Kafka's committed offset
+ * never decides where reading starts: the worker says so with tw_consumer_assign().
+ *
+ * librdkafka 2.0.2: eager `range`, one consuming thread, never pause or resume (they can skip offsets with the batch
+ * interface). A partition that cannot go on is left out of the assignment instead.
+ *
+ * Threads: the worker's loop only; the callbacks run inside tw_consumer_poll() and tw_consumer_close().
+ */
+#ifndef TILLWIRE_RUNTIME_CONSUMER_H
+#define TILLWIRE_RUNTIME_CONSUMER_H
+
+#include "kafka_common.h"
+#include "tillwire/kafka.h"
+
+struct tw_consumer;
+
+struct tw_consumer_options {
+    const char *brokers;
+    const char *client_id;
+    const char *group;
+    const char *instance_id; /**< static membership: a restart within the session keeps its partitions; "" for none */
+    const char *topic;
+    int         session_timeout_ms;
+    int         queue_kbytes; /**< fetched and not yet taken, all partitions together */
+    void (*assigned)(void *self, int32_t partition);
+    void (*revoked)(void *self, int32_t partition);
+    /** The group life of this round is over or begun: after all `revoked` / `assigned` calls. */
+    void (*rebalanced)(void *self, bool joined);
+    /** The callee destroys @p message. */
+    void (*message)(void *self, rd_kafka_message_t *message);
+    /** UNREACHED: passes by itself; BROKEN: the worker cannot go on. @p partition -1: none in particular. */
+    void (*failed)(void *self, int32_t partition, const struct tw_err *err);
+    void *self;
+};
+
+enum tw_rc tw_consumer_open(const struct tw_consumer_options *options, struct tw_consumer **ret_consumer,
+                            struct tw_err *reterr);
+/** Waits up to @p timeout_ms for a first message, then takes what is there, at most @p max. Returns how many. */
+size_t     tw_consumer_poll(struct tw_consumer *consumer, int timeout_ms, size_t max);
+/** What to fetch from now on; whatever was fetched before and not yet taken is dropped. */
+enum tw_rc tw_consumer_assign(struct tw_consumer *consumer, const struct tw_position *positions, size_t count,
+                              struct tw_err *reterr);
+/** Tells the group's offsets to Kafka, for lag tools. Does not wait. */
+void       tw_consumer_commit(struct tw_consumer *consumer, const struct tw_position *positions, size_t count);
+bool       tw_consumer_is_connected(const struct tw_consumer *consumer);
+/** Leaves the group: `revoked` is called for what is owned. Accepts NULL. */
+void       tw_consumer_close(struct tw_consumer *consumer);
+
+#endif

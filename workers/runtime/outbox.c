@@ -1,0 +1,214 @@
+/*
+ * Layout: entry after entry, each a kind byte and its fields; integers are 8 bytes in host order (a store is not moved
+ * between byte orders with commands in flight), bytes are a length and the run.
+ */
+#include "outbox.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tillwire/clock.h"
+
+enum { ENTRY_EVENT = 1, ENTRY_DEAD_LETTER = 2 };
+
+static void put_int(struct tw_buf *out, int64_t value)
+{
+    tw_buf_add(out, &value, sizeof(value));
+}
+
+static void put_bytes(struct tw_buf *out, struct tw_str bytes)
+{
+    put_int(out, (int64_t)bytes.len);
+    tw_buf_add_str(out, bytes);
+}
+
+static void put_kind(struct tw_buf *out, uint8_t kind)
+{
+    tw_buf_add(out, &kind, 1);
+}
+
+void tw_outbox_pack_event(struct tw_buf *out, const struct tw_event *event)
+{
+    put_kind(out, ENTRY_EVENT);
+    put_int(out, event->cause_offset);
+    put_int(out, event->n);
+    put_int(out, event->at_ms);
+    put_bytes(out, tw_str_of(event->type->ce_type));
+    put_bytes(out, (struct tw_str){(const char *)event->command_id.bytes, sizeof(event->command_id.bytes)});
+    put_bytes(out, event->traceparent);
+    put_bytes(out, event->key);
+    put_bytes(out, event->payload);
+}
+
+void tw_outbox_pack_dead_letter(struct tw_buf *out, const struct tw_record *record, const char *reason,
+                                struct tw_str message, const char *program)
+{
+    put_kind(out, ENTRY_DEAD_LETTER);
+    put_int(out, record->offset);
+    put_int(out, record->timestamp_ms);
+    put_bytes(out, tw_str_of(reason));
+    put_bytes(out, message);
+    put_bytes(out, tw_str_of(program));
+    put_bytes(out, record->key);
+    put_bytes(out, record->value);
+    put_int(out, (int64_t)record->header_count);
+    for (size_t i = 0; i < record->header_count; i++) {
+        put_bytes(out, record->headers[i].name);
+        put_bytes(out, record->headers[i].value);
+    }
+}
+
+/* A reader that stops at the first thing that does not fit: check `ok` after a run of takes. */
+struct cursor {
+    const char *at;
+    const char *end;
+    bool        ok;
+};
+
+static int64_t take_int(struct cursor *cursor)
+{
+    int64_t value = 0;
+
+    if (!cursor->ok || cursor->end - cursor->at < (ptrdiff_t)sizeof(value)) {
+        cursor->ok = false;
+        return 0;
+    }
+    memcpy(&value, cursor->at, sizeof(value));
+    cursor->at += sizeof(value);
+    return value;
+}
+
+static struct tw_str take_bytes(struct cursor *cursor)
+{
+    int64_t       len = take_int(cursor);
+    struct tw_str bytes = {NULL, 0};
+
+    if (!cursor->ok || len < 0 || len > cursor->end - cursor->at) {
+        cursor->ok = false;
+        return bytes;
+    }
+    bytes = (struct tw_str){cursor->at, (size_t)len};
+    cursor->at += len;
+    return bytes;
+}
+
+struct header_list {
+    struct tw_header *headers;
+    size_t            count;
+};
+
+static void add_header(struct header_list *list, const char *name, struct tw_str value)
+{
+    list->headers[list->count++] = (struct tw_header){tw_str_of(name), value};
+}
+
+static void add_int_header(struct header_list *list, struct tw_arena *arena, const char *name, int64_t value)
+{
+    add_header(list, name, tw_arena_printf(arena, "%" PRId64, value));
+}
+
+enum { EVENT_HEADERS = 10, DEAD_LETTER_HEADERS = 7 };
+
+static void render_event(struct cursor *cursor, const char *domain, int32_t partition, struct tw_arena *arena,
+                         struct tw_outbox_record *ret_record)
+{
+    struct header_list list = {TW_NEW_ARRAY(arena, EVENT_HEADERS, struct tw_header), 0};
+    int64_t            cause_offset = take_int(cursor);
+    int64_t            n = take_int(cursor);
+    int64_t            at_ms = take_int(cursor);
+    struct tw_str      type = take_bytes(cursor);
+    struct tw_str      command_id = take_bytes(cursor);
+    struct tw_str      traceparent = take_bytes(cursor);
+    struct tw_uuid     id = tw_uuid_nil;
+    char               text[TW_UUID_TEXT + 1];
+    char               time[TW_TIME_TEXT + 1];
+
+    ret_record->dead_letter = false;
+    ret_record->key = take_bytes(cursor);
+    ret_record->value = take_bytes(cursor);
+    if (!cursor->ok || command_id.len != sizeof(id.bytes)) {
+        cursor->ok = false;
+        return;
+    }
+    memcpy(id.bytes, command_id.ptr, sizeof(id.bytes));
+    tw_uuid_format(id, text);
+    tw_time_format(at_ms, time);
+    /* The same cause always gives the same event id, however often it is published. */
+    add_header(&list, TW_H_ID,
+               tw_arena_printf(arena, "%s.commands/%" PRId32 "/%" PRId64 "/%" PRId64, domain, partition, cause_offset, n));
+    add_header(&list, TW_H_TYPE, type);
+    add_header(&list, TW_H_SOURCE, tw_arena_printf(arena, "/tillwire/%s", domain));
+    add_header(&list, TW_H_TIME, tw_arena_copy(arena, tw_str_of(time)));
+    add_header(&list, TW_H_SPECVERSION, TW_STR("1.0"));
+    add_header(&list, TW_H_CONTENT_TYPE, TW_STR(TW_CONTENT_TYPE));
+    add_header(&list, TW_H_COMMAND_ID, tw_arena_copy(arena, tw_str_of(text)));
+    add_int_header(&list, arena, TW_H_CAUSE_OFFSET, cause_offset);
+    add_int_header(&list, arena, TW_H_N, n);
+    if (traceparent.len)
+        add_header(&list, TW_H_TRACEPARENT, traceparent);
+    ret_record->headers = list.headers;
+    ret_record->header_count = list.count;
+}
+
+static void render_dead_letter(struct cursor *cursor, const char *domain, int32_t partition, struct tw_arena *arena,
+                               struct tw_outbox_record *ret_record)
+{
+    struct header_list list = {0};
+    int64_t            offset = take_int(cursor);
+    int64_t            timestamp_ms = take_int(cursor);
+    struct tw_str      reason = take_bytes(cursor);
+    struct tw_str      message = take_bytes(cursor);
+    struct tw_str      program = take_bytes(cursor);
+    int64_t            header_count;
+
+    ret_record->dead_letter = true;
+    ret_record->key = take_bytes(cursor);
+    ret_record->value = take_bytes(cursor);
+    header_count = take_int(cursor);
+    if (!cursor->ok || header_count < 0 || header_count > cursor->end - cursor->at) {
+        cursor->ok = false;
+        return;
+    }
+    list.headers = TW_NEW_ARRAY(arena, (size_t)header_count + DEAD_LETTER_HEADERS, struct tw_header);
+    for (int64_t i = 0; i < header_count; i++) {
+        struct tw_str name = take_bytes(cursor);
+
+        list.headers[list.count++] = (struct tw_header){name, take_bytes(cursor)};
+    }
+    add_header(&list, TW_H_DLQ_TOPIC, tw_arena_printf(arena, "%s.commands", domain));
+    add_int_header(&list, arena, TW_H_DLQ_PARTITION, partition);
+    add_int_header(&list, arena, TW_H_DLQ_OFFSET, offset);
+    add_int_header(&list, arena, TW_H_DLQ_TIMESTAMP, timestamp_ms);
+    add_header(&list, TW_H_DLQ_REASON, reason);
+    add_header(&list, TW_H_DLQ_MESSAGE, message);
+    add_header(&list, TW_H_DLQ_PROGRAM, program);
+    ret_record->headers = list.headers;
+    ret_record->header_count = list.count;
+}
+
+enum tw_rc tw_outbox_render(struct tw_str packed, const char *domain, int32_t partition, struct tw_arena *arena,
+                            struct tw_outbox_record **ret_records, size_t *ret_count, struct tw_err *reterr)
+{
+    struct cursor            cursor = {packed.ptr, packed.ptr + packed.len, true};
+    struct tw_outbox_record *records = NULL;
+    uint32_t                 count = 0, cap = 0;
+
+    while (cursor.ok && cursor.at < cursor.end) {
+        char kind = *cursor.at++;
+
+        records = tw_arena_grow(arena, records, count, &cap, sizeof(*records));
+        if (kind == ENTRY_EVENT)
+            render_event(&cursor, domain, partition, arena, &records[count]);
+        else if (kind == ENTRY_DEAD_LETTER)
+            render_dead_letter(&cursor, domain, partition, arena, &records[count]);
+        else
+            cursor.ok = false;
+        count++;
+    }
+    if (!cursor.ok)
+        return tw_fail(reterr, TW_BROKEN, "outbox.render", 0, "the stored outbox is damaged at entry %u", count);
+    *ret_records = records;
+    *ret_count = count;
+    return TW_OK;
+}

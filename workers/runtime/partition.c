@@ -1,0 +1,404 @@
+#include "partition.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tillwire/clock.h"
+#include "tillwire/failpoint.h"
+#include "tillwire/log.h"
+#include "tillwire/metrics.h"
+
+enum { BACKOFF_FIRST_MS = 50, BACKOFF_LAST_MS = 5000, IDLE_CHECK_US = 1000000, SWEEP_US = 10000000, REPORT_WAIT_MS = 1000 };
+
+static struct tw_metric succeeded = {.name = "tillwire_records_total", .labels = "outcome=\"succeeded\"",
+                                     .help = "Command records folded, by what became of them."};
+static struct tw_metric rejected = {.name = "tillwire_records_total", .labels = "outcome=\"rejected\""};
+static struct tw_metric repeated = {.name = "tillwire_records_total", .labels = "outcome=\"repeated\""};
+static struct tw_metric dead = {.name = "tillwire_records_total", .labels = "outcome=\"dead_lettered\""};
+static struct tw_metric passed_over = {.name = "tillwire_records_total", .labels = "outcome=\"passed_over\""};
+static struct tw_metric recoveries = {.name = "tillwire_recoveries_total",
+                                      .help = "Times a partition went back to its watermark after trouble."};
+static struct tw_metric batches = {.name = "tillwire_batches_total", .help = "Batches committed."};
+static struct tw_metric turn_time = {.name = "tillwire_turn_seconds", .kind = TW_HISTOGRAM,
+                                     .help = "From the first record of a batch to its commit."};
+
+struct tw_partition *tw_partition_new(struct tw_partition_env *env, int32_t number)
+{
+    struct tw_partition *partition = tw_alloc_zeroed(1, sizeof(*partition));
+
+    partition->env = env;
+    partition->number = number;
+    partition->flight.partition = number;
+    partition->condemned.offset = -1;
+    partition->gap_at = -1;
+    partition->told_offset = -1;
+    partition->batch_limit = env->batch_records;
+    partition->cache = tw_cache_new(env->cache_bytes);
+    return partition;
+}
+
+static void drop_records(struct tw_partition *partition, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        rd_kafka_message_destroy(partition->lane[i]);
+    partition->lane_len -= count;
+    memmove(partition->lane, partition->lane + count, partition->lane_len * sizeof(*partition->lane));
+}
+
+void tw_partition_free(struct tw_partition *partition, int flush_ms)
+{
+    const struct tw_store *store;
+
+    if (!partition)
+        return;
+    store = partition->env->turn.store;
+    drop_records(partition, partition->lane_len);
+    if (partition->env->publisher) { /* else it is closed: the last one out */
+        tw_publisher_wait(partition->env->publisher, &partition->flight, flush_ms);
+        tw_publisher_withdraw(partition->env->publisher, &partition->flight);
+    }
+    store->release(store->self, partition->number);
+    tw_flight_done(&partition->flight);
+    tw_verdicts_done(&partition->verdicts);
+    tw_cache_free(partition->cache);
+    free(partition->lane);
+    free(partition);
+}
+
+/* --- trouble ----------------------------------------------------------------------------------------------------- */
+
+static void retry_in(struct tw_partition *partition, int least_ms)
+{
+    int wait_ms = partition->backoff_ms < least_ms ? least_ms : partition->backoff_ms;
+
+    partition->retry_at_us = tw_monotonic_us() + wait_ms * (INT64_C(500) + rand() % 1000); /* jitter: half to 1.5 */
+    partition->backoff_ms = wait_ms * 2 < BACKOFF_LAST_MS ? wait_ms * 2 : BACKOFF_LAST_MS;
+    if (!wait_ms)
+        partition->backoff_ms = BACKOFF_FIRST_MS;
+}
+
+void tw_partition_fail(struct tw_partition *partition, const struct tw_err *err)
+{
+    const struct tw_log_field where[] = {TW_F_TEXT("topic", partition->env->commands_topic),
+                                         TW_F_INT("partition", partition->number),
+                                         TW_F_INT("offset", partition->progress.next_offset), {0}};
+    bool                      news = partition->last_error.rc != err->rc;
+
+    drop_records(partition, partition->lane_len);
+    tw_cache_clear(partition->cache);
+    partition->state = TW_PARTITION_RECOVERING;
+    partition->last_error = *err;
+    if (tw_rc_action(err->rc) == TW_BISECT)
+        partition->backoff_ms = 0; /* halving is progress, not trouble */
+    retry_in(partition, tw_rc_action(err->rc) == TW_RETRY ? BACKOFF_FIRST_MS : 0);
+    tw_log_err(news ? TW_LOG_WARN : TW_LOG_DEBUG, "partition goes back to its watermark", err, where);
+    tw_metric_add(&recoveries, 1);
+}
+
+/* Something in this batch can never be written: halve until it stands alone, then it becomes a dead letter. */
+static void narrow_down(struct tw_partition *partition, size_t batch_len, const struct tw_err *err)
+{
+    if (batch_len > 1) {
+        partition->batch_limit = batch_len / 2;
+    } else {
+        partition->condemned.offset = partition->progress.next_offset;
+        memcpy(partition->condemned.message, err->msg, sizeof(partition->condemned.message));
+    }
+}
+
+/* --- recovery ---------------------------------------------------------------------------------------------------- */
+
+static enum tw_rc check_bounds(const struct tw_partition *partition, int64_t next_offset, struct tw_err *reterr)
+{
+    const struct tw_partition_env *env = partition->env;
+    int64_t                        low, high;
+
+    TW_TRY(tw_reader_bounds(env->reader, env->commands_topic, partition->number, env->broker_timeout_ms, &low, &high,
+                            reterr));
+    if (high < next_offset)
+        return tw_fail(reterr, TW_BROKEN, "partition", 0,
+                       "the log of '%s' partition %d ends at %" PRId64 ", but the store has folded it up to %" PRId64
+                       ": lost tail, re-created topic or wrong cluster",
+                       env->commands_topic, partition->number, high, next_offset);
+    if (low > (next_offset ? next_offset - 1 : 0))
+        return tw_fail(reterr, TW_BROKEN, "partition", 0,
+                       "the log of '%s' partition %d begins at %" PRId64 ", but the store needs it from %" PRId64
+                       ": truncated log",
+                       env->commands_topic, partition->number, low, next_offset);
+    return TW_OK;
+}
+
+static enum tw_rc recover(struct tw_partition *partition, struct tw_err *reterr)
+{
+    struct tw_partition_env *env = partition->env;
+    const struct tw_store   *store = env->turn.store;
+    struct tw_progress       progress;
+
+    tw_arena_reset(&env->arena);
+    TW_TRY(store->watermark(store->self, partition->number, &env->arena, &progress, reterr));
+    /* What is still on its way may be a dead letter that the verdicts below must include. */
+    if (!tw_publisher_wait(env->publisher, &partition->flight, REPORT_WAIT_MS))
+        return tw_fail(reterr, TW_UNREACHED, "partition", 0, "the broker does not acknowledge the outbox");
+    TW_TRY(check_bounds(partition, progress.next_offset, reterr));
+    TW_TRY(tw_verdicts_read(&partition->verdicts, env->reader, env->dlq_topic, partition->number,
+                            env->broker_timeout_ms, reterr));
+    if (progress.outbox.len)
+        TW_TRY(tw_publisher_put(env->publisher, &partition->flight, progress.outbox, progress.next_offset, reterr));
+    partition->outbox_stored = progress.outbox.len > 0;
+    partition->progress = progress;
+    partition->progress.outbox = (struct tw_str){NULL, 0};
+    partition->lane_end = progress.next_offset;
+    partition->checks_hash = progress.next_offset > 0;
+    partition->checked_at_us = tw_monotonic_us();
+    partition->state = TW_PARTITION_READY;
+    tw_log(TW_LOG_INFO, "partition starts at its watermark", TW_F_TEXT("topic", env->commands_topic),
+           TW_F_INT("partition", partition->number), TW_F_INT("offset", progress.next_offset),
+           TW_F_INT("verdicts", partition->verdicts.count));
+    return TW_OK;
+}
+
+/* --- taking records ---------------------------------------------------------------------------------------------- */
+
+static enum tw_rc check_hash(struct tw_partition *partition, const rd_kafka_message_t *message, struct tw_err *reterr)
+{
+    struct tw_header headers[TW_KAFKA_HEADERS_MAX];
+    struct tw_record record;
+    uint8_t          hash[TW_RECORD_HASH_BYTES];
+
+    tw_kafka_record(message, headers, &record);
+    tw_record_hash(&record, hash);
+    partition->checks_hash = false;
+    if (!memcmp(hash, partition->progress.last_hash, sizeof(hash)))
+        return TW_OK;
+    return tw_fail(reterr, TW_BROKEN, "partition", 0,
+                   "record %" PRId64 " of '%s' partition %d is not the one that was folded: lost tail, re-created topic "
+                   "or wrong cluster",
+                   message->offset, partition->env->commands_topic, partition->number);
+}
+
+/* Offsets of a command topic are contiguous. A gap is looked at once more from the watermark before it counts. */
+static enum tw_rc on_gap(struct tw_partition *partition, int64_t offset, struct tw_err *reterr)
+{
+    struct tw_err err;
+
+    tw_fail(&err, TW_FENCED, "partition", 0, "expected record %" PRId64 ", got %" PRId64, partition->lane_end, offset);
+    if (partition->gap_at == partition->lane_end)
+        return tw_fail(reterr, TW_BROKEN, "partition", 0,
+                       "'%s' partition %d has no record %" PRId64 " (next is %" PRId64 "): the log has a gap",
+                       partition->env->commands_topic, partition->number, partition->lane_end, offset);
+    partition->gap_at = partition->lane_end;
+    tw_partition_fail(partition, &err);
+    return TW_OK;
+}
+
+static enum tw_rc place(struct tw_partition *partition, rd_kafka_message_t *message, bool *ret_kept,
+                        struct tw_err *reterr)
+{
+    if (partition->state != TW_PARTITION_RUNNING)
+        return TW_OK;
+    if (partition->checks_hash && message->offset == partition->lane_end - 1)
+        return check_hash(partition, message, reterr);
+    if (message->offset < partition->lane_end)
+        return TW_OK;
+    if (message->offset > partition->lane_end || partition->checks_hash)
+        return on_gap(partition, message->offset, reterr);
+    if (partition->lane_len == partition->lane_cap) {
+        partition->lane_cap = partition->lane_cap ? 2 * partition->lane_cap : 1024;
+        partition->lane = tw_realloc(partition->lane, partition->lane_cap * sizeof(*partition->lane));
+    }
+    partition->lane[partition->lane_len++] = message;
+    partition->lane_end = message->offset + 1;
+    *ret_kept = true;
+    return TW_OK;
+}
+
+enum tw_rc tw_partition_take(struct tw_partition *partition, rd_kafka_message_t *message, struct tw_err *reterr)
+{
+    bool       kept = false;
+    enum tw_rc rc = place(partition, message, &kept, reterr);
+
+    if (!kept)
+        rd_kafka_message_destroy(message);
+    return rc;
+}
+
+int64_t tw_partition_fetch_offset(const struct tw_partition *partition)
+{
+    return partition->checks_hash ? partition->lane_end - 1 : partition->lane_end;
+}
+
+bool tw_partition_is_busy(const struct tw_partition *partition)
+{
+    return partition->state == TW_PARTITION_RUNNING && partition->lane_len > 0;
+}
+
+/* --- a turn ------------------------------------------------------------------------------------------------------ */
+
+static struct tw_record *make_records(struct tw_partition *partition, size_t *ret_count)
+{
+    struct tw_partition_env *env = partition->env;
+    size_t                   limit = partition->batch_limit < partition->lane_len ? partition->batch_limit : partition->lane_len;
+    struct tw_record        *records = TW_NEW_ARRAY(&env->arena, limit, struct tw_record);
+    struct tw_header         headers[TW_KAFKA_HEADERS_MAX];
+    size_t                   bytes = 0;
+    size_t                   count = 0;
+
+    while (count < limit) {
+        struct tw_record *record = &records[count];
+        struct tw_header *copy;
+
+        bytes += partition->lane[count]->len + partition->lane[count]->key_len;
+        if (count && bytes > env->batch_bytes)
+            break;
+        tw_kafka_record(partition->lane[count], headers, record);
+        copy = TW_NEW_ARRAY(&env->arena, record->header_count, struct tw_header);
+        memcpy(copy, headers, record->header_count * sizeof(*copy));
+        record->headers = copy;
+        count++;
+    }
+    *ret_count = count;
+    return records;
+}
+
+static enum tw_rc stumble(const char *point, struct tw_err *reterr)
+{
+    (void)point;
+    if (tw_failpoint(point))
+        return tw_fail(reterr, TW_UNREACHED, "failpoint", 0, "failpoint '%s'", point);
+    return TW_OK;
+}
+
+/* Everything but the last word of the commit; a turn that ends here without TW_OK is abandoned. */
+static enum tw_rc prepare(struct tw_partition *partition, struct tw_turn *turn, struct tw_err *reterr)
+{
+    TW_TRY(stumble("after_consume", reterr));
+    tw_turn_decode(turn);
+    TW_TRY(stumble("after_decode", reterr));
+    TW_TRY(tw_turn_load(turn, partition->cache, reterr));
+    TW_TRY(stumble("after_load", reterr));
+    tw_turn_decide(turn);
+    return stumble("before_commit", reterr);
+}
+
+static void count_turn(const struct tw_turn *turn, int64_t started_us)
+{
+    tw_metric_add(&succeeded, (int64_t)turn->counts.succeeded);
+    tw_metric_add(&rejected, (int64_t)turn->counts.rejected);
+    tw_metric_add(&repeated, (int64_t)turn->counts.repeated);
+    tw_metric_add(&dead, (int64_t)turn->counts.dead);
+    tw_metric_add(&passed_over, (int64_t)turn->counts.passed_over);
+    tw_metric_add(&batches, 1);
+    tw_metric_observe_us(&turn_time, tw_monotonic_us() - started_us);
+}
+
+static void calm_down(struct tw_partition *partition)
+{
+    if (partition->batch_limit < partition->env->batch_records)
+        partition->batch_limit = partition->batch_limit * 2 < partition->env->batch_records
+                                     ? partition->batch_limit * 2
+                                     : partition->env->batch_records;
+    partition->backoff_ms = 0;
+    partition->gap_at = -1;
+    partition->last_error = (struct tw_err){0};
+}
+
+/* The commit happened: move on, publish, and only then let go of the records. */
+static enum tw_rc move_on(struct tw_partition *partition, const struct tw_turn *turn, struct tw_err *reterr)
+{
+    const struct tw_progress *after = &turn->changes.after;
+
+    TW_TRY(stumble("after_commit", reterr));
+    TW_TRY(tw_publisher_put(partition->env->publisher, &partition->flight, after->outbox, after->next_offset, reterr));
+    partition->outbox_stored = after->outbox.len > 0;
+    partition->progress = *after;
+    partition->progress.outbox = (struct tw_str){NULL, 0};
+    partition->checked_at_us = tw_monotonic_us();
+    calm_down(partition);
+    drop_records(partition, turn->record_count);
+    return TW_OK;
+}
+
+static enum tw_rc fold_batch(struct tw_partition *partition, struct tw_err *reterr)
+{
+    struct tw_partition_env *env = partition->env;
+    const struct tw_store   *store = env->turn.store;
+    int64_t                  started_us = tw_monotonic_us();
+    struct tw_turn           turn = {.config = &env->turn, .arena = &env->arena, .partition = partition->number};
+    enum tw_rc               rc;
+
+    tw_arena_reset(&env->arena);
+    turn.before = partition->progress;
+    turn.records = make_records(partition, &turn.record_count);
+    turn.verdicts = &partition->verdicts;
+    turn.condemned = &partition->condemned;
+    rc = prepare(partition, &turn, reterr);
+    /* At most one unpublished batch a partition: its outbox is about to be replaced. */
+    if (rc != TW_OK || !tw_publisher_wait(env->publisher, &partition->flight, REPORT_WAIT_MS)) {
+        store->abandon(store->self, partition->number);
+        return rc; /* TW_OK: the broker is slow; the same records are tried again in the next round */
+    }
+    rc = tw_turn_commit(&turn, partition->cache, reterr);
+    if (rc == TW_REFUSED)
+        narrow_down(partition, turn.record_count, reterr);
+    if (rc != TW_OK)
+        return rc;
+    count_turn(&turn, started_us);
+    return move_on(partition, &turn, reterr);
+}
+
+/* Someone else may have moved the watermark, or the store lost its tail: look every second. */
+static enum tw_rc keep_house(struct tw_partition *partition, struct tw_err *reterr)
+{
+    struct tw_partition_env *env = partition->env;
+    const struct tw_store   *store = env->turn.store;
+    struct tw_progress       progress;
+
+    if (tw_monotonic_us() - partition->checked_at_us < IDLE_CHECK_US)
+        return TW_OK;
+    partition->checked_at_us = tw_monotonic_us();
+    if (partition->outbox_stored && tw_flight_is_done(&partition->flight)) {
+        TW_TRY(store->forget_outbox(store->self, partition->number, partition->progress.next_offset, reterr));
+        partition->outbox_stored = false;
+    }
+    tw_arena_reset(&env->arena);
+    TW_TRY(store->watermark(store->self, partition->number, &env->arena, &progress, reterr));
+    if (progress.next_offset != partition->progress.next_offset)
+        return tw_fail(reterr, TW_FENCED, "partition", 0, "the store's watermark is %" PRId64 ", expected %" PRId64,
+                       progress.next_offset, partition->progress.next_offset);
+    return TW_OK;
+}
+
+static enum tw_rc sweep(struct tw_partition *partition, struct tw_err *reterr)
+{
+    const struct tw_store *store = partition->env->turn.store;
+
+    partition->swept_at_us = tw_monotonic_us();
+    return store->sweep(store->self, partition->number, partition->progress.next_offset, partition->progress.clock_ms,
+                        reterr);
+}
+
+static enum tw_rc step(struct tw_partition *partition, struct tw_err *reterr)
+{
+    if (partition->state == TW_PARTITION_RECOVERING)
+        return tw_monotonic_us() < partition->retry_at_us ? TW_OK : recover(partition, reterr);
+    if (partition->state == TW_PARTITION_RUNNING && tw_monotonic_us() - partition->swept_at_us > SWEEP_US)
+        TW_TRY(sweep(partition, reterr));
+    if (partition->state == TW_PARTITION_RUNNING && partition->lane_len)
+        return fold_batch(partition, reterr);
+    return keep_house(partition, reterr);
+}
+
+enum tw_rc tw_partition_step(struct tw_partition *partition, struct tw_err *reterr)
+{
+    struct tw_err err = {0};
+
+    if (step(partition, &err) == TW_OK)
+        return TW_OK;
+    if (tw_rc_action(err.rc) == TW_STOP) {
+        *reterr = err;
+        return err.rc;
+    }
+    tw_partition_fail(partition, &err);
+    return TW_OK;
+}

@@ -1,0 +1,587 @@
+/*
+ * The hard rules of a turn, in the order they apply to a record:
+ *   1. an offset that the dead-letter topic names is passed over (it still moves clock, hash and watermark);
+ *   2. what cannot be decoded, or came to the wrong partition, becomes a dead letter;
+ *   3. an id that the ledger knows is a repeat (or a misuse of the key): nothing changes;
+ *   4. If-Match;
+ *   5. decide().
+ */
+#include "turn.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "index.h"
+#include "outbox.h"
+#include "tillwire/gen/shared_messages.h"
+
+enum item_kind { ITEM_COMMAND, ITEM_DEAD, ITEM_PASSED_OVER };
+
+struct tw_item {
+    const struct tw_record *record;
+    enum item_kind          kind;
+    bool                    readable; /* the envelope is: there is a command id to answer for */
+    struct tw_envelope      envelope;
+    struct tw_command       cmd;
+    uint32_t                entities[TW_KEYS_MAX]; /* positions in turn->entities */
+    size_t                  entity_count;
+    enum tw_dead_reason     reason;
+    struct tw_str           message;
+    int32_t                 event_count;
+};
+
+/* A ledger row of the store, or one decided in this batch. */
+struct tw_known_row {
+    struct tw_ledger_row row;
+    bool                 present; /* false: looked for and not there */
+    bool                 fresh;   /* commit writes it */
+};
+
+static const char *const dead_reason_codes[] = {
+#define X(name, code) code,
+    TW_DEAD_MAP(X)
+#undef X
+};
+
+const char *tw_dead_reason_code(enum tw_dead_reason reason)
+{
+    return dead_reason_codes[reason];
+}
+
+/* --- decode ------------------------------------------------------------------------------------------------------ */
+
+static void give_up(struct tw_turn *turn, struct tw_item *item, enum tw_dead_reason reason, const char *message)
+{
+    item->kind = ITEM_DEAD;
+    item->reason = reason;
+    item->message = tw_arena_copy(turn->arena, tw_str_of(message));
+}
+
+static const struct tw_type *find_type(const struct tw_domain *domain, struct tw_str ce_type)
+{
+    for (size_t i = 0; i < domain->command_count; i++)
+        if (tw_str_is(ce_type, domain->commands[i]->ce_type))
+            return domain->commands[i];
+    return NULL;
+}
+
+static uint32_t entity_at(struct tw_turn *turn, const struct tw_key *key)
+{
+    uint64_t hash = tw_index_hash(key->id.bytes, 16) ^ tw_index_hash(key->sub.bytes, 16) ^ key->kind;
+    uint32_t slot = tw_index_first(turn->entity_index, hash);
+
+    for (; turn->entity_index->slots[slot]; slot = tw_index_next(turn->entity_index, slot)) {
+        const struct tw_key *known = &turn->entities[turn->entity_index->slots[slot] - 1].key;
+
+        if (known->kind == key->kind && tw_uuid_eq(known->id, key->id) && tw_uuid_eq(known->sub, key->sub))
+            return turn->entity_index->slots[slot] - 1;
+    }
+    turn->entities = tw_arena_grow(turn->arena, turn->entities, turn->entity_count, &turn->entity_cap,
+                                   sizeof(*turn->entities));
+    turn->entities[turn->entity_count] =
+        (struct tw_entity){.key = *key, .before_guard = -1, .guard = -1, .coalesce_offset = -1};
+    turn->entity_index->slots[slot] = ++turn->entity_count;
+    return turn->entity_count - 1;
+}
+
+static struct tw_known_row *row_at(struct tw_turn *turn, struct tw_uuid command_id)
+{
+    struct tw_uuid id = tw_command_id_ledger(command_id);
+    uint32_t       slot = tw_index_first(turn->row_index, tw_index_hash(id.bytes, 16));
+
+    for (; turn->row_index->slots[slot]; slot = tw_index_next(turn->row_index, slot)) {
+        struct tw_known_row *known = &turn->rows[turn->row_index->slots[slot] - 1];
+
+        if (tw_uuid_eq(known->row.id, id))
+            return known;
+    }
+    turn->rows = tw_arena_grow(turn->arena, turn->rows, turn->row_count, &turn->row_cap, sizeof(*turn->rows));
+    turn->rows[turn->row_count] = (struct tw_known_row){.row = {.id = id}};
+    turn->row_index->slots[slot] = ++turn->row_count;
+    return &turn->rows[turn->row_count - 1];
+}
+
+/* Views have no row unless the client gave a key: each record is one view. */
+static bool is_remembered(const struct tw_item *item)
+{
+    return item->readable && !(item->cmd.type && item->cmd.type->quiet && !tw_command_id_is_keyed(item->envelope.command_id));
+}
+
+/* The key must be the aggregate's id, hash to this partition, and follow from its natural key: else two partitions
+ * would write one aggregate in an order that no replay repeats. */
+static const char *why_misrouted(const struct tw_turn *turn, const struct tw_item *item, const struct tw_key *keys)
+{
+    const struct tw_turn_config *config = turn->config;
+
+    if (!tw_uuid_eq(keys[0].id, item->cmd.key_id))
+        return "the key is not the aggregate's id in the payload";
+    if (tw_partition_of(item->record->key, config->partition_count) != turn->partition)
+        return "the key belongs to another partition";
+    if (config->domain->owns_its_id && !config->domain->owns_its_id(&item->cmd, config->id_key))
+        return "the id does not follow from the natural key";
+    return NULL;
+}
+
+static void decode_command(struct tw_turn *turn, struct tw_item *item)
+{
+    struct tw_err  err = {0};
+    struct tw_key  keys[TW_KEYS_MAX];
+    const char    *misrouted;
+    void          *body;
+
+    if (tw_envelope_read(item->record, &item->envelope, &err) != TW_OK) {
+        give_up(turn, item, TW_DEAD_BAD_ENVELOPE, err.msg);
+        return;
+    }
+    item->readable = true;
+    item->cmd.type = find_type(turn->config->domain, item->envelope.type);
+    if (!item->cmd.type) {
+        give_up(turn, item, TW_DEAD_UNKNOWN_TYPE, "this program does not know the command type");
+        return;
+    }
+    if (!tw_uuid_parse(item->record->key, &item->cmd.key_id)) {
+        give_up(turn, item, TW_DEAD_MISROUTED, "the key is not a UUID");
+        return;
+    }
+    body = tw_arena_alloc(turn->arena, item->cmd.type->size);
+    if (item->cmd.type->unpack(item->record->value, turn->arena, body, &err) != TW_OK) {
+        give_up(turn, item, TW_DEAD_UNDECODABLE, err.msg);
+        return;
+    }
+    item->cmd.body = body;
+    item->entity_count = turn->config->domain->keys(&item->cmd, keys);
+    misrouted = why_misrouted(turn, item, keys);
+    if (misrouted) {
+        item->entity_count = 0;
+        give_up(turn, item, TW_DEAD_MISROUTED, misrouted);
+        return;
+    }
+    for (size_t k = 0; k < item->entity_count; k++)
+        item->entities[k] = entity_at(turn, &keys[k]);
+}
+
+void tw_turn_decode(struct tw_turn *turn)
+{
+    turn->items = TW_NEW_ARRAY(turn->arena, turn->record_count, struct tw_item);
+    turn->entity_index = tw_index_new(turn->arena, turn->record_count * TW_KEYS_MAX);
+    turn->row_index = tw_index_new(turn->arena, turn->record_count);
+    for (size_t i = 0; i < turn->record_count; i++) {
+        struct tw_item *item = &turn->items[i];
+
+        item->record = &turn->records[i];
+        item->envelope.if_version = item->envelope.original_ms = -1;
+        if (turn->verdicts && tw_verdicts_has(turn->verdicts, item->record->offset)) {
+            item->readable = tw_envelope_read(item->record, &item->envelope, NULL) == TW_OK;
+            item->kind = ITEM_PASSED_OVER;
+        } else {
+            decode_command(turn, item);
+            if (turn->condemned && turn->condemned->offset == item->record->offset)
+                give_up(turn, item, TW_DEAD_REFUSED_BY_STORE, turn->condemned->message);
+        }
+        item->cmd.envelope = &item->envelope;
+        item->cmd.offset = item->record->offset;
+        if (is_remembered(item))
+            row_at(turn, item->envelope.command_id);
+    }
+}
+
+/* --- load -------------------------------------------------------------------------------------------------------- */
+
+static enum tw_rc take_from_cache(struct tw_turn *turn, struct tw_cache *cache, struct tw_entity *entity, bool *ret_hit,
+                                  struct tw_err *reterr)
+{
+    const struct tw_type *type = turn->config->domain->states[entity->key.kind];
+    struct tw_str         packed;
+    void                 *state;
+
+    *ret_hit = tw_cache_get(cache, &entity->key, &packed, &entity->before_guard);
+    if (!*ret_hit)
+        return TW_OK;
+    state = tw_arena_alloc(turn->arena, type->size);
+    TW_TRY(type->unpack(tw_arena_copy(turn->arena, packed), turn->arena, state, reterr));
+    entity->before = state;
+    return TW_OK;
+}
+
+static const struct tw_uuid *wanted_rows(const struct tw_turn *turn)
+{
+    struct tw_uuid *ids = TW_NEW_ARRAY(turn->arena, turn->row_count, struct tw_uuid);
+
+    for (uint32_t i = 0; i < turn->row_count; i++)
+        ids[i] = turn->rows[i].row.id;
+    return ids;
+}
+
+enum tw_rc tw_turn_load(struct tw_turn *turn, struct tw_cache *cache, struct tw_err *reterr)
+{
+    const struct tw_store *store = turn->config->store;
+    uint32_t              *positions = TW_NEW_ARRAY(turn->arena, turn->entity_count, uint32_t);
+    struct tw_load         load = {
+                .entities = TW_NEW_ARRAY(turn->arena, turn->entity_count, struct tw_entity),
+                .ledger_ids = wanted_rows(turn),
+                .ledger_id_count = turn->row_count,
+    };
+
+    for (uint32_t i = 0; i < turn->entity_count; i++) {
+        bool hit;
+
+        TW_TRY(take_from_cache(turn, cache, &turn->entities[i], &hit, reterr));
+        if (hit)
+            continue;
+        positions[load.entity_count] = i;
+        load.entities[load.entity_count++] = turn->entities[i];
+    }
+    TW_TRY(store->load(store->self, turn->partition, turn->before.next_offset, &load, turn->arena, reterr));
+    for (size_t i = 0; i < load.entity_count; i++)
+        turn->entities[positions[i]] = load.entities[i];
+    for (size_t i = 0; i < load.row_count; i++) {
+        struct tw_known_row *known = row_at(turn, load.rows[i].id);
+
+        known->row = load.rows[i];
+        known->present = true;
+    }
+    return TW_OK;
+}
+
+/* --- what decide() may call -------------------------------------------------------------------------------------- */
+
+const void *tw_state(const struct tw_decision *d, size_t index)
+{
+    const struct tw_entity *entity = d->entities[index];
+
+    return entity->state ? entity->state : entity->before;
+}
+
+void *tw_state_change(struct tw_decision *d, size_t index)
+{
+    struct tw_entity     *entity = d->entities[index];
+    const struct tw_type *type = d->turn->config->domain->states[entity->key.kind];
+
+    if (!entity->state) {
+        entity->state = tw_arena_alloc(d->arena, type->size);
+        if (entity->before)
+            type->copy(entity->before, d->arena, entity->state);
+    }
+    entity->changed = true;
+    entity->guard = d->cmd->offset;
+    return entity->state;
+}
+
+static void add_event(struct tw_turn *turn, struct tw_item *cause, const struct tw_type *type, const void *payload)
+{
+    struct tw_buf packed = {0};
+
+    type->pack(payload, &packed);
+    turn->events =
+        tw_arena_grow(turn->arena, turn->events, turn->event_count, &turn->event_cap, sizeof(*turn->events));
+    turn->events[turn->event_count++] = (struct tw_event){
+        .type = type,
+        .cause_offset = cause->record->offset,
+        .n = cause->event_count++,
+        .at_ms = cause->cmd.at_ms,
+        .command_id = cause->envelope.command_id,
+        .traceparent = cause->envelope.traceparent,
+        .key = cause->record->key,
+        .payload = tw_arena_copy(turn->arena, tw_buf_str(&packed)),
+    };
+    tw_buf_done(&packed);
+}
+
+void tw_emit(struct tw_decision *d, const struct tw_type *type, const void *payload)
+{
+    add_event(d->turn, d->turn->current, type, payload);
+}
+
+void tw_emit_coalesced(struct tw_decision *d, size_t index)
+{
+    d->entities[index]->coalesce_offset = d->cmd->offset;
+}
+
+/* --- decide ------------------------------------------------------------------------------------------------------ */
+
+static void emit_outcome(struct tw_turn *turn, struct tw_item *item, const struct tw_ledger_row *row, bool repeated)
+{
+    const struct tw_outcome *outcome = &row->outcome;
+    struct tw_command_outcome payload = {
+        .command_id = item->envelope.command_id,
+        .command_type = row->type,
+        .status = (enum tw_command_status)outcome->status,
+        .http_status = outcome->http_status,
+        .has_problem_code = outcome->problem != TW_PROBLEM_NONE,
+        .problem_code = tw_str_of(tw_problem_code(outcome->problem)),
+        .has_detail = outcome->detail.len > 0,
+        .detail = outcome->detail,
+        .has_resource = outcome->resource.len > 0,
+        .resource = outcome->resource,
+        .has_caller = !tw_uuid_is_nil(item->envelope.caller),
+        .caller = item->envelope.caller,
+        .repeated = repeated,
+        .submitted_at_ms = item->envelope.submitted_ms,
+        .finished_at_ms = row->at_ms,
+    };
+
+    add_event(turn, item, &tw_command_outcome_type, &payload);
+}
+
+/* "cart.add_item.v1" -> "cart.add_item", from the envelope alone: programs that do not know the type agree. */
+static struct tw_str command_name(struct tw_str ce_type)
+{
+    const char *version = ce_type.len ? memrchr(ce_type.ptr, '.', ce_type.len) : NULL;
+
+    return version ? (struct tw_str){ce_type.ptr, (size_t)(version - ce_type.ptr)} : ce_type;
+}
+
+static struct tw_ledger_row make_row(const struct tw_turn *turn, const struct tw_item *item, struct tw_outcome outcome)
+{
+    struct tw_ledger_row row = {
+        .id = tw_command_id_ledger(item->envelope.command_id),
+        .caller = item->envelope.caller,
+        .type = command_name(item->envelope.type),
+        .outcome = outcome,
+        .offset = item->record->offset,
+        .submitted_ms = item->envelope.submitted_ms,
+        .at_ms = turn->clock_ms,
+    };
+
+    memcpy(row.fingerprint, item->envelope.fingerprint, sizeof(row.fingerprint));
+    return row;
+}
+
+static void remember(struct tw_turn *turn, struct tw_item *item, struct tw_known_row *known, struct tw_outcome outcome)
+{
+    known->row = make_row(turn, item, outcome);
+    known->present = known->fresh = true;
+    emit_outcome(turn, item, &known->row, false);
+}
+
+static bool counts(const struct tw_turn *turn, const struct tw_known_row *known)
+{
+    return known->present && turn->clock_ms - known->row.at_ms < TW_LEDGER_LIFE_MS;
+}
+
+/* A requeued command names its original time; the row that gave it up does not make it a repeat. */
+static bool is_requeued(const struct tw_item *item, const struct tw_known_row *known)
+{
+    return item->envelope.original_ms >= 0 && known->row.outcome.status == TW_DEAD_LETTERED;
+}
+
+static void answer_repeat(struct tw_turn *turn, struct tw_item *item, const struct tw_ledger_row *row)
+{
+    if (!memcmp(row->fingerprint, item->envelope.fingerprint, sizeof(row->fingerprint))) {
+        turn->counts.repeated++;
+        emit_outcome(turn, item, row, true);
+    } else {
+        struct tw_ledger_row misuse =
+            make_row(turn, item, tw_rejected(TW_PROBLEM_KEY_REUSED, "the key belongs to a request with another body"));
+
+        turn->counts.rejected++;
+        emit_outcome(turn, item, &misuse, false);
+    }
+}
+
+static struct tw_outcome decide_command(struct tw_turn *turn, struct tw_item *item)
+{
+    const struct tw_domain *domain = turn->config->domain;
+    struct tw_entity       *entities[TW_KEYS_MAX];
+    struct tw_decision      decision = {turn->arena, entities, turn, &item->cmd};
+    uint32_t                events_before = turn->event_count;
+    struct tw_outcome       outcome;
+
+    for (size_t k = 0; k < item->entity_count; k++)
+        entities[k] = &turn->entities[item->entities[k]];
+    if (item->envelope.if_version >= 0 && domain->version(tw_state(&decision, 0)) != item->envelope.if_version)
+        return tw_rejected(TW_PROBLEM_PRECONDITION_FAILED, "the resource changed since it was read");
+    outcome = domain->decide(&decision, &item->cmd);
+    if (outcome.status != TW_SUCCEEDED) { /* a refusal changes nothing: anything else is our own mistake */
+        assert(turn->event_count == events_before);
+        for (size_t k = 0; k < item->entity_count; k++)
+            assert(entities[k]->guard != item->record->offset);
+    }
+    return outcome;
+}
+
+static void set_aside(struct tw_turn *turn, struct tw_item *item)
+{
+    struct tw_outcome    outcome = tw_rejected(TW_PROBLEM_DEAD_LETTERED, "");
+    struct tw_known_row *known;
+
+    if (item->kind == ITEM_PASSED_OVER)
+        turn->counts.passed_over++;
+    else
+        turn->counts.dead++;
+    if (!item->readable)
+        return;
+    outcome.status = TW_DEAD_LETTERED;
+    known = row_at(turn, item->envelope.command_id);
+    if (!counts(turn, known))
+        remember(turn, item, known, outcome);
+}
+
+static void decide_item(struct tw_turn *turn, struct tw_item *item)
+{
+    struct tw_known_row *known = is_remembered(item) ? row_at(turn, item->envelope.command_id) : NULL;
+    struct tw_outcome    outcome;
+
+    if (known && counts(turn, known) && !is_requeued(item, known)) {
+        answer_repeat(turn, item, &known->row);
+        return;
+    }
+    outcome = decide_command(turn, item);
+    if (outcome.status == TW_SUCCEEDED)
+        turn->counts.succeeded++;
+    else
+        turn->counts.rejected++;
+    if (known)
+        remember(turn, item, known, outcome);
+}
+
+static void emit_coalesced(struct tw_turn *turn)
+{
+    const struct tw_domain *domain = turn->config->domain;
+
+    for (uint32_t i = 0; i < turn->entity_count; i++) {
+        const struct tw_entity *entity = &turn->entities[i];
+        const struct tw_type   *type;
+        const void             *payload;
+
+        if (entity->coalesce_offset < 0)
+            continue;
+        type = domain->coalesced(entity->state, turn->arena, &payload);
+        add_event(turn, &turn->items[entity->coalesce_offset - turn->before.next_offset], type, payload);
+    }
+}
+
+static int compare_events(const void *left, const void *right)
+{
+    const struct tw_event *a = left;
+    const struct tw_event *b = right;
+
+    if (a->cause_offset != b->cause_offset)
+        return a->cause_offset < b->cause_offset ? -1 : 1;
+    return (a->n > b->n) - (a->n < b->n);
+}
+
+/* Events and dead letters in the order of their causes. */
+static struct tw_str pack_outbox(struct tw_turn *turn)
+{
+    struct tw_buf packed = {0};
+    struct tw_str outbox;
+    uint32_t      event = 0;
+
+    if (turn->event_count)
+        qsort(turn->events, turn->event_count, sizeof(*turn->events), compare_events);
+    for (size_t i = 0; i < turn->record_count; i++) {
+        const struct tw_item *item = &turn->items[i];
+
+        for (; event < turn->event_count && turn->events[event].cause_offset == item->record->offset; event++)
+            tw_outbox_pack_event(&packed, &turn->events[event]);
+        if (item->kind == ITEM_DEAD)
+            tw_outbox_pack_dead_letter(&packed, item->record, tw_dead_reason_code(item->reason), item->message,
+                                       turn->config->program);
+    }
+    outbox = tw_arena_copy(turn->arena, tw_buf_str(&packed));
+    tw_buf_done(&packed);
+    return outbox;
+}
+
+static int compare_keys(const void *left, const void *right)
+{
+    const struct tw_key *a = &(*(const struct tw_entity *const *)left)->key;
+    const struct tw_key *b = &(*(const struct tw_entity *const *)right)->key;
+    int                  order = (a->kind > b->kind) - (a->kind < b->kind);
+
+    if (!order)
+        order = tw_uuid_cmp(a->id, b->id);
+    return order ? order : tw_uuid_cmp(a->sub, b->sub);
+}
+
+static int compare_rows(const void *left, const void *right)
+{
+    return tw_uuid_cmp(((const struct tw_ledger_row *)left)->id, ((const struct tw_ledger_row *)right)->id);
+}
+
+static void collect_entities(struct tw_turn *turn)
+{
+    const struct tw_entity **changed = TW_NEW_ARRAY(turn->arena, turn->entity_count, const struct tw_entity *);
+    size_t                   count = 0;
+
+    for (uint32_t i = 0; i < turn->entity_count; i++)
+        if (turn->entities[i].changed)
+            changed[count++] = &turn->entities[i];
+    if (count)
+        qsort(changed, count, sizeof(*changed), compare_keys);
+    turn->changes.entities = changed;
+    turn->changes.entity_count = count;
+}
+
+static void collect_rows(struct tw_turn *turn)
+{
+    struct tw_ledger_row *fresh = TW_NEW_ARRAY(turn->arena, turn->row_count, struct tw_ledger_row);
+    size_t                count = 0;
+
+    for (uint32_t i = 0; i < turn->row_count; i++)
+        if (turn->rows[i].fresh)
+            fresh[count++] = turn->rows[i].row;
+    if (count)
+        qsort(fresh, count, sizeof(*fresh), compare_rows);
+    turn->changes.rows = fresh;
+    turn->changes.row_count = count;
+}
+
+void tw_turn_decide(struct tw_turn *turn)
+{
+    const struct tw_record *last = &turn->records[turn->record_count - 1];
+
+    turn->clock_ms = turn->before.clock_ms;
+    for (size_t i = 0; i < turn->record_count; i++) {
+        struct tw_item *item = &turn->items[i];
+
+        if (item->record->timestamp_ms > turn->clock_ms)
+            turn->clock_ms = item->record->timestamp_ms;
+        item->cmd.at_ms = item->envelope.original_ms >= 0 ? item->envelope.original_ms : turn->clock_ms;
+        turn->current = item;
+        if (item->kind == ITEM_COMMAND)
+            decide_item(turn, item);
+        else
+            set_aside(turn, item);
+    }
+    emit_coalesced(turn);
+    turn->changes.partition = turn->partition;
+    turn->changes.first_offset = turn->before.next_offset;
+    turn->changes.after.next_offset = last->offset + 1;
+    turn->changes.after.clock_ms = turn->clock_ms;
+    tw_record_hash(last, turn->changes.after.last_hash);
+    turn->changes.after.outbox = pack_outbox(turn);
+    collect_entities(turn);
+    collect_rows(turn);
+}
+
+/* --- commit ------------------------------------------------------------------------------------------------------ */
+
+static void keep(struct tw_turn *turn, struct tw_cache *cache, const struct tw_entity *entity, struct tw_buf *packed)
+{
+    const void   *state = entity->changed ? entity->state : entity->before;
+    struct tw_str known;
+    int64_t       guard;
+
+    if (!state)
+        return;
+    if (!entity->changed && tw_cache_get(cache, &entity->key, &known, &guard))
+        return;
+    tw_buf_clear(packed);
+    turn->config->domain->states[entity->key.kind]->pack(state, packed);
+    tw_cache_put(cache, &entity->key, tw_buf_str(packed), entity->changed ? entity->guard : entity->before_guard);
+}
+
+enum tw_rc tw_turn_commit(struct tw_turn *turn, struct tw_cache *cache, struct tw_err *reterr)
+{
+    const struct tw_store *store = turn->config->store;
+    struct tw_buf          packed = {0};
+
+    TW_TRY(store->commit(store->self, &turn->changes, reterr));
+    for (uint32_t i = 0; i < turn->entity_count; i++)
+        keep(turn, cache, &turn->entities[i], &packed);
+    tw_buf_done(&packed);
+    return TW_OK;
+}

@@ -1,0 +1,24 @@
+/**
+ * A whole worker: settings, wiring, the loop, and the way out. A worker's main.c is one tw_worker_main() call.
+ */
+#ifndef TILLWIRE_RUNTIME_WORKER_H
+#define TILLWIRE_RUNTIME_WORKER_H
+
+#include "tillwire/domain.h"
+
+struct tw_worker_spec {
+    const char             *program;    /**< "tillwire-cart" */
+    const char             *about;      /**< for --help */
+    const struct tw_domain *domain;
+    const char             *store_uri;  /**< name of the setting with the store's address: "redis_uri" */
+    const char             *store_help; /**< its sentence in --help */
+    /** Checks the address; connecting is left to the first watermark(). */
+    enum tw_rc (*open_store)(const char *uri, int timeout_ms, struct tw_store *ret_store, struct tw_err *reterr);
+    void (*close_store)(struct tw_store *store);
+};
+
+/** Runs until SIGTERM or SIGINT (exit code 0) or until an invariant is violated (3, with the sentence in the log).
+ *  Wrong settings: 2. */
+int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv);
+
+#endif
