@@ -1,7 +1,4 @@
-/*
- * Packed values are little-endian with a version byte in front. Unpacking is total: any bytes give a value or false.
- * Problems travel by their released code, never by enum value, so that old rows outlive a longer list of problems.
- */
+/* Names of keys, and the packed progress: little-endian, a version byte in front; any bytes give a value or false. */
 #include "tillwire/cart_keys.h"
 
 #include <inttypes.h>
@@ -10,7 +7,7 @@
 
 #include "tillwire/settings.h"
 
-enum { PROGRESS_VERSION = 1, LEDGER_VERSION = 1, TEXT_MAX = UINT16_MAX };
+enum { PROGRESS_VERSION = 1 };
 
 #define DAY_MS (INT64_C(24) * 60 * 60 * 1000)
 #define REDIS_SCHEME "redis://"
@@ -106,69 +103,31 @@ size_t tw_cart_server_of(int32_t partition, size_t server_count)
     return (size_t)partition % server_count;
 }
 
-/* ---- packed values ---- */
+/* ---- progress: version:1 next_offset:8 clock:8 hash:16 outbox ---- */
 
-static void put_number(struct tw_buf *out, uint64_t number, size_t bytes)
+static void put_int64(struct tw_buf *out, int64_t number)
 {
     uint8_t little[8];
 
-    for (size_t i = 0; i < bytes; i++)
-        little[i] = (uint8_t)(number >> (8 * i));
-    tw_buf_add(out, little, bytes);
+    for (size_t i = 0; i < sizeof(little); i++)
+        little[i] = (uint8_t)((uint64_t)number >> (8 * i));
+    tw_buf_add(out, little, sizeof(little));
 }
 
-static void put_short_text(struct tw_buf *out, struct tw_str text)
+static int64_t get_int64(const char *little)
 {
-    size_t len = text.len < TEXT_MAX ? text.len : TEXT_MAX;
+    uint64_t number = 0;
 
-    put_number(out, len, 2);
-    tw_buf_add(out, text.ptr, len);
-}
-
-/** The next @p len bytes, or NULL and from then on nothing but NULL: so a reader checks once, at its end. */
-static const char *take(struct tw_str *rest, size_t len)
-{
-    const char *bytes = rest->ptr;
-
-    if (!bytes || rest->len < len) {
-        *rest = (struct tw_str){NULL, 0};
-        return NULL;
-    }
-    *rest = (struct tw_str){bytes + len, rest->len - len};
-    return bytes;
-}
-
-static uint64_t take_number(struct tw_str *rest, size_t bytes)
-{
-    const char *little = take(rest, bytes);
-    uint64_t    number = 0;
-
-    for (size_t i = bytes; little && i-- > 0;)
+    for (size_t i = sizeof(number); i-- > 0;)
         number = number << 8 | (uint8_t)little[i];
-    return number;
-}
-
-static void take_bytes(struct tw_str *rest, void *ret_bytes, size_t len)
-{
-    const char *bytes = take(rest, len);
-
-    if (bytes)
-        memcpy(ret_bytes, bytes, len);
-}
-
-static struct tw_str take_short_text(struct tw_str *rest)
-{
-    size_t      len  = (size_t)take_number(rest, 2);
-    const char *text = take(rest, len);
-
-    return (struct tw_str){text, text ? len : 0};
+    return (int64_t)number;
 }
 
 void tw_cart_progress_pack(const struct tw_progress *progress, struct tw_buf *out)
 {
-    put_number(out, PROGRESS_VERSION, 1);
-    put_number(out, (uint64_t)progress->next_offset, 8);
-    put_number(out, (uint64_t)progress->clock_ms, 8);
+    tw_buf_add(out, &(const char){PROGRESS_VERSION}, 1);
+    put_int64(out, progress->next_offset);
+    put_int64(out, progress->clock_ms);
     tw_buf_add(out, progress->last_hash, sizeof(progress->last_hash));
     tw_buf_add_str(out, progress->outbox);
 }
@@ -181,55 +140,15 @@ bool tw_cart_progress_unpack(struct tw_str bytes, struct tw_progress *ret_progre
         *ret_progress = progress;
         return true;
     }
-    if (take_number(&bytes, 1) != PROGRESS_VERSION)
+    if (bytes.len < TW_CART_PROGRESS_HEAD || bytes.ptr[0] != PROGRESS_VERSION)
         return false;
-    progress.next_offset = (int64_t)take_number(&bytes, 8);
-    progress.clock_ms    = (int64_t)take_number(&bytes, 8);
-    take_bytes(&bytes, progress.last_hash, sizeof(progress.last_hash));
-    if (!bytes.ptr || progress.next_offset < 0)
+    progress.next_offset = get_int64(bytes.ptr + 1);
+    progress.clock_ms = get_int64(bytes.ptr + 9);
+    memcpy(progress.last_hash, bytes.ptr + 17, sizeof(progress.last_hash));
+    progress.outbox = (struct tw_str){bytes.ptr + TW_CART_PROGRESS_HEAD, bytes.len - TW_CART_PROGRESS_HEAD};
+    if (progress.next_offset < 0)
         return false;
-    progress.outbox = bytes;
-    *ret_progress   = progress;
-    return true;
-}
-
-void tw_cart_ledger_pack(const struct tw_ledger_row *row, struct tw_buf *out)
-{
-    put_number(out, LEDGER_VERSION, 1);
-    put_number(out, (uint64_t)row->outcome.status, 1);
-    put_number(out, (uint64_t)row->outcome.http_status, 2);
-    put_number(out, (uint64_t)row->offset, 8);
-    put_number(out, (uint64_t)row->submitted_ms, 8);
-    put_number(out, (uint64_t)row->at_ms, 8);
-    tw_buf_add(out, row->caller.bytes, sizeof(row->caller.bytes));
-    tw_buf_add(out, row->fingerprint, sizeof(row->fingerprint));
-    put_short_text(out, row->type);
-    put_short_text(out, tw_str_of(tw_problem_code(row->outcome.problem)));
-    put_short_text(out, row->outcome.detail);
-    put_short_text(out, row->outcome.resource);
-}
-
-bool tw_cart_ledger_unpack(struct tw_uuid id, struct tw_str bytes, struct tw_ledger_row *ret_row)
-{
-    struct tw_ledger_row row = {.id = id};
-
-    if (take_number(&bytes, 1) != LEDGER_VERSION)
-        return false;
-    uint64_t status         = take_number(&bytes, 1);
-    row.outcome.http_status = (int)take_number(&bytes, 2);
-    row.offset              = (int64_t)take_number(&bytes, 8);
-    row.submitted_ms        = (int64_t)take_number(&bytes, 8);
-    row.at_ms               = (int64_t)take_number(&bytes, 8);
-    take_bytes(&bytes, row.caller.bytes, sizeof(row.caller.bytes));
-    take_bytes(&bytes, row.fingerprint, sizeof(row.fingerprint));
-    row.type                = take_short_text(&bytes);
-    row.outcome.problem     = tw_problem_of_code(take_short_text(&bytes));
-    row.outcome.detail      = take_short_text(&bytes);
-    row.outcome.resource    = take_short_text(&bytes);
-    if (!bytes.ptr || bytes.len > 0 || status > TW_DEAD_LETTERED)
-        return false;
-    row.outcome.status = (enum tw_status)status;
-    *ret_row           = row;
+    *ret_progress = progress;
     return true;
 }
 
@@ -316,7 +235,8 @@ static const char *parse_host_and_port(struct tw_str text, struct tw_redis_uri *
     } else {
         cut(text, ':', true, &host, &port);
     }
-    if (host.len == 0 || (!bracketed && memchr(host.ptr, ':', host.len)) || !copy_text(host, uri->host, sizeof(uri->host)))
+    if (host.len == 0 || (!bracketed && memchr(host.ptr, ':', host.len)) ||
+        !copy_text(host, uri->host, sizeof(uri->host)))
         return "has a wrong host";
     if (port.ptr && !number_between(port, 1, UINT16_MAX, &uri->port))
         return "has a wrong port";
@@ -344,14 +264,14 @@ static const char *parse_uri(struct tw_str text, struct tw_redis_uri *uri)
 enum tw_rc tw_redis_uris_parse(const char *uris, struct tw_redis_uri ret_uris[TW_REDIS_SERVERS_MAX], size_t *ret_count,
                                struct tw_err *reterr)
 {
-    struct tw_str rest  = tw_str_of(uris);
+    struct tw_str rest = tw_str_of(uris);
     size_t        count = 0;
 
     for (bool more = true; more; count++) {
         struct tw_str one = rest;
         if (count == TW_REDIS_SERVERS_MAX)
             return tw_fail(reterr, TW_INVALID, "cart.redis_uri", 0, "more than %d Redis servers", TW_REDIS_SERVERS_MAX);
-        more              = cut(rest, ',', false, &one, &rest);
+        more = cut(rest, ',', false, &one, &rest);
         const char *wrong = parse_uri(one, &ret_uris[count]);
         if (wrong)
             return tw_fail(reterr, TW_INVALID, "cart.redis_uri", 0, "Redis address %zu %s", count + 1, wrong);

@@ -1,7 +1,7 @@
 /**
- * What worker and edge must agree on about the carts in Redis: the names of keys, which server a partition lives on, the
- * packed form of progress and ledger rows, and what a cart adds up to. Pure: no Redis client here. The layout itself is
- * told in schemas/redis/README.md.
+ * What worker and edge must agree on about the carts in Redis: the names of keys, which server a partition lives on,
+ * the packed form of the progress, and what a cart adds up to. Pure: no Redis client here. The layout itself is told in
+ * schemas/redis/README.md.
  */
 #ifndef TILLWIRE_CART_KEYS_H
 #define TILLWIRE_CART_KEYS_H
@@ -32,7 +32,8 @@ size_t tw_cart_key_summary(struct tw_uuid member_id, char ret_key[TW_CART_KEY_SI
 /** Watermark, clock, hash, outbox of a partition: `tw:progress:<partition>`. */
 size_t tw_cart_key_progress(int32_t partition, char ret_key[TW_CART_KEY_SIZE]);
 /** Commands decided on one day of the partition's clock, a hash: `tw:ledger:<partition>:<day>`. Its fields are the 16
- *  bytes of tw_command_id_ledger(). A row that still counts is in the hash of the clock's day or of the day before. */
+ *  bytes of tw_command_id_ledger(), its values what tillwire/ledger.h packs. A row that still counts is in the hash of
+ *  the clock's day or else in that of the day before. */
 size_t tw_cart_key_ledger(int32_t partition, int64_t day, char ret_key[TW_CART_KEY_SIZE]);
 /** Who has a product in the cart, a set of member ids of 16 bytes: `tw:holders:<partition>:<product_id>`. */
 size_t tw_cart_key_holders(int32_t partition, struct tw_uuid product_id, char ret_key[TW_CART_KEY_SIZE]);
@@ -53,12 +54,7 @@ void tw_cart_progress_pack(const struct tw_progress *progress, struct tw_buf *ou
  *  ret_progress->outbox is a view into @p bytes. */
 bool tw_cart_progress_unpack(struct tw_str bytes, struct tw_progress *ret_progress);
 
-/** The value of a ledger row; its id is the hash field. Texts beyond 64 KiB are cut. */
-void tw_cart_ledger_pack(const struct tw_ledger_row *row, struct tw_buf *out);
-/** False: not ours, or of a later release. Texts are views into @p bytes; ret_row->id is @p id. */
-bool tw_cart_ledger_unpack(struct tw_uuid id, struct tw_str bytes, struct tw_ledger_row *ret_row);
-
-/** `redis://[user][:password]@host:port[/db]`; user and password may be percent-encoded, an IPv6 host is in brackets. */
+/** `redis://[user][:password]@host:port[/db]`; user and password may be percent-encoded, an IPv6 host has brackets. */
 struct tw_redis_uri {
     char host[256];
     int  port;          /**< 6379 when absent */
@@ -69,7 +65,7 @@ struct tw_redis_uri {
 
 enum { TW_REDIS_SERVERS_MAX = 64 };
 
-/** Reads a comma separated list. INVALID says which one is wrong and how, without showing it: it may hold a password. */
+/** Reads a comma separated list. INVALID says which one is wrong and how, without showing it: it may hold a secret. */
 enum tw_rc tw_redis_uris_parse(const char *uris, struct tw_redis_uri ret_uris[TW_REDIS_SERVERS_MAX], size_t *ret_count,
                                struct tw_err *reterr);
 

@@ -46,7 +46,7 @@ enum tw_product_difference tw_product_compare(const struct tw_product *before, c
 void tw_product_append_changes(const struct tw_product *before, const struct tw_product *after,
                                struct _bson_t *ret_fields);
 
-enum { TW_LEDGER_DOCUMENT_ID = 47 }; /**< longest `_id` of a ledger row, without NUL */
+enum { TW_LEDGER_DOCUMENT_ID = 48 }; /**< longest `_id` of a ledger row, without NUL */
 
 /** `_id` of a row: "<partition>/<command id with its partition bits zeroed>". Two partitions may remember the same id:
  *  who looks for a command asks for all of them, or for the one its id names. */

@@ -148,11 +148,12 @@ def has_lists(struct: Struct, structs: dict) -> bool:
                for f in struct.fields)
 
 
-def layout_table(struct: Struct, structs: dict, linkage: str = "static ") -> str:
+def layout_table(struct: Struct, structs: dict, public: bool = False) -> str:
+    name = f"{'tw_' if public else ''}{struct.name}_layout"
     rows = "\n".join(table_row(struct, f) for f in struct.fields)
     required = sum(1 << i for i, f in enumerate(struct.fields) if not f.optional)
     return (f"static const struct tw_field {struct.name}_fields[] = {{\n{rows}\n}};\n"
-            f"{linkage}const struct tw_layout {struct.name}_layout = {{\n"
+            f"{'' if public else 'static '}const struct tw_layout {name} = {{\n"
             f'    .name = "{struct.title}",\n    .fields = {struct.name}_fields,\n'
             f"    .field_count = TW_LEN({struct.name}_fields),\n    .size = sizeof(struct tw_{struct.name}),\n"
             f"    .has_lists = {'true' if has_lists(struct, structs) else 'false'},\n"
@@ -201,17 +202,17 @@ def type_definition(message: Message, number: str) -> str:
     ce_type = f"{message.type}.state" if message.kind == "state" else message.ce_type
     return f"""static void pack_{name}(const void *value, struct tw_buf *out)
 {{
-    tw_codec_pack(&{name}_layout, value, out);
+    tw_codec_pack(&tw_{name}_layout, value, out);
 }}
 
 static enum tw_rc unpack_{name}(struct tw_str bytes, struct tw_arena *arena, void *ret_value, struct tw_err *reterr)
 {{
-    return tw_codec_unpack(&{name}_layout, bytes, arena, ret_value, reterr);
+    return tw_codec_unpack(&tw_{name}_layout, bytes, arena, ret_value, reterr);
 }}
 
 static void copy_{name}(const void *from, struct tw_arena *arena, void *ret_to)
 {{
-    tw_codec_copy(&{name}_layout, from, arena, ret_to);
+    tw_codec_copy(&tw_{name}_layout, from, arena, ret_to);
 }}
 
 const struct tw_type tw_{name}_type = {{
@@ -274,7 +275,8 @@ def domain_header(model: Model, domain: str) -> str:
         if message.domain == domain:
             parts += [struct_definition(s) for s in in_order(message.structs)]
             parts.append(struct_definition(message.struct, message_note(message)))
-            parts.append(f"extern const struct tw_type tw_{message.c_name}_type;\n")
+            parts.append(f"extern const struct tw_type tw_{message.c_name}_type;\n"
+                         f"extern const struct tw_layout tw_{message.c_name}_layout;\n")
     parts += [list_declarations(domain, kind) for kind in ("command", "event")]
     return "\n".join(p for p in parts if p) + "\n#endif\n"
 
@@ -288,7 +290,7 @@ def domain_source(model: Model, domain: str) -> str:
     parts += [f"_Static_assert(sizeof(enum tw_{e.name}) == 4, \"the codec reads enums as 32 bits\");\n" for e in enums]
     for message in messages:
         parts += [layout_table(s, message.structs) for s in in_order(message.structs)]
-        parts.append(layout_table(message.struct, message.structs))
+        parts.append(layout_table(message.struct, message.structs, public=True))
         parts.append(type_definition(message, number_constant(message)))
     parts += [list_definitions(domain, kind, model.of(kind, domain)) for kind in ("command", "event")]
     return "\n".join(parts)

@@ -360,28 +360,35 @@ static void apply(struct tw_memory_db *db, const struct tw_changes *changes)
     put_progress(db, changes->partition, &changes->after);
 }
 
+static enum tw_rc write_if_allowed(struct tw_memory_db *db, const struct tw_changes *changes, struct tw_err *reterr)
+{
+    static const char where[] = "memory.store.commit";
+
+    TW_TRY(check_fence(db, changes->partition, changes->first_offset, where, reterr));
+    if (is_refused(db, changes))
+        return tw_fail(reterr, TW_REFUSED, where, 0, "the test refuses this aggregate");
+    apply(db, changes);
+    return TW_OK;
+}
+
 static enum tw_rc memory_commit(void *self, const struct tw_changes *changes, struct tw_err *reterr)
 {
     static const char where[] = "memory.store.commit";
     struct owner     *owner = self;
     enum lost         lost;
+    enum tw_rc        rc;
 
     LOCKED(owner->db);
     assert(*turn_of(owner, changes->partition)); /* a commit ends a turn that began with a load */
     *turn_of(owner, changes->partition) = false;
     assert_well_formed(owner->db, changes);
     TW_TRY(fail_as_asked(owner->db, where, reterr));
-    TW_TRY(check_fence(owner->db, changes->partition, changes->first_offset, where, reterr));
-    if (is_refused(owner->db, changes))
-        return tw_fail(reterr, TW_REFUSED, where, 0, "the test refuses this aggregate");
-
     lost = owner->db->lose_next;
     owner->db->lose_next = LOST_NOTHING;
-    if (lost != LOST_REQUEST)
-        apply(owner->db, changes);
-    if (lost != LOST_NOTHING)
-        return tw_fail(reterr, TW_UNKNOWN, where, 0, "the answer was lost");
-    return TW_OK;
+    if (lost == LOST_REQUEST)
+        return tw_fail(reterr, TW_UNKNOWN, where, 0, "the request was lost");
+    rc = write_if_allowed(owner->db, changes, reterr);
+    return lost == LOST_ANSWER ? tw_fail(reterr, TW_UNKNOWN, where, 0, "the answer was lost") : rc;
 }
 
 static void memory_abandon(void *self, int32_t partition)
@@ -536,10 +543,15 @@ void tw_memory_refuse(struct tw_memory_db *db, struct tw_uuid id)
     db->refused_id = id;
 }
 
-unsigned tw_memory_faults_left(struct tw_memory_db *db)
+bool tw_memory_end_faults(struct tw_memory_db *db)
 {
+    bool all_happened;
+
     LOCKED(db);
-    return db->failing_calls + (db->lose_next != LOST_NOTHING);
+    all_happened = db->failing_calls == 0 && db->lose_next == LOST_NOTHING;
+    db->failing_calls = 0;
+    db->lose_next = LOST_NOTHING;
+    return all_happened;
 }
 
 struct tw_memory_image *tw_memory_take(struct tw_memory_db *db)

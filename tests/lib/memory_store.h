@@ -25,16 +25,16 @@ struct tw_memory_db *tw_memory_store_db(const struct tw_store *store);
 
 /* --- faults ---------------------------------------------------------------------------------------------------- */
 
-/** The next commit that is not fenced happens, but its answer is lost: UNKNOWN. */
+/** The answer of the next commit is lost, whatever it was: UNKNOWN. */
 void tw_memory_lose_answer(struct tw_memory_db *db);
-/** The next commit that is not fenced does not happen, and nobody can tell: UNKNOWN. */
+/** The next commit never arrives, and its caller cannot tell: UNKNOWN. */
 void tw_memory_lose_request(struct tw_memory_db *db);
 /** The next @p calls of functions that can fail give @p rc and do nothing. */
 void tw_memory_fail(struct tw_memory_db *db, unsigned calls, enum tw_rc rc);
 /** Every commit that changes an entity of this aggregate is REFUSED from now on; nil: none is. */
 void tw_memory_refuse(struct tw_memory_db *db, struct tw_uuid id);
-/** Faults asked for above that have not happened yet: a test proves with 0 that its fault fired. */
-unsigned tw_memory_faults_left(struct tw_memory_db *db);
+/** Takes back what has not happened of the first three; true when all of it had, so a test proves that its fault did. */
+bool tw_memory_end_faults(struct tw_memory_db *db);
 
 /* --- backups and losses ---------------------------------------------------------------------------------------- */
 

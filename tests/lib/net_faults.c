@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -18,13 +19,15 @@
 
 static _Thread_local struct {
     enum tw_net_fault fault;
-    bool              sent; /* a request went out since the fault was asked for */
+    const char       *marker;
+    bool              sent; /* the request that is meant went out */
     bool              happened;
 } net;
 
-void tw_net_fault(enum tw_net_fault fault)
+void tw_net_fault(enum tw_net_fault fault, const char *marker)
 {
     net.fault = fault;
+    net.marker = marker;
     net.sent = false;
     net.happened = false;
 }
@@ -33,7 +36,7 @@ bool tw_net_fault_clear(void)
 {
     bool happened = net.happened;
 
-    tw_net_fault(TW_NET_WHOLE);
+    tw_net_fault(TW_NET_WHOLE, NULL);
     return happened;
 }
 
@@ -53,13 +56,32 @@ static ssize_t break_connection(int fd)
     return -1;
 }
 
-/* Asked before bytes are written. */
-static bool breaks_write(int fd)
+static bool is_marked(const struct iovec *parts, size_t count)
 {
-    if (net.fault == TW_NET_WHOLE || !is_socket(fd))
+    for (size_t i = 0; i < count; i++)
+        if (memmem(parts[i].iov_base, parts[i].iov_len, net.marker, strlen(net.marker)))
+            return true;
+    return false;
+}
+
+/* Asked before bytes are written. */
+static bool breaks_write(int fd, const struct iovec *parts, size_t count)
+{
+    if (net.fault == TW_NET_WHOLE || !is_socket(fd) || (net.marker && !is_marked(parts, count)))
         return false;
     net.sent = true;
     return net.fault == TW_NET_LOSE_REQUEST;
+}
+
+static bool breaks_bytes(int fd, const void *bytes, size_t len)
+{
+    union {
+        const void *constant;
+        void       *plain;
+    } base = {.constant = bytes};
+    struct iovec part = {base.plain, len};
+
+    return breaks_write(fd, &part, 1);
 }
 
 /* Asked after bytes were read. */
@@ -80,25 +102,25 @@ static bool breaks_read(int fd, ssize_t count)
 ssize_t send(int fd, const void *bytes, size_t len, int flags)
 {
     REAL(ssize_t, "send", int, const void *, size_t, int);
-    return breaks_write(fd) ? break_connection(fd) : real.call(fd, bytes, len, flags);
+    return breaks_bytes(fd, bytes, len) ? break_connection(fd) : real.call(fd, bytes, len, flags);
 }
 
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
     REAL(ssize_t, "sendmsg", int, const struct msghdr *, int);
-    return breaks_write(fd) ? break_connection(fd) : real.call(fd, message, flags);
+    return breaks_write(fd, message->msg_iov, message->msg_iovlen) ? break_connection(fd) : real.call(fd, message, flags);
 }
 
 ssize_t write(int fd, const void *bytes, size_t len)
 {
     REAL(ssize_t, "write", int, const void *, size_t);
-    return breaks_write(fd) ? break_connection(fd) : real.call(fd, bytes, len);
+    return breaks_bytes(fd, bytes, len) ? break_connection(fd) : real.call(fd, bytes, len);
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count)
 {
     REAL(ssize_t, "writev", int, const struct iovec *, int);
-    return breaks_write(fd) ? break_connection(fd) : real.call(fd, parts, count);
+    return breaks_write(fd, parts, (size_t)count) ? break_connection(fd) : real.call(fd, parts, count);
 }
 
 ssize_t recv(int fd, void *bytes, size_t len, int flags)

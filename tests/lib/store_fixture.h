@@ -13,14 +13,18 @@ struct tw_sample_states {
     struct tw_key (*key)(uint32_t i);
     /** The state in @p arena. Valid for the domain, at the edges of what a field may hold, and different in every
      *  generation: texts with quotes and control characters, extreme numbers, lists that grow, shrink and vanish.
-     *  Nothing in it has ended before 9999. */
+     *  Nothing in it ends before the year 9999. */
     void *(*make)(uint32_t i, int64_t generation, struct tw_arena *arena);
 };
 
+/** All functions end the test program when they cannot do what they promise. */
 struct tw_store_fixture {
     const char                    *name;
+    const char                    *variable; /**< environment variable with the server's address; NULL: needs none */
     const struct tw_sample_states *states;
-    /** One more worker's handle on the same server. Ends the test program when the server is not there. */
+    /** Once, before anything else. */
+    void (*connect)(void *self, const char *uri);
+    /** One more worker's handle on the same server. */
     void (*open)(void *self, struct tw_store *ret_store);
     void (*close)(void *self, struct tw_store *store);
     /** The store is empty, as after FLUSHALL; open handles are not told. */
@@ -28,13 +32,12 @@ struct tw_store_fixture {
     /** Remembers all the store holds, replacing what was remembered; put_back() restores it like a backup. */
     void (*take)(void *self);
     void (*put_back)(void *self);
-    /** Before a commit of this thread: it happens and its answer is lost / it is lost on the way and so is the
-     *  connection. end_fault() after it tells whether the fault happened. */
+    /** Before one call of this thread: the answer of its request is lost / the request itself is lost, and with it the
+     *  connection. end_fault() after the call tells whether that happened. */
     void (*lose_answer)(void *self);
     void (*lose_request)(void *self);
     bool (*end_fault)(void *self);
-    /** Failpoints inside a commit where a sleeping worker is a danger to others, such as "in_commit=stop"; ends with
-     *  NULL. NULL: none. */
+    /** TW_FAIL values that put a worker to sleep inside a commit, "in_commit=stop"; NULL at the end. NULL: none. */
     const char *const *stops;
     void              *self;
 };

@@ -98,10 +98,10 @@ static void reprice_line(struct tw_cart_line *line, int64_t price_minor)
     if (price_minor == line->price_minor)
         return;
     if (!line->has_previous_price) {
-        line->has_previous_price   = true;
+        line->has_previous_price = true;
         line->previous_price_minor = line->price_minor;
     } else if (line->previous_price_minor == price_minor) {
-        line->has_previous_price   = false;
+        line->has_previous_price = false;
         line->previous_price_minor = 0;
     }
     line->price_minor = price_minor;
@@ -113,9 +113,9 @@ static void refresh_line(struct tw_cart_line *line, const struct seen_product *s
     if (seen->version <= line->product_version)
         return;
     reprice_line(line, seen->price_minor);
-    line->product_name    = seen->name;
+    line->product_name = seen->name;
     line->product_version = seen->version;
-    line->available       = true;
+    line->available = true;
 }
 
 static struct tw_cart_line *add_line(struct tw_cart *cart, struct tw_arena *arena, const struct seen_product *seen,
@@ -123,12 +123,12 @@ static struct tw_cart_line *add_line(struct tw_cart *cart, struct tw_arena *aren
 {
     cart->lines = tw_arena_grow(arena, cart->lines, cart->lines_len, &cart->lines_cap, sizeof(*cart->lines));
     cart->lines[cart->lines_len] = (struct tw_cart_line){
-        .product_id      = seen->id,
-        .product_name    = seen->name,
-        .price_minor     = seen->price_minor,
-        .added_at_ms     = at_ms,
+        .product_id = seen->id,
+        .product_name = seen->name,
+        .price_minor = seen->price_minor,
+        .added_at_ms = at_ms,
         .product_version = seen->version,
-        .available       = true,
+        .available = true,
     };
     return &cart->lines[cart->lines_len++];
 }
@@ -136,7 +136,7 @@ static struct tw_cart_line *add_line(struct tw_cart *cart, struct tw_arena *aren
 static const struct tw_cart_line *put_line(struct tw_cart *cart, struct tw_arena *arena,
                                            const struct seen_product *seen, int64_t quantity, int64_t at_ms)
 {
-    uint32_t             i    = find_line(cart, seen->id);
+    uint32_t             i = find_line(cart, seen->id);
     struct tw_cart_line *line = i < cart->lines_len ? &cart->lines[i] : add_line(cart, arena, seen, at_ms);
 
     refresh_line(line, seen);
@@ -150,7 +150,7 @@ static struct tw_outcome remove_line(struct tw_decision *d, const struct tw_comm
                                      int http_status)
 {
     struct tw_cart *cart = change_cart(d, cmd);
-    uint32_t        i    = find_line(cart, product_id);
+    uint32_t        i = find_line(cart, product_id);
 
     memmove(&cart->lines[i], &cart->lines[i + 1], (cart->lines_len - i - 1) * sizeof(*cart->lines));
     cart->lines_len--;
@@ -159,12 +159,12 @@ static struct tw_outcome remove_line(struct tw_decision *d, const struct tw_comm
     struct tw_cart_totals totals = tw_cart_totals(cart);
     tw_emit(d, &tw_cart_item_removed_type,
             &(struct tw_cart_item_removed){
-                .member_id         = cart->member_id,
-                .product_id        = product_id,
-                .version           = cart->version,
-                .total_items       = totals.items,
+                .member_id = cart->member_id,
+                .product_id = product_id,
+                .version = cart->version,
+                .total_items = totals.items,
                 .total_price_minor = totals.price_minor,
-                .expires_at_ms     = cart->ends_at_ms,
+                .expires_at_ms = cart->ends_at_ms,
             });
     return done(http_status);
 }
@@ -176,9 +176,9 @@ static struct tw_outcome decide_add_item(struct tw_decision *d, const struct tw_
     const struct tw_cart_add_item *body = cmd->body;
     const struct seen_product      seen = {body->product_id, body->product_name, body->price_minor,
                                            body->product_version};
-    const struct tw_cart          *live     = live_cart(d, cmd);
+    const struct tw_cart          *live = live_cart(d, cmd);
     int64_t                        quantity = quantity_of(live, body->product_id) + body->quantity;
-    struct tw_outcome              outcome  = check_limits(live, body->product_id, quantity);
+    struct tw_outcome              outcome = check_limits(live, body->product_id, quantity);
 
     if (outcome.status != TW_SUCCEEDED)
         return outcome;
@@ -188,17 +188,17 @@ static struct tw_outcome decide_add_item(struct tw_decision *d, const struct tw_
     struct tw_cart_totals    totals = tw_cart_totals(cart);
     tw_emit(d, &tw_cart_item_added_type,
             &(struct tw_cart_item_added){
-                .member_id         = cart->member_id,
-                .product_id        = line->product_id,
-                .product_name      = line->product_name,
-                .price_minor       = line->price_minor,
-                .added             = body->quantity,
-                .quantity          = line->quantity,
-                .product_version   = line->product_version,
-                .version           = cart->version,
-                .total_items       = totals.items,
+                .member_id = cart->member_id,
+                .product_id = line->product_id,
+                .product_name = line->product_name,
+                .price_minor = line->price_minor,
+                .added = body->quantity,
+                .quantity = line->quantity,
+                .product_version = line->product_version,
+                .version = cart->version,
+                .total_items = totals.items,
                 .total_price_minor = totals.price_minor,
-                .expires_at_ms     = cart->ends_at_ms,
+                .expires_at_ms = cart->ends_at_ms,
             });
     return outcome;
 }
@@ -227,16 +227,16 @@ static struct tw_outcome decide_set_item(struct tw_decision *d, const struct tw_
     struct tw_cart_totals    totals = tw_cart_totals(cart);
     tw_emit(d, &tw_cart_item_set_type,
             &(struct tw_cart_item_set){
-                .member_id         = cart->member_id,
-                .product_id        = line->product_id,
-                .product_name      = line->product_name,
-                .price_minor       = line->price_minor,
-                .quantity          = line->quantity,
-                .product_version   = line->product_version,
-                .version           = cart->version,
-                .total_items       = totals.items,
+                .member_id = cart->member_id,
+                .product_id = line->product_id,
+                .product_name = line->product_name,
+                .price_minor = line->price_minor,
+                .quantity = line->quantity,
+                .product_version = line->product_version,
+                .version = cart->version,
+                .total_items = totals.items,
                 .total_price_minor = totals.price_minor,
-                .expires_at_ms     = cart->ends_at_ms,
+                .expires_at_ms = cart->ends_at_ms,
             });
     return outcome;
 }
@@ -255,9 +255,9 @@ static struct tw_outcome decide_remove_item(struct tw_decision *d, const struct 
 /* ---- the port ---- */
 
 static struct tw_outcome (*const decisions[])(struct tw_decision *d, const struct tw_command *cmd) = {
-    [TW_CART_ADD_ITEM]    = decide_add_item,
+    [TW_CART_ADD_ITEM] = decide_add_item,
     [TW_CART_REMOVE_ITEM] = decide_remove_item,
-    [TW_CART_SET_ITEM]    = decide_set_item,
+    [TW_CART_SET_ITEM] = decide_set_item,
 };
 
 static struct tw_outcome decide(struct tw_decision *d, const struct tw_command *cmd)
@@ -297,13 +297,13 @@ static const struct tw_type *const commands[] = {
 static const struct tw_type *const states[] = {&tw_cart_type};
 
 const struct tw_domain tw_cart_domain = {
-    .name          = "cart",
-    .number        = TW_DOMAIN_CART,
-    .commands      = commands,
+    .name = "cart",
+    .number = TW_DOMAIN_CART,
+    .commands = commands,
     .command_count = TW_LEN(commands),
-    .states        = states,
-    .state_count   = TW_LEN(states),
-    .keys          = keys,
-    .decide        = decide,
-    .version       = version,
+    .states = states,
+    .state_count = TW_LEN(states),
+    .keys = keys,
+    .decide = decide,
+    .version = version,
 };

@@ -12,33 +12,6 @@ enum { ARRAY_HEADER_BYTES = 20 };
 
 static const int64_t ms_from_1970_to_2000 = INT64_C(946684800000);
 
-static uint32_t element_type(enum tw_pg_type array_type)
-{
-    switch (array_type) {
-    case TW_PG_BOOLS:
-        return 16;
-    case TW_PG_BYTEAS:
-        return 17;
-    case TW_PG_INT4S:
-        return 23;
-    case TW_PG_TEXTS:
-        return 25;
-    case TW_PG_INT8S:
-        return 20;
-    case TW_PG_TIMESTAMPS:
-        return 1114;
-    case TW_PG_UUIDS:
-        return 2950;
-    case TW_PG_BYTEA:
-    case TW_PG_INT8:
-    case TW_PG_INT4:
-    case TW_PG_TIMESTAMP:
-        break;
-    }
-    assert(!"an array type");
-    return 0;
-}
-
 static int64_t to_pg_time(int64_t time_ms)
 {
     return (time_ms - ms_from_1970_to_2000) * 1000; /* messages hold the years 1970 to 9999 */
@@ -46,13 +19,13 @@ static int64_t to_pg_time(int64_t time_ms)
 
 /* --- arrays ------------------------------------------------------------------------------------------------------ */
 
-void tw_pg_array_start(struct tw_pg_array *array, enum tw_pg_type type)
+void tw_pg_array_start(struct tw_pg_array *array, enum tw_pg_type element)
 {
     static const char header[ARRAY_HEADER_BYTES];
 
     tw_buf_clear(&array->bytes);
     array->bytes.max_bytes = (size_t)1 << 30; /* what PostgreSQL takes; a batch is far below */
-    array->type = type;
+    array->element = element;
     array->count = 0;
     array->has_null = false;
     tw_buf_add(&array->bytes, header, sizeof(header)); /* written by tw_pg_arg_array(), when the count is known */
@@ -156,7 +129,7 @@ void tw_pg_arg_time(struct tw_pg_args *args, int64_t time_ms)
 void tw_pg_arg_array(struct tw_pg_args *args, struct tw_pg_array *array)
 {
     uint32_t header[] = {
-        htobe32(1), htobe32(array->has_null), htobe32(element_type(array->type)), htobe32(array->count), htobe32(1),
+        htobe32(1), htobe32(array->has_null), htobe32(array->element), htobe32(array->count), htobe32(1),
     };
 
     _Static_assert(sizeof(header) == ARRAY_HEADER_BYTES, "the header's size");

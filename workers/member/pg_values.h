@@ -12,10 +12,14 @@
 
 /** Type numbers are part of PostgreSQL's protocol (pg_type.dat), but no client header has them. */
 enum tw_pg_type {
+    TW_PG_BOOL = 16,
     TW_PG_BYTEA = 17,
     TW_PG_INT8 = 20,
     TW_PG_INT4 = 23,
+    TW_PG_TEXT = 25,
     TW_PG_TIMESTAMP = 1114,
+    TW_PG_UUID = 2950,
+    /* arrays of these */
     TW_PG_BOOLS = 1000,
     TW_PG_BYTEAS = 1001,
     TW_PG_INT4S = 1007,
@@ -28,13 +32,13 @@ enum tw_pg_type {
 /** One column of the rows a statement writes: an array value that grows. Zero-initialised needs tw_pg_array_start(). */
 struct tw_pg_array {
     struct tw_buf   bytes;
-    enum tw_pg_type type; /**< of the array */
+    enum tw_pg_type element;
     uint32_t        count;
     bool            has_null;
 };
 
-/** Empties the array and sets its type; keeps its memory. */
-void tw_pg_array_start(struct tw_pg_array *array, enum tw_pg_type type);
+/** Empties the array and sets its elements' type; keeps its memory. */
+void tw_pg_array_start(struct tw_pg_array *array, enum tw_pg_type element);
 void tw_pg_array_done(struct tw_pg_array *array);
 void tw_pg_add_null(struct tw_pg_array *array);
 void tw_pg_add_uuid(struct tw_pg_array *array, struct tw_uuid id);

@@ -1,0 +1,290 @@
+/*
+ * The delivery thread owns the producer's life: it opens it, warms it, polls it, and replaces one that gave up for good.
+ * Request threads only send, under a read lock that keeps the producer from being closed under them.
+ */
+#include "sender.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tillwire/clock.h"
+#include "tillwire/gen/topics.h"
+#include "tillwire/log.h"
+#include "tillwire/metrics.h"
+
+#define WHERE "edge.sender"
+
+enum { POLL_MS = 100, WARM_MS = 5000, REOPEN_MS = 500, TOPICS_MAX = 8 };
+
+/* A lane's word: the ticket in the upper bits, the phase in the lower two. */
+enum { PHASE_IDLE, PHASE_ARMED, PHASE_FILLING, PHASE_DONE, PHASE_BITS = 2, PHASE_MASK = 3 };
+
+struct lane {
+    _Alignas(64) _Atomic uint32_t word; /* futex */
+    enum tw_rc  rc;                     /* written while FILLING, read when DONE */
+    int64_t     offset;
+    const char *text;
+};
+
+struct tw_sender {
+    struct tw_sender_options options;
+    pthread_rwlock_t         lock; /* guards `producer`: read to send, write to replace */
+    struct tw_producer      *producer;
+    atomic_bool              warm;
+    atomic_bool              stopping;
+    atomic_int               flush_ms;
+    atomic_int               lane_count;
+    pthread_t                thread;
+    struct lane              lanes[TW_SENDER_LANES];
+};
+
+static struct tw_metric reports_ok = {.name = "tillwire_edge_reports_total", .labels = "result=\"acknowledged\"",
+                                      .kind = TW_COUNTER, .help = "Delivery reports of command records."};
+static struct tw_metric reports_failed = {.name = "tillwire_edge_reports_total", .labels = "result=\"failed\"",
+                                          .kind = TW_COUNTER, .help = "Delivery reports of command records."};
+static struct tw_metric reports_late = {.name = "tillwire_edge_reports_late_total", .kind = TW_COUNTER,
+                                        .help = "Reports that came after the request had been answered."};
+
+/* --- lanes -------------------------------------------------------------------------------------------------------- */
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t timeout_us)
+{
+    struct timespec timeout = {timeout_us / 1000000, (timeout_us % 1000000) * 1000};
+
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, &timeout, NULL, 0);
+}
+
+static uint32_t word_of(uint32_t ticket, uint32_t phase)
+{
+    return (ticket << PHASE_BITS) | phase;
+}
+
+/** Lane number and ticket travel in the record's opaque pointer: 32 bits each, no memory to own. */
+static void *opaque_of(int lane, uint32_t ticket)
+{
+    return (void *)(((uintptr_t)ticket << 32) | (uintptr_t)(unsigned)lane); /* NOLINT: an integer in a pointer's clothes */
+}
+
+static void on_report(void *self, const struct tw_report *report)
+{
+    struct tw_sender *sender = self;
+    uintptr_t         opaque = (uintptr_t)report->opaque;
+    struct lane      *lane = &sender->lanes[opaque & 0xffffffffu];
+    uint32_t          ticket = (uint32_t)(opaque >> 32);
+    uint32_t          armed = word_of(ticket, PHASE_ARMED);
+
+    tw_metric_add(report->rc == TW_OK ? &reports_ok : &reports_failed, 1);
+    if (!atomic_compare_exchange_strong_explicit(&lane->word, &armed, word_of(ticket, PHASE_FILLING),
+                                                 memory_order_acq_rel, memory_order_relaxed)) {
+        tw_metric_add(&reports_late, 1);
+        return;
+    }
+    lane->rc = report->rc;
+    lane->offset = report->offset;
+    lane->text = report->text;
+    atomic_store_explicit(&lane->word, word_of(ticket, PHASE_DONE), memory_order_release);
+    futex_wake(&lane->word);
+}
+
+int tw_sender_lane(struct tw_sender *sender)
+{
+    int lane = atomic_fetch_add(&sender->lane_count, 1);
+
+    return lane < TW_SENDER_LANES ? lane : -1;
+}
+
+static enum tw_rc send_locked(struct tw_sender *sender, const struct tw_send *send, void *opaque, struct tw_err *reterr)
+{
+    enum tw_rc rc;
+
+    pthread_rwlock_rdlock(&sender->lock);
+    /* Never into a queue nobody drains: a broker that is away shows at once, not after the time-out. */
+    if (sender->producer && tw_producer_is_connected(sender->producer))
+        rc = tw_producer_send(sender->producer, send->topic, send->partition, send->key, send->value, send->headers,
+                              send->header_count, opaque, reterr);
+    else
+        rc = tw_fail(reterr, TW_UNREACHED, WHERE, 0, "the broker is away");
+    pthread_rwlock_unlock(&sender->lock);
+    return rc;
+}
+
+enum tw_rc tw_sender_begin(struct tw_sender *sender, int lane, const struct tw_send *send, struct tw_err *reterr)
+{
+    struct lane *mine = &sender->lanes[lane];
+    uint32_t     ticket = ((atomic_load_explicit(&mine->word, memory_order_relaxed) >> PHASE_BITS) + 1) & 0x3fffffffu;
+
+    atomic_store_explicit(&mine->word, word_of(ticket, PHASE_ARMED), memory_order_release);
+    enum tw_rc rc = send_locked(sender, send, opaque_of(lane, ticket), reterr);
+    if (rc != TW_OK)
+        atomic_store_explicit(&mine->word, word_of(ticket, PHASE_IDLE), memory_order_release);
+    return rc;
+}
+
+/** True when the report came; false: the waiter has left and a later report finds the lane idle. */
+static bool wait_until_done(struct lane *lane, int timeout_ms)
+{
+    int64_t  deadline_us = tw_monotonic_us() + INT64_C(1000) * timeout_ms;
+    uint32_t word = atomic_load_explicit(&lane->word, memory_order_acquire);
+
+    while ((word & PHASE_MASK) != PHASE_DONE) {
+        int64_t left_us = deadline_us - tw_monotonic_us();
+        if (left_us <= 0 && (word & PHASE_MASK) == PHASE_ARMED &&
+            atomic_compare_exchange_strong(&lane->word, &word, word & ~(uint32_t)PHASE_MASK))
+            return false;
+        /* FILLING lasts a few instructions; a short sleep also covers a wake that has not come yet. */
+        futex_wait(&lane->word, word, left_us > 0 ? left_us : 1000);
+        word = atomic_load_explicit(&lane->word, memory_order_acquire);
+    }
+    return true;
+}
+
+enum tw_rc tw_sender_await(struct tw_sender *sender, int lane, int timeout_ms, int64_t *ret_offset,
+                           struct tw_err *reterr)
+{
+    struct lane *mine = &sender->lanes[lane];
+
+    if (!wait_until_done(mine, timeout_ms))
+        return tw_fail(reterr, TW_UNKNOWN, WHERE, 0, "no report within %d ms", timeout_ms);
+    if (mine->rc != TW_OK)
+        return tw_fail(reterr, mine->rc, WHERE, 0, "the record was not acknowledged: %s", mine->text ? mine->text : "");
+    *ret_offset = mine->offset;
+    return TW_OK;
+}
+
+/* --- the delivery thread ------------------------------------------------------------------------------------------- */
+
+static enum tw_rc open_producer(struct tw_sender *sender, struct tw_producer **ret_producer, struct tw_err *reterr)
+{
+    struct tw_producer_options options = {
+        .brokers = sender->options.brokers,
+        .client_id = "tillwire-edge",
+        .linger_us = sender->options.linger_us,
+        .timeout_ms = 10000,
+        .queue_kbytes = sender->options.queue_kbytes,
+        .report = on_report,
+        .self = sender,
+    };
+
+    return tw_producer_open(&options, ret_producer, reterr);
+}
+
+static enum tw_rc warm_producer(struct tw_producer *producer, struct tw_err *reterr)
+{
+    const char *topics[TOPICS_MAX];
+    size_t      count = 0;
+
+    for (size_t i = 0; i < tw_topic_count && count < TOPICS_MAX; i++) {
+        if (tw_topics[i].kind == TW_TOPIC_COMMANDS)
+            topics[count++] = tw_topics[i].name;
+    }
+    return tw_producer_warm(producer, topics, count, WARM_MS, reterr);
+}
+
+static void replace_producer(struct tw_sender *sender, struct tw_producer *fresh)
+{
+    pthread_rwlock_wrlock(&sender->lock);
+    struct tw_producer *old = sender->producer;
+    sender->producer = fresh;
+    pthread_rwlock_unlock(&sender->lock);
+    tw_producer_close(old, 1000);
+}
+
+static void nap_ms(struct tw_sender *sender, int ms)
+{
+    for (int waited = 0; waited < ms && !atomic_load(&sender->stopping); waited += 20)
+        usleep(20000);
+}
+
+/** A new, warm producer, however long it takes; returns early when the sender stops. */
+static void make_producer(struct tw_sender *sender)
+{
+    bool said = false;
+
+    while (!atomic_load(&sender->stopping)) {
+        struct tw_producer *producer = NULL;
+        struct tw_err       err = {0};
+
+        if (open_producer(sender, &producer, &err) == TW_OK && warm_producer(producer, &err) == TW_OK) {
+            replace_producer(sender, producer);
+            atomic_store(&sender->warm, true);
+            tw_log(TW_LOG_INFO, "producer is ready");
+            return;
+        }
+        tw_producer_close(producer, 0);
+        if (!said)
+            tw_log_err(TW_LOG_WARN, "broker did not answer, trying again", &err, NULL);
+        said = true;
+        nap_ms(sender, REOPEN_MS);
+    }
+}
+
+static void *delivery_main(void *self)
+{
+    struct tw_sender *sender = self;
+
+    pthread_setname_np(pthread_self(), "delivery");
+    make_producer(sender);
+    while (!atomic_load_explicit(&sender->stopping, memory_order_relaxed)) {
+        tw_producer_poll(sender->producer, POLL_MS);
+        if (tw_producer_is_dead(sender->producer)) {
+            tw_log(TW_LOG_WARN, "producer gave up, making another");
+            atomic_store(&sender->warm, false);
+            replace_producer(sender, NULL);
+            make_producer(sender);
+        }
+    }
+    if (sender->producer)
+        tw_producer_close(sender->producer, atomic_load(&sender->flush_ms));
+    return NULL;
+}
+
+struct tw_sender *tw_sender_new(const struct tw_sender_options *options)
+{
+    struct tw_sender *sender = aligned_alloc(64, sizeof(*sender));
+
+    if (!sender)
+        tw_out_of_memory(sizeof(*sender));
+    memset(sender, 0, sizeof(*sender));
+    sender->options = *options;
+    pthread_rwlock_init(&sender->lock, NULL);
+    if (pthread_create(&sender->thread, NULL, delivery_main, sender) != 0)
+        tw_out_of_memory(sizeof(*sender));
+    return sender;
+}
+
+void tw_sender_free(struct tw_sender *sender, int flush_ms)
+{
+    if (!sender)
+        return;
+    atomic_store(&sender->flush_ms, flush_ms);
+    atomic_store(&sender->stopping, true);
+    pthread_join(sender->thread, NULL);
+    pthread_rwlock_destroy(&sender->lock);
+    free(sender);
+}
+
+struct tw_sender_state tw_sender_state(struct tw_sender *sender)
+{
+    struct tw_sender_state state = {.warm = atomic_load(&sender->warm)};
+    int64_t                records = 0;
+
+    pthread_rwlock_rdlock(&sender->lock);
+    if (sender->producer) {
+        state.connected = tw_producer_is_connected(sender->producer);
+        tw_producer_queue(sender->producer, &records, &state.queue_percent);
+    }
+    pthread_rwlock_unlock(&sender->lock);
+    return state;
+}

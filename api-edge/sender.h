@@ -1,0 +1,55 @@
+/**
+ * Sends command records and lets the sending thread sleep until the broker's report. One delivery thread serves all
+ * reports and wakes each waiter with one futex call; nothing is allocated and no lock is taken on the way.
+ *
+ * Each request thread has a lane, a slot of its own, in which at most one record waits. The record carries the lane's
+ * number and a ticket; a report that comes after its waiter gave up finds another ticket and is dropped, so a late report
+ * never touches memory that has moved on.
+ */
+#ifndef TILLWIRE_EDGE_SENDER_H
+#define TILLWIRE_EDGE_SENDER_H
+
+#include "tillwire/kafka.h"
+
+struct tw_sender;
+
+enum { TW_SENDER_LANES = 2048 };
+
+struct tw_sender_options {
+    const char *brokers;
+    int         linger_us;
+    int         queue_kbytes;
+};
+
+struct tw_sender *tw_sender_new(const struct tw_sender_options *options);
+/** Waits up to @p flush_ms for what is on its way. Accepts NULL. */
+void tw_sender_free(struct tw_sender *sender, int flush_ms);
+
+/** A lane for the calling thread, its own until the process ends; -1: there are no more. */
+int tw_sender_lane(struct tw_sender *sender);
+
+struct tw_send {
+    const char             *topic;
+    int32_t                 partition;
+    struct tw_str           key;
+    struct tw_str           value;
+    const struct tw_header *headers;
+    size_t                  header_count;
+};
+/** Queues the record and arms the lane; await must follow. Copies everything. UNREACHED: queue full, or there is no
+ *  producer yet or any more; nothing was sent and there is nothing to wait for. Never blocks. */
+enum tw_rc tw_sender_begin(struct tw_sender *sender, int lane, const struct tw_send *send, struct tw_err *reterr);
+/** Blocks until the report, at most @p timeout_ms. UNREACHED: surely not in the log. UNKNOWN: no report in time, or one
+ *  that leaves it open. */
+enum tw_rc tw_sender_await(struct tw_sender *sender, int lane, int timeout_ms, int64_t *ret_offset,
+                           struct tw_err *reterr);
+
+/** What /readyz shows. */
+struct tw_sender_state {
+    bool connected;
+    bool warm; /**< a first send is quick */
+    int  queue_percent;
+};
+struct tw_sender_state tw_sender_state(struct tw_sender *sender);
+
+#endif

@@ -1,0 +1,346 @@
+/*
+ * One thread reads; seats are guarded by one mutex, taken by the reader only while somebody sits. Outcomes that arrive
+ * while a seat does not know its offset yet are kept with the seat, newest first to go: several records can carry one
+ * command id (a client's retries), and only the one at the seat's own offset is its answer.
+ */
+#include "tail.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tillwire/arena.h"
+#include "tillwire/clock.h"
+#include "tillwire/gen/shared_messages.h"
+#include "tillwire/gen/topics.h"
+#include "tillwire/kafka.h"
+#include "tillwire/log.h"
+#include "tillwire/metrics.h"
+
+#define WHERE "edge.tail"
+
+enum { POLL_MS = 200, POLL_MAX = 500, RETRY_MS = 500, BOUNDS_MS = 2000, POSITIONS_MAX = 3072, EARLY_MAX = 4, PROBE_US = 2000000 };
+
+struct early {
+    int64_t        offset; /* of the cause; -1: empty */
+    struct tw_told told;
+};
+
+struct tw_seat {
+    pthread_cond_t  woken;
+    bool            taken;
+    struct tw_uuid  command_id;
+    int64_t         offset; /* of the command's record; -1: not known yet */
+    bool            is_told;
+    struct tw_told  told;
+    struct early    early[EARLY_MAX];
+    size_t          early_count;
+};
+
+struct tw_tail {
+    const char       *brokers;
+    pthread_t         thread;
+    atomic_bool       stopping;
+    atomic_bool       up;
+    pthread_mutex_t   lock; /* guards the seats and `draining` */
+    bool              draining;
+    atomic_size_t     taken_count;
+    size_t            seat_count;
+    struct tw_seat   *seats;
+    struct tw_arena   arena; /* of the reading thread */
+};
+
+static struct tw_metric events_read = {.name = "tillwire_edge_events_read_total", .kind = TW_COUNTER,
+                                       .help = "Events the edge's tail has read."};
+static struct tw_metric seats_refused = {.name = "tillwire_edge_waits_refused_total", .kind = TW_COUNTER,
+                                         .help = "Waits for an outcome that found no free seat."};
+
+/* --- seats -------------------------------------------------------------------------------------------------------- */
+
+static struct tw_seat *find_free(struct tw_tail *tail)
+{
+    for (size_t i = 0; !tail->draining && i < tail->seat_count; i++) {
+        if (!tail->seats[i].taken)
+            return &tail->seats[i];
+    }
+    return NULL;
+}
+
+struct tw_seat *tw_tail_sit(struct tw_tail *tail, struct tw_uuid command_id)
+{
+    pthread_mutex_lock(&tail->lock);
+    struct tw_seat *seat = find_free(tail);
+    if (seat) {
+        seat->taken = true;
+        seat->command_id = command_id;
+        seat->offset = -1;
+        seat->is_told = false;
+        seat->early_count = 0;
+        atomic_fetch_add(&tail->taken_count, 1);
+    }
+    pthread_mutex_unlock(&tail->lock);
+    if (!seat)
+        tw_metric_add(&seats_refused, 1);
+    return seat;
+}
+
+void tw_tail_leave(struct tw_tail *tail, struct tw_seat *seat)
+{
+    if (!seat)
+        return;
+    pthread_mutex_lock(&tail->lock);
+    seat->taken = false;
+    atomic_fetch_sub(&tail->taken_count, 1);
+    pthread_mutex_unlock(&tail->lock);
+}
+
+static void told_copy(const struct tw_told *from, struct tw_told *to)
+{
+    *to = *from;
+    to->outcome.detail.ptr = to->detail;
+    to->outcome.resource.ptr = to->resource;
+}
+
+static void take_early(struct tw_seat *seat)
+{
+    for (size_t i = 0; i < seat->early_count; i++) {
+        if (seat->early[i].offset == seat->offset) {
+            told_copy(&seat->early[i].told, &seat->told);
+            seat->is_told = true;
+        }
+    }
+}
+
+static struct timespec timespec_of_us(int64_t monotonic_us)
+{
+    return (struct timespec){monotonic_us / 1000000, (monotonic_us % 1000000) * 1000};
+}
+
+bool tw_tail_await(struct tw_tail *tail, struct tw_seat *seat, int64_t offset, int64_t deadline_us,
+                   struct tw_told *ret_told)
+{
+    struct timespec deadline = timespec_of_us(deadline_us);
+
+    pthread_mutex_lock(&tail->lock);
+    seat->offset = offset;
+    take_early(seat);
+    while (!seat->is_told && !tail->draining &&
+           pthread_cond_timedwait(&seat->woken, &tail->lock, &deadline) == 0) {
+    }
+    bool is_told = seat->is_told;
+    if (is_told)
+        told_copy(&seat->told, ret_told);
+    pthread_mutex_unlock(&tail->lock);
+    return is_told;
+}
+
+void tw_tail_drain(struct tw_tail *tail)
+{
+    pthread_mutex_lock(&tail->lock);
+    tail->draining = true;
+    for (size_t i = 0; i < tail->seat_count; i++)
+        pthread_cond_signal(&tail->seats[i].woken);
+    pthread_mutex_unlock(&tail->lock);
+}
+
+/* --- events ------------------------------------------------------------------------------------------------------- */
+
+static void keep_text(struct tw_str from, char *room, size_t size, struct tw_str *ret_text)
+{
+    size_t len = from.len < size ? from.len : size;
+
+    if (len > 0)
+        memcpy(room, from.ptr, len);
+    *ret_text = (struct tw_str){room, len};
+}
+
+static void read_told(const struct tw_command_outcome *event, struct tw_told *told)
+{
+    told->outcome.status = (enum tw_status)event->status; /* same order by design */
+    told->outcome.http_status = (int)event->http_status;
+    told->outcome.problem = event->has_problem_code ? tw_problem_of_code(event->problem_code) : TW_PROBLEM_NONE;
+    told->repeated = event->repeated;
+    keep_text(event->has_detail ? event->detail : (struct tw_str){0}, told->detail, sizeof(told->detail),
+              &told->outcome.detail);
+    keep_text(event->has_resource ? event->resource : (struct tw_str){0}, told->resource, sizeof(told->resource),
+              &told->outcome.resource);
+}
+
+static void seat_tell(struct tw_seat *seat, int64_t offset, const struct tw_command_outcome *event)
+{
+    if (seat->offset == offset) {
+        read_told(event, &seat->told);
+        seat->is_told = true;
+        pthread_cond_signal(&seat->woken);
+    } else if (seat->offset < 0) {
+        struct early *early = &seat->early[seat->early_count < EARLY_MAX ? seat->early_count++ : EARLY_MAX - 1];
+        early->offset = offset;
+        read_told(event, &early->told);
+    }
+}
+
+static void tell_seats(struct tw_tail *tail, int64_t offset, const struct tw_command_outcome *event)
+{
+    pthread_mutex_lock(&tail->lock);
+    for (size_t i = 0; i < tail->seat_count; i++) {
+        struct tw_seat *seat = &tail->seats[i];
+        if (seat->taken && !seat->is_told && tw_uuid_eq(seat->command_id, event->command_id))
+            seat_tell(seat, offset, event);
+    }
+    pthread_mutex_unlock(&tail->lock);
+}
+
+static void on_record(void *self, const char *topic, const struct tw_record *record)
+{
+    struct tw_tail           *tail = self;
+    struct tw_command_outcome event = {0};
+    int64_t                   offset = -1;
+
+    (void)topic;
+    tw_metric_add(&events_read, 1);
+    if (atomic_load_explicit(&tail->taken_count, memory_order_relaxed) == 0)
+        return;
+    if (!tw_str_is(tw_header_find(record, TW_H_TYPE), tw_command_outcome_type.ce_type) ||
+        !tw_str_to_int(tw_header_find(record, TW_H_CAUSE_OFFSET), &offset))
+        return;
+    tw_arena_reset(&tail->arena);
+    if (tw_command_outcome_type.unpack(record->value, &tail->arena, &event, NULL) == TW_OK)
+        tell_seats(tail, offset, &event);
+}
+
+/* --- the reading thread -------------------------------------------------------------------------------------------- */
+
+/** The ends as they are now, as numbers: "from the end" would be settled later than the first command is sent. */
+static enum tw_rc find_ends(struct tw_reader *reader, struct tw_position *positions, size_t *ret_count,
+                            struct tw_err *reterr)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < tw_topic_count; i++) {
+        if (tw_topics[i].kind != TW_TOPIC_EVENTS)
+            continue;
+        for (int32_t partition = 0; partition < tw_topics[i].partitions && count < POSITIONS_MAX; partition++) {
+            int64_t low = 0;
+            positions[count] = (struct tw_position){tw_topics[i].name, partition, 0};
+            TW_TRY(tw_reader_bounds(reader, tw_topics[i].name, partition, BOUNDS_MS, &low, &positions[count].offset,
+                                    reterr));
+            count++;
+        }
+    }
+    *ret_count = count;
+    return TW_OK;
+}
+
+static enum tw_rc start_reading(struct tw_reader *reader, struct tw_err *reterr)
+{
+    struct tw_position *positions = tw_alloc_zeroed(POSITIONS_MAX, sizeof(*positions));
+    size_t              count = 0;
+    enum tw_rc          rc = find_ends(reader, positions, &count, reterr);
+
+    if (rc == TW_OK)
+        rc = tw_reader_assign(reader, positions, count, reterr);
+    free(positions);
+    return rc;
+}
+
+static void nap_ms(struct tw_tail *tail, int ms)
+{
+    for (int waited = 0; waited < ms && !atomic_load(&tail->stopping); waited += 20)
+        usleep(20000);
+}
+
+/** A silent poll says nothing about the broker, so it is asked for an end now and then. */
+static void probe(struct tw_tail *tail, struct tw_reader *reader)
+{
+    const struct tw_topic *topic = tw_topic_of(TW_DOMAIN_MEMBER, TW_TOPIC_EVENTS);
+    int64_t                low = 0;
+    int64_t                high = 0;
+    enum tw_rc             rc = tw_reader_bounds(reader, topic->name, 0, BOUNDS_MS, &low, &high, NULL);
+
+    atomic_store_explicit(&tail->up, rc == TW_OK, memory_order_relaxed);
+}
+
+/** Reads until an offset is not there any more or the tail stops; librdkafka reconnects by itself. */
+static enum tw_rc follow(struct tw_tail *tail, struct tw_reader *reader, struct tw_err *reterr)
+{
+    int64_t probed_us = 0;
+
+    TW_TRY(start_reading(reader, reterr));
+    tw_log(TW_LOG_INFO, "following the event topics");
+    while (!atomic_load_explicit(&tail->stopping, memory_order_relaxed)) {
+        size_t     count = 0;
+        enum tw_rc rc = tw_reader_poll(reader, POLL_MS, POLL_MAX, on_record, tail, &count, reterr);
+
+        if (rc == TW_BROKEN)
+            return rc;
+        if (rc != TW_OK || tw_monotonic_us() - probed_us > PROBE_US) {
+            probe(tail, reader);
+            probed_us = tw_monotonic_us();
+        }
+    }
+    return TW_OK;
+}
+
+static void *tail_main(void *self)
+{
+    struct tw_tail *tail = self;
+    bool            said = false;
+
+    pthread_setname_np(pthread_self(), "tail");
+    while (!atomic_load(&tail->stopping)) {
+        struct tw_reader *reader = NULL;
+        struct tw_err     err = {0};
+        enum tw_rc        rc = tw_reader_open(tail->brokers, "tillwire-edge", &reader, &err);
+
+        if (rc == TW_OK)
+            rc = follow(tail, reader, &err);
+        tw_reader_close(reader);
+        atomic_store(&tail->up, false);
+        if (rc != TW_OK && !said)
+            tw_log_err(TW_LOG_WARN, "cannot follow the event topics, trying again", &err, NULL);
+        said = rc != TW_OK;
+        nap_ms(tail, RETRY_MS);
+    }
+    tw_arena_done(&tail->arena);
+    return NULL;
+}
+
+struct tw_tail *tw_tail_new(const char *brokers, size_t seats)
+{
+    struct tw_tail    *tail = tw_alloc_zeroed(1, sizeof(*tail));
+    pthread_condattr_t attr;
+
+    tail->brokers = brokers;
+    tail->seat_count = seats;
+    tail->seats = tw_alloc_zeroed(seats > 0 ? seats : 1, sizeof(*tail->seats));
+    pthread_mutex_init(&tail->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    for (size_t i = 0; i < seats; i++)
+        pthread_cond_init(&tail->seats[i].woken, &attr);
+    pthread_condattr_destroy(&attr);
+    if (pthread_create(&tail->thread, NULL, tail_main, tail) != 0)
+        tw_out_of_memory(sizeof(*tail));
+    return tail;
+}
+
+void tw_tail_free(struct tw_tail *tail)
+{
+    if (!tail)
+        return;
+    atomic_store(&tail->stopping, true);
+    pthread_join(tail->thread, NULL);
+    for (size_t i = 0; i < tail->seat_count; i++)
+        pthread_cond_destroy(&tail->seats[i].woken);
+    pthread_mutex_destroy(&tail->lock);
+    free(tail->seats);
+    free(tail);
+}
+
+bool tw_tail_is_up(const struct tw_tail *tail)
+{
+    return atomic_load_explicit(&tail->up, memory_order_relaxed);
+}

@@ -1,0 +1,43 @@
+/**
+ * Follows the event topics from their end and wakes requests that wait for the outcome of their command. A request takes
+ * a seat before its command is produced, because the outcome may be published before the broker's report of the command
+ * is seen; the seat is matched by command id, partition and cause offset once that is known.
+ *
+ * Seats are counted: when none is free the caller goes without waiting, so waits never starve commands.
+ */
+#ifndef TILLWIRE_EDGE_TAIL_H
+#define TILLWIRE_EDGE_TAIL_H
+
+#include "tillwire/outcome.h"
+#include "tillwire/str.h"
+
+struct tw_tail;
+struct tw_seat;
+
+/** An outcome as its event told it; texts live in the struct. */
+struct tw_told {
+    struct tw_outcome outcome;
+    bool              repeated; /**< the record was a repeat of a command decided before */
+    char              detail[512];
+    char              resource[512];
+};
+
+struct tw_tail *tw_tail_new(const char *brokers, size_t seats);
+/** Accepts NULL. No seat may be taken any more. */
+void            tw_tail_free(struct tw_tail *tail);
+
+/** NULL: no seat is free. */
+struct tw_seat *tw_tail_sit(struct tw_tail *tail, struct tw_uuid command_id);
+/** Blocks until the outcome of the record at @p offset is told, at most until @p deadline_us (tw_monotonic_us). False:
+ *  not in time, or the edge is draining. */
+bool            tw_tail_await(struct tw_tail *tail, struct tw_seat *seat, int64_t offset, int64_t deadline_us,
+                              struct tw_told *ret_told);
+/** Accepts NULL. */
+void            tw_tail_leave(struct tw_tail *tail, struct tw_seat *seat);
+
+/** Waits end now and new ones end at once. */
+void            tw_tail_drain(struct tw_tail *tail);
+/** The event topics are being read: the last poll got an answer from the broker. */
+bool            tw_tail_is_up(const struct tw_tail *tail);
+
+#endif

@@ -1,0 +1,351 @@
+#!/usr/bin/env python3
+"""The generator: what it writes, what it refuses, and that its messages read as a stranger expects.
+
+Runs with `python3 -m unittest` or pytest, standard library only.
+"""
+
+import json
+import re
+import shutil
+import struct
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMAS = ROOT / "schemas"
+GOLDEN = ROOT / "tests" / "data" / "golden"
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(SCHEMAS))
+
+import generate  # noqa: E402
+from generator import release  # noqa: E402
+from generator.model import SchemaError, load  # noqa: E402
+
+
+# --- a second msgpack reader, so that our bytes are not only read by ourselves ---------------------------------------
+
+
+class Msgpack:
+    def __init__(self, data: bytes):
+        self.data, self.at = data, 0
+
+    def take(self, count: int) -> bytes:
+        piece = self.data[self.at:self.at + count]
+        if len(piece) != count:
+            raise ValueError("too short")
+        self.at += count
+        return piece
+
+    def number(self, format_: str) -> int:
+        return struct.unpack(">" + format_, self.take(struct.calcsize(format_)))[0]
+
+    def pairs(self, count: int) -> dict:
+        result = {}
+        for _ in range(count):
+            name = self.value()
+            if name in result:
+                raise ValueError(f"{name} twice")
+            result[name] = self.value()
+        return result
+
+    def value(self):
+        head = self.number("B")
+        if head < 0x80:
+            return head
+        if head < 0x90:
+            return self.pairs(head & 15)
+        if head < 0xA0:
+            return [self.value() for _ in range(head & 15)]
+        if head < 0xC0:
+            return self.take(head & 31).decode("utf-8")
+        if head >= 0xE0:
+            return head - 256
+        return self.wide(head)
+
+    def wide(self, head: int):
+        fixed = {0xC0: None, 0xC2: False, 0xC3: True}
+        if head in fixed:
+            return fixed[head]
+        numbers = dict(zip(range(0xCA, 0xD4), "f d B H I Q b h i q".split()))
+        if head in numbers:
+            return self.number(numbers[head])
+        if head in (0xC4, 0xC5, 0xC6):
+            return self.take(self.number("BHI"[head - 0xC4]))
+        if head in (0xD9, 0xDA, 0xDB):
+            return self.take(self.number("BHI"[head - 0xD9])).decode("utf-8")
+        if head in (0xDC, 0xDD):
+            return [self.value() for _ in range(self.number("HI"[head - 0xDC]))]
+        if head in (0xDE, 0xDF):
+            return self.pairs(self.number("HI"[head - 0xDE]))
+        raise ValueError(f"head {head:#x}")
+
+
+def unpackb(data: bytes):
+    reader = Msgpack(data)
+    value = reader.value()
+    if reader.at != len(data):
+        raise ValueError("bytes follow")
+    return value
+
+
+PYTHON_TYPES = {"uuid": str, "string": str, "bytes": bytes, "int": int, "bool": bool, "money": str, "hundredths": str,
+                "time": int, "enum": str, "list": list, "map": dict}
+
+
+class GoldenMessages(unittest.TestCase):
+    def test_a_stranger_reads_them(self):
+        for message in load(SCHEMAS).messages:
+            if message.kind not in ("command", "event"):
+                continue
+            path = GOLDEN / f"{message.ce_type}.msgpack.hex"
+            value = unpackb(bytes.fromhex(path.read_text()))
+            known = {f.name: f for f in message.struct.fields}
+            self.assertEqual(set(value) - set(known), set(), path.name)
+            for name, member in value.items():
+                self.assertIs(type(member), PYTHON_TYPES[known[name].type], f"{path.name}: {name}")
+                if known[name].type == "money":
+                    self.assertRegex(member, r"^\d+\.\d\d$")
+
+    def test_no_event_carries_personal_data(self):
+        private = re.compile(r"email|password|hash|full_name|phone|address_line")
+        for message in load(SCHEMAS).of("event"):
+            for field in message.struct.fields:
+                self.assertIsNone(private.search(field.name), f"{message.ce_type}: {field.name}")
+
+
+# --- what is written -------------------------------------------------------------------------------------------------
+
+
+class Output(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.files = generate.outputs(load(SCHEMAS))
+
+    def test_is_the_same_each_time(self):
+        self.assertEqual(self.files, generate.outputs(load(SCHEMAS)))
+
+    def test_rewrites_only_what_changed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertEqual(generate.write_changed(Path(folder), self.files), len(self.files))
+            self.assertEqual(generate.write_changed(Path(folder), self.files), 0)
+            (Path(folder) / "docs/messages.md").write_text("x")
+            self.assertEqual(generate.write_changed(Path(folder), self.files), 1)
+
+    def test_units_are_in_member_names(self):
+        header = self.files["tillwire/gen/cart_messages.h"]
+        for line in ("int64_t price_minor;", "int64_t ends_at_ms;", "struct tw_cart_line *lines;", "uint32_t lines_cap;",
+                     "bool has_previous_price;", "extern const struct tw_type tw_cart_add_item_type;"):
+            self.assertIn(line, header)
+
+    def test_a_body_only_member_is_not_in_the_command(self):
+        command = self.files["tillwire/gen/member_messages.h"].split("struct tw_member_register {")[1].split("};")[0]
+        body = self.files["tillwire/gen/bodies.h"].split("struct tw_member_register_body {")[1].split("};")[0]
+        self.assertNotIn("struct tw_str password;", command)
+        self.assertIn("struct tw_str password_hash;", command)
+        self.assertIn("struct tw_str password;", body)
+        self.assertNotIn("password_hash", body)
+
+    def test_topics_of_a_domain_have_equal_partitions(self):
+        counts = re.findall(r'{"(\w+)\.\w+", TW_DOMAIN_\w+, TW_TOPIC_\w+, (\d+),', self.files["tillwire/gen/topics.c"])
+        self.assertEqual(len(counts), 9)
+        self.assertEqual(len(set(counts)), 3)
+
+
+def references(node) -> set:
+    """Every $ref below @p node."""
+    if isinstance(node, dict):
+        found = {node["$ref"]} if isinstance(node.get("$ref"), str) else set()
+        return found.union(*(references(child) for child in node.values()))
+    if isinstance(node, list):
+        return set().union(*(references(child) for child in node))
+    return set()
+
+
+def lookup(document, pointer: str):
+    for part in pointer[2:].split("/"):
+        document = document[part.replace("~1", "/").replace("~0", "~")]
+    return document
+
+
+class Documents(unittest.TestCase):
+    def setUp(self):
+        self.model = load(SCHEMAS)
+        files = generate.outputs(self.model)
+        self.openapi = json.loads(files["docs/openapi.json"])
+        self.asyncapi = json.loads(files["docs/asyncapi.json"])
+        self.code = files["tillwire/gen/documents.c"]
+
+    def test_every_reference_leads_somewhere(self):
+        for document in (self.openapi, self.asyncapi):
+            for reference in references(document):
+                lookup(document, reference)
+
+    def test_asyncapi_has_every_topic_and_message(self):
+        self.assertEqual(self.asyncapi["asyncapi"], "3.0.0")
+        self.assertEqual(len(self.asyncapi["channels"]), 9)
+        named = {m.ce_type for m in self.model.messages if m.kind in ("command", "event")}
+        self.assertEqual(set(self.asyncapi["components"]["messages"]) - {"dead-letter"}, named)
+        for domain in ("member", "product", "cart"):
+            self.assertIn("command.outcome.v1", self.asyncapi["channels"][f"{domain}.events"]["messages"])
+
+    def test_openapi_has_every_route_with_answers(self):
+        self.assertEqual(self.openapi["openapi"], "3.1.0")
+        operations = [o for path in self.openapi["paths"].values() for o in path.values()]
+        self.assertEqual(len(operations), len(self.model.http["routes"]))
+        self.assertEqual(len({o["operationId"] for o in operations}), len(operations))
+        for operation in operations:
+            self.assertTrue(any(status.startswith("2") for status in operation["responses"]))
+
+    def test_the_password_has_a_range_and_unknown_members_are_refused(self):
+        body = self.openapi["components"]["schemas"]["member_register_body"]
+        self.assertEqual(body["properties"]["password"]["maxLength"], 128)
+        self.assertIs(body["additionalProperties"], False)
+        self.assertNotIn("phone_number", body["required"])
+
+    def test_the_embedded_text_is_the_document(self):
+        body = self.code.split("static const char openapi[] =\n")[1].split(";\n")[0]
+        literals = re.findall(r'^ +"(.*)"$', body, re.MULTILINE)
+        raw = re.sub(rb'\\([0-7]{3}|["\\])', lambda m: bytes([int(m[1], 8)]) if len(m[1]) == 3 else m[1],
+                     "".join(literals).encode())
+        self.assertEqual(json.loads(raw), self.openapi)
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+class Copy(unittest.TestCase):
+    """Works on a copy of schemas/ that each test spoils in its own way."""
+
+    def setUp(self):
+        self.folder = Path(tempfile.mkdtemp())
+        self.schemas = self.folder / "schemas"
+        shutil.copytree(SCHEMAS, self.schemas, ignore=shutil.ignore_patterns("*.py", "sql", "mongo", "redis"))
+        (self.schemas / "released.json").write_text("{}")
+
+    def tearDown(self):
+        shutil.rmtree(self.folder)
+
+    def change(self, name: str, edit) -> None:
+        path = self.schemas / name
+        value = json.loads(path.read_text())
+        edit(value)
+        path.write_text(json.dumps(value))
+
+    def refusal(self) -> str:
+        with self.assertRaises(SchemaError) as caught:
+            load(self.schemas)
+        return str(caught.exception)
+
+
+ADD = "commands/cart.add_item.v1.json"
+
+
+def field(message: dict, name: str) -> dict:
+    return next(f for f in message["fields"] if f["name"] == name)
+
+
+class Refusals(Copy):
+    def test_one_sentence_each(self):
+        cases = [
+            (lambda m: field(m, "quantity").update(type="float"), "field 'quantity': unknown type 'float'"),
+            (lambda m: m["fields"].append(field(m, "quantity")), "field 'quantity' is there twice"),
+            (lambda m: m.pop("since"), "'since' is missing"),
+            (lambda m: m.update(since="soon"), "'since' must be a version"),
+            (lambda m: m.update(key="cart_id"), "key 'cart_id' is not a field"),
+            (lambda m: m.update(key="quantity"), "key 'quantity' must be a required uuid"),
+            (lambda m: m.update(domain="basket"), "unknown domain 'basket'"),
+            (lambda m: m.update(version=2), "must be called cart.add_item.v2.json"),
+            (lambda m: m.update(colour="red"), "unknown member 'colour'"),
+            (lambda m: field(m, "quantity").update(min=1000), "the range 1000 to 999 is empty"),
+            (lambda m: field(m, "quantity").update(max_bytes=3), "a field of type int has no 'max_bytes'"),
+            (lambda m: field(m, "quantity").update(example=1000), "the example does not fit the field"),
+            (lambda m: field(m, "quantity").pop("doc"), "'doc' is missing"),
+            (lambda m: field(m, "quantity").update({"from": "moon"}), "'from' must be one of"),
+            (lambda m: field(m, "product_name").pop("max_bytes"), "a field of type string needs 'max_bytes'"),
+            (lambda m: field(m, "product_name").update(format="rhyme"), "unknown format 'rhyme'"),
+            (lambda m: field(m, "product_name").update(name="Product Name"), "is no name"),
+            (lambda m: field(m, "price").update(body={"optional": True}), "has 'body' but does not come from it"),
+        ]
+        whole = (self.schemas / ADD).read_text()
+        for edit, sentence in cases:
+            self.change(ADD, edit)
+            self.assertIn(sentence, self.refusal())
+            (self.schemas / ADD).write_text(whole)
+
+    def test_broken_json_and_duplicate_members(self):
+        (self.schemas / ADD).write_text("{")
+        self.assertIn("is not JSON", self.refusal())
+        (self.schemas / ADD).write_text('{"type": 1, "type": 2}')
+        self.assertIn("member 'type' is there twice", self.refusal())
+
+    def test_an_unknown_struct_and_an_unknown_enum(self):
+        self.change("state/cart.json", lambda m: field(m, "lines")["items"].update(struct="row"))
+        self.assertIn("unknown struct 'row'", self.refusal())
+        self.change("state/cart.json", lambda m: field(m, "lines")["items"].update(struct="cart_line"))
+        self.change("events/member.registered.v1.json", lambda m: field(m, "status").update(enum="mood"))
+        self.assertIn("unknown enum 'mood'", self.refusal())
+
+    def test_a_partition_count_beyond_what_a_command_id_holds(self):
+        self.change("topics.json", lambda t: t["domains"]["cart"].update(partitions=1025))
+        self.assertIn("partitions of 'cart' must be 1 to 1024", self.refusal())
+
+    def test_the_command_line_says_it_and_fails(self):
+        (self.schemas / ADD).write_text("{")
+        self.assertEqual(generate.main(["--schemas", str(self.schemas), "--out", str(self.folder / "out")]), 1)
+
+
+class Released(Copy):
+    def setUp(self):
+        super().setUp()
+        release.write(load(self.schemas))
+
+    def check(self) -> str:
+        try:
+            release.check(load(self.schemas))
+        except SchemaError as error:
+            return str(error)
+        return ""
+
+    def test_nothing_changed(self):
+        self.assertEqual(self.check(), "")
+
+    def test_words_may_change(self):
+        self.change(ADD, lambda m: field(m, "quantity").update(doc="How many."))
+        self.assertEqual(self.check(), "")
+
+    def test_an_optional_field_may_come(self):
+        new = {"name": "note", "type": "string", "max_bytes": 10, "doc": "A note.", "optional": True, "from": "edge"}
+        self.change(ADD, lambda m: m["fields"].append(new))
+        self.assertEqual(self.check(), "")
+
+    def test_a_required_field_may_not(self):
+        self.change(ADD, lambda m: m["fields"].append({"name": "note", "type": "bool", "doc": "A note.", "from": "edge"}))
+        self.assertIn("the new field 'note' must be optional", self.check())
+
+    def test_a_range_may_not_change(self):
+        self.change(ADD, lambda m: field(m, "quantity").update(max=1000))
+        self.assertIn("field 'quantity' changed; make a new version", self.check())
+
+    def test_a_field_may_not_go(self):
+        self.change(ADD, lambda m: m["fields"].remove(field(m, "product_version")))
+        self.assertIn("field 'product_version' is gone", self.check())
+
+    def test_a_message_may_not_go(self):
+        (self.schemas / ADD).unlink()
+        self.change("http.json", lambda h: h.update(routes=[]))
+        self.assertIn("is gone: every released version decodes for ever", self.check())
+
+    def test_enum_values_are_only_added_at_the_end(self):
+        self.change("enums.json", lambda e: e["member_status"]["values"].append("ASLEEP"))
+        self.assertEqual(self.check(), "")
+        self.change("enums.json", lambda e: e["member_status"]["values"].insert(0, "NEW"))
+        self.assertIn("values may only be added at the end", self.check())
+
+    def test_what_is_released_now_still_holds(self):
+        release.check(load(SCHEMAS))
+
+
+if __name__ == "__main__":
+    unittest.main()

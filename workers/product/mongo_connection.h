@@ -1,0 +1,45 @@
+/**
+ * One connection to MongoDB and the one place where its failures become ours. A connection is never mended behind the
+ * caller's back: after it broke, every call says UNREACHED until tw_mongo_connect(), so nobody goes on with what was
+ * read from a server that may have been restored meanwhile.
+ *
+ * Threads: one at a time, as mongoc_client_t.
+ */
+#ifndef TILLWIRE_PRODUCT_MONGO_CONNECTION_H
+#define TILLWIRE_PRODUCT_MONGO_CONNECTION_H
+
+#include <mongoc/mongoc.h>
+
+#include "tillwire/err.h"
+
+struct tw_mongo {
+    mongoc_uri_t    *uri;
+    const char      *database;      /**< within `uri` */
+    bson_t          *write_options; /**< w: majority, j: true */
+    mongoc_client_t *client;        /**< NULL: not connected */
+};
+
+/** INVALID: @p uri cannot be parsed or names no database. */
+enum tw_rc tw_mongo_init(const char *uri, int timeout_ms, struct tw_mongo *ret_mongo, struct tw_err *reterr);
+/** Accepts half-built ones. */
+void       tw_mongo_done(struct tw_mongo *mongo);
+/** Makes a client when there is none; the server is first spoken to by the next call. */
+void       tw_mongo_connect(struct tw_mongo *mongo);
+
+/** What a write command did. */
+struct tw_mongo_written {
+    int64_t matched;    /**< documents found or inserted; do not rely on it for `insert` */
+    bool    duplicates; /**< some statement met a document that is already there */
+};
+/** Runs an insert, update or delete command. UNREACHED: surely not written. UNKNOWN: perhaps, also in part. REFUSED,
+ *  BROKEN: the server will never take it. */
+enum tw_rc tw_mongo_write(struct tw_mongo *mongo, const bson_t *command, const char *where,
+                          struct tw_mongo_written *ret_written, struct tw_err *reterr);
+
+/** Called for each document found; another code than OK ends the search. */
+typedef enum tw_rc tw_mongo_found(void *context, const bson_t *document, struct tw_err *reterr);
+/** UNREACHED: worth retrying. BROKEN: the server will never answer this. */
+enum tw_rc tw_mongo_find(struct tw_mongo *mongo, const char *collection, const bson_t *filter, const bson_t *options,
+                         tw_mongo_found *found, void *context, const char *where, struct tw_err *reterr);
+
+#endif
