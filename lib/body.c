@@ -1,6 +1,6 @@
 /*
- * JSON bodies by the tables of schemas/generate.py. Unlike the codec it does not stop at the first fault: a person fixes
- * all of them at once.
+ * JSON bodies by the tables of schemas/generate.py. Unlike the codec it does not stop at the first fault: a person
+ * fixes all of them at once.
  */
 #include "tillwire/body.h"
 
@@ -34,8 +34,8 @@ static void add_error(struct tw_field_errors *errors, struct tw_str pointer, con
         errors->items[errors->count++] = (struct tw_field_error){pointer, tw_str_of(code), detail};
 }
 
-void tw_field_errors_add(struct tw_field_errors *errors, struct tw_arena *arena, struct tw_str pointer, const char *code,
-                         const char *detail)
+void tw_field_errors_add(struct tw_field_errors *errors, struct tw_arena *arena, struct tw_str pointer,
+                         const char *code, const char *detail)
 {
     add_error(errors, tw_arena_copy(arena, pointer), code, tw_arena_copy(arena, tw_str_of(detail)));
 }
@@ -376,8 +376,8 @@ static void read_object(const struct reading *reading, const struct tw_layout *l
     refuse_unknown(reading, layout, place, json);
 }
 
-enum tw_rc tw_body_read(const struct tw_layout *layout, const struct json_t *body, struct tw_arena *arena, void *ret_body,
-                        struct tw_field_errors *ret_errors)
+enum tw_rc tw_body_read(const struct tw_layout *layout, const struct json_t *body, struct tw_arena *arena,
+                        void *ret_body, struct tw_field_errors *ret_errors)
 {
     struct reading reading = {arena, ret_errors};
     char          *value = tw_arena_alloc(arena, layout->size);

@@ -1,12 +1,13 @@
 /*
  * The field tables of schemas/generate.py at work.
  *
- * Packing uses msgpack-c. Reading does not, for measured reasons (tests/unit/test_codec.c, `measure`): msgpack_unpack()
- * builds a tree in a zone before the first field can be looked at, which costs more than this whole reader, and it
- * allocates count * sizeof(object) on the word of an array or map header, so hostile bytes need a walk of their own
- * before it may see them. That walk is most of a reader. Here every length is checked against the bytes that are left
- * and every count against the schema's limit before anything is allocated, so work and memory are bounded by the input
- * and the schema; only lists and maps allocate, from the arena.
+ * Packing uses msgpack-c. Reading does not, for measured reasons (TW_MEASURE=1 tests/unit/test_codec): msgpack_unpack()
+ * builds a tree in a zone before the first field can be looked at. For a cart.add_item that tree alone takes 85 to 110
+ * ns, where this whole reader, checks and conversions included, takes 120 ns. And it allocates count * sizeof(object)
+ * on the word of an array or map header, so hostile bytes would need a walk of their own before it may see them, and
+ * that walk is most of a reader. Here every length is checked against the bytes that are left, and every count against the
+ * schema's limit, before anything is allocated: work and memory are bounded by the input and the schema, and only lists
+ * and maps allocate, from the arena.
  */
 #include "tillwire/codec.h"
 
@@ -806,7 +807,8 @@ static enum tw_rc read_enum(struct reader *reader, const struct tw_field *field,
     return TW_OK;
 }
 
-static enum tw_rc read_item(struct reader *reader, const struct tw_field *field, const struct path *path, char *ret_item)
+static enum tw_rc read_item(struct reader *reader, const struct tw_field *field, const struct path *path,
+                            char *ret_item)
 {
     struct token token;
 
@@ -976,7 +978,8 @@ static enum tw_rc searched_field(struct reader *reader, const struct tw_layout *
 }
 
 /* nil for an optional field is the same as leaving it out: some writers do so. */
-static enum tw_rc read_field(struct reader *reader, const struct tw_field *field, const struct path *path, char *ret_base)
+static enum tw_rc read_field(struct reader *reader, const struct tw_field *field, const struct path *path,
+                             char *ret_base)
 {
     struct token token;
 

@@ -13,17 +13,21 @@
 #include "tillwire/clock.h"
 #include "tillwire/settings.h"
 
-enum { TRACEPARENT_LEN = 55 };
+enum { TRACEPARENT_LEN = 55, TYPE_MAX_BYTES = 64 };
 
 static bool read_id(struct tw_str value, struct tw_envelope *envelope)
 {
     return tw_uuid_parse(value, &envelope->command_id) && !tw_uuid_is_nil(envelope->command_id);
 }
 
+/* The type goes into ledger rows and events, also of records that are given up: nothing but names gets that far. */
 static bool read_type(struct tw_str value, struct tw_envelope *envelope)
 {
+    for (size_t i = 0; i < value.len; i++)
+        if (value.ptr[i] <= ' ' || value.ptr[i] > '~')
+            return false;
     envelope->type = value;
-    return value.len > 0;
+    return value.len > 0 && value.len <= TYPE_MAX_BYTES;
 }
 
 static bool read_source(struct tw_str value, struct tw_envelope *envelope)

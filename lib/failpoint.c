@@ -84,7 +84,9 @@ __attribute__((constructor)) static void read_points(void)
 {
     struct tw_str rest = tw_str_of(getenv("TW_FAIL"));
 
-    while (rest.len > 0) {
+    if (rest.len == 0)
+        return;
+    while (rest.ptr) {
         struct tw_str text = cut(&rest, ',');
 
         if (point_count == POINTS_MAX || !parse_point(text, &points[point_count])) {

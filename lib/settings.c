@@ -250,7 +250,7 @@ static bool is_shared_name(struct tw_str name)
 
 static void read_environment(struct reading *reading)
 {
-    for (char **entry = environ; *entry; entry++) {
+    for (char **entry = environ; entry && *entry; entry++) { /* NULL when there is none at all */
         const char   *equals = strchr(*entry, '=');
         struct tw_str name = {*entry, equals ? (size_t)(equals - *entry) : 0};
         struct value *value;

@@ -22,7 +22,8 @@ from generator.model import DOMAINS, Model, SchemaError, load  # noqa: E402
 def outputs(model: Model) -> dict:
     """File name below the output folder -> text."""
     openapi, asyncapi = documents.openapi(model), documents.asyncapi(model)
-    files = {"docs/openapi.json": openapi, "docs/asyncapi.json": asyncapi, "docs/messages.md": documents.reference(model)}
+    files = {"docs/openapi.json": openapi, "docs/asyncapi.json": asyncapi,
+             "docs/messages.md": documents.reference(model)}
     code = {
         "bodies.h": c_edge.bodies_header(model), "bodies.c": c_edge.bodies_source(model),
         "topics.h": c_edge.topics_header(), "topics.c": c_edge.topics_source(model),

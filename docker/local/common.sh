@@ -9,7 +9,8 @@ RUN=$STATE/run         # pidfiles and the settings of the running stack
 LOGS=$STATE/logs
 DATA=$STATE/data
 SECRETS=$STATE/secrets
-BIN=$CHECKOUT/build/release/bin
+BIN=${TW_BIN_DIR:-$CHECKOUT/build/release/bin}
+[[ $BIN == /* ]] || BIN=$PWD/$BIN
 
 say() { printf '[%3ds] %s\n' "$SECONDS" "$*"; }
 

@@ -45,7 +45,7 @@ anything_running() {
 }
 
 # Settings of this script or of its users, which a program would not know.
-NOT_FOR_PROGRAMS=(TW_STATE_DIR TW_JARS_DIR TW_BASE_PORT TW_EDGE_URL TW_ADMIN_URL TW_MEMBER_ADMIN_URL
+NOT_FOR_PROGRAMS=(TW_STATE_DIR TW_JARS_DIR TW_BIN_DIR TW_BASE_PORT TW_EDGE_URL TW_ADMIN_URL TW_MEMBER_ADMIN_URL
     TW_PRODUCT_ADMIN_URL TW_CART_ADMIN_URL)
 
 # spawn NAME COMMAND...: starts it detached; SPAWN_ENV of the caller holds NAME=value pairs for it (an `env` in front

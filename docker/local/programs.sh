@@ -37,6 +37,8 @@ program_environment() {
         printf 'TW_LISTEN=127.0.0.1:%s\n' "$(port_of "$1")"
         printf 'TW_RATE_LIMITS=%s\n' "${TW_RATE_LIMITS:-off}"
         given postgres || printf 'TW_POSTGRES_URI=%s\n' "$(postgres_uri tillwire_edge postgres_edge_password)"
+    else
+        printf 'TW_INSTANCE_ID=%s\n' "$1" # after a crash it gets its partitions back without waiting for the time-out
     fi
 }
 

@@ -1,6 +1,6 @@
 /**
- * JSON request bodies into generated `struct tw_…_body`s, by the same tables as the codec (tillwire/codec.h). Used by the
- * edge only. Every fault of a body is collected, not just the first: they become `errors` of the problem document.
+ * JSON request bodies into generated `struct tw_…_body`s, by the same tables as the codec (tillwire/codec.h). Used by
+ * the edge only. Every fault of a body is collected, not just the first: they become `errors` of the problem document.
  *
  * The parser that made the json_t has already refused duplicate members, bad UTF-8 and trailing bytes.
  */
@@ -38,12 +38,12 @@ struct tw_field_errors {
 #define TW_BODY_NAME         "wrong-name"
 
 /** Adds an error that a route found itself; pointer "/email". Texts are copied into @p arena. */
-void tw_field_errors_add(struct tw_field_errors *errors, struct tw_arena *arena, struct tw_str pointer, const char *code,
-                         const char *detail);
+void tw_field_errors_add(struct tw_field_errors *errors, struct tw_arena *arena, struct tw_str pointer,
+                         const char *code, const char *detail);
 
 /** Reads @p body by @p layout. INVALID: @p ret_errors has what is wrong and @p ret_body is untouched. Texts are copied
  *  into @p arena, so the json_t may go. JSON null for an optional member is the same as leaving it out. */
-enum tw_rc tw_body_read(const struct tw_layout *layout, const struct json_t *body, struct tw_arena *arena, void *ret_body,
-                        struct tw_field_errors *ret_errors);
+enum tw_rc tw_body_read(const struct tw_layout *layout, const struct json_t *body, struct tw_arena *arena,
+                        void *ret_body, struct tw_field_errors *ret_errors);
 
 #endif

@@ -13,8 +13,9 @@ def bodies_of(model: Model) -> list:
 def bodies_header(model: Model) -> str:
     used = {f.enum.domain for m in bodies_of(model) for f in m.body.fields if f.enum}
     includes = "".join(f'#include "tillwire/gen/{d}_messages.h"\n' for d in sorted(used))
-    parts = [NOTICE, "/** HTTP request bodies and how they are read from JSON. The edge copies their members into commands. */\n"
-             "#ifndef TILLWIRE_GEN_BODIES_H\n#define TILLWIRE_GEN_BODIES_H\n\n#include \"tillwire/body.h\"\n" + includes]
+    parts = [NOTICE, "/** HTTP request bodies and how they are read from JSON. Routes copy their members into commands. */\n"
+             "#ifndef TILLWIRE_GEN_BODIES_H\n#define TILLWIRE_GEN_BODIES_H\n\n"
+             "#include \"tillwire/body.h\"\n" + includes]
     for message in bodies_of(model):
         name = message.body.name
         parts.append(struct_definition(message.body))

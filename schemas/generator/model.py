@@ -44,6 +44,7 @@ KEYS_OF_TYPE = {
     "map": {"values", "max"},
     "struct": {"struct"},
 }
+NEEDED = {"string": "max_bytes", "bytes": "len", "enum": "enum", "list": "items", "struct": "struct", "map": "values"}
 
 
 class SchemaError(Exception):
@@ -146,7 +147,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=no_duplicates)
     except (ValueError, SchemaError) as error:
-        raise SchemaError(f"{path.name}: is not JSON: {error}") from error
+        raise SchemaError(f"{path.parent.name}/{path.name}: is not JSON: {error}") from error
 
 
 # --- fields ----------------------------------------------------------------------------------------------------------
@@ -182,8 +183,7 @@ def check_field_shape(raw: dict, where: str, named: bool) -> None:
         refuse(not raw.get("doc"), f"{where}: 'doc' is missing")
     unknown = set(raw) - KEYS_OF_TYPE[kind] - (COMMON_KEYS if named else {"type"})
     refuse(bool(unknown), f"{where}: a field of type {kind} has no '{', '.join(sorted(unknown))}'")
-    needed = {"string": "max_bytes", "bytes": "len", "enum": "enum", "list": "items", "struct": "struct", "map": "values"}
-    refuse(kind in needed and needed[kind] not in raw, f"{where}: a field of type {kind} needs '{needed.get(kind)}'")
+    refuse(kind in NEEDED and NEEDED[kind] not in raw, f"{where}: a field of type {kind} needs '{NEEDED.get(kind)}'")
     refuse(kind in ("list", "map") and "max" not in raw, f"{where}: a field of type {kind} needs 'max'")
     source = raw.get("from", "edge")
     refuse(source not in SOURCES, f"{where}: 'from' must be one of {', '.join(SOURCES)}")
@@ -217,6 +217,10 @@ def parse_field(raw: dict, where: str, enums: dict, named: bool = True) -> Field
     return parsed
 
 
+def decimal_fits(value: str, f: Field) -> bool:
+    return bool(re.fullmatch(r"[0-9]+\.[0-9]{2}", value)) and f.min <= int(Decimal(value) * 100) <= f.max
+
+
 def check_example(parsed: Field, where: str) -> None:
     """An example outside its own field's range would teach the wrong thing."""
     value, kind = parsed.example, parsed.type
@@ -227,9 +231,8 @@ def check_example(parsed: Field, where: str) -> None:
         "bytes": lambda: len(bytes.fromhex(value)) == parsed.max,
         "int": lambda: type(value) is int and parsed.min <= value <= parsed.max,
         "bool": lambda: isinstance(value, bool),
-        "money": lambda: re.fullmatch(r"[0-9]+\.[0-9]{2}", value) and parsed.min <= int(Decimal(value) * 100) <= parsed.max,
-        "hundredths": lambda: re.fullmatch(r"[0-9]+\.[0-9]{2}", value)
-        and parsed.min <= int(Decimal(value) * 100) <= parsed.max,
+        "money": lambda: decimal_fits(value, parsed),
+        "hundredths": lambda: decimal_fits(value, parsed),
         "time": lambda: re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value),
         "enum": lambda: value in parsed.enum.values,
         "list": lambda: isinstance(value, list) and len(value) <= parsed.max,
@@ -245,6 +248,7 @@ def check_example(parsed: Field, where: str) -> None:
 
 def parse_fields(raw: Any, where: str, enums: dict) -> tuple:
     refuse(not isinstance(raw, list), f"{where}: 'fields' must be a list")
+    refuse(len(raw) > FIELDS_MAX, f"{where}: at most {FIELDS_MAX} fields")
     fields = tuple(parse_field(f, f"{where}: field '{f.get('name', '?')}'", enums) for f in raw)
     for what in ("name", "pack"):
         seen = set()
@@ -329,7 +333,6 @@ def parse_message(path: Path, kind: str, enums: dict) -> Message:
     compact = raw.get("encoding") == "compact"
     structs = parse_structs(raw.get("structs", {}), where, enums, compact)
     fields = parse_fields(raw["fields"], where, enums)
-    refuse(len(fields) > FIELDS_MAX, f"{where}: at most {FIELDS_MAX} fields")
     for owner in (fields, *(s.fields for s in structs.values())):
         check_struct_refs(owner, structs, where)
     refuse(kind in ("event", "state") and any(f.source for f in fields), f"{where}: only commands have 'from'")

@@ -116,4 +116,15 @@ begin
 end
 $$;
 
+-- Ends transactions of this program's other sessions that have written something and wait for their client for longer
+-- than a worker's time-out: a worker that was stopped while it sent a commit. Returns how many.
+create function tillwire.tw_end_stuck(p_longer_than_ms integer) returns bigint language sql as
+$$
+    select count(pg_terminate_backend(pid))
+    from pg_stat_activity
+    where datname = current_database() and usename = current_user and pid <> pg_backend_pid()
+      and wait_event = 'ClientRead' and backend_xid is not null
+      and xact_start < clock_timestamp() - p_longer_than_ms * interval '1 millisecond'
+$$;
+
 insert into tillwire.tw_meta (name, value) values ('schema_version', '1');

@@ -6,26 +6,23 @@
 #include "store_contract.h"
 
 #include <errno.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
+#include "unit.h"
 
 #define DAY_MS   (INT64_C(24) * 60 * 60 * 1000)
 #define NOON_MS  (INT64_C(20780) * DAY_MS + DAY_MS / 2) /* 2026-11-23T12:00Z: the partitions' clock at offset 0 */
 #define Y0001_MS INT64_C(-62135596800000)
 #define Y9999_MS INT64_C(253402300799999)
 
-enum { ENTITIES_APART = 1000, PATIENCE_MS = 20000 };
+enum { ENTITIES_APART = 1000, PARTITIONS_MAX = 1024, PATIENCE_MS = 20000 };
 
 /* --- batches ------------------------------------------------------------------------------------------------------- */
 
@@ -52,6 +49,7 @@ struct turn {
 struct player {
     const struct tw_store_fixture *fixture;
     struct tw_store                store;
+    bool                           has_asked[PARTITIONS_MAX]; /* for the watermark, since it last heard of trouble */
 };
 
 static const struct tw_store_fixture *fixture_of(void **state)
@@ -121,7 +119,7 @@ static struct tw_ledger_row row_of(const struct tw_store_fixture *fixture, const
         .type = offset % 2 ? TW_STR("thing.do") : TW_STR("some.rather_longer_name_of_a_command"),
         .outcome = outcomes[(uint64_t)(offset + batch->partition) % TW_LEN(outcomes)],
         .offset = offset,
-        .submitted_ms = offset % 5 == 4 ? Y0001_MS : offset % 5 == 3 ? Y9999_MS : NOON_MS - offset,
+        .submitted_ms = offset % 5 == 4 ? Y0001_MS : offset % 5 == 3 ? Y9999_MS : NOON_MS - offset % 1000,
         .at_ms = (batch->clock_ms ? batch->clock_ms : NOON_MS + batch->next) - (batch->next - offset),
     };
 
@@ -148,7 +146,7 @@ static uint32_t sample_of(const struct batch *batch, uint32_t k)
     return (uint32_t)batch->partition * ENTITIES_APART + k;
 }
 
-static void assert_rc(enum tw_rc rc, enum tw_rc expected)
+static void assert_code(enum tw_rc rc, enum tw_rc expected)
 {
     assert_string_equal(tw_rc_name(rc), tw_rc_name(expected));
 }
@@ -160,9 +158,36 @@ static void assert_says_why(enum tw_rc rc, const struct tw_err *err)
         return;
     if (rc == TW_BROKEN || rc == TW_REFUSED || rc == TW_INVALID)
         print_error("%s: %s: %s\n", err->where, tw_rc_name(rc), err->msg);
-    assert_rc(err->rc, rc);
+    assert_code(err->rc, rc);
     assert_non_null(err->where);
     assert_true(err->msg[0] != '\0');
+}
+
+/* The watermark, as the runtime asks for it: again while the store is away. */
+static struct tw_progress ask(struct player *player, int32_t partition, struct tw_arena *arena)
+{
+    int64_t            give_up_us = tw_monotonic_us() + PATIENCE_MS * INT64_C(1000);
+    struct tw_progress progress = {0};
+    struct tw_err      err = {0};
+    enum tw_rc         rc;
+
+    while ((rc = player->store.watermark(player->store.self, partition, arena, &progress, &err)) == TW_UNREACHED &&
+           tw_monotonic_us() < give_up_us)
+        usleep(20000);
+    assert_says_why(rc, &err);
+    assert_code(rc, TW_OK);
+    player->has_asked[partition] = true;
+    return progress;
+}
+
+/* What the port asks of its user: watermark() comes first, and first again after every failure. */
+static void ask_if_due(struct player *player, int32_t partition)
+{
+    struct tw_arena arena = {0};
+
+    if (!player->has_asked[partition])
+        (void)ask(player, partition, &arena);
+    tw_arena_done(&arena);
 }
 
 /* Asks the store for the entities of `batch` and for the ledger rows of its records, with the watermark at `offset`. */
@@ -189,8 +214,10 @@ static enum tw_rc load_at(struct player *player, const struct batch *batch, int6
         entity->key = player->fixture->states->key(sample_of(batch, batch->from + n));
         entity->before_guard = entity->guard = entity->coalesce_offset = -1;
     }
+    ask_if_due(player, batch->partition);
     rc = player->store.load(player->store.self, batch->partition, offset, &ret_turn->load, arena, &err);
     assert_says_why(rc, &err);
+    player->has_asked[batch->partition] = rc == TW_OK;
     return rc;
 }
 
@@ -253,6 +280,7 @@ static enum tw_rc finish_at(struct player *player, struct turn *turn, int64_t fi
     qsort(rows, batch->rows, sizeof(*rows), compare_rows);
     rc = player->store.commit(player->store.self, &changes, &err);
     assert_says_why(rc, &err);
+    player->has_asked[batch->partition] = rc == TW_OK;
     drop(turn);
     return rc;
 }
@@ -262,32 +290,46 @@ static enum tw_rc finish(struct player *player, struct turn *turn)
     return finish_at(player, turn, turn->batch.first);
 }
 
+static enum tw_rc forget(struct player *player, int32_t partition, int64_t next_offset)
+{
+    struct tw_err err = {0};
+    enum tw_rc    rc;
+
+    ask_if_due(player, partition);
+    rc = player->store.forget_outbox(player->store.self, partition, next_offset, &err);
+    assert_says_why(rc, &err);
+    player->has_asked[partition] = rc == TW_OK;
+    return rc;
+}
+
+static enum tw_rc sweep(struct player *player, int32_t partition, int64_t next_offset, int64_t clock_ms)
+{
+    struct tw_err err = {0};
+    enum tw_rc    rc;
+
+    ask_if_due(player, partition);
+    rc = player->store.sweep(player->store.self, partition, next_offset, clock_ms, &err);
+    assert_says_why(rc, &err);
+    player->has_asked[partition] = rc == TW_OK;
+    return rc;
+}
+
+static void release(struct player *player, int32_t partition)
+{
+    player->store.release(player->store.self, partition);
+    player->has_asked[partition] = false;
+}
+
 /* Load and commit, both must work. */
 static void fold(struct player *player, const struct batch *batch)
 {
     struct turn turn;
 
-    assert_rc(begin(player, batch, &turn), TW_OK);
-    assert_rc(finish(player, &turn), TW_OK);
+    assert_code(begin(player, batch, &turn), TW_OK);
+    assert_code(finish(player, &turn), TW_OK);
 }
 
 /* --- what the store says ------------------------------------------------------------------------------------------ */
-
-/* The watermark, as the runtime asks for it: again while the store is away. */
-static struct tw_progress ask(struct player *player, int32_t partition, struct tw_arena *arena)
-{
-    int64_t            give_up_us = tw_monotonic_us() + PATIENCE_MS * INT64_C(1000);
-    struct tw_progress progress = {0};
-    struct tw_err      err = {0};
-    enum tw_rc         rc;
-
-    while ((rc = player->store.watermark(player->store.self, partition, arena, &progress, &err)) == TW_UNREACHED &&
-           tw_monotonic_us() < give_up_us)
-        usleep(20000);
-    assert_says_why(rc, &err);
-    assert_rc(rc, TW_OK);
-    return progress;
-}
 
 static void assert_str_equal(struct tw_str is, struct tw_str expected)
 {
@@ -395,7 +437,7 @@ static void assert_rows_of(const struct turn *turn, const struct tw_store_fixtur
 /* A turn that asks for the states and rows of `batch` with the watermark behind it. */
 static void look_at(struct player *player, const struct batch *batch, int64_t watermark, struct turn *ret_turn)
 {
-    assert_rc(load_at(player, batch, watermark, ret_turn), TW_OK);
+    assert_code(load_at(player, batch, watermark, ret_turn), TW_OK);
 }
 
 /* All of `batch` is there, exactly; `watermark` is where the partition is now. */
@@ -588,7 +630,7 @@ static void commit__keeps_extreme_numbers(void **state)
     batch.next += 5;
     batch.generation = 9;
     batch.rows = 5;
-    fold(&first, &batch);
+    fold(&first, &batch); /* the clock stands still */
     assert_progress_is_after(&first, &batch);
     assert_is_there(&first, &batch, batch.next);
     leave(&first);
@@ -597,7 +639,7 @@ static void commit__keeps_extreme_numbers(void **state)
 static void commit__takes_a_batch_of_hundreds(void **state)
 {
     struct player first = enter(state);
-    struct batch  batch = {.partition = 0, .first = 0, .next = 500, .generation = 1, .entities = 200, .rows = 500, .outbox_size = 100000};
+    struct batch  batch = {.partition = 0, .first = 0, .next = 500, .generation = 2, .entities = 200, .rows = 500, .outbox_size = 100000};
 
     fold(&first, &batch);
     assert_progress_is_after(&first, &batch);
@@ -619,7 +661,7 @@ static void load__is_fenced_when_the_batch_does_not_begin_at_the_watermark(void 
         batch.first = wrong[i];
         batch.next = wrong[i] + 5;
         batch.rows = 5;
-        assert_rc(begin(&first, &batch, &turn), TW_FENCED);
+        assert_code(begin(&first, &batch, &turn), TW_FENCED);
         drop(&turn);
         assert_progress_is_after(&first, &opening);
     }
@@ -632,7 +674,7 @@ static void load__of_an_empty_store_is_fenced_above_zero(void **state)
     struct batch  batch = {.partition = 0, .first = 3, .next = 5, .entities = 2, .rows = 2};
     struct turn   turn;
 
-    assert_rc(begin(&first, &batch, &turn), TW_FENCED);
+    assert_code(begin(&first, &batch, &turn), TW_FENCED);
     drop(&turn);
     assert_nothing_folded(&first, 0);
     leave(&first);
@@ -647,8 +689,8 @@ static void commit__with_a_wrong_first_offset_writes_nothing(void **state)
 
     fold(&first, &opening);
     for (size_t i = 0; i < TW_LEN(wrong); i++) {
-        assert_rc(begin(&first, &batch, &turn), TW_OK);
-        assert_rc(finish_at(&first, &turn, wrong[i]), TW_FENCED);
+        assert_code(begin(&first, &batch, &turn), TW_OK);
+        assert_code(finish_at(&first, &turn, wrong[i]), TW_FENCED);
         assert_progress_is_after(&first, &opening);
         assert_is_there(&first, &opening, opening.next);
         assert_is_not_there(&first, &batch, opening.next);
@@ -662,8 +704,8 @@ static void commit__of_an_empty_store_is_fenced_above_zero(void **state)
     struct batch  batch = {.partition = 0, .first = 0, .next = 5, .generation = 1, .entities = 2, .rows = 3};
     struct turn   turn;
 
-    assert_rc(begin(&first, &batch, &turn), TW_OK);
-    assert_rc(finish_at(&first, &turn, 1), TW_FENCED);
+    assert_code(begin(&first, &batch, &turn), TW_OK);
+    assert_code(finish_at(&first, &turn, 1), TW_FENCED);
     assert_nothing_folded(&first, 0);
     assert_is_not_there(&first, &batch, 0);
     leave(&first);
@@ -699,7 +741,7 @@ static void a_zombie__that_slept_before_its_load_is_fenced(void **state)
     fold(&zombie, &before_it);
     assert_progress_is_after(&owner, &before_it);
     fold(&owner, &of_owner);
-    assert_rc(begin(&zombie, &of_zombie, &turn), TW_FENCED);
+    assert_code(begin(&zombie, &of_zombie, &turn), TW_FENCED);
     drop(&turn);
     assert_zombie_did_nothing(&owner);
     assert_zombie_did_nothing(&zombie);
@@ -713,10 +755,10 @@ static void a_zombie__that_slept_between_load_and_commit_is_fenced(void **state)
     struct turn   turn;
 
     fold(&zombie, &before_it);
-    assert_rc(begin(&zombie, &of_zombie, &turn), TW_OK);
+    assert_code(begin(&zombie, &of_zombie, &turn), TW_OK);
     assert_progress_is_after(&owner, &before_it);
     fold(&owner, &of_owner);
-    assert_rc(finish(&zombie, &turn), TW_FENCED);
+    assert_code(finish(&zombie, &turn), TW_FENCED);
     assert_zombie_did_nothing(&owner);
     assert_zombie_did_nothing(&zombie);
     leave(&owner);
@@ -731,9 +773,9 @@ static void a_zombie__at_the_very_first_batch_is_fenced(void **state)
 
     longer.next = 30;
     longer.generation = 5;
-    assert_rc(begin(&zombie, &longer, &turn), TW_OK);
+    assert_code(begin(&zombie, &longer, &turn), TW_OK);
     fold(&owner, &opening);
-    assert_rc(finish(&zombie, &turn), TW_FENCED);
+    assert_code(finish(&zombie, &turn), TW_FENCED);
     assert_progress_is_after(&owner, &opening);
     assert_is_there(&owner, &opening, opening.next);
     assert_is_not_there(&owner, &beyond, opening.next);
@@ -749,7 +791,7 @@ static void a_zombie__catches_up_after_a_fresh_watermark(void **state)
 
     fold(&zombie, &before_it);
     fold(&owner, &of_owner);
-    assert_rc(begin(&zombie, &of_zombie, &turn), TW_FENCED);
+    assert_code(begin(&zombie, &of_zombie, &turn), TW_FENCED);
     drop(&turn);
     assert_progress_is_after(&zombie, &of_owner);
     fold(&zombie, &next);
@@ -770,9 +812,9 @@ static void a_lost_answer__is_unknown_and_the_watermark_tells_that_it_happened(v
     struct turn                    turn;
 
     fold(&first, &opening);
-    assert_rc(begin(&first, &going_on, &turn), TW_OK);
+    assert_code(begin(&first, &going_on, &turn), TW_OK);
     fixture->lose_answer(fixture->self);
-    assert_rc(finish(&first, &turn), TW_UNKNOWN);
+    assert_code(finish(&first, &turn), TW_UNKNOWN);
     assert_true(fixture->end_fault(fixture->self));
     assert_progress_is_after(&first, &going_on);
     assert_is_there(&first, &going_on, going_on.next);
@@ -787,9 +829,9 @@ static void a_lost_answer__is_found_out_by_another_owner_too(void **state)
     struct turn                    turn;
 
     fold(&first, &opening);
-    assert_rc(begin(&first, &going_on, &turn), TW_OK);
+    assert_code(begin(&first, &going_on, &turn), TW_OK);
     fixture->lose_answer(fixture->self);
-    assert_rc(finish(&first, &turn), TW_UNKNOWN);
+    assert_code(finish(&first, &turn), TW_UNKNOWN);
     assert_true(fixture->end_fault(fixture->self));
     assert_progress_is_after(&second, &going_on);
     fold(&second, &next);
@@ -799,7 +841,7 @@ static void a_lost_answer__is_found_out_by_another_owner_too(void **state)
     leave(&first);
 }
 
-static void a_lost_request__writes_nothing_and_the_batch_can_be_done_again(void **state)
+static void lose_and_do_again(void **state, void (*lose)(void *self))
 {
     const struct tw_store_fixture *fixture = fixture_of(state);
     struct player                  first = enter(state);
@@ -807,8 +849,8 @@ static void a_lost_request__writes_nothing_and_the_batch_can_be_done_again(void 
     enum tw_rc                     rc;
 
     fold(&first, &opening);
-    assert_rc(begin(&first, &going_on, &turn), TW_OK);
-    fixture->lose_request(fixture->self);
+    assert_code(begin(&first, &going_on, &turn), TW_OK);
+    lose(fixture->self);
     rc = finish(&first, &turn);
     assert_true(fixture->end_fault(fixture->self));
     assert_true(rc == TW_UNKNOWN || rc == TW_UNREACHED);
@@ -818,6 +860,16 @@ static void a_lost_request__writes_nothing_and_the_batch_can_be_done_again(void 
     assert_progress_is_after(&first, &going_on);
     assert_is_there(&first, &going_on, going_on.next);
     leave(&first);
+}
+
+static void a_lost_request__writes_nothing_and_the_batch_can_be_done_again(void **state)
+{
+    lose_and_do_again(state, fixture_of(state)->lose_request);
+}
+
+static void a_lost_commit__writes_nothing_and_the_batch_can_be_done_again(void **state)
+{
+    lose_and_do_again(state, fixture_of(state)->lose_commit);
 }
 
 /* The connection that loaded is gone at the commit, and another owner went on meanwhile: whatever the adapter does about
@@ -834,7 +886,7 @@ static void a_reconnect__between_load_and_commit_never_passes_the_fence(void **s
     of_second.generation = 3;
     fold(&first, &opening);
     assert_progress_is_after(&second, &opening);
-    assert_rc(begin(&first, &going_on, &turn), TW_OK);
+    assert_code(begin(&first, &going_on, &turn), TW_OK);
     fold(&second, &of_second);
     fixture->lose_request(fixture->self);
     assert_int_not_equal(finish(&first, &turn), TW_OK);
@@ -856,8 +908,8 @@ static void a_reconnect__of_one_partition_leaves_the_fences_of_others_standing(v
     theirs.next = 5;
     theirs.rows = 5;
     theirs.generation = 4;
-    assert_rc(begin(&first, &ours, &turn), TW_OK);
-    assert_rc(begin(&first, &opening, &other), TW_OK);
+    assert_code(begin(&first, &ours, &turn), TW_OK);
+    assert_code(begin(&first, &opening, &other), TW_OK);
     fixture->lose_request(fixture->self);
     assert_int_not_equal(finish(&first, &other), TW_OK);
     assert_true(fixture->end_fault(fixture->self));
@@ -881,7 +933,7 @@ static void a_broken_connection__at_load_is_unreached_and_comes_back(void **stat
     fixture->lose_request(fixture->self);
     rc = begin(&first, &going_on, &turn);
     if (fixture->end_fault(fixture->self))
-        assert_rc(rc, TW_UNREACHED);
+        assert_code(rc, TW_UNREACHED);
     give_up(&first, &turn);
     assert_progress_is_after(&first, &opening);
     fold(&first, &going_on);
@@ -917,7 +969,7 @@ static void a_restored_backup__between_load_and_commit_fences_the_commit(void **
     fold(&first, &opening);
     fixture->take(fixture->self);
     fold(&first, &going_on);
-    assert_rc(begin(&first, &next, &turn), TW_OK);
+    assert_code(begin(&first, &next, &turn), TW_OK);
     fixture->put_back(fixture->self);
     assert_int_not_equal(finish(&first, &turn), TW_OK);
     assert_progress_is_after(&first, &opening);
@@ -933,7 +985,7 @@ static void an_emptied_store__shows_watermark_zero_and_is_refilled(void **state)
 
     fold(&first, &opening);
     fixture->wipe(fixture->self);
-    assert_rc(begin(&first, &going_on, &turn), TW_FENCED);
+    assert_code(begin(&first, &going_on, &turn), TW_FENCED);
     drop(&turn);
     assert_nothing_folded(&first, 0);
     assert_is_not_there(&first, &opening, 0);
@@ -949,7 +1001,7 @@ static void an_emptied_store__between_load_and_commit_fences_the_commit(void **s
     struct turn                    turn;
 
     fold(&first, &opening);
-    assert_rc(begin(&first, &going_on, &turn), TW_OK);
+    assert_code(begin(&first, &going_on, &turn), TW_OK);
     fixture->wipe(fixture->self);
     assert_int_not_equal(finish(&first, &turn), TW_OK);
     assert_nothing_folded(&first, 0);
@@ -966,10 +1018,10 @@ static void partitions__are_folded_side_by_side_in_one_handle(void **state)
     struct turn   turns[2];
 
     other.partition = 1;
-    assert_rc(begin(&first, &opening, &turns[0]), TW_OK);
-    assert_rc(begin(&first, &other, &turns[1]), TW_OK);
-    assert_rc(finish(&first, &turns[0]), TW_OK);
-    assert_rc(finish(&first, &turns[1]), TW_OK);
+    assert_code(begin(&first, &opening, &turns[0]), TW_OK);
+    assert_code(begin(&first, &other, &turns[1]), TW_OK);
+    assert_code(finish(&first, &turns[0]), TW_OK);
+    assert_code(finish(&first, &turns[1]), TW_OK);
     assert_progress_is_after(&first, &opening);
     assert_progress_is_after(&first, &other);
     assert_is_there(&first, &opening, opening.next);
@@ -987,13 +1039,13 @@ static void partitions__do_not_share_their_fences(void **state)
     theirs.partition = 2;
     shorter.next = 4;
     shorter.rows = 4;
-    assert_rc(begin(&first, &opening, &turns[0]), TW_OK);
-    assert_rc(begin(&first, &ours, &turns[1]), TW_OK);
+    assert_code(begin(&first, &opening, &turns[0]), TW_OK);
+    assert_code(begin(&first, &ours, &turns[1]), TW_OK);
     fold(&second, &shorter); /* partition 0 moved away */
     fold(&second, &theirs);
-    assert_rc(finish(&first, &turns[0]), TW_FENCED);
+    assert_code(finish(&first, &turns[0]), TW_FENCED);
     assert_progress_is_after(&first, &shorter);
-    assert_rc(finish(&first, &turns[1]), TW_OK);
+    assert_code(finish(&first, &turns[1]), TW_OK);
     assert_progress_is_after(&second, &ours);
     assert_progress_is_after(&second, &theirs);
     leave(&second);
@@ -1006,7 +1058,7 @@ static void abandon__ends_a_turn_without_a_trace(void **state)
     struct turn   turn;
 
     first.store.abandon(first.store.self, 0); /* also when there is no turn */
-    assert_rc(begin(&first, &opening, &turn), TW_OK);
+    assert_code(begin(&first, &opening, &turn), TW_OK);
     give_up(&first, &turn);
     assert_is_not_there(&first, &opening, 0);
     fold(&second, &opening);
@@ -1023,8 +1075,8 @@ static void release__lets_another_owner_go_on_and_the_partition_come_back(void *
     struct batch  next = {.partition = 0, .first = 25, .next = 30, .generation = 3, .entities = 5, .rows = 5};
 
     fold(&first, &opening);
-    first.store.release(first.store.self, 0);
-    first.store.release(first.store.self, 4); /* never had it */
+    release(&first, 0);
+    release(&first, 4); /* never had it */
     assert_progress_is_after(&second, &opening);
     fold(&second, &going_on);
     assert_progress_is_after(&first, &going_on);
@@ -1044,7 +1096,7 @@ static void forget_outbox__empties_it_and_changes_nothing_else(void **state)
 
     fold(&first, &opening);
     for (int twice = 0; twice < 2; twice++) {
-        assert_rc(first.store.forget_outbox(first.store.self, 0, opening.next, NULL), TW_OK);
+        assert_code(forget(&first, 0, opening.next), TW_OK);
         expected.outbox = (struct tw_str){NULL, 0};
         assert_progress(&first, 0, &expected);
         assert_is_there(&first, &opening, opening.next);
@@ -1062,11 +1114,11 @@ static void forget_outbox__is_fenced(void **state)
     fold(&zombie, &opening);
     assert_progress_is_after(&owner, &opening);
     fold(&owner, &going_on);
-    assert_rc(zombie.store.forget_outbox(zombie.store.self, 0, opening.next, NULL), TW_FENCED);
+    assert_code(forget(&zombie, 0, opening.next), TW_FENCED);
     assert_progress_is_after(&zombie, &going_on);
-    assert_rc(zombie.store.forget_outbox(zombie.store.self, 0, going_on.next + 1, NULL), TW_FENCED);
+    assert_code(forget(&zombie, 0, going_on.next + 1), TW_FENCED);
     assert_progress_is_after(&zombie, &going_on);
-    assert_rc(zombie.store.forget_outbox(zombie.store.self, 1, 1, NULL), TW_FENCED);
+    assert_code(forget(&zombie, 1, 1), TW_FENCED);
     leave(&owner);
     leave(&zombie);
 }
@@ -1082,13 +1134,13 @@ static void sweep__changes_nothing_that_still_counts(void **state)
     of_other.partition = 1;
     fold(&first, &old);
     fold(&first, &of_other);
-    assert_rc(first.store.sweep(first.store.self, 0, 10, NOON_MS + DAY_MS - 12, NULL), TW_OK);
+    assert_code(sweep(&first, 0, 10, NOON_MS + DAY_MS - 12), TW_OK);
     assert_progress_is_after(&first, &old);
     rows_of_old.entities = 0;
     assert_is_there(&first, &rows_of_old, 10); /* to the millisecond: its first row ends one later */
     fold(&first, &day_later);
     for (int again = 0; again < 3; again++)
-        assert_rc(first.store.sweep(first.store.self, 0, 30, NOON_MS + DAY_MS, NULL), TW_OK);
+        assert_code(sweep(&first, 0, 30, NOON_MS + DAY_MS), TW_OK);
     assert_progress_is_after(&first, &day_later);
     assert_is_there(&first, &day_later, 30);
     untouched.entities = 3;
@@ -1105,7 +1157,7 @@ static void sweep__is_fenced(void **state)
     fold(&zombie, &opening);
     assert_progress_is_after(&owner, &opening);
     fold(&owner, &going_on);
-    assert_rc(zombie.store.sweep(zombie.store.self, 0, opening.next, NOON_MS + 3 * DAY_MS, NULL), TW_FENCED);
+    assert_code(sweep(&zombie, 0, opening.next, NOON_MS + 3 * DAY_MS), TW_FENCED);
     assert_progress_is_after(&zombie, &going_on);
     assert_is_there(&zombie, &going_on, going_on.next);
     leave(&owner);
@@ -1119,7 +1171,8 @@ static void sweep__is_fenced(void **state)
 
 static const struct batch of_sleeper = {.partition = 0, .first = 10, .next = 20, .generation = 2, .entities = 5, .rows = 10, .outbox_size = 40};
 
-/* What the process does; its exit code is 100 + rc of the commit. */
+enum { SLEEPER_NOT_STARTED = 98, SLEEPER_SAW_NO_LOAD, SLEEPER_ENDED /* + rc of its commit */ };
+
 static int play_sleeper(const struct tw_store_fixture *fixture)
 {
     struct player player = {.fixture = fixture};
@@ -1129,8 +1182,10 @@ static int play_sleeper(const struct tw_store_fixture *fixture)
     fixture->open(fixture->self, &player.store);
     rc = begin(&player, &of_sleeper, &turn);
     if (rc != TW_OK)
-        return 99;
-    return 100 + (int)finish(&player, &turn);
+        return SLEEPER_SAW_NO_LOAD;
+    rc = finish(&player, &turn);
+    leave(&player);
+    return SLEEPER_ENDED + (int)rc;
 }
 
 static pid_t start_sleeper(const char *failpoints)
@@ -1141,7 +1196,7 @@ static pid_t start_sleeper(const char *failpoints)
     if (pid == 0) {
         setenv("TW_FAIL", failpoints, 1);
         execl("/proc/self/exe", "sleeper", "sleeper", (char *)NULL);
-        _exit(98);
+        _exit(SLEEPER_NOT_STARTED);
     }
     return pid;
 }
@@ -1200,7 +1255,7 @@ static void wake_after_take_over(struct player *owner, const char *failpoint)
     kill(sleeper, SIGCONT);
     status = status_of(sleeper);
     assert_true(WIFEXITED(status));
-    assert_true(WEXITSTATUS(status) >= 100 && WEXITSTATUS(status) <= 100 + TW_FENCED);
+    assert_true(WEXITSTATUS(status) >= SLEEPER_ENDED && WEXITSTATUS(status) <= SLEEPER_ENDED + TW_FENCED);
     assert_taken_over(owner, &next);
 }
 
@@ -1213,8 +1268,6 @@ static void a_zombie__that_slept_inside_its_commit_changes_nothing_any_more(void
     print_message("             not built with TW_FAILPOINTS\n");
     skip();
 #endif
-    if (!fixture->stops)
-        skip();
     owner = enter(state);
     for (const char *const *stop = fixture->stops; *stop; stop++)
         wake_after_take_over(&owner, *stop);
@@ -1254,10 +1307,7 @@ struct game {
 
 static uint32_t pick(struct game *game, uint32_t below)
 {
-    game->random ^= game->random << 13;
-    game->random ^= game->random >> 7;
-    game->random ^= game->random << 17;
-    return (uint32_t)((game->random >> 33) % below);
+    return (uint32_t)(tw_random(&game->random) % below);
 }
 
 static void check_watermark(struct game *game, struct player *owner, int32_t partition, struct view *view)
@@ -1303,7 +1353,7 @@ static void play_load(struct game *game, struct player *owner, int32_t partition
     batch.entities = pick(game, ENTITIES - batch.from + 1);
     batch.rows = pick(game, (uint32_t)(batch.next - batch.first) + 1);
     rc = begin(owner, &batch, &view->turn);
-    assert_rc(rc, is_current ? TW_OK : TW_FENCED);
+    assert_code(rc, is_current ? TW_OK : TW_FENCED);
     if (rc != TW_OK) {
         drop(&view->turn);
         view->is_known = false;
@@ -1335,32 +1385,34 @@ static void play_commit(struct game *game, struct player *owner, int32_t partiti
     view->is_known = rc == TW_OK;
     view->next = batch.next;
     if (is_current && !was_touched)
-        assert_rc(rc, TW_OK);
+        assert_code(rc, TW_OK);
     if (!is_current)
-        assert_rc(rc, TW_FENCED);
+        assert_code(rc, TW_FENCED);
     if (rc == TW_OK)
         fold_model(model, &batch);
     else
-        assert_rc(rc, TW_FENCED); /* touched by housekeeping: a store may be stricter than it must */
+        assert_code(rc, TW_FENCED); /* touched by housekeeping: a store may be stricter than it must */
     game->commits += rc == TW_OK;
     game->fenced += rc == TW_FENCED;
 }
 
 static void play_broken_commit(struct game *game, struct player *owner, int32_t partition, struct view *view)
 {
+    const struct tw_store_fixture *fixture = game->fixture;
+    void (*const faults[])(void *) = {fixture->lose_answer, fixture->lose_request, fixture->lose_commit};
     struct model      *model = &game->models[partition];
     struct batch       batch = view->turn.batch;
-    bool               loses_answer = pick(game, 2) == 0;
+    uint32_t           fault = pick(game, TW_LEN(faults));
     bool               is_current = batch.first == model->last.next;
     struct tw_arena    arena = {0};
     struct tw_progress progress;
 
-    (loses_answer ? game->fixture->lose_answer : game->fixture->lose_request)(game->fixture->self);
+    faults[fault](fixture->self);
     assert_int_not_equal(finish(owner, &view->turn), TW_OK);
-    game->lost += game->fixture->end_fault(game->fixture->self);
+    game->lost += fixture->end_fault(fixture->self);
     view->in_turn = false;
     progress = ask(owner, partition, &arena);
-    if (loses_answer && is_current && progress.next_offset == batch.next)
+    if (faults[fault] == fixture->lose_answer && is_current && progress.next_offset == batch.next)
         fold_model(model, &batch);
     check_watermark(game, owner, partition, view);
     tw_arena_done(&arena);
@@ -1371,10 +1423,10 @@ static void play_housekeeping(struct game *game, struct player *owner, int32_t p
     struct model *model = &game->models[partition];
     bool          is_current = view->next == model->last.next;
     bool          forgets = pick(game, 3) > 0;
-    enum tw_rc    rc = forgets ? owner->store.forget_outbox(owner->store.self, partition, view->next, NULL)
-                               : owner->store.sweep(owner->store.self, partition, view->next, NOON_MS + view->next, NULL);
+    enum tw_rc    rc = forgets ? forget(owner, partition, view->next)
+                               : sweep(owner, partition, view->next, NOON_MS + view->next);
 
-    assert_rc(rc, is_current ? TW_OK : TW_FENCED);
+    assert_code(rc, is_current ? TW_OK : TW_FENCED);
     view->is_known = rc == TW_OK;
     if (rc == TW_OK) {
         model->writes++;
@@ -1404,7 +1456,7 @@ static void play_step(struct game *game)
     } else if (dice < 95) {
         play_housekeeping(game, owner, partition, view);
     } else {
-        owner->store.release(owner->store.self, partition);
+        release(owner, partition);
         view->is_known = false;
     }
 }
@@ -1438,7 +1490,7 @@ static uint64_t seed_of_game(void)
 static void interleavings__of_two_owners_and_two_partitions_follow_the_model(void **state)
 {
     uint64_t    seed = seed_of_game();
-    struct game game = {.fixture = fixture_of(state), .random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1};
+    struct game game = {.fixture = fixture_of(state), .random = seed};
 
     print_message("             TW_SEED=%llu\n", (unsigned long long)seed);
     for (int who = 0; who < OWNERS; who++)
@@ -1451,7 +1503,7 @@ static void interleavings__of_two_owners_and_two_partitions_follow_the_model(voi
                 give_up(&game.owners[who], &game.views[who][partition].turn);
     check_all(&game);
     print_message("             %u commits, %u fenced, %u lost\n", game.commits, game.fenced, game.lost);
-    assert_true(game.commits > 20 && game.fenced > 5 && game.lost > 2);
+    assert_true(game.commits > 20 && game.fenced > 0 && game.lost > 0); /* else it was no test */
     for (int who = 0; who < OWNERS; who++)
         leave(&game.owners[who]);
 }
@@ -1492,10 +1544,10 @@ static int run_all(const struct tw_store_fixture *fixture)
         RULE(a_zombie__that_slept_between_load_and_commit_is_fenced),
         RULE(a_zombie__at_the_very_first_batch_is_fenced),
         RULE(a_zombie__catches_up_after_a_fresh_watermark),
-        RULE(a_zombie__that_slept_inside_its_commit_changes_nothing_any_more),
         RULE(a_lost_answer__is_unknown_and_the_watermark_tells_that_it_happened),
         RULE(a_lost_answer__is_found_out_by_another_owner_too),
         RULE(a_lost_request__writes_nothing_and_the_batch_can_be_done_again),
+        RULE(a_lost_commit__writes_nothing_and_the_batch_can_be_done_again),
         RULE(a_reconnect__between_load_and_commit_never_passes_the_fence),
         RULE(a_reconnect__of_one_partition_leaves_the_fences_of_others_standing),
         RULE(a_broken_connection__at_load_is_unreached_and_comes_back),
@@ -1512,13 +1564,15 @@ static int run_all(const struct tw_store_fixture *fixture)
         RULE(sweep__changes_nothing_that_still_counts),
         RULE(sweep__is_fenced),
         RULE(interleavings__of_two_owners_and_two_partitions_follow_the_model),
+        RULE(a_zombie__that_slept_inside_its_commit_changes_nothing_any_more), /* last: not all stores can */
     };
 #undef RULE
+    size_t                  count = TW_LEN(rules) - (fixture->stops ? 0 : 1);
     struct tw_store_fixture copy = *fixture; /* cmocka hands it on without const */
 
-    for (size_t i = 0; i < TW_LEN(rules); i++)
+    for (size_t i = 0; i < count; i++)
         rules[i].initial_state = &copy;
-    return _cmocka_run_group_tests(fixture->name, rules, TW_LEN(rules), NULL, NULL);
+    return _cmocka_run_group_tests(fixture->name, rules, count, NULL, NULL);
 }
 
 int tw_store_contract_main(int argc, char **argv, const struct tw_store_fixture *fixture)

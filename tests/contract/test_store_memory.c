@@ -73,8 +73,9 @@ static int run(int argc, char **argv, const char *name, const struct tw_sample_s
         .wipe = memory_wipe,
         .take = memory_take,
         .put_back = memory_put_back,
-        .lose_answer = memory_lose_answer,
         .lose_request = memory_lose_request,
+        .lose_commit = memory_lose_request,
+        .lose_answer = memory_lose_answer,
         .end_fault = memory_end_fault,
         .self = &memory,
     };

@@ -266,6 +266,7 @@ static enum tw_rc load_entity(const struct tw_memory_db *db, struct tw_entity *e
     const struct tw_type *type;
     struct key            key = entity_key(&entity->key);
     const struct row     *row = table_find(&db->tables.entities, &key);
+    struct tw_err         why = {0};
     void                 *state;
 
     assert(entity->key.kind < db->domain->state_count);
@@ -275,8 +276,8 @@ static enum tw_rc load_entity(const struct tw_memory_db *db, struct tw_entity *e
         return TW_OK;
     type = db->domain->states[entity->key.kind];
     state = tw_arena_alloc(arena, type->size);
-    if (type->unpack(tw_arena_copy(arena, tw_buf_str(&row->value)), arena, state, reterr) != TW_OK)
-        return tw_fail(reterr, TW_BROKEN, "memory.store.load", 0, "cannot unpack a kept %s", type->name);
+    if (type->unpack(tw_arena_copy(arena, tw_buf_str(&row->value)), arena, state, &why) != TW_OK)
+        return tw_fail(reterr, TW_BROKEN, "memory.store.load", 0, "cannot unpack a kept %s: %s", type->name, why.msg);
     entity->before = state;
     entity->before_guard = row->guard;
     return TW_OK;

@@ -40,7 +40,7 @@ struct tw_uuid tw_test_command_id(const struct tw_test_log *log, enum tw_domain_
     struct tw_uuid id = tw_command_id_new(log->now_ms, domain, log->partition);
     struct tw_uuid number = numbered(n);
 
-    memcpy(id.bytes + 9, number.bytes + 9, 7); /* the random part, so that tests repeat */
+    memcpy(id.bytes + 8, number.bytes + 8, 8); /* variant and the random part, so that tests repeat */
     return id;
 }
 

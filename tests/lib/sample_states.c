@@ -14,6 +14,7 @@
 #define EPOCH_MS  INT64_C(0)
 #define Y2026_MS  INT64_C(1795428000123)
 #define Y9999_MS  INT64_C(253402300799999)
+#define LARGEST   ((INT64_C(1) << 53) - 1) /* the schemas' end of the integers */
 
 /* As much of a domain as a store sees; the rest would bring the whole runtime into a store's test. */
 #define KEPT_DOMAIN(domain_name, domain_number, ...)                                      \
@@ -147,7 +148,7 @@ static void *member_make(uint32_t i, int64_t g, struct tw_arena *arena)
         .created_at_ms = EPOCH_MS,
         .updated_at_ms = g % 7 == 6 ? Y9999_MS : Y2026_MS + g,
         .has_last_login_at = g % 3 != 0,
-        .version = g % 5 == 4 ? INT64_MAX - g : g,
+        .version = g % 5 == 4 ? LARGEST - g : g,
         .credential_version = g,
         .is_service = i % 5 == 4,
     };
@@ -212,7 +213,7 @@ static void *product_make(uint32_t i, int64_t g, struct tw_arena *arena)
         .price_minor = g % 3 == 2 ? INT64_C(999999999999) : 19900 + g,
         .has_discount_price = g % 2 == 0,
         .category = hostile(arena, i, g, 1, 100),
-        .view_count = g % 5 == 4 ? INT64_MAX - g : g,
+        .view_count = g % 5 == 4 ? LARGEST - g : g,
         .rating_hundredths = g % 6 * 100,
         .rating_sum = g,
         .review_count = g % 6,
@@ -264,7 +265,7 @@ static void *cart_make(uint32_t i, int64_t g, struct tw_arena *arena)
 
     *cart = (struct tw_cart){
         .member_id = cart_key(i).id,
-        .version = g % 5 == 4 ? INT64_MAX - g : g,
+        .version = g % 5 == 4 ? LARGEST - g : g,
         .created_at_ms = EPOCH_MS,
         .updated_at_ms = Y2026_MS + g,
         .ends_at_ms = Y9999_MS,

@@ -32,10 +32,12 @@ struct tw_store_fixture {
     /** Remembers all the store holds, replacing what was remembered; put_back() restores it like a backup. */
     void (*take)(void *self);
     void (*put_back)(void *self);
-    /** Before one call of this thread: the answer of its request is lost / the request itself is lost, and with it the
-     *  connection. end_fault() after the call tells whether that happened. */
-    void (*lose_answer)(void *self);
+    /** Before one call of this thread. lose_request: its first request is lost, and with it the connection;
+     *  lose_commit: of a commit, the part that makes it one is lost; lose_answer: that part arrives, its answer is lost.
+     *  end_fault() after the call tells whether that happened. */
     void (*lose_request)(void *self);
+    void (*lose_commit)(void *self);
+    void (*lose_answer)(void *self);
     bool (*end_fault)(void *self);
     /** TW_FAIL values that put a worker to sleep inside a commit, "in_commit=stop"; NULL at the end. NULL: none. */
     const char *const *stops;

@@ -108,7 +108,8 @@ static void a_full_product_is_read(void **state)
 
     (void)state;
     assert_int_equal(read_text(read_create,
-                               PRODUCT(",\"slug\":\"tee\",\"description\":\"caf\\u00e9\",\"discount_price\":\"0.5\",\"tags\":[\"a\",\"b\"],"
+                               PRODUCT(",\"slug\":\"tee\",\"description\":\"caf\\u00e9\",\"discount_price\":\"0.5\","
+                                       "\"tags\":[\"a\",\"b\"],"
                                        "\"images\":{\"front\":\"https://a/b.jpg\"},\"is_active\":false"),
                                &body),
                      TW_OK);
@@ -189,11 +190,13 @@ static void money_is_a_text_and_exact(void **state)
 static void pointers_lead_into_lists_and_maps(void **state)
 {
     (void)state;
-    assert_only_error(read_create, PRODUCT(",\"tags\":[\"a\",\"\"]"), "/tags/1 wrong-length must be 1 to 50 bytes long");
+    assert_only_error(read_create, PRODUCT(",\"tags\":[\"a\",\"\"]"),
+                      "/tags/1 wrong-length must be 1 to 50 bytes long");
     assert_only_error(read_create, PRODUCT(",\"tags\":[1]"), "/tags/0 wrong-type must be text");
     assert_only_error(read_create, PRODUCT(",\"tags\":{}"), "/tags wrong-type must be a list");
     assert_only_error(read_create, PRODUCT(",\"images\":[]"), "/images wrong-type must be an object");
-    assert_only_error(read_create, PRODUCT(",\"images\":{\"a/b\":\"x\"}"), "/images/a~1b wrong-format must be an http or https URL");
+    assert_only_error(read_create, PRODUCT(",\"images\":{\"a/b\":\"x\"}"),
+                      "/images/a~1b wrong-format must be an http or https URL");
     assert_only_error(read_create, PRODUCT(",\"images\":{\"a.b\":\"https://x\"}"),
                       "/images/a.b wrong-name the name must have 1 to 100 bytes without '$' and '.'");
     assert_only_error(read_create, PRODUCT(",\"images\":{\"\":\"https://x\"}"),
@@ -204,8 +207,8 @@ static void counts_are_kept(void **state)
 {
     (void)state;
     assert_only_error(read_create,
-                      PRODUCT(",\"tags\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"0\",\"1\",\"2\",\"3\",\"4\",\"5\","
-                              "\"6\",\"7\",\"8\",\"9\",\"0\",\"1\"]"),
+                      PRODUCT(",\"tags\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"0\",\"1\",\"2\",\"3\","
+                              "\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"0\",\"1\"]"),
                       "/tags wrong-count must have 0 to 20 elements");
 }
 

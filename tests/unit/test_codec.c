@@ -420,10 +420,12 @@ static void a_copy_of_nothing_is_nothing(void **state)
 
 static void a_message_reads_as_a_stranger_would_expect(void **state)
 {
-    struct tw_cart_add_item cmd = {.quantity = 2, .product_name = TW_STR("Tee"), .price_minor = 14900, .product_version = 7};
+    struct tw_cart_add_item cmd = {
+        .quantity = 2, .product_name = TW_STR("Tee"), .price_minor = 14900, .product_version = 7};
     static const char       expected[] = "\x86\xa9member_id\xd9\x24" "00000000-0000-0000-0000-000000000000"
                                    "\xaaproduct_id\xd9\x24" "00000000-0000-0000-0000-000000000000"
-                                   "\xa8quantity\x02\xacproduct_name\xa3Tee\xa5price\xa6" "149.00\xafproduct_version\x07";
+                                   "\xa8quantity\x02\xacproduct_name\xa3Tee\xa5price\xa6" "149.00"
+                                   "\xafproduct_version\x07";
 
     (void)state;
     tw_cart_add_item_type.pack(&cmd, &packed);
@@ -573,7 +575,9 @@ static struct tw_str item_bytes(const struct wrong_item *wrong)
     return tw_buf_str(&packed);
 }
 
-static const struct wrong_item right = {"3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11", "\x02", 1, "149.00", NULL, 0, 6};
+#define ID "3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11"
+
+static const struct wrong_item right = {ID, "\x02", 1, "149.00", NULL, 0, 6};
 
 #define QUANTITY(literal) .quantity_bytes = (literal), .quantity_len = sizeof(literal) - 1
 #define EXTRA(literal) .extra = (literal), .extra_len = sizeof(literal) - 1
@@ -603,7 +607,8 @@ static void each_integer_width_is_read_and_its_range_kept(void **state)
     } numbers[] = {
         {"\x01", 1, true},          {"\x00", 1, false},         {"\xff", 1, false},
         {"\xcc\xc8", 2, true},      {"\xcd\x03\xe7", 3, true},  {"\xcd\x03\xe8", 3, false},
-        {"\xce\0\0\x03\xe7", 5, true}, {"\xcf\0\0\0\0\0\0\x03\xe7", 9, true}, {"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", 9, false},
+        {"\xce\0\0\x03\xe7", 5, true}, {"\xcf\0\0\0\0\0\0\x03\xe7", 9, true},
+        {"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", 9, false},
         {"\xd0\x05", 2, true},      {"\xd0\xfb", 2, false},     {"\xd1\x03\xe7", 3, true},
         {"\xd2\0\0\x03\xe7", 5, true}, {"\xd3\0\0\0\0\0\0\x03\xe7", 9, true}, {"\xd3\x80\0\0\0\0\0\0\0", 9, false},
     };
@@ -628,19 +633,32 @@ static void a_refusal_names_the_field(void **state)
         struct wrong_item item;
         const char       *message;
     } refusals[] = {
-        {{"x", QUANTITY("\x02"), "1.00", NULL, 0, 6}, "field 'member_id' must be a UUID"},
-        {{NULL, QUANTITY("\x02"), "1.00", NULL, 0, 5}, "field 'member_id' is missing"},
-        {{"3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11", QUANTITY("\xa1" "2"), "1.00", NULL, 0, 6}, "field 'quantity' must be an integer"},
-        {{"3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11", QUANTITY("\xca\x40\0\0\0"), "1.00", NULL, 0, 6}, "field 'quantity' must be an integer"},
-        {{"3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11", QUANTITY("\xc0"), "1.00", NULL, 0, 6}, "field 'quantity' must be an integer"},
-        {{"3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11", QUANTITY("\x02"), "1.001", NULL, 0, 6}, "field 'price' must be a decimal text such as \"199.00\""},
-        {{"3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11", QUANTITY("\x02"), "10000000000.00", NULL, 0, 6}, "field 'price' must be 0.00 to 9999999999.99"},
-        {{"3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11", QUANTITY("\x02"), "1.00", EXTRA("\xa8quantity\x03"), 7}, "field 'quantity' is there twice"},
-        {{"3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11", QUANTITY("\x02"), "1.00", EXTRA("\xa1n\x03\xa1n\x03"), 8}, "cannot decode msgpack: an unknown field is there twice"},
-        {{"3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11", QUANTITY("\x02"), "1.00", EXTRA("\x05\x03"), 7}, "cannot decode msgpack: a key is not text"},
-        {{"3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11", QUANTITY("\x02"), "1.00", EXTRA("\x05"), 6}, "cannot decode msgpack: bytes follow the message"},
-        {{"3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11", QUANTITY("\x02"), "1.00", NULL, 0, 7}, "cannot decode msgpack: it ends too early"},
-        {{"3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11", QUANTITY("\xc1"), "1.00", NULL, 0, 6}, "cannot decode msgpack: it has the byte 0xc1, which is never used"},
+        {{"x", QUANTITY("\x02"), "1.00", NULL, 0, 6},
+         "field 'member_id' must be a UUID"},
+        {{NULL, QUANTITY("\x02"), "1.00", NULL, 0, 5},
+         "field 'member_id' is missing"},
+        {{ID, QUANTITY("\xa1" "2"), "1.00", NULL, 0, 6},
+         "field 'quantity' must be an integer"},
+        {{ID, QUANTITY("\xca\x40\0\0\0"), "1.00", NULL, 0, 6},
+         "field 'quantity' must be an integer"},
+        {{ID, QUANTITY("\xc0"), "1.00", NULL, 0, 6},
+         "field 'quantity' must be an integer"},
+        {{ID, QUANTITY("\x02"), "1.001", NULL, 0, 6},
+         "field 'price' must be a decimal text such as \"199.00\""},
+        {{ID, QUANTITY("\x02"), "10000000000.00", NULL, 0, 6},
+         "field 'price' must be 0.00 to 9999999999.99"},
+        {{ID, QUANTITY("\x02"), "1.00", EXTRA("\xa8quantity\x03"), 7},
+         "field 'quantity' is there twice"},
+        {{ID, QUANTITY("\x02"), "1.00", EXTRA("\xa1n\x03\xa1n\x03"), 8},
+         "cannot decode msgpack: an unknown field is there twice"},
+        {{ID, QUANTITY("\x02"), "1.00", EXTRA("\x05\x03"), 7},
+         "cannot decode msgpack: a key is not text"},
+        {{ID, QUANTITY("\x02"), "1.00", EXTRA("\x05"), 6},
+         "cannot decode msgpack: bytes follow the message"},
+        {{ID, QUANTITY("\x02"), "1.00", NULL, 0, 7},
+         "cannot decode msgpack: it ends too early"},
+        {{ID, QUANTITY("\xc1"), "1.00", NULL, 0, 6},
+         "cannot decode msgpack: it has the byte 0xc1, which is never used"},
     };
 
     (void)state;
@@ -779,7 +797,8 @@ static void huge_counts_cost_nothing(void **state)
         TW_STR("\xdf\xff\xff\xff\xff"), TW_STR("\xdd\xff\xff\xff\xff"), TW_STR("\xde\xff\xff"),
         TW_STR("\x81\xa4tags\xdd\xff\xff\xff\xff"), TW_STR("\x81\xa4tags\xdc\xff\xff"),
         TW_STR("\x81\xa6images\xdf\x7f\xff\xff\xff"), TW_STR("\x81\xa3sku\xdb\xff\xff\xff\xff"),
-        TW_STR("\x81\xdb\xff\xff\xff\xff"), TW_STR("\x81\xa1x\xc6\xff\xff\xff\xff"), TW_STR("\x81\xa1x\xc9\xff\xff\xff\xff\1"),
+        TW_STR("\x81\xdb\xff\xff\xff\xff"), TW_STR("\x81\xa1x\xc6\xff\xff\xff\xff"),
+        TW_STR("\x81\xa1x\xc9\xff\xff\xff\xff\1"),
     };
 
     (void)state;
@@ -822,7 +841,8 @@ static void unknown_fields_have_an_end(void **state)
         put_text(&packed, name);
         tw_buf_add(&packed, "\xc0", 1);
     }
-    assert_refused(&tw_cart_add_item_type, tw_buf_str(&packed), "cannot decode msgpack: it has more than 64 unknown fields");
+    assert_refused(&tw_cart_add_item_type, tw_buf_str(&packed),
+                   "cannot decode msgpack: it has more than 64 unknown fields");
 }
 
 /* @p bytes copied so that its last byte is the last one before a page that must not be touched. */
@@ -836,8 +856,9 @@ static struct guarded guarded_new(size_t at_least)
 {
     size_t         page = (size_t)sysconf(_SC_PAGESIZE);
     size_t         room = (at_least + page - 1) / page * page;
-    struct guarded guarded = {mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), room, page};
+    struct guarded guarded = {NULL, room, page};
 
+    guarded.pages = mmap(NULL, room + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(guarded.pages != MAP_FAILED);
     assert_int_equal(mprotect(guarded.pages + room, page, PROT_NONE), 0);
     return guarded;
@@ -867,30 +888,30 @@ static void every_truncation_is_refused_and_never_read_over(void **state)
     munmap(guarded.pages, guarded.size + guarded.page);
 }
 
-static uint64_t next_random(uint64_t *seed)
+static uint64_t next_random(uint64_t *random)
 {
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    *seed ^= *seed << 17;
-    return *seed;
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    return *random;
 }
 
-static void mutate(struct tw_str bytes, char *ret_bytes, size_t *ret_len, uint64_t *seed)
+static void mutate(struct tw_str bytes, char *ret_bytes, size_t *ret_len, uint64_t *random)
 {
-    uint64_t changes = 1 + next_random(seed) % 4;
+    uint64_t changes = 1 + next_random(random) % 4;
 
     memcpy(ret_bytes, bytes.ptr, bytes.len);
     *ret_len = bytes.len;
     while (changes-- > 0) {
-        size_t at = (size_t)(next_random(seed) % *ret_len);
-        size_t other = (size_t)(next_random(seed) % *ret_len);
+        size_t at = (size_t)(next_random(random) % *ret_len);
+        size_t other = (size_t)(next_random(random) % *ret_len);
 
-        switch (next_random(seed) % 4) {
+        switch (next_random(random) % 4) {
         case 0:
-            ret_bytes[at] = (char)next_random(seed);
+            ret_bytes[at] = (char)next_random(random);
             break;
         case 1:
-            ret_bytes[at] = (char)(ret_bytes[at] ^ 1 << next_random(seed) % 8);
+            ret_bytes[at] = (char)(ret_bytes[at] ^ 1 << next_random(random) % 8);
             break;
         case 2:
             ret_bytes[at] = ret_bytes[other];
@@ -928,7 +949,7 @@ static void mutated_bytes_give_a_value_or_a_refusal(void **state)
     struct guarded guarded = guarded_new(64 * 1024);
     struct tw_arena kept = {0};
     struct tw_str  wholes[TW_LEN(cases)];
-    uint64_t       seed = UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t       random = UINT64_C(0x9e3779b97f4a7c15);
     char          *bytes = tw_alloc(64 * 1024);
 
     (void)state;
@@ -937,7 +958,7 @@ static void mutated_bytes_give_a_value_or_a_refusal(void **state)
     for (size_t i = 0; i < ROUNDS; i++) {
         size_t c = i % TW_LEN(cases), len = 0;
 
-        mutate(wholes[c], bytes, &len, &seed);
+        mutate(wholes[c], bytes, &len, &random);
         check_total(cases[c].type, guarded_put(&guarded, (struct tw_str){bytes, len}));
         tw_arena_reset(&arena);
     }

@@ -4,6 +4,8 @@
 Runs with `python3 -m unittest` or pytest, standard library only.
 """
 
+import contextlib
+import io
 import json
 import re
 import shutil
@@ -293,7 +295,10 @@ class Refusals(Copy):
 
     def test_the_command_line_says_it_and_fails(self):
         (self.schemas / ADD).write_text("{")
-        self.assertEqual(generate.main(["--schemas", str(self.schemas), "--out", str(self.folder / "out")]), 1)
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            self.assertEqual(generate.main(["--schemas", str(self.schemas), "--out", str(self.folder / "out")]), 1)
+        self.assertIn("generate.py: commands/cart.add_item.v1.json: is not JSON", said.getvalue())
 
 
 class Released(Copy):

@@ -1,9 +1,9 @@
 /*
  * libpq in pipeline mode, with deadlines.
  *
- * What is known when a connection is lost: everything before COMMIT goes out and is flushed first, so a loss up to there
- * is a transaction the server rolls back (UNREACHED). From the first byte of COMMIT on nobody can tell (UNKNOWN). No
- * answer is waited for in between, so this costs a system call, not a round trip.
+ * What is known when a connection is lost: everything before COMMIT goes out and is flushed first, so a loss up to
+ * there is a transaction the server rolls back (UNREACHED). From the first byte of COMMIT on nobody can tell (UNKNOWN).
+ * No answer is waited for in between, so this costs a system call, not a round trip.
  *
  * After a failed statement the server skips the rest of the pipeline, COMMIT included, and the transaction stays open:
  * settle() reads the rest and rolls back, or closes the connection.
@@ -53,7 +53,7 @@ static const struct {
     {"08", TW_UNREACHED},    /* connection exception */
     {"22", TW_REFUSED},      /* data exception: too long, out of range, not UTF-8 */
     {"23", TW_REFUSED},      /* other constraints */
-    {"25", TW_UNREACHED},    /* invalid transaction state, idle_in_transaction_session_timeout: a new connection helps */
+    {"25", TW_UNREACHED},    /* invalid transaction state, idle in it for too long: a new connection helps */
     {"28", TW_UNREACHED},    /* authorization: a password that is being rotated */
     {"40", TW_UNREACHED},    /* serialization failure, deadlock */
     {"53", TW_UNREACHED},    /* disk full, out of memory, too many connections */
@@ -89,15 +89,16 @@ static int clause_len(const char *message)
 /* What was under way has no answer any more. */
 static enum tw_rc lose(struct tw_pg *pg, const char *why, struct tw_err *reterr)
 {
-    enum tw_rc rc = pg->commit_sent ? TW_UNKNOWN : TW_UNREACHED;
+    const char *what = pg->commit_sent ? "lost the answer to a commit" : "lost the connection";
+    enum tw_rc  rc = pg->commit_sent ? TW_UNKNOWN : TW_UNREACHED;
 
-    tw_fail(reterr, rc, "member.store", 0, "%s: %.*s", pg->commit_sent ? "lost the answer to a commit" : "lost the connection",
-            clause_len(why), why);
+    tw_fail(reterr, rc, "member.store", 0, "%s: %.*s", what, clause_len(why), why);
     tw_pg_close(pg);
     return rc;
 }
 
-static enum tw_rc fail_statement(const struct tw_pg *pg, const PGresult *result, const char *name, struct tw_err *reterr)
+static enum tw_rc fail_statement(const struct tw_pg *pg, const PGresult *result, const char *name,
+                                 struct tw_err *reterr)
 {
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME);
@@ -239,10 +240,10 @@ enum tw_rc tw_pg_query(struct tw_pg *pg, const char *sql, struct tw_pg_results *
     return TW_OK;
 }
 
-/* Plans: every statement finds its rows by key, from a few to thousands of them. A plan made once while tables are empty
- * must still be right when they are not, so there is no other plan to choose than by index.
- * Time-outs: the server gives up when we do. The last two end a session whose client vanished without a word while it
- * holds a partition's row. */
+/* Plans: every statement finds its rows by key, from a few to thousands of them. A plan made once while tables are
+ * empty must still be right when they are not, so there is no other plan to choose than by index.
+ * Time-outs: the server gives up when we do, and on locks before, so that a failure says what it waited for. Keepalives
+ * end a session whose client vanished without a word while it holds a partition's row. */
 static enum tw_rc set_up_session(struct tw_pg *pg, struct tw_err *reterr)
 {
     char sql[768];
@@ -253,7 +254,7 @@ static enum tw_rc set_up_session(struct tw_pg *pg, struct tw_err *reterr)
              "set statement_timeout = %d; set lock_timeout = %d; set idle_in_transaction_session_timeout = %d;"
              "set tcp_user_timeout = %d;"
              "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3",
-             pg->timeout_ms, pg->timeout_ms, pg->timeout_ms, pg->timeout_ms);
+             pg->timeout_ms, pg->timeout_ms / 2, pg->timeout_ms, pg->timeout_ms);
     return tw_pg_query(pg, sql, NULL, reterr);
 }
 
@@ -296,21 +297,26 @@ static int count_types(const struct tw_pg_statement *statement)
     return count;
 }
 
+static void note_sent(struct tw_pg *pg, const struct tw_pg_statement *statement)
+{
+    assert(pg->sent_count < TW_LEN(pg->sent));
+    pg->sent[pg->sent_count++] = statement->name;
+}
+
 enum tw_rc tw_pg_prepare(struct tw_pg *pg, struct tw_err *reterr)
 {
     bool entered = PQenterPipelineMode(pg->conn);
 
     assert(entered);
+    TW_TRY(tw_pg_start(pg, reterr));
     for (size_t i = 0; i < pg->statement_count; i++) {
         const struct tw_pg_statement *statement = &pg->statements[i];
 
-        TW_TRY(tw_pg_start(pg, reterr));
-        pg->sent[pg->sent_count++] = statement->name;
+        note_sent(pg, statement);
         if (!PQsendPrepare(pg->conn, statement->name, statement->sql, count_types(statement), statement->types))
             pg->send_failed = true;
-        TW_TRY(tw_pg_run(pg, NULL, reterr));
     }
-    return TW_OK;
+    return tw_pg_run(pg, NULL, reterr);
 }
 
 /* --- pipelines --------------------------------------------------------------------------------------------------- */
@@ -328,34 +334,33 @@ enum tw_rc tw_pg_start(struct tw_pg *pg, struct tw_err *reterr)
 void tw_pg_send(struct tw_pg *pg, size_t index, const struct tw_pg_args *args)
 {
     /* every argument in binary form */
-    static const int             formats[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    static const int              formats[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     static const struct tw_pg_args none;
     const struct tw_pg_statement *statement = &pg->statements[index];
 
     if (!args)
         args = &none;
     assert(args->count == count_types(statement));
-    assert(pg->sent_count < TW_LEN(pg->sent));
-    pg->sent[pg->sent_count++] = statement->name;
+    note_sent(pg, statement);
     if (!PQsendQueryPrepared(pg->conn, statement->name, args->count, args->values, args->lengths, formats, 1))
         pg->send_failed = true;
 }
 
-/* Reads up to the end of the pipeline, whatever it holds. */
+/* Reads up to the end of the pipeline, whatever it holds. Two NULLs in a row: nothing is left, the end never came. */
 static enum tw_rc read_to_sync(struct tw_pg *pg, struct tw_err *reterr)
 {
-    for (;;) {
+    for (int nulls = 0; nulls < 2;) {
         PGresult *result;
         bool      at_end;
 
         TW_TRY(next_result(pg, &result, reterr));
-        if (!result && PQstatus(pg->conn) == CONNECTION_BAD)
-            return lose(pg, PQerrorMessage(pg->conn), reterr);
         at_end = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
+        nulls = result ? 0 : nulls + 1;
         PQclear(result);
         if (at_end)
             return TW_OK;
     }
+    return lose(pg, PQerrorMessage(pg->conn), reterr);
 }
 
 /* After a failed statement: the pipeline read to its end and its transaction rolled back, or the connection closed. */
@@ -396,7 +401,7 @@ static enum tw_rc read_answer(struct tw_pg *pg, PGresult **ret_result, struct tw
 static enum tw_rc read_answers(struct tw_pg *pg, struct tw_pg_results *ret_results, struct tw_err *reterr)
 {
     while (pg->answered < pg->sent_count) {
-        PGresult *result;
+        PGresult *result = NULL;
 
         TW_TRY(read_answer(pg, &result, reterr));
         if (ret_results)

@@ -20,7 +20,7 @@ struct tw_pg_statement {
     Oid         types[16]; /**< of its arguments; 0 ends them */
 };
 
-enum { TW_PG_RESULTS_MAX = 16 };
+enum { TW_PG_RESULTS_MAX = 24 };
 /** One result per statement sent. Zero-initialised is empty. */
 struct tw_pg_results {
     PGresult *at[TW_PG_RESULTS_MAX];
@@ -48,7 +48,8 @@ enum tw_rc tw_pg_query(struct tw_pg *pg, const char *sql, struct tw_pg_results *
 enum tw_rc tw_pg_start(struct tw_pg *pg, struct tw_err *reterr);
 /** Queues statement @p index; @p args may be NULL. A connection that is lost shows when the pipeline is run. */
 void       tw_pg_send(struct tw_pg *pg, size_t index, const struct tw_pg_args *args);
-/** Sends the rest and gathers the results; @p ret_results may be NULL. UNREACHED: lost, or nothing but reads was done. */
+/** Sends the rest and gathers the results; @p ret_results may be NULL. For what may be done twice: UNREACHED when the
+ *  answer is lost. */
 enum tw_rc tw_pg_run(struct tw_pg *pg, struct tw_pg_results *ret_results, struct tw_err *reterr);
 /** Sends the rest, then statement @p commit_index, and waits for all. UNREACHED only while the commit cannot have
  *  happened; UNKNOWN when it may have. */

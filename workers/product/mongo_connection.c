@@ -111,9 +111,11 @@ static bson_t *new_write_options(void)
     return options;
 }
 
-/* A retry by the driver would hide that the connection is another one. */
+/* A retry, a check of an idle socket or a new look around by the driver would hide that the connection is another one. */
 static void settle_options(mongoc_uri_t *uri, int timeout_ms)
 {
+    mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETCHECKINTERVALMS, INT32_MAX);
+    mongoc_uri_set_option_as_int32(uri, MONGOC_URI_HEARTBEATFREQUENCYMS, INT32_MAX);
     mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYWRITES, false);
     mongoc_uri_set_option_as_bool(uri, MONGOC_URI_RETRYREADS, false);
     mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS, timeout_ms);
@@ -154,14 +156,17 @@ void tw_mongo_done(struct tw_mongo *mongo)
     *mongo = (struct tw_mongo){0};
 }
 
-void tw_mongo_connect(struct tw_mongo *mongo)
+enum tw_rc tw_mongo_connect(struct tw_mongo *mongo, struct tw_err *reterr)
 {
+    bson_error_t error;
+
     if (mongo->client)
-        return;
-    mongo->client = mongoc_client_new_from_uri(mongo->uri);
-    if (!mongo->client)
-        tw_out_of_memory(0); /* the URI was good when the store was opened */
+        return TW_OK;
+    mongo->client = mongoc_client_new_from_uri_with_error(mongo->uri, &error);
+    if (!mongo->client) /* a mongodb+srv:// name that does not resolve */
+        return tw_fail(reterr, TW_UNREACHED, "product.store.connect", (long)error.code, "MongoDB: %s", error.message);
     mongoc_client_set_error_api(mongo->client, MONGOC_ERROR_API_VERSION_2);
+    return TW_OK;
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------- */
@@ -180,7 +185,7 @@ static bson_error_t error_in(const bson_t *reply_error)
     return error;
 }
 
-/* The statements of a command fail one by one: the worst of them is the answer. */
+/* The statements of a command fail one by one: the worst of them, which is the largest code, is the answer. */
 static bool find_worst(const bson_t *reply, bson_error_t *ret_error, bool *ret_duplicates)
 {
     bool        failed = false;
@@ -216,13 +221,8 @@ static enum tw_rc read_reply(struct tw_mongo *mongo, const bson_t *reply, const 
     bson_error_t            error;
     bson_iter_t             iter;
 
-    if (find_worst(reply, &error, &written.duplicates)) {
-        enum tw_rc rc = rc_of_error(&error);
-
-        return fail(mongo, rc == TW_UNREACHED ? TW_UNKNOWN : rc, where, &error, reterr); /* others may have been done */
-    }
-    if (bson_iter_init_find(&iter, reply, "writeConcernError")) /* done here, and perhaps taken back */
-        return tw_fail(reterr, TW_UNKNOWN, where, 0, "MongoDB: the write is not on a majority of the servers");
+    if (find_worst(reply, &error, &written.duplicates))
+        return fail(mongo, rc_of_error(&error), where, &error, reterr);
     if (bson_iter_init_find(&iter, reply, "n"))
         written.matched = bson_iter_as_int64(&iter);
     *ret_written = written;
@@ -262,15 +262,15 @@ enum tw_rc tw_mongo_find(struct tw_mongo *mongo, const char *collection, const b
     mongoc_cursor_t     *cursor;
     const bson_t        *document;
     bson_error_t         error;
-    enum tw_rc           rc = check_connected(mongo, where, reterr);
+    bool                 failed;
+    enum tw_rc           rc = TW_OK;
 
-    if (rc != TW_OK)
-        return rc;
+    TW_TRY(check_connected(mongo, where, reterr));
     handle = mongoc_client_get_collection(mongo->client, mongo->database, collection);
     cursor = mongoc_collection_find_with_opts(handle, filter, options, NULL);
     while (rc == TW_OK && mongoc_cursor_next(cursor, &document))
         rc = found(context, document, reterr);
-    bool failed = rc == TW_OK && mongoc_cursor_error(cursor, &error);
+    failed = rc == TW_OK && mongoc_cursor_error(cursor, &error);
     mongoc_cursor_destroy(cursor);
     mongoc_collection_destroy(handle);
     return failed ? fail(mongo, rc_of_read(rc_of_error(&error)), where, &error, reterr) : rc;

@@ -24,7 +24,7 @@ enum tw_rc tw_mongo_init(const char *uri, int timeout_ms, struct tw_mongo *ret_m
 /** Accepts half-built ones. */
 void       tw_mongo_done(struct tw_mongo *mongo);
 /** Makes a client when there is none; the server is first spoken to by the next call. */
-void       tw_mongo_connect(struct tw_mongo *mongo);
+enum tw_rc tw_mongo_connect(struct tw_mongo *mongo, struct tw_err *reterr);
 
 /** What a write command did. */
 struct tw_mongo_written {

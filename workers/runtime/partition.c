@@ -97,14 +97,20 @@ void tw_partition_fail(struct tw_partition *partition, const struct tw_err *err)
 }
 
 /* Something in this batch can never be written: halve until it stands alone, then it becomes a dead letter. */
-static void narrow_down(struct tw_partition *partition, size_t batch_len, const struct tw_err *err)
+static enum tw_rc narrow_down(struct tw_partition *partition, size_t batch_len, struct tw_err *reterr)
 {
     if (batch_len > 1) {
         partition->batch_limit = batch_len / 2;
-    } else {
-        partition->condemned.offset = partition->progress.next_offset;
-        memcpy(partition->condemned.message, err->msg, sizeof(partition->condemned.message));
+        return TW_REFUSED;
     }
+    if (partition->condemned.offset == partition->progress.next_offset)
+        return tw_fail(reterr, TW_BROKEN, "partition", 0,
+                       "the store refuses even the dead letter of record %" PRId64 " of '%s' partition %d: %.120s",
+                       partition->condemned.offset, partition->env->commands_topic, partition->number,
+                       partition->condemned.message);
+    partition->condemned.offset = partition->progress.next_offset;
+    memcpy(partition->condemned.message, reterr->msg, sizeof(partition->condemned.message));
+    return TW_REFUSED;
 }
 
 /* --- recovery ---------------------------------------------------------------------------------------------------- */
@@ -340,7 +346,7 @@ static enum tw_rc fold_batch(struct tw_partition *partition, struct tw_err *rete
     }
     rc = tw_turn_commit(&turn, partition->cache, reterr);
     if (rc == TW_REFUSED)
-        narrow_down(partition, turn.record_count, reterr);
+        return narrow_down(partition, turn.record_count, reterr);
     if (rc != TW_OK)
         return rc;
     count_turn(&turn, started_us);

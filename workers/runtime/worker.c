@@ -308,8 +308,9 @@ static enum tw_rc check_topics(struct worker *worker, struct tw_err *reterr)
     bool          told = false;
 
     while (!stop_asked) {
-        enum tw_rc rc = tw_topics_diff(worker->settings.kafka, worker->spec->domain->name,
-                                       (int)worker->settings.broker_timeout_ms, &differences, &err);
+        enum tw_rc rc = (worker->spec->diff_topics ? worker->spec->diff_topics : tw_topics_diff)(
+            worker->settings.kafka, worker->spec->domain->name, (int)worker->settings.broker_timeout_ms, &differences,
+            &err);
 
         if (rc == TW_OK && !differences.len)
             return TW_OK;
@@ -459,6 +460,7 @@ int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv)
     case TW_SETTINGS_RUN:
         break;
     }
+    stop_asked = 0;
     tw_log_level_parse(worker.settings.log_level, &level);
     tw_log_init(spec->program, level);
     snprintf(worker.program, sizeof(worker.program), "%s %s", spec->program, TW_VERSION);

@@ -15,6 +15,9 @@ struct tw_worker_spec {
     /** Checks the address; connecting is left to the first watermark(). */
     enum tw_rc (*open_store)(const char *uri, int timeout_ms, struct tw_store *ret_store, struct tw_err *reterr);
     void (*close_store)(struct tw_store *store);
+    /** Compares the topics with the manifest; NULL: tw_topics_diff(). librdkafka's mock cluster cannot describe its own. */
+    enum tw_rc (*diff_topics)(const char *brokers, const char *domain, int timeout_ms, struct tw_buf *ret_differences,
+                              struct tw_err *reterr);
 };
 
 /** Runs until SIGTERM or SIGINT (exit code 0) or until an invariant is violated (3, with the sentence in the log).

@@ -1,0 +1,23 @@
+/**
+ * Who calls: the `Authorization` header becomes a member id, a token id and scopes. A token is verified once and then
+ * remembered; whether it still counts is asked of its row and remembered for a second.
+ */
+#ifndef TILLWIRE_EDGE_CALLER_H
+#define TILLWIRE_EDGE_CALLER_H
+
+#include "auth/token.h"
+#include "request.h"
+
+struct tw_members;
+struct tw_callers;
+
+struct tw_callers *tw_callers_new(const struct tw_token_rules *rules, struct tw_members *members);
+/** Accepts NULL. */
+void               tw_callers_free(struct tw_callers *callers);
+
+/** OK: @p ret_caller is known. INVALID: no token, or one that is not good; the client learns no more than that.
+ *  UNREACHED: whether it was revoked cannot be told now. */
+enum tw_rc tw_callers_identify(struct tw_callers *callers, const struct tw_request *request,
+                               struct tw_caller *ret_caller, struct tw_err *reterr);
+
+#endif

@@ -1,0 +1,205 @@
+#include "auth/passwords.h"
+
+#include <pthread.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "tillwire/metrics.h"
+
+#define WHERE "edge.passwords"
+
+/** OWASP's second choice: 19 MiB, two passes, one lane; about 20 ms of one core. Old hashes keep their own numbers. */
+#define MEMORY_BYTES ((size_t)19456 * 1024)
+enum { PASSES = 2, NICENESS = 5 };
+
+_Static_assert(crypto_pwhash_STRBYTES <= TW_PASSWORD_HASH_MAX, "room for a hash");
+
+struct job {
+    struct job   *next;
+    struct tw_str password;
+    const char   *hash;                          /* NULL: make one */
+    char          made[TW_PASSWORD_HASH_MAX];
+    bool          good;                          /* made, or matches */
+    bool          done;
+    pthread_cond_t finished;
+};
+
+struct tw_passwords {
+    pthread_mutex_t lock; /* guards all below and the jobs */
+    pthread_cond_t  work;
+    struct job     *first;
+    struct job    **last;
+    size_t          queued;
+    size_t          queue_max;
+    bool            stopping;
+    size_t          thread_count;
+    pthread_t      *threads;
+    char            nobody[TW_PASSWORD_HASH_MAX]; /* what an unknown account's password is compared with */
+};
+
+static struct tw_metric refused = {.name = "tillwire_edge_passwords_refused_total", .kind = TW_COUNTER,
+                                   .help = "Password checks refused because the pool's queue was full."};
+static struct tw_metric waiting = {.name = "tillwire_edge_passwords_waiting", .kind = TW_GAUGE,
+                                   .help = "Password checks in the pool's queue."};
+
+static void do_job(struct job *job)
+{
+    if (job->hash)
+        job->good = crypto_pwhash_str_verify(job->hash, job->password.ptr, job->password.len) == 0;
+    else
+        job->good = crypto_pwhash_str_alg(job->made, job->password.ptr, job->password.len, PASSES, MEMORY_BYTES,
+                                          crypto_pwhash_ALG_ARGON2ID13) == 0;
+}
+
+static struct job *take_job(struct tw_passwords *passwords)
+{
+    while (!passwords->first && !passwords->stopping)
+        pthread_cond_wait(&passwords->work, &passwords->lock);
+    struct job *job = passwords->first;
+    if (!job)
+        return NULL;
+    passwords->first = job->next;
+    if (!passwords->first)
+        passwords->last = &passwords->first;
+    passwords->queued--;
+    tw_metric_set(&waiting, (int64_t)passwords->queued);
+    return job;
+}
+
+static void *pool_main(void *self)
+{
+    struct tw_passwords *passwords = self;
+    struct job          *job;
+
+    pthread_setname_np(pthread_self(), "passwords");
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS); /* on Linux a thread's own */
+    pthread_mutex_lock(&passwords->lock);
+    while ((job = take_job(passwords)) != NULL) {
+        pthread_mutex_unlock(&passwords->lock);
+        do_job(job);
+        pthread_mutex_lock(&passwords->lock);
+        job->done = true;
+        pthread_cond_signal(&job->finished);
+    }
+    pthread_mutex_unlock(&passwords->lock);
+    return NULL;
+}
+
+struct tw_passwords *tw_passwords_new(size_t threads, size_t queue)
+{
+    struct tw_passwords *passwords = tw_alloc_zeroed(1, sizeof(*passwords));
+    struct job           job = {.password = TW_STR("no account has this password")};
+
+    do_job(&job);
+    if (!job.good)
+        tw_out_of_memory(MEMORY_BYTES);
+    memcpy(passwords->nobody, job.made, sizeof(job.made));
+    passwords->last = &passwords->first;
+    passwords->queue_max = queue;
+    pthread_mutex_init(&passwords->lock, NULL);
+    pthread_cond_init(&passwords->work, NULL);
+    passwords->threads = tw_alloc_zeroed(threads, sizeof(pthread_t));
+    passwords->thread_count = threads;
+    for (size_t i = 0; i < threads; i++) {
+        if (pthread_create(&passwords->threads[i], NULL, pool_main, passwords) != 0)
+            tw_out_of_memory(sizeof(pthread_t));
+    }
+    return passwords;
+}
+
+void tw_passwords_free(struct tw_passwords *passwords)
+{
+    if (!passwords)
+        return;
+    pthread_mutex_lock(&passwords->lock);
+    passwords->stopping = true;
+    pthread_cond_broadcast(&passwords->work);
+    pthread_mutex_unlock(&passwords->lock);
+    for (size_t i = 0; i < passwords->thread_count; i++)
+        pthread_join(passwords->threads[i], NULL);
+    pthread_cond_destroy(&passwords->work);
+    pthread_mutex_destroy(&passwords->lock);
+    free(passwords->threads);
+    free(passwords);
+}
+
+static enum tw_rc run(struct tw_passwords *passwords, struct job *job, struct tw_err *reterr)
+{
+    pthread_mutex_lock(&passwords->lock);
+    if (passwords->queued >= passwords->queue_max) {
+        pthread_mutex_unlock(&passwords->lock);
+        tw_metric_add(&refused, 1);
+        return tw_fail(reterr, TW_UNREACHED, WHERE, 0, "too many passwords wait to be checked");
+    }
+    pthread_cond_init(&job->finished, NULL);
+    *passwords->last = job;
+    passwords->last = &job->next;
+    passwords->queued++;
+    tw_metric_set(&waiting, (int64_t)passwords->queued);
+    pthread_cond_signal(&passwords->work);
+    while (!job->done)
+        pthread_cond_wait(&job->finished, &passwords->lock);
+    pthread_mutex_unlock(&passwords->lock);
+    pthread_cond_destroy(&job->finished);
+    return TW_OK;
+}
+
+enum tw_rc tw_passwords_hash(struct tw_passwords *passwords, struct tw_str password, char ret_hash[TW_PASSWORD_HASH_MAX],
+                             struct tw_err *reterr)
+{
+    struct job job = {.password = password};
+
+    TW_TRY(run(passwords, &job, reterr));
+    if (!job.good)
+        tw_out_of_memory(MEMORY_BYTES);
+    memcpy(ret_hash, job.made, TW_PASSWORD_HASH_MAX);
+    return TW_OK;
+}
+
+enum tw_rc tw_passwords_verify(struct tw_passwords *passwords, struct tw_str password, const char *hash,
+                               bool *ret_matches, struct tw_err *reterr)
+{
+    struct job job = {.password = password, .hash = hash ? hash : passwords->nobody};
+
+    TW_TRY(run(passwords, &job, reterr));
+    *ret_matches = hash && job.good;
+    return TW_OK;
+}
+
+bool tw_password_is_common(struct tw_str password)
+{
+    /* The heads of published leak statistics, 8 characters and more; shorter ones are refused by their length. */
+    static const char *const common[] = {
+        "12345678",     "123456789",    "1234567890",   "password",     "password1",   "password12",   "password123",
+        "passw0rd",     "p@ssw0rd",     "p@ssword",     "qwertyui",     "qwertyuiop",  "qwerty12",     "qwerty123",
+        "qwerty1234",   "1q2w3e4r",     "1q2w3e4r5t",   "1qaz2wsx",     "zaq12wsx",    "q1w2e3r4",     "asdfghjk",
+        "asdfghjkl",    "zxcvbnm1",     "zxcvbnm123",   "abcd1234",     "abc12345",    "abc123456",    "aa123456",
+        "a1234567",     "a12345678",    "iloveyou",     "iloveyou1",    "iloveyou2",   "sunshine",     "sunshine1",
+        "princess",     "princess1",    "football",     "football1",    "baseball",    "baseball1",    "basketball",
+        "superman",     "superman1",    "batman123",    "trustno1",     "welcome1",    "welcome123",   "letmein1",
+        "letmein123",   "whatever",     "starwars",     "computer",     "michelle",    "jennifer",     "jordan23",
+        "liverpool",    "charlie1",     "michael1",     "master123",    "dragon123",   "monkey123",    "shadow123",
+        "admin123",     "admin1234",    "administrator", "changeme",    "changeme1",   "default1",     "secret123",
+        "testtest",     "test1234",     "test12345",    "11111111",     "111111111",   "00000000",     "000000000",
+        "22222222",     "33333333",     "55555555",     "66666666",     "77777777",    "88888888",     "99999999",
+        "87654321",     "987654321",    "9876543210",   "0987654321",   "12341234",    "11223344",     "12121212",
+        "13131313",     "31415926",     "01234567",     "0123456789",   "123123123",   "123321123",    "147258369",
+        "159753456",    "123454321",    "1234qwer",     "qwer1234",     "12345qwert",  "1234567a",     "123456789a",
+        "q1w2e3r4t5",   "1a2b3c4d",     "aaaaaaaa",     "abcdefgh",     "abcdefghi",   "abcdabcd",     "asdf1234",
+        "asdfasdf",     "internet",     "samsung1",     "google123",    "facebook",    "facebook1",    "minecraft",
+        "pokemon1",     "bismillah",    "indonesia",    "jakarta123",   "sayang123",   "rahasia123",   "corvette",
+        "mercedes",     "nicholas",     "elizabeth",    "alexander",    "victoria",    "danielle",     "jonathan",
+        "chocolate",    "butterfly",    "blink182",     "metallica",    "slipknot",    "november",     "december",
+    };
+
+    for (size_t i = 0; i < TW_LEN(common); i++) {
+        if (strlen(common[i]) == password.len && strncasecmp(common[i], password.ptr, password.len) == 0)
+            return true;
+    }
+    return false;
+}

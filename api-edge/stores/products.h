@@ -1,0 +1,34 @@
+/**
+ * Read-only: products and the product domain's ledger, from MongoDB. And which products exist, remembered: they never
+ * cease to, so a view needs no look-up once its product was seen.
+ *
+ * All calls: UNREACHED when MongoDB is away, NOT_FOUND when there is no such document. Texts are copied into the arena.
+ */
+#ifndef TILLWIRE_EDGE_PRODUCTS_H
+#define TILLWIRE_EDGE_PRODUCTS_H
+
+#include "tillwire/arena.h"
+#include "tillwire/gen/product_messages.h"
+#include "tillwire/store.h"
+
+struct tw_products;
+
+/** INVALID: the URI cannot be parsed or names no database. */
+enum tw_rc tw_products_open(const char *mongo_uri, size_t connections, struct tw_products **ret_products,
+                            struct tw_err *reterr);
+/** Accepts NULL. */
+void       tw_products_close(struct tw_products *products);
+
+enum tw_rc tw_products_get(struct tw_products *products, struct tw_uuid product_id, struct tw_arena *arena,
+                           struct tw_product *ret_product, struct tw_err *reterr);
+/** OK: it exists. Asks MongoDB only for products it does not remember. */
+enum tw_rc tw_products_exists(struct tw_products *products, struct tw_uuid product_id, struct tw_arena *arena,
+                              struct tw_err *reterr);
+
+enum tw_rc tw_products_ledger(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
+                              struct tw_ledger_row *ret_row, struct tw_err *reterr);
+
+/** OK: MongoDB answers. */
+enum tw_rc tw_products_ping(struct tw_products *products, struct tw_err *reterr);
+
+#endif

@@ -1,0 +1,120 @@
+"""Reads the three stores with their own clients."""
+
+import json
+import struct
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Optional
+
+import psycopg
+import pymongo
+import redis
+from bson import Decimal128, ObjectId
+from bson.codec_options import CodecOptions
+from psycopg.rows import dict_row
+
+import ids
+from messages import TOPICS
+
+PARTITIONS = {domain: TOPICS[f"{domain}.commands"] for domain in ids.DOMAINS}
+
+
+class Stores:
+    """Connects on first use, and again after a server was restarted."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self._postgres: Optional[psycopg.Connection[dict[str, Any]]] = None
+        self.redis = redis.Redis.from_url(environment["TW_REDIS_URI"], socket_timeout=10,
+                                          retry_on_error=[redis.ConnectionError], health_check_interval=1)
+        self._mongo: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
+            environment["TW_MONGO_URI"], serverSelectionTimeoutMS=10_000, tz_aware=True)
+        self.mongo = self._mongo.get_default_database(codec_options=CodecOptions(tz_aware=True))
+
+    def close(self) -> None:
+        if self._postgres:
+            self._postgres.close()
+        self._mongo.close()
+        self.redis.close()
+
+    # --- PostgreSQL
+
+    def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        """Tables are found in the schema tillwire without naming it."""
+        for attempt in (1, 2):
+            try:
+                if not self._postgres or self._postgres.closed:
+                    self._postgres = psycopg.connect(
+                        self._environment["TW_POSTGRES_URI"], autocommit=True, row_factory=dict_row, connect_timeout=10,
+                        options="-c search_path=tillwire")
+                return self._postgres.execute(sql, values).fetchall()  # type: ignore[arg-type]
+            except psycopg.OperationalError:
+                if self._postgres:
+                    self._postgres.close()
+                if attempt == 2:
+                    raise
+        raise AssertionError
+
+    def member(self, member_id: str) -> Optional[dict[str, Any]]:
+        found = self.rows("select * from members where id = %s", member_id)
+        return found[0] if found else None
+
+    # --- MongoDB
+
+    def product(self, product_id: str) -> Optional[dict[str, Any]]:
+        return self.mongo["products"].find_one({"_id": ObjectId(ids.object_id_of(product_id))})
+
+    def view_count(self, product_id: str) -> int:
+        product = self.product(product_id)
+        return int(product["view_count"]) if product else 0
+
+    # --- Redis
+
+    def cart_texts(self, member_id: str) -> dict[str, str]:
+        """Key -> JSON text of everything readers see of one cart."""
+        keys = sorted(self.redis.scan_iter(f"cart:{member_id}:*", count=1000))
+        return {key.decode(): (self.redis.get(key) or b"").decode() for key in keys}
+
+    def all_carts(self) -> dict[str, tuple[str, int]]:
+        """Key -> (JSON text, time of its end in ms) of all readers' keys."""
+        keys = sorted(self.redis.scan_iter("cart:*", count=1000))
+        with self.redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.get(key)
+                pipe.pexpiretime(key)
+            answers = pipe.execute()
+        return {key.decode(): (answers[2 * i].decode(), answers[2 * i + 1]) for i, key in enumerate(keys)}
+
+    # --- watermarks
+
+    def watermarks(self, domain: str) -> list[int]:
+        """The first offset of each partition whose effect is not readable yet."""
+        marks = [0] * PARTITIONS[domain]
+        if domain == "member":
+            for row in self.rows("select partition, next_offset from tw_progress"):
+                marks[row["partition"]] = row["next_offset"]
+        elif domain == "product":
+            for document in self.mongo["tw_applied"].find():
+                marks[document["_id"]] = int(document["applied"])
+        else:
+            for partition in range(len(marks)):
+                packed = self.redis.getrange(f"tw:progress:{partition}", 0, 8)
+                marks[partition] = struct.unpack("<xq", packed)[0] if packed else 0
+        return marks
+
+
+def exact_json(text: str) -> Any:
+    """JSON whose numbers stay decimal."""
+    return json.loads(text, parse_float=Decimal)
+
+
+def decimal_of(value: Decimal128) -> Decimal:
+    return value.to_decimal()
+
+
+def milliseconds(time: Optional[datetime]) -> Optional[int]:
+    """Of a database time; one without a zone is UTC, as all of ours are."""
+    if time is None:
+        return None
+    whole = time.replace(microsecond=0, tzinfo=None) - datetime(1970, 1, 1)
+    return (whole.days * 86_400 + whole.seconds) * 1000 + time.microsecond // 1000

@@ -1,0 +1,150 @@
+"""Reads whole topics, headers and all, through Confluent's client, and writes raw records where a test needs bad ones."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Optional
+
+import msgpack
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from messages import TOPICS
+
+Headers = list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Record:
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: Optional[bytes]
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+
+    def header(self, name: str) -> Optional[str]:
+        """The last one of that name, as text."""
+        found = [value for key, value in self.headers if key == name]
+        return found[-1].decode("utf-8", "replace") if found else None
+
+    @cached_property
+    def body(self) -> dict[str, Any]:
+        return msgpack.unpackb(self.value, raw=False)
+
+    @property
+    def type(self) -> str:
+        return self.header("ce_type") or ""
+
+    @property
+    def command_id(self) -> str:
+        return self.header("ce_id") or ""
+
+    @property
+    def cause(self) -> tuple[int, int]:
+        """(tw_cause_offset, tw_n) of an event."""
+        return int(self.header("tw_cause_offset") or -1), int(self.header("tw_n") or -1)
+
+
+class Topics:
+    """Keeps what it has read: a later read() fetches only what was added since."""
+
+    def __init__(self, brokers: str) -> None:
+        self._brokers = brokers
+        self._consumer = Consumer({
+            "bootstrap.servers": brokers, "group.id": "e2e-reader", "enable.auto.commit": False,
+            "auto.offset.reset": "error", "allow.auto.create.topics": False, "log_level": 0,
+        })
+        self._known: dict[tuple[str, int], list[Record]] = {
+            (topic, p): [] for topic, count in TOPICS.items() for p in range(count)}
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def end(self, topic: str, partition: int) -> int:
+        return self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10, cached=False)[1]
+
+    def ends(self, kind: str = "commands") -> dict[tuple[str, int], int]:
+        """The next offset of every partition of that kind of topic."""
+        return {at: self.end(*at) for at in self._known if at[0].endswith(f".{kind}")}
+
+    def read(self, topic: Optional[str] = None) -> None:
+        """Reads on to the present end of that topic, or of all."""
+        wanted = [at for at in self._known if topic in (None, at[0])]
+        left = {}
+        for at in wanted:
+            end = self.end(*at)
+            if end > len(self._known[at]):
+                left[at] = end
+        if not left:
+            return
+        self._consumer.assign([TopicPartition(t, p, len(self._known[t, p])) for t, p in left])
+        deadline = time.monotonic() + 60
+        while left:
+            for message in self._consumer.consume(5000, timeout=0.2):
+                self._take(message)
+            left = {at: end for at, end in left.items() if len(self._known[at]) < end}
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not read within a minute: {left}")
+        self._consumer.unassign()
+
+    def _take(self, message: Any) -> None:
+        if message.error():
+            if message.error().retriable() or message.error().code() == KafkaError._ALL_BROKERS_DOWN:
+                return
+            raise KafkaException(message.error())
+        records = self._known[message.topic(), message.partition()]
+        if message.offset() < len(records):
+            return
+        assert message.offset() == len(records), "offsets of every topic are contiguous"
+        records.append(Record(message.topic(), message.partition(), message.offset(), message.timestamp()[1], message.key(),
+                              message.value() or b"", tuple(message.headers() or ())))
+
+    def partition(self, topic: str, partition: int) -> list[Record]:
+        """What read() has brought so far, by offset."""
+        return self._known[topic, partition]
+
+    def records(self, topic: str) -> list[Record]:
+        return [record for (name, _), records in self._known.items() if name == topic for record in records]
+
+    def all(self) -> Iterator[Record]:
+        for records in self._known.values():
+            yield from records
+
+    def commands_of(self, command_id: str) -> list[Record]:
+        """The records of one command, freshly read."""
+        self.read()
+        return [r for r in self.all() if r.topic.endswith(".commands") and r.command_id == command_id]
+
+    def events_of(self, command_id: str) -> list[Record]:
+        self.read()
+        return [r for r in self.all() if r.topic.endswith(".events") and r.header("tw_command_id") == command_id]
+
+    def write(self, topic: str, key: Optional[bytes], value: bytes, headers: Headers, partition: int) -> tuple[int, int]:
+        """Appends one raw record; returns (partition, offset)."""
+        placed: list[tuple[int, int]] = []
+
+        def report(error: Optional[KafkaError], message: Any) -> None:
+            if error:
+                raise KafkaException(error)
+            placed.append((message.partition(), message.offset()))
+
+        producer = Producer({"bootstrap.servers": self._brokers, "acks": "all", "message.max.bytes": 2_000_000,
+                             "log_level": 0})
+        producer.produce(topic, value, key, partition, report, headers=headers)
+        producer.flush(20)
+        assert placed, f"the broker did not take a record for {topic}"
+        return placed[0]
+
+
+def readers_rule(events: list[Record]) -> list[Record]:
+    """What is left of one partition's events under the rule for every reader: drop what is not above the highest
+    (tw_cause_offset, tw_n) so far."""
+    kept: list[Record] = []
+    highest = (-1, -1)
+    for event in events:
+        if event.cause > highest:
+            highest = event.cause
+            kept.append(event)
+    return kept

@@ -1,0 +1,455 @@
+/* Links: tw_test tw_runtime tw_cart_domain PkgConfig::RDKAFKA Threads::Threads */
+/*
+ * A whole worker on librdkafka's mock cluster and the store in memory: what the loop does when the broker or the store
+ * fails. The mock fetches slowly, so logs are small. Also the program for the thread sanitizer.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cart_domain.h"
+#include "memory_store.h"
+#include "records.h"
+#include "tillwire/clock.h"
+#include "tillwire/gen/cart_messages.h"
+#include "tillwire/kafka.h"
+#include "worker.h"
+
+enum { PARTITION = 0, PARTITIONS = 6, PATIENCE_S = 60, PRODUCE_KEY = 0 };
+
+static rd_kafka_t              *mock_owner;
+static rd_kafka_mock_cluster_t *cluster;
+static struct tw_store          shared_store; /* keeps the database alive; every worker joins it */
+static struct tw_test_log       sent;
+static rd_kafka_t              *producer;
+static char                     id_key_path[64];
+static char                     admin_listen[32];
+static pthread_t                worker_thread;
+static int                      worker_exit;
+
+/* --- the worker under test --------------------------------------------------------------------------------------- */
+
+static enum tw_rc open_store(const char *uri, int timeout_ms, struct tw_store *ret_store, struct tw_err *reterr)
+{
+    (void)uri;
+    (void)timeout_ms;
+    (void)reterr;
+    tw_memory_store_join(tw_memory_store_db(&shared_store), ret_store);
+    return TW_OK;
+}
+
+static enum tw_rc no_differences(const char *brokers, const char *domain, int timeout_ms,
+                                 struct tw_buf *ret_differences, struct tw_err *reterr)
+{
+    (void)brokers;
+    (void)domain;
+    (void)timeout_ms;
+    (void)ret_differences;
+    (void)reterr;
+    return TW_OK;
+}
+
+static void *run_worker(void *brokers)
+{
+    static const struct tw_worker_spec spec = {
+        .program = "test-worker",
+        .about = "A worker in a test.",
+        .domain = &tw_cart_domain,
+        .store_uri = "store_uri",
+        .store_help = "unused",
+        .open_store = open_store,
+        .close_store = tw_memory_store_close,
+        .diff_topics = no_differences,
+    };
+    char       *arguments[] = {"test-worker", "--kafka", brokers,        "--admin-listen", admin_listen, "--id-key-file",
+                               id_key_path,   "--store-uri", "memory://", "--batch-records", "8", NULL};
+
+    worker_exit = tw_worker_main(&spec, (int)TW_LEN(arguments) - 1, arguments);
+    return NULL;
+}
+
+static void start_worker(void)
+{
+    static char brokers[256];
+
+    snprintf(brokers, sizeof(brokers), "%s", rd_kafka_mock_cluster_bootstraps(cluster));
+    assert_int_equal(pthread_create(&worker_thread, NULL, run_worker, brokers), 0);
+}
+
+static int join_worker(void)
+{
+    pthread_join(worker_thread, NULL);
+    return worker_exit;
+}
+
+static int stop_worker(void)
+{
+    kill(getpid(), SIGTERM);
+    return join_worker();
+}
+
+/* --- the world around it ----------------------------------------------------------------------------------------- */
+
+static int set_up(void **unused)
+{
+    static const char *const topics[] = {"cart.commands", "cart.events", "cart.dlq"};
+    rd_kafka_conf_t         *conf = rd_kafka_conf_new();
+    rd_kafka_conf_t         *owner = rd_kafka_conf_new();
+    char                     text[256];
+
+    (void)unused;
+    rd_kafka_conf_set(owner, "bootstrap.servers", "127.0.0.1:1", text, sizeof(text)); /* it only carries the mock */
+    rd_kafka_conf_set(owner, "log_level", "0", text, sizeof(text));
+    mock_owner = rd_kafka_new(RD_KAFKA_PRODUCER, owner, text, sizeof(text));
+    cluster = rd_kafka_mock_cluster_new(mock_owner, 1);
+    for (size_t i = 0; i < TW_LEN(topics); i++)
+        rd_kafka_mock_topic_create(cluster, topics[i], PARTITIONS, 1);
+    rd_kafka_conf_set(conf, "bootstrap.servers", rd_kafka_mock_cluster_bootstraps(cluster), text, sizeof(text));
+    rd_kafka_conf_set(conf, "linger.ms", "0", text, sizeof(text));
+    producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
+    tw_memory_store_open(&tw_cart_domain, &shared_store);
+    tw_test_log_init(&sent, PARTITION, PARTITIONS);
+    return 0;
+}
+
+static int tear_down(void **unused)
+{
+    (void)unused;
+    rd_kafka_flush(producer, 5000);
+    rd_kafka_destroy(producer);
+    rd_kafka_mock_cluster_destroy(cluster);
+    rd_kafka_destroy(mock_owner);
+    tw_memory_store_close(&shared_store);
+    tw_test_log_done(&sent);
+    return 0;
+}
+
+static void send_record(const struct tw_record *record)
+{
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
+    rd_kafka_vu_t       arguments[] = {
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = "cart.commands"},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = record->partition},
+        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+        {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {.size = record->key.len}},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {.size = record->value.len}},
+    };
+
+    for (size_t i = 0; i < record->header_count; i++)
+        rd_kafka_header_add(headers, record->headers[i].name.ptr, (ssize_t)record->headers[i].name.len,
+                            record->headers[i].value.ptr, (ssize_t)record->headers[i].value.len);
+    memcpy(&arguments[4].u.mem.ptr, &record->key.ptr, sizeof(record->key.ptr)); /* keeps const: it is copied */
+    memcpy(&arguments[5].u.mem.ptr, &record->value.ptr, sizeof(record->value.ptr));
+    assert_null(rd_kafka_produceva(producer, arguments, TW_LEN(arguments)));
+    assert_int_equal(rd_kafka_flush(producer, 10000), 0);
+}
+
+static void send_add(uint32_t member, uint32_t product, int64_t quantity)
+{
+    struct tw_cart_add_item body = {
+        .member_id = tw_test_id(&sent, member),
+        .product_id = tw_test_id(&sent, 1000 + product),
+        .quantity = quantity,
+        .product_name = TW_STR("Tea"),
+        .price_minor = 450,
+        .product_version = 1,
+    };
+    struct tw_envelope envelope = tw_test_envelope(&sent, &tw_cart_add_item_type,
+                                                   tw_test_command_id(&sent, TW_DOMAIN_CART, sent.len));
+
+    send_record(tw_test_append(&sent, &tw_cart_add_item_type, body.member_id, &body, &envelope));
+}
+
+static int64_t stored_watermark(void)
+{
+    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    struct tw_progress progress = {0};
+
+    shared_store.watermark(shared_store.self, PARTITION, &arena, &progress, NULL);
+    return progress.next_offset;
+}
+
+static void wait_for_watermark(int64_t offset)
+{
+    for (int i = 0; i < PATIENCE_S * 20 && stored_watermark() < offset; i++)
+        usleep(50000);
+    assert_int_equal(stored_watermark(), offset);
+}
+
+/* --- what the topics hold ---------------------------------------------------------------------------------------- */
+
+struct seen {
+    int64_t last_cause, last_n;
+    size_t  fresh;   /* above all before it by the readers' rule */
+    size_t  repeats;
+    size_t  added;   /* fresh cart.item_added */
+    size_t  total;
+    char    reason[64];
+};
+
+static void look(void *self, const char *topic, const struct tw_record *record)
+{
+    struct seen *seen = self;
+    int64_t      cause, n;
+
+    (void)topic;
+    seen->total++;
+    snprintf(seen->reason, sizeof(seen->reason), "%.*s", TW_STR_ARG(tw_header_find(record, TW_H_DLQ_REASON)));
+    if (!tw_str_to_int(tw_header_find(record, TW_H_CAUSE_OFFSET), &cause))
+        return;
+    assert_true(tw_str_to_int(tw_header_find(record, TW_H_N), &n));
+    if (cause < seen->last_cause || (cause == seen->last_cause && n <= seen->last_n)) {
+        seen->repeats++;
+        return;
+    }
+    /* without gaps: the next number of the same cause, or the first of the next one */
+    assert_true((cause == seen->last_cause && n == seen->last_n + 1) || (cause > seen->last_cause && n == 0));
+    seen->last_cause = cause;
+    seen->last_n = n;
+    seen->fresh++;
+    seen->added += tw_str_is(tw_header_find(record, TW_H_TYPE), "cart.item_added.v1");
+}
+
+static struct seen read_topic(const char *topic)
+{
+    struct tw_position position = {topic, PARTITION, TW_OFFSET_BEGINNING};
+    struct tw_reader  *reader;
+    struct seen        seen = {.last_cause = -1, .last_n = -1};
+    int64_t            low, high;
+    size_t             count = 0;
+    struct tw_err      err;
+
+    assert_int_equal(tw_reader_open(rd_kafka_mock_cluster_bootstraps(cluster), "look", &reader, &err), TW_OK);
+    assert_int_equal(tw_reader_bounds(reader, topic, PARTITION, 10000, &low, &high, &err), TW_OK);
+    assert_int_equal(tw_reader_assign(reader, &position, 1, &err), TW_OK);
+    for (int i = 0; i < 200 && (int64_t)seen.total < high; i++)
+        tw_reader_poll(reader, 100, 100, look, &seen, &count, &err);
+    assert_int_equal(seen.total, high);
+    tw_reader_close(reader);
+    return seen;
+}
+
+/* --- tests ------------------------------------------------------------------------------------------------------- */
+
+static void a_worker__folds_publishes_and_leaves_in_peace(void **unused)
+{
+    struct seen seen;
+
+    (void)unused;
+    for (uint32_t i = 0; i < 20; i++)
+        send_add(i % 3, i, 1);
+    start_worker();
+    wait_for_watermark(20);
+    assert_int_equal(stop_worker(), 0);
+    seen = read_topic("cart.events");
+    assert_int_equal(seen.added, 20);
+    assert_int_equal(seen.fresh, 40);
+}
+
+static void commit_answers_and_requests_that_get_lost__leave_one_effect(void **unused)
+{
+    struct tw_memory_db *db = tw_memory_store_db(&shared_store);
+
+    (void)unused;
+    tw_memory_lose_answer(db);
+    for (uint32_t i = 0; i < 5; i++)
+        send_add(1, 1, 1);
+    start_worker();
+    wait_for_watermark(5);
+    assert_true(tw_memory_end_faults(db));
+    tw_memory_lose_request(db);
+    send_add(1, 1, 1);
+    wait_for_watermark(6);
+    assert_true(tw_memory_end_faults(db));
+    tw_memory_fail(db, 3, TW_UNREACHED);
+    send_add(1, 1, 1);
+    sleep(3); /* only the worker may meet these: looking at the watermark would use them up */
+    assert_true(tw_memory_end_faults(db));
+    wait_for_watermark(7);
+    assert_int_equal(stop_worker(), 0);
+    assert_int_equal(read_topic("cart.events").added, 7);
+}
+
+static void a_store_that_was_set_back__is_refilled_from_the_log(void **unused)
+{
+    struct tw_memory_db    *db = tw_memory_store_db(&shared_store);
+    struct tw_memory_image *image;
+    struct tw_buf           before = {0}, after = {0};
+
+    (void)unused;
+    start_worker();
+    send_add(1, 1, 1);
+    send_add(1, 2, 1);
+    wait_for_watermark(2);
+    image = tw_memory_take(db);
+    send_add(1, 3, 1);
+    send_add(2, 1, 1);
+    wait_for_watermark(4);
+    sleep(3); /* the outbox is forgotten when idle */
+    tw_memory_dump(db, &before);
+    tw_memory_put_back(db, image);
+    wait_for_watermark(4);
+    sleep(3);
+    tw_memory_dump(db, &after);
+    assert_true(tw_str_eq(tw_buf_str(&before), tw_buf_str(&after)));
+    tw_memory_wipe(db); /* emptied while idle */
+    wait_for_watermark(4);
+    sleep(3);
+    tw_buf_clear(&after);
+    tw_memory_dump(db, &after);
+    assert_true(tw_str_eq(tw_buf_str(&before), tw_buf_str(&after)));
+    assert_int_equal(stop_worker(), 0);
+    assert_int_equal(read_topic("cart.events").added, 4);
+    assert_true(read_topic("cart.events").repeats > 0);
+    tw_memory_image_free(image);
+    tw_buf_done(&before);
+    tw_buf_done(&after);
+}
+
+static void a_record_the_store_refuses__is_found_and_set_aside_alone(void **unused)
+{
+    struct tw_memory_db *db = tw_memory_store_db(&shared_store);
+    struct seen          dead;
+
+    (void)unused;
+    tw_memory_refuse(db, tw_test_id(&sent, 3));
+    for (uint32_t i = 0; i < 8; i++)
+        send_add(i, 1, 1);
+    start_worker();
+    wait_for_watermark(8);
+    assert_int_equal(stop_worker(), 0);
+    assert_int_equal(read_topic("cart.events").added, 7);
+    dead = read_topic("cart.dlq");
+    assert_int_equal(dead.total, 1);
+    assert_string_equal(dead.reason, "refused_by_store");
+}
+
+static void a_verdict__outlives_the_store(void **unused)
+{
+    struct tw_memory_db *db = tw_memory_store_db(&shared_store);
+
+    (void)unused;
+    send_add(1, 1, 1);
+    tw_test_append(&sent, &tw_cart_add_item_type, tw_test_id(&sent, 1),
+                   &(struct tw_cart_add_item){.quantity = 1, .product_name = TW_STR("x"), .product_version = 1},
+                   &(struct tw_envelope){.type = TW_STR("cart.unheard_of.v1"), .if_version = -1, .original_ms = -1,
+                                         .command_id = tw_test_command_id(&sent, TW_DOMAIN_CART, 77)});
+    send_record(&sent.records[1]);
+    send_add(1, 1, 1);
+    start_worker();
+    wait_for_watermark(3);
+    sleep(2);
+    tw_memory_wipe(db);
+    wait_for_watermark(3);
+    assert_int_equal(stop_worker(), 0);
+    assert_int_equal(read_topic("cart.dlq").total, 1); /* judged once, passed over in the refill */
+}
+
+static void a_producer_that_dies__is_replaced_without_a_gap(void **unused)
+{
+    struct seen seen;
+
+    (void)unused;
+    for (uint32_t i = 0; i < 20; i++)
+        send_add(1, i, 1);
+    /* three batches of 8: the second one's events meet an error that no idempotent producer survives */
+    rd_kafka_mock_push_request_errors(cluster, PRODUCE_KEY, 2, RD_KAFKA_RESP_ERR_NO_ERROR,
+                                      RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
+    start_worker();
+    wait_for_watermark(20);
+    assert_int_equal(stop_worker(), 0);
+    seen = read_topic("cart.events");
+    assert_int_equal(seen.added, 20);
+}
+
+static void a_broker_that_goes_away__is_waited_for(void **unused)
+{
+    (void)unused;
+    start_worker();
+    send_add(1, 1, 1);
+    wait_for_watermark(1);
+    rd_kafka_mock_broker_set_down(cluster, 1);
+    sleep(3);
+    rd_kafka_mock_broker_set_up(cluster, 1);
+    for (uint32_t i = 0; i < 5; i++)
+        send_add(1, 2 + i, 1);
+    wait_for_watermark(6);
+    assert_int_equal(stop_worker(), 0);
+    assert_int_equal(read_topic("cart.events").added, 6);
+}
+
+static void commit_foreign_progress(int64_t next_offset, const uint8_t *hash)
+{
+    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    struct tw_load    load = {0};
+    struct tw_changes changes = {.partition = PARTITION, .after = {.next_offset = next_offset, .clock_ms = 1}};
+
+    memcpy(changes.after.last_hash, hash, sizeof(changes.after.last_hash));
+    assert_int_equal(shared_store.load(shared_store.self, PARTITION, 0, &load, &arena, NULL), TW_OK);
+    assert_int_equal(shared_store.commit(shared_store.self, &changes, NULL), TW_OK);
+}
+
+static void a_log_shorter_than_the_store_remembers__stops_the_worker(void **unused)
+{
+    static const uint8_t hash[TW_RECORD_HASH_BYTES] = {1};
+
+    (void)unused;
+    send_add(1, 1, 1);
+    commit_foreign_progress(5, hash);
+    start_worker();
+    assert_int_equal(join_worker(), 3);
+    assert_int_equal(stored_watermark(), 5);
+}
+
+static void a_log_with_another_last_record__stops_the_worker(void **unused)
+{
+    static const uint8_t hash[TW_RECORD_HASH_BYTES] = {1};
+
+    (void)unused;
+    for (uint32_t i = 0; i < 3; i++)
+        send_add(1, 1, 1);
+    commit_foreign_progress(2, hash);
+    start_worker();
+    assert_int_equal(join_worker(), 3);
+    assert_int_equal(stored_watermark(), 2);
+}
+
+int main(void)
+{
+#define WORKER_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        WORKER_TEST(a_worker__folds_publishes_and_leaves_in_peace),
+        WORKER_TEST(commit_answers_and_requests_that_get_lost__leave_one_effect),
+        WORKER_TEST(a_store_that_was_set_back__is_refilled_from_the_log),
+        WORKER_TEST(a_record_the_store_refuses__is_found_and_set_aside_alone),
+        WORKER_TEST(a_verdict__outlives_the_store),
+        WORKER_TEST(a_producer_that_dies__is_replaced_without_a_gap),
+        WORKER_TEST(a_broker_that_goes_away__is_waited_for),
+        WORKER_TEST(a_log_shorter_than_the_store_remembers__stops_the_worker),
+        WORKER_TEST(a_log_with_another_last_record__stops_the_worker),
+    };
+    FILE *id_key;
+    int   failed;
+
+    snprintf(id_key_path, sizeof(id_key_path), "/tmp/tillwire-test-key-%d", getpid());
+    snprintf(admin_listen, sizeof(admin_listen), "127.0.0.1:%d", 20000 + getpid() % 20000);
+    id_key = fopen(id_key_path, "w");
+    assert_non_null(id_key);
+    fprintf(id_key, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n");
+    fclose(id_key);
+    chmod(id_key_path, 0600);
+    failed = cmocka_run_group_tests(tests, NULL, NULL);
+    unlink(id_key_path);
+    return failed;
+}

@@ -1,0 +1,168 @@
+/* `test_metrics print` shows a page of metrics: check_metrics_text.py reads it like Prometheus does. */
+#include "tillwire/metrics.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "unit.h"
+
+static struct tw_metric applied = {
+    .name = "tillwire_records_total", .labels = "outcome=\"applied\"", .kind = TW_COUNTER, .help = "Records \\ so far.\nAll."};
+static struct tw_metric lag = {.name = "tillwire_lag_records", .kind = TW_GAUGE, .help = "Behind."};
+static struct tw_metric rejected = {
+    .name = "tillwire_records_total", .labels = "outcome=\"rejected\"", .kind = TW_COUNTER, .help = "Records \\ so far.\nAll."};
+static struct tw_metric commit_seconds = {
+    .name = "tillwire_commit_seconds", .labels = "store=\"redis\"", .kind = TW_HISTOGRAM, .help = "Time of a commit."};
+static struct tw_metric turn_seconds = {.name = "tillwire_turn_seconds", .kind = TW_HISTOGRAM, .help = "Time of a turn."};
+static struct tw_metric busy = {.name = "tillwire_busy_total", .kind = TW_COUNTER, .help = "Added to by threads."};
+static struct tw_metric never = {.name = "tillwire_never_total", .kind = TW_COUNTER, .help = "Not registered."};
+
+static void fill(void)
+{
+    tw_metric_add(&applied, 3);
+    tw_metric_add(&applied, 4);
+    tw_metric_set(&lag, 10);
+    tw_metric_set(&lag, -2);
+    tw_metric_add(&rejected, 1);
+    tw_metric_observe_us(&commit_seconds, 0);
+    tw_metric_observe_us(&commit_seconds, 100);
+    tw_metric_observe_us(&commit_seconds, 101);
+    tw_metric_observe_us(&commit_seconds, 52428800);
+    tw_metric_observe_us(&commit_seconds, 52428801);
+    tw_metric_observe_us(&turn_seconds, 1500000);
+}
+
+static struct tw_buf page;
+
+static const char *rendered(void)
+{
+    tw_buf_clear(&page);
+    tw_metrics_render(&page);
+    tw_buf_add(&page, "", 1);
+    return page.ptr;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    fill();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    tw_buf_done(&page);
+    return 0;
+}
+
+static void counters_and_gauges__show_their_value(void **state)
+{
+    const char *text = rendered();
+
+    (void)state;
+    assert_non_null(strstr(text, "\ntillwire_records_total{outcome=\"applied\"} 7\n"
+                                 "tillwire_records_total{outcome=\"rejected\"} 1\n"));
+    assert_non_null(strstr(text, "# TYPE tillwire_lag_records gauge\ntillwire_lag_records -2\n"));
+}
+
+static void metrics_of_one_name__share_one_escaped_head(void **state)
+{
+    static const char head[] = "# HELP tillwire_records_total Records \\\\ so far.\\nAll.\n# TYPE tillwire_records_total counter\n";
+    const char       *first = strstr(rendered(), head);
+
+    (void)state;
+    assert_non_null(first);
+    assert_null(strstr(first + 1, "# HELP tillwire_records_total"));
+}
+
+static void histogram__is_cumulative_in_seconds(void **state)
+{
+    const char *text = rendered();
+
+    (void)state;
+    assert_non_null(strstr(text, "tillwire_commit_seconds_bucket{store=\"redis\",le=\"0.0001\"} 2\n"
+                                 "tillwire_commit_seconds_bucket{store=\"redis\",le=\"0.0002\"} 3\n"));
+    assert_non_null(strstr(text, "tillwire_commit_seconds_bucket{store=\"redis\",le=\"52.4288\"} 4\n"
+                                 "tillwire_commit_seconds_bucket{store=\"redis\",le=\"+Inf\"} 5\n"
+                                 "tillwire_commit_seconds_sum{store=\"redis\"} 104.857802\n"
+                                 "tillwire_commit_seconds_count{store=\"redis\"} 5\n"));
+    assert_non_null(strstr(text, "tillwire_turn_seconds_bucket{le=\"0.8192\"} 0\n"
+                                 "tillwire_turn_seconds_bucket{le=\"1.6384\"} 1\n"));
+    assert_non_null(strstr(text, "tillwire_turn_seconds_sum 1.5\ntillwire_turn_seconds_count 1\n"));
+}
+
+static double value_of(const char *text, const char *name)
+{
+    char   start[100];
+    double value = -1;
+
+    snprintf(start, sizeof(start), "\n%s ", name);
+    text = strstr(text, start);
+    assert_non_null(text);
+    assert_int_equal(sscanf(text + strlen(start), "%lf", &value), 1);
+    return value;
+}
+
+static void process_metrics__are_plausible(void **state)
+{
+    const char *text = rendered();
+    double      started = value_of(text, "process_start_time_seconds");
+    double      fds = value_of(text, "process_open_fds");
+    FILE       *one_more = fopen("/dev/null", "r");
+
+    (void)state;
+    assert_true(value_of(text, "process_resident_memory_bytes") > 100000);
+    assert_true(value_of(text, "process_threads") >= 1);
+    assert_true(value_of(text, "process_cpu_seconds_total") >= 0);
+    assert_true(started > 1.7e9);
+    assert_true(value_of(rendered(), "process_open_fds") == fds + 1);
+    fclose(one_more);
+}
+
+static void unused_metrics__do_not_show(void **state)
+{
+    (void)state;
+    assert_null(strstr(rendered(), never.name));
+}
+
+static void *add_many(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 10000; i++)
+        tw_metric_add(&busy, 1);
+    return NULL;
+}
+
+static void threads__register_once_and_lose_nothing(void **state)
+{
+    pthread_t threads[4];
+
+    (void)state;
+    for (size_t i = 0; i < TW_LEN(threads); i++)
+        pthread_create(&threads[i], NULL, add_many, NULL);
+    for (size_t i = 0; i < TW_LEN(threads); i++)
+        pthread_join(threads[i], NULL);
+    assert_non_null(strstr(rendered(), "counter\ntillwire_busy_total 40000\n# HELP tillwire_commit_seconds"));
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counters_and_gauges__show_their_value),
+        cmocka_unit_test(metrics_of_one_name__share_one_escaped_head),
+        cmocka_unit_test(histogram__is_cumulative_in_seconds),
+        cmocka_unit_test(process_metrics__are_plausible),
+        cmocka_unit_test(unused_metrics__do_not_show),
+        cmocka_unit_test(threads__register_once_and_lose_nothing),
+    };
+
+    if (argc == 2 && strcmp(argv[1], "print") == 0) {
+        fill();
+        fputs(rendered(), stdout);
+        tw_buf_done(&page);
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

@@ -1,0 +1,818 @@
+/*
+ * Members in PostgreSQL. A turn costs two round trips: a load and a commit, each one pipeline.
+ *
+ * load: the watermark, then members, addresses, tokens and ledger rows, in one snapshot (repeatable read), so what
+ * decide() sees was true at one instant. An owner who commits between our load and our commit does no harm: the commit
+ * compares the watermark with the same first offset that the load did.
+ *
+ * commit: tw_advance() first, which compares and raises; then rows that go, defaults that are lost, rows that come or
+ * change, the ledger. Only rows that differ from what was loaded are written. Partitions touch disjoint rows and
+ * tw_advance() holds the partition's, so two commits never wait for each other elsewhere.
+ */
+#include "member_store.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "member_rows.h"
+#include "pg_pipeline.h"
+#include "tillwire/email.h"
+
+/* --- statements -------------------------------------------------------------------------------------------------- */
+
+enum statement {
+    BEGIN_READ,
+    BEGIN_WRITE,
+    COMMIT,
+    WATERMARK,
+    PROGRESS,
+    LOAD_MEMBERS,
+    LOAD_ADDRESSES,
+    LOAD_TOKENS,
+    LOAD_LEDGER,
+    ADVANCE,
+    DELETE_TOKENS,
+    DELETE_ADDRESSES,
+    TAKE_DEFAULTS,
+    UPSERT_MEMBERS,
+    UPSERT_ADDRESSES,
+    UPSERT_TOKENS,
+    UPSERT_LEDGER,
+    FORGET_OUTBOX,
+    SWEEP,
+    END_STUCK,
+};
+
+static const struct tw_pg_statement statements[] = {
+    [BEGIN_READ] = {"begin_read", "begin isolation level repeatable read, read only", {0}},
+    [BEGIN_WRITE] = {"begin_write", "begin isolation level read committed", {0}},
+    [COMMIT] = {"commit", "commit", {0}},
+    [WATERMARK] = {"watermark", "select next_offset from tw_progress where partition = $1", {TW_PG_INT4}},
+    [PROGRESS] = {"progress", "select next_offset, clock_ms, last_hash, outbox from tw_progress where partition = $1",
+                  {TW_PG_INT4}},
+    [LOAD_MEMBERS] = {"load_members",
+                      "select id, email, email_folded, password_hash, full_name, phone_number, status, created_at,"
+                      " updated_at, last_login_at, version, credential_version, is_service"
+                      " from members where id = any ($1)",
+                      {TW_PG_UUIDS}},
+    [LOAD_ADDRESSES] = {"load_addresses",
+                        "select member_id, id, label, address_line1, address_line2, city, province, postal_code,"
+                        " is_default, created_at"
+                        " from member_addresses where member_id = any ($1) order by created_at, id",
+                        {TW_PG_UUIDS}},
+    [LOAD_TOKENS] = {"load_tokens",
+                     "select member_id, id, family_id, kind, decode(token_hash, 'hex'), scope, label, expires_at,"
+                     " is_revoked, created_at"
+                     " from jwt_tokens where member_id = any ($1) order by created_at, id",
+                     {TW_PG_UUIDS}},
+    [LOAD_LEDGER] = {"load_ledger",
+                     "select id, caller, fingerprint, command_type, status, http_status::int, problem, detail,"
+                     " resource, cause_offset, submitted_at, decided_at"
+                     " from tw_ledger where id = any ($1) and partition = $2",
+                     {TW_PG_UUIDS, TW_PG_INT4}},
+    [ADVANCE] = {"advance",
+                 "select tw_advance($1, $2, $3, $4, $5, $6)",
+                 {TW_PG_INT4, TW_PG_INT8, TW_PG_INT8, TW_PG_INT8, TW_PG_BYTEA, TW_PG_BYTEA}},
+    [DELETE_TOKENS] = {"delete_tokens", "delete from jwt_tokens where id = any ($1)", {TW_PG_UUIDS}},
+    [DELETE_ADDRESSES] = {"delete_addresses", "delete from member_addresses where id = any ($1)", {TW_PG_UUIDS}},
+    [TAKE_DEFAULTS] = {"take_defaults", "update member_addresses set is_default = false where id = any ($1)",
+                       {TW_PG_UUIDS}},
+    [UPSERT_MEMBERS] = {"upsert_members",
+                        "insert into members (id, email, email_folded, password_hash, full_name, phone_number, status,"
+                        " created_at, updated_at, last_login_at, version, credential_version, is_service)"
+                        " select id, email, email_folded, password_hash, full_name, phone_number,"
+                        " status::member_status, created_at, updated_at, last_login_at, version, credential_version,"
+                        " is_service"
+                        " from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+                        " as row (id, email, email_folded, password_hash, full_name, phone_number, status, created_at,"
+                        " updated_at, last_login_at, version, credential_version, is_service)"
+                        " on conflict (id) do update set email = excluded.email, email_folded = excluded.email_folded,"
+                        " password_hash = excluded.password_hash, full_name = excluded.full_name,"
+                        " phone_number = excluded.phone_number, status = excluded.status,"
+                        " created_at = excluded.created_at, updated_at = excluded.updated_at,"
+                        " last_login_at = excluded.last_login_at, version = excluded.version,"
+                        " credential_version = excluded.credential_version, is_service = excluded.is_service",
+                        {TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS,
+                         TW_PG_TIMESTAMPS, TW_PG_TIMESTAMPS, TW_PG_TIMESTAMPS, TW_PG_INT8S, TW_PG_INT8S, TW_PG_BOOLS}},
+    [UPSERT_ADDRESSES] = {"upsert_addresses",
+                          "insert into member_addresses (id, member_id, label, address_line1, address_line2, city,"
+                          " province, postal_code, is_default, created_at)"
+                          " select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+                          " on conflict (id) do update set member_id = excluded.member_id, label = excluded.label,"
+                          " address_line1 = excluded.address_line1, address_line2 = excluded.address_line2,"
+                          " city = excluded.city, province = excluded.province, postal_code = excluded.postal_code,"
+                          " is_default = excluded.is_default, created_at = excluded.created_at",
+                          {TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS,
+                           TW_PG_TEXTS, TW_PG_BOOLS, TW_PG_TIMESTAMPS}},
+    [UPSERT_TOKENS] = {"upsert_tokens",
+                       "insert into jwt_tokens (id, member_id, family_id, kind, token_hash, scope, label, expires_at,"
+                       " is_revoked, created_at)"
+                       " select id, member_id, family_id, kind::member_token_kind, encode(token_hash, 'hex'), scope,"
+                       " label, expires_at, is_revoked, created_at"
+                       " from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+                       " as row (id, member_id, family_id, kind, token_hash, scope, label, expires_at, is_revoked,"
+                       " created_at)"
+                       " on conflict (id) do update set member_id = excluded.member_id,"
+                       " family_id = excluded.family_id, kind = excluded.kind, token_hash = excluded.token_hash,"
+                       " scope = excluded.scope, label = excluded.label, expires_at = excluded.expires_at,"
+                       " is_revoked = excluded.is_revoked, created_at = excluded.created_at",
+                       {TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_BYTEAS, TW_PG_TEXTS, TW_PG_TEXTS,
+                        TW_PG_TIMESTAMPS, TW_PG_BOOLS, TW_PG_TIMESTAMPS}},
+    /* A row may be there: older than a day, not swept yet, and its id used again. */
+    [UPSERT_LEDGER] = {"upsert_ledger",
+                       "insert into tw_ledger (partition, id, caller, fingerprint, command_type, status, http_status,"
+                       " problem, detail, resource, cause_offset, submitted_at, decided_at)"
+                       " select $1, id, caller, fingerprint, command_type, status::command_status, http_status,"
+                       " problem, detail, resource, cause_offset, submitted_at, decided_at"
+                       " from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+                       " as row (id, caller, fingerprint, command_type, status, http_status, problem, detail, resource,"
+                       " cause_offset, submitted_at, decided_at)"
+                       " on conflict (id, partition) do update set caller = excluded.caller,"
+                       " fingerprint = excluded.fingerprint, command_type = excluded.command_type,"
+                       " status = excluded.status, http_status = excluded.http_status, problem = excluded.problem,"
+                       " detail = excluded.detail, resource = excluded.resource, cause_offset = excluded.cause_offset,"
+                       " submitted_at = excluded.submitted_at, decided_at = excluded.decided_at",
+                       {TW_PG_INT4, TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_BYTEAS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_INT4S,
+                        TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_INT8S, TW_PG_TIMESTAMPS, TW_PG_TIMESTAMPS}},
+    [FORGET_OUTBOX] = {"forget_outbox", "select tw_forget_outbox($1, $2)", {TW_PG_INT4, TW_PG_INT8}},
+    [SWEEP] = {"sweep", "select tw_sweep($1, $2, $3, $4)", {TW_PG_INT4, TW_PG_INT8, TW_PG_TIMESTAMP, TW_PG_INT4}},
+    [END_STUCK] = {"end_stuck", "select tw_end_stuck($1)", {TW_PG_INT4}},
+};
+
+enum { SWEEP_ROWS_MAX = 5000, COLUMNS_MAX = 13 };
+
+struct member_store {
+    struct tw_pg      *pg;
+    char              *uri;
+    int                timeout_ms;
+    char               id_key_check[17]; /* empty: not pinned */
+    bool               commit_failed;    /* the last commit did not get through: somebody may hold its rows */
+    struct tw_arena    rows_arena;       /* what a commit gathers; kept for its memory */
+    struct tw_pg_array columns[COLUMNS_MAX];
+};
+
+/* --- connection -------------------------------------------------------------------------------------------------- */
+
+static enum tw_rc broken(struct tw_err *reterr, const char *what)
+{
+    return tw_fail(reterr, TW_BROKEN, "member.store", 0, "%s", what);
+}
+
+static bool cell_is(const struct tw_pg_results *results, int column, const char *text)
+{
+    return tw_str_is(tw_pg_bytes(results->at[0], 0, column), text);
+}
+
+/* A commit we are told of must still be there after a crash: nothing else in the design repairs a lost tail that other
+ * systems have seen events of. */
+static enum tw_rc check_server(struct member_store *self, struct tw_err *reterr)
+{
+    TW_AUTO(tw_pg_results_done) struct tw_pg_results results = {0};
+
+    TW_TRY(tw_pg_query(self->pg,
+                       "select current_setting('fsync'), current_setting('synchronous_commit'),"
+                       " to_regclass('tillwire.tw_meta') is not null",
+                       &results, reterr));
+    if (!cell_is(&results, 0, "on"))
+        return broken(reterr, "the server runs with fsync off");
+    if (cell_is(&results, 1, "off"))
+        return broken(reterr, "the server runs with synchronous_commit off");
+    if (!cell_is(&results, 2, "t"))
+        return broken(reterr, "the schema is not there: run `twctl schema apply`");
+    return TW_OK;
+}
+
+static enum tw_rc check_pins(struct member_store *self, struct tw_err *reterr)
+{
+    TW_AUTO(tw_pg_results_done) struct tw_pg_results results = {0};
+    char                                             folding_version[12];
+
+    snprintf(folding_version, sizeof(folding_version), "%d", TW_FOLDING_VERSION);
+    TW_TRY(tw_pg_query(self->pg,
+                       "select max(value) filter (where name = 'schema_version'),"
+                       " max(value) filter (where name = 'folding_version'),"
+                       " max(value) filter (where name = 'id_key_check') from tw_meta",
+                       &results, reterr));
+    if (!cell_is(&results, 0, TW_MEMBER_SCHEMA_VERSION))
+        return broken(reterr, "the schema has another version than this program: run `twctl schema apply`");
+    if (!cell_is(&results, 1, folding_version))
+        return broken(reterr, "the database holds e-mail addresses that were folded in another way");
+    if (self->id_key_check[0] && !cell_is(&results, 2, self->id_key_check))
+        return broken(reterr, "the database holds members that were made with another id key");
+    return TW_OK;
+}
+
+static enum tw_rc prepare_connection(struct member_store *self, struct tw_err *reterr)
+{
+    TW_TRY(check_server(self, reterr));
+    TW_TRY(check_pins(self, reterr));
+    return tw_pg_prepare(self->pg, reterr);
+}
+
+static enum tw_rc connect_when_needed(struct member_store *self, struct tw_err *reterr)
+{
+    enum tw_rc rc;
+
+    if (tw_pg_is_open(self->pg))
+        return TW_OK;
+    TW_TRY(tw_pg_open(self->pg, reterr));
+    rc = prepare_connection(self, reterr);
+    if (rc != TW_OK)
+        tw_pg_close(self->pg);
+    return rc;
+}
+
+/* --- watermark --------------------------------------------------------------------------------------------------- */
+
+/* A worker that was stopped in the middle of sending a commit holds its partition's row for as long as it sleeps, and
+ * no time-out of the server's counts while it waits for the rest. The new owner ends it: nothing is lost by that, the
+ * transaction cannot have committed. */
+static enum tw_rc end_stuck_sessions(struct member_store *self, struct tw_err *reterr)
+{
+    struct tw_pg_args args = {0};
+
+    TW_TRY(tw_pg_start(self->pg, reterr));
+    tw_pg_arg_int4(&args, self->timeout_ms);
+    tw_pg_send(self->pg, END_STUCK, &args);
+    TW_TRY(tw_pg_run(self->pg, NULL, reterr));
+    self->commit_failed = false;
+    return TW_OK;
+}
+
+static void read_progress(const PGresult *result, struct tw_arena *arena, struct tw_progress *ret_progress)
+{
+    struct tw_str hash = tw_pg_bytes(result, 0, 2);
+
+    *ret_progress = (struct tw_progress){
+        .next_offset = tw_pg_int8(result, 0, 0),
+        .clock_ms = tw_pg_int8(result, 0, 1),
+        .outbox = tw_arena_copy(arena, tw_pg_bytes(result, 0, 3)),
+    };
+    memcpy(ret_progress->last_hash, hash.ptr, sizeof(ret_progress->last_hash));
+}
+
+static enum tw_rc store_watermark(void *store, int32_t partition, struct tw_arena *arena,
+                                  struct tw_progress *ret_progress, struct tw_err *reterr)
+{
+    struct member_store                             *self = store;
+    TW_AUTO(tw_pg_results_done) struct tw_pg_results results = {0};
+    struct tw_pg_args                                args = {0};
+
+    TW_TRY(connect_when_needed(self, reterr));
+    if (self->commit_failed)
+        TW_TRY(end_stuck_sessions(self, reterr));
+    TW_TRY(tw_pg_start(self->pg, reterr));
+    tw_pg_arg_int4(&args, partition);
+    tw_pg_send(self->pg, PROGRESS, &args);
+    TW_TRY(tw_pg_run(self->pg, &results, reterr));
+    if (PQntuples(results.at[0]))
+        read_progress(results.at[0], arena, ret_progress);
+    else
+        *ret_progress = (struct tw_progress){0};
+    return TW_OK;
+}
+
+/* --- load -------------------------------------------------------------------------------------------------------- */
+
+static struct tw_str read_str(const PGresult *result, int row, int column, struct tw_arena *arena)
+{
+    return tw_arena_copy(arena, tw_pg_bytes(result, row, column));
+}
+
+/* The number of an enum's name. Enums of the database have the names and order of schemas/enums.json. */
+static unsigned read_enum(const PGresult *result, int row, int column, const char *const *names, size_t count)
+{
+    struct tw_str text = tw_pg_bytes(result, row, column);
+    unsigned      number = 0;
+
+    while (number < count && !tw_str_is(text, names[number]))
+        number++;
+    assert(number < count);
+    return number;
+}
+
+static const char *const member_status_names[] = {
+    [TW_MEMBER_STATUS_ACTIVE] = "ACTIVE",
+    [TW_MEMBER_STATUS_INACTIVE] = "INACTIVE",
+    [TW_MEMBER_STATUS_SUSPENDED] = "SUSPENDED",
+};
+
+static const char *const token_kind_names[] = {
+    [TW_MEMBER_TOKEN_KIND_ACCESS] = "access",
+    [TW_MEMBER_TOKEN_KIND_REFRESH] = "refresh",
+    [TW_MEMBER_TOKEN_KIND_SERVICE] = "service",
+};
+
+static const char *const command_status_names[] = {
+    [TW_SUCCEEDED] = "succeeded",
+    [TW_REJECTED] = "rejected",
+    [TW_DEAD_LETTERED] = "dead_lettered",
+};
+
+static int compare_entities(const void *left, const void *right)
+{
+    return tw_uuid_cmp((*(struct tw_entity *const *)left)->key.id, (*(struct tw_entity *const *)right)->key.id);
+}
+
+static int compare_id_with_entity(const void *id, const void *entity)
+{
+    return tw_uuid_cmp(*(const struct tw_uuid *)id, (*(struct tw_entity *const *)entity)->key.id);
+}
+
+/* The members that were found, to be looked up by id while their rows are read. */
+struct found_members {
+    struct tw_entity **entities; /* of the load, by id */
+    size_t             count;
+    struct tw_member **members; /* beside `entities`; NULL: not found */
+};
+
+static struct found_members index_entities(const struct tw_load *load, struct tw_arena *arena)
+{
+    struct found_members found = {
+        .entities = TW_NEW_ARRAY(arena, load->entity_count, struct tw_entity *),
+        .count = load->entity_count,
+        .members = TW_NEW_ARRAY(arena, load->entity_count, struct tw_member *),
+    };
+
+    for (size_t i = 0; i < found.count; i++)
+        found.entities[i] = &load->entities[i];
+    qsort(found.entities, found.count, sizeof(struct tw_entity *), compare_entities);
+    return found;
+}
+
+/* Place of the member whose id is in this cell. The statements ask for no other members. */
+static size_t place_of(const struct found_members *found, const PGresult *result, int row, int column)
+{
+    struct tw_uuid     id = tw_pg_uuid(result, row, column);
+    struct tw_entity **entity =
+        bsearch(&id, found->entities, found->count, sizeof(struct tw_entity *), compare_id_with_entity);
+
+    assert(entity);
+    return (size_t)(entity - found->entities);
+}
+
+static void read_members(const PGresult *result, struct found_members *found, struct tw_arena *arena)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct tw_member *member = TW_NEW(arena, struct tw_member);
+        size_t            place = place_of(found, result, row, 0);
+
+        *member = (struct tw_member){
+            .member_id = tw_pg_uuid(result, row, 0),
+            .email = read_str(result, row, 1, arena),
+            .email_folded = read_str(result, row, 2, arena),
+            .has_password_hash = !tw_pg_is_null(result, row, 3),
+            .password_hash = read_str(result, row, 3, arena),
+            .full_name = read_str(result, row, 4, arena),
+            .has_phone_number = !tw_pg_is_null(result, row, 5),
+            .phone_number = read_str(result, row, 5, arena),
+            .status = read_enum(result, row, 6, member_status_names, TW_LEN(member_status_names)),
+            .created_at_ms = tw_pg_time(result, row, 7),
+            .updated_at_ms = tw_pg_time(result, row, 8),
+            .has_last_login_at = !tw_pg_is_null(result, row, 9),
+            .last_login_at_ms = tw_pg_is_null(result, row, 9) ? 0 : tw_pg_time(result, row, 9),
+            .version = tw_pg_int8(result, row, 10),
+            .credential_version = tw_pg_int8(result, row, 11),
+            .is_service = tw_pg_bool(result, row, 12),
+        };
+        found->members[place] = member;
+        found->entities[place]->before = member;
+    }
+}
+
+static void read_addresses(const PGresult *result, struct found_members *found, struct tw_arena *arena)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct tw_member *member = found->members[place_of(found, result, row, 0)];
+
+        member->addresses = tw_arena_grow(arena, member->addresses, member->addresses_len, &member->addresses_cap,
+                                          sizeof(*member->addresses));
+        member->addresses[member->addresses_len++] = (struct tw_member_address){
+            .address_id = tw_pg_uuid(result, row, 1),
+            .label = read_str(result, row, 2, arena),
+            .address_line1 = read_str(result, row, 3, arena),
+            .has_address_line2 = !tw_pg_is_null(result, row, 4),
+            .address_line2 = read_str(result, row, 4, arena),
+            .city = read_str(result, row, 5, arena),
+            .province = read_str(result, row, 6, arena),
+            .postal_code = read_str(result, row, 7, arena),
+            .is_default = tw_pg_bool(result, row, 8),
+            .created_at_ms = tw_pg_time(result, row, 9),
+        };
+    }
+}
+
+static void read_tokens(const PGresult *result, struct found_members *found, struct tw_arena *arena)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct tw_member      *member = found->members[place_of(found, result, row, 0)];
+        struct tw_str          hash = tw_pg_bytes(result, row, 4);
+        struct tw_member_token token = {
+            .token_id = tw_pg_uuid(result, row, 1),
+            .family_id = tw_pg_uuid(result, row, 2),
+            .kind = read_enum(result, row, 3, token_kind_names, TW_LEN(token_kind_names)),
+            .scope = read_str(result, row, 5, arena),
+            .label = read_str(result, row, 6, arena),
+            .expires_at_ms = tw_pg_time(result, row, 7),
+            .is_revoked = tw_pg_bool(result, row, 8),
+            .created_at_ms = tw_pg_time(result, row, 9),
+        };
+
+        assert(hash.len == sizeof(token.token_hash));
+        memcpy(token.token_hash, hash.ptr, sizeof(token.token_hash));
+        member->tokens =
+            tw_arena_grow(arena, member->tokens, member->tokens_len, &member->tokens_cap, sizeof(*member->tokens));
+        member->tokens[member->tokens_len++] = token;
+    }
+}
+
+static void read_ledger(const PGresult *result, struct tw_load *load, struct tw_arena *arena)
+{
+    load->row_count = (size_t)PQntuples(result);
+    load->rows = TW_NEW_ARRAY(arena, load->row_count, struct tw_ledger_row);
+    for (int i = 0; i < PQntuples(result); i++) {
+        struct tw_ledger_row *row = &load->rows[i];
+        struct tw_str         fingerprint = tw_pg_bytes(result, i, 2);
+
+        *row = (struct tw_ledger_row){
+            .id = tw_pg_uuid(result, i, 0),
+            .caller = tw_pg_is_null(result, i, 1) ? tw_uuid_nil : tw_pg_uuid(result, i, 1),
+            .type = read_str(result, i, 3, arena),
+            .outcome =
+                {
+                    .status = read_enum(result, i, 4, command_status_names, TW_LEN(command_status_names)),
+                    .http_status = tw_pg_int4(result, i, 5),
+                    .problem = tw_problem_of_code(tw_pg_bytes(result, i, 6)),
+                    .detail = read_str(result, i, 7, arena),
+                    .resource = read_str(result, i, 8, arena),
+                },
+            .offset = tw_pg_int8(result, i, 9),
+            .submitted_ms = tw_pg_time(result, i, 10),
+            .at_ms = tw_pg_time(result, i, 11),
+        };
+        assert(fingerprint.len == sizeof(row->fingerprint));
+        memcpy(row->fingerprint, fingerprint.ptr, sizeof(row->fingerprint));
+    }
+}
+
+static void send_partition(struct member_store *self, enum statement statement, int32_t partition)
+{
+    struct tw_pg_args args = {0};
+
+    tw_pg_arg_int4(&args, partition);
+    tw_pg_send(self->pg, statement, &args);
+}
+
+static void send_load(struct member_store *self, int32_t partition, const struct tw_load *load)
+{
+    struct tw_pg_array *ids = &self->columns[0];
+    struct tw_pg_args   args = {0};
+    struct tw_pg_args   ledger_args = {0};
+
+    tw_pg_send(self->pg, BEGIN_READ, NULL);
+    send_partition(self, WATERMARK, partition);
+    tw_pg_array_start(ids, TW_PG_UUID);
+    for (size_t i = 0; i < load->entity_count; i++)
+        tw_pg_add_uuid(ids, load->entities[i].key.id);
+    tw_pg_arg_array(&args, ids);
+    tw_pg_send(self->pg, LOAD_MEMBERS, &args);
+    tw_pg_send(self->pg, LOAD_ADDRESSES, &args);
+    tw_pg_send(self->pg, LOAD_TOKENS, &args);
+    tw_pg_array_start(ids, TW_PG_UUID);
+    for (size_t i = 0; i < load->ledger_id_count; i++)
+        tw_pg_add_uuid(ids, load->ledger_ids[i]);
+    tw_pg_arg_array(&ledger_args, ids);
+    tw_pg_arg_int4(&ledger_args, partition);
+    tw_pg_send(self->pg, LOAD_LEDGER, &ledger_args);
+    tw_pg_send(self->pg, COMMIT, NULL);
+}
+
+/* Positions of the answers to send_load(). */
+enum { AT_WATERMARK = 1, AT_MEMBERS, AT_ADDRESSES, AT_TOKENS, AT_LEDGER };
+
+static enum tw_rc store_load(void *store, int32_t partition, int64_t first_offset, struct tw_load *load,
+                             struct tw_arena *arena, struct tw_err *reterr)
+{
+    struct member_store                             *self = store;
+    TW_AUTO(tw_pg_results_done) struct tw_pg_results results = {0};
+    struct found_members                             found;
+    int64_t                                          watermark = 0;
+
+    TW_TRY(tw_pg_start(self->pg, reterr));
+    send_load(self, partition, load);
+    TW_TRY(tw_pg_run(self->pg, &results, reterr));
+    if (PQntuples(results.at[AT_WATERMARK]))
+        watermark = tw_pg_int8(results.at[AT_WATERMARK], 0, 0);
+    if (watermark != first_offset)
+        return tw_fail(reterr, TW_FENCED, "member.store.load", 0, "the watermark is %lld, not %lld",
+                       (long long)watermark, (long long)first_offset);
+    found = index_entities(load, arena);
+    read_members(results.at[AT_MEMBERS], &found, arena);
+    read_addresses(results.at[AT_ADDRESSES], &found, arena);
+    read_tokens(results.at[AT_TOKENS], &found, arena);
+    read_ledger(results.at[AT_LEDGER], load, arena);
+    return TW_OK;
+}
+
+/* --- commit ------------------------------------------------------------------------------------------------------ */
+
+static void start_columns(struct member_store *self, const enum tw_pg_type *elements, size_t count)
+{
+    assert(count <= COLUMNS_MAX);
+    for (size_t i = 0; i < count; i++)
+        tw_pg_array_start(&self->columns[i], elements[i]);
+}
+
+static void send_columns(struct member_store *self, enum statement statement, struct tw_pg_args *args, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        tw_pg_arg_array(args, &self->columns[i]);
+    tw_pg_send(self->pg, statement, args);
+}
+
+static void add_optional_str(struct tw_pg_array *column, bool has, struct tw_str text)
+{
+    if (has)
+        tw_pg_add_bytes(column, text);
+    else
+        tw_pg_add_null(column);
+}
+
+static void send_advance(struct member_store *self, const struct tw_changes *changes)
+{
+    const struct tw_progress *after = &changes->after;
+    struct tw_pg_args         args = {0};
+
+    tw_pg_arg_int4(&args, changes->partition);
+    tw_pg_arg_int8(&args, changes->first_offset);
+    tw_pg_arg_int8(&args, after->next_offset);
+    tw_pg_arg_int8(&args, after->clock_ms);
+    tw_pg_arg_bytes(&args, (struct tw_str){(const char *)after->last_hash, sizeof(after->last_hash)});
+    tw_pg_arg_bytes(&args, after->outbox);
+    tw_pg_send(self->pg, ADVANCE, &args);
+}
+
+static void send_ids(struct member_store *self, enum statement statement, const struct tw_uuid *ids, uint32_t count)
+{
+    struct tw_pg_args args = {0};
+
+    if (!count)
+        return;
+    tw_pg_array_start(&self->columns[0], TW_PG_UUID);
+    for (uint32_t i = 0; i < count; i++)
+        tw_pg_add_uuid(&self->columns[0], ids[i]);
+    tw_pg_arg_array(&args, &self->columns[0]);
+    tw_pg_send(self->pg, statement, &args);
+}
+
+static void send_members(struct member_store *self, const struct tw_member_rows *rows)
+{
+    static const enum tw_pg_type elements[] = {
+        TW_PG_UUID,      TW_PG_TEXT,      TW_PG_TEXT,      TW_PG_TEXT, TW_PG_TEXT, TW_PG_TEXT, TW_PG_TEXT,
+        TW_PG_TIMESTAMP, TW_PG_TIMESTAMP, TW_PG_TIMESTAMP, TW_PG_INT8, TW_PG_INT8, TW_PG_BOOL,
+    };
+    struct tw_pg_array *column = self->columns;
+    struct tw_pg_args   args = {0};
+
+    if (!rows->members_len)
+        return;
+    start_columns(self, elements, TW_LEN(elements));
+    for (uint32_t i = 0; i < rows->members_len; i++) {
+        const struct tw_member *member = rows->members[i];
+
+        tw_pg_add_uuid(&column[0], member->member_id);
+        tw_pg_add_bytes(&column[1], member->email);
+        tw_pg_add_bytes(&column[2], member->email_folded);
+        add_optional_str(&column[3], member->has_password_hash, member->password_hash);
+        tw_pg_add_bytes(&column[4], member->full_name);
+        add_optional_str(&column[5], member->has_phone_number, member->phone_number);
+        tw_pg_add_bytes(&column[6], tw_str_of(member_status_names[member->status]));
+        tw_pg_add_time(&column[7], member->created_at_ms);
+        tw_pg_add_time(&column[8], member->updated_at_ms);
+        if (member->has_last_login_at)
+            tw_pg_add_time(&column[9], member->last_login_at_ms);
+        else
+            tw_pg_add_null(&column[9]);
+        tw_pg_add_int8(&column[10], member->version);
+        tw_pg_add_int8(&column[11], member->credential_version);
+        tw_pg_add_bool(&column[12], member->is_service);
+    }
+    send_columns(self, UPSERT_MEMBERS, &args, TW_LEN(elements));
+}
+
+static void send_addresses(struct member_store *self, const struct tw_member_rows *rows)
+{
+    static const enum tw_pg_type elements[] = {
+        TW_PG_UUID, TW_PG_UUID, TW_PG_TEXT, TW_PG_TEXT, TW_PG_TEXT,
+        TW_PG_TEXT, TW_PG_TEXT, TW_PG_TEXT, TW_PG_BOOL, TW_PG_TIMESTAMP,
+    };
+    struct tw_pg_array *column = self->columns;
+    struct tw_pg_args   args = {0};
+
+    if (!rows->addresses_len)
+        return;
+    start_columns(self, elements, TW_LEN(elements));
+    for (uint32_t i = 0; i < rows->addresses_len; i++) {
+        const struct tw_member_address *address = rows->addresses[i].address;
+
+        tw_pg_add_uuid(&column[0], address->address_id);
+        tw_pg_add_uuid(&column[1], rows->addresses[i].member_id);
+        tw_pg_add_bytes(&column[2], address->label);
+        tw_pg_add_bytes(&column[3], address->address_line1);
+        add_optional_str(&column[4], address->has_address_line2, address->address_line2);
+        tw_pg_add_bytes(&column[5], address->city);
+        tw_pg_add_bytes(&column[6], address->province);
+        tw_pg_add_bytes(&column[7], address->postal_code);
+        tw_pg_add_bool(&column[8], address->is_default);
+        tw_pg_add_time(&column[9], address->created_at_ms);
+    }
+    send_columns(self, UPSERT_ADDRESSES, &args, TW_LEN(elements));
+}
+
+static void send_tokens(struct member_store *self, const struct tw_member_rows *rows)
+{
+    static const enum tw_pg_type elements[] = {
+        TW_PG_UUID, TW_PG_UUID, TW_PG_UUID,      TW_PG_TEXT, TW_PG_BYTEA,
+        TW_PG_TEXT, TW_PG_TEXT, TW_PG_TIMESTAMP, TW_PG_BOOL, TW_PG_TIMESTAMP,
+    };
+    struct tw_pg_array *column = self->columns;
+    struct tw_pg_args   args = {0};
+
+    if (!rows->tokens_len)
+        return;
+    start_columns(self, elements, TW_LEN(elements));
+    for (uint32_t i = 0; i < rows->tokens_len; i++) {
+        const struct tw_member_token *token = rows->tokens[i].token;
+
+        tw_pg_add_uuid(&column[0], token->token_id);
+        tw_pg_add_uuid(&column[1], rows->tokens[i].member_id);
+        tw_pg_add_uuid(&column[2], token->family_id);
+        tw_pg_add_bytes(&column[3], tw_str_of(token_kind_names[token->kind]));
+        tw_pg_add_bytes(&column[4], (struct tw_str){(const char *)token->token_hash, sizeof(token->token_hash)});
+        tw_pg_add_bytes(&column[5], token->scope);
+        tw_pg_add_bytes(&column[6], token->label);
+        tw_pg_add_time(&column[7], token->expires_at_ms);
+        tw_pg_add_bool(&column[8], token->is_revoked);
+        tw_pg_add_time(&column[9], token->created_at_ms);
+    }
+    send_columns(self, UPSERT_TOKENS, &args, TW_LEN(elements));
+}
+
+static void send_ledger(struct member_store *self, const struct tw_changes *changes)
+{
+    static const enum tw_pg_type elements[] = {
+        TW_PG_UUID, TW_PG_UUID, TW_PG_BYTEA, TW_PG_TEXT, TW_PG_TEXT,      TW_PG_INT4,
+        TW_PG_TEXT, TW_PG_TEXT, TW_PG_TEXT,  TW_PG_INT8, TW_PG_TIMESTAMP, TW_PG_TIMESTAMP,
+    };
+    struct tw_pg_array *column = self->columns;
+    struct tw_pg_args   args = {0};
+
+    if (!changes->row_count)
+        return;
+    start_columns(self, elements, TW_LEN(elements));
+    for (size_t i = 0; i < changes->row_count; i++) {
+        const struct tw_ledger_row *row = &changes->rows[i];
+        const struct tw_outcome    *outcome = &row->outcome;
+
+        tw_pg_add_uuid(&column[0], row->id);
+        if (tw_uuid_is_nil(row->caller))
+            tw_pg_add_null(&column[1]);
+        else
+            tw_pg_add_uuid(&column[1], row->caller);
+        tw_pg_add_bytes(&column[2], (struct tw_str){(const char *)row->fingerprint, sizeof(row->fingerprint)});
+        tw_pg_add_bytes(&column[3], row->type);
+        tw_pg_add_bytes(&column[4], tw_str_of(command_status_names[outcome->status]));
+        tw_pg_add_int4(&column[5], outcome->http_status);
+        add_optional_str(&column[6], outcome->problem != TW_PROBLEM_NONE, tw_str_of(tw_problem_code(outcome->problem)));
+        add_optional_str(&column[7], outcome->detail.len > 0, outcome->detail);
+        add_optional_str(&column[8], outcome->resource.len > 0, outcome->resource);
+        tw_pg_add_int8(&column[9], row->offset);
+        tw_pg_add_time(&column[10], row->submitted_ms);
+        tw_pg_add_time(&column[11], row->at_ms);
+    }
+    tw_pg_arg_int4(&args, changes->partition);
+    send_columns(self, UPSERT_LEDGER, &args, TW_LEN(elements));
+}
+
+static enum tw_rc store_commit(void *store, const struct tw_changes *changes, struct tw_err *reterr)
+{
+    struct member_store  *self = store;
+    struct tw_member_rows rows = {0};
+    enum tw_rc            rc;
+
+    tw_arena_reset(&self->rows_arena);
+    for (size_t i = 0; i < changes->entity_count; i++)
+        tw_member_rows_add(&rows, changes->entities[i]->before, changes->entities[i]->state, &self->rows_arena);
+    tw_member_rows_sort(&rows);
+
+    TW_TRY(tw_pg_start(self->pg, reterr));
+    tw_pg_send(self->pg, BEGIN_WRITE, NULL);
+    send_advance(self, changes);
+    send_ids(self, DELETE_TOKENS, rows.gone_tokens, rows.gone_tokens_len);
+    send_ids(self, DELETE_ADDRESSES, rows.gone_addresses, rows.gone_addresses_len);
+    send_ids(self, TAKE_DEFAULTS, rows.lost_defaults, rows.lost_defaults_len);
+    send_members(self, &rows);
+    send_addresses(self, &rows);
+    send_tokens(self, &rows);
+    send_ledger(self, changes);
+    rc = tw_pg_commit(self->pg, COMMIT, reterr);
+    self->commit_failed = rc == TW_UNREACHED;
+    return rc;
+}
+
+/* --- housekeeping ------------------------------------------------------------------------------------------------ */
+
+static enum tw_rc store_forget_outbox(void *store, int32_t partition, int64_t next_offset, struct tw_err *reterr)
+{
+    struct member_store *self = store;
+    struct tw_pg_args    args = {0};
+
+    TW_TRY(tw_pg_start(self->pg, reterr));
+    tw_pg_arg_int4(&args, partition);
+    tw_pg_arg_int8(&args, next_offset);
+    tw_pg_send(self->pg, FORGET_OUTBOX, &args);
+    return tw_pg_run(self->pg, NULL, reterr);
+}
+
+/* Ledger rows only. Ended tokens are dropped by their member's next change, a function of the log: a sweep of theirs
+ * would show when a requeued command is decided at its original time. */
+static enum tw_rc store_sweep(void *store, int32_t partition, int64_t next_offset, int64_t clock_ms,
+                              struct tw_err *reterr)
+{
+    struct member_store *self = store;
+    struct tw_pg_args    args = {0};
+
+    TW_TRY(tw_pg_start(self->pg, reterr));
+    tw_pg_arg_int4(&args, partition);
+    tw_pg_arg_int8(&args, next_offset);
+    tw_pg_arg_time(&args, clock_ms - TW_LEDGER_LIFE_MS);
+    tw_pg_arg_int4(&args, SWEEP_ROWS_MAX);
+    tw_pg_send(self->pg, SWEEP, &args);
+    return tw_pg_run(self->pg, NULL, reterr);
+}
+
+static void store_abandon(void *store, int32_t partition)
+{
+    (void)store; /* a load leaves nothing open */
+    (void)partition;
+}
+
+static void store_release(void *store, int32_t partition)
+{
+    (void)store; /* nothing is kept per partition */
+    (void)partition;
+}
+
+/* --- open and close ---------------------------------------------------------------------------------------------- */
+
+static void free_store(struct member_store *self)
+{
+    tw_pg_free(self->pg);
+    for (size_t i = 0; i < COLUMNS_MAX; i++)
+        tw_pg_array_done(&self->columns[i]);
+    tw_arena_done(&self->rows_arena);
+    free(self->uri);
+    free(self);
+}
+
+enum tw_rc tw_member_store_open(const char *uri, int timeout_ms, struct tw_store *ret_store, struct tw_err *reterr)
+{
+    struct member_store *self = tw_alloc_zeroed(1, sizeof(*self));
+    enum tw_rc           rc;
+
+    self->uri = tw_strdup(uri);
+    self->timeout_ms = timeout_ms;
+    rc = tw_pg_new(self->uri, timeout_ms, statements, TW_LEN(statements), &self->pg, reterr);
+    if (rc != TW_OK) {
+        free_store(self);
+        return rc;
+    }
+    *ret_store = (struct tw_store){
+        .watermark = store_watermark,
+        .load = store_load,
+        .commit = store_commit,
+        .abandon = store_abandon,
+        .forget_outbox = store_forget_outbox,
+        .sweep = store_sweep,
+        .release = store_release,
+        .self = self,
+    };
+    return TW_OK;
+}
+
+void tw_member_store_pin(struct tw_store *store, const char *id_key_check)
+{
+    struct member_store *self = store->self;
+
+    assert(strlen(id_key_check) < sizeof(self->id_key_check));
+    strcpy(self->id_key_check, id_key_check);
+}
+
+void tw_member_store_close(struct tw_store *store)
+{
+    if (!store || !store->self)
+        return;
+    free_store(store->self);
+    store->self = NULL;
+}
