@@ -230,8 +230,7 @@ static const char *parse_host_and_port(struct tw_str text, struct tw_redis_uri *
             return "has a bracket that is not closed";
         if (port.len > 0 && port.ptr[0] != ':')
             return "has a wrong port";
-        if (port.len > 0)
-            port = (struct tw_str){port.ptr + 1, port.len - 1};
+        port = port.len > 0 ? (struct tw_str){port.ptr + 1, port.len - 1} : (struct tw_str){NULL, 0};
     } else {
         cut(text, ':', true, &host, &port);
     }

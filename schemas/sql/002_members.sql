@@ -19,7 +19,8 @@ create table tillwire.members (
     updated_at         timestamp(3)           not null,
     last_login_at      timestamp(3),
     -- beyond the data model
-    email_folded       varchar(254)           not null,    -- what is unique, and what a login looks for
+    email_folded       varchar(254) collate "C" not null,  -- unique, and what a login looks for; by bytes, because
+                                                           -- an index in a language's order breaks with its rules
     version            bigint                 not null,    -- If-Match and the order of events
     credential_version bigint                 not null,    -- tells a command that it rests on an old password or status
     is_service         boolean                not null,    -- operators and merchants: tokens are issued, no login

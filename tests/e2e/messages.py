@@ -129,14 +129,14 @@ def read_command(ce_type: str, payload: bytes) -> dict[str, Any]:
         raise Malformed(str(error)) from error
     if not isinstance(body, dict):
         raise Malformed("there must be a map")
-    result = {}
+    result: dict[str, Any] = {}
     for field in schema["fields"]:
         if field.get("from") == "body_only":
             continue
-        value = body.get(field["name"])
+        value: Any = body.get(field["name"])
         if value is None and field.get("optional"):
             result[field["name"]] = None
             continue
         _check(field, field["name"], value)
-        result[field["name"]] = value
+        result[field["name"]] = value.lower() if field["type"] == "uuid" else value
     return result

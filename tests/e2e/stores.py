@@ -25,7 +25,7 @@ class Stores:
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
         self._postgres: Optional[psycopg.Connection[dict[str, Any]]] = None
-        self.redis = redis.Redis.from_url(environment["TW_REDIS_URI"], socket_timeout=10,
+        self.redis: Any = redis.Redis.from_url(environment["TW_REDIS_URI"], socket_timeout=10,
                                           retry_on_error=[redis.ConnectionError], health_check_interval=1)
         self._mongo: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
             environment["TW_MONGO_URI"], serverSelectionTimeoutMS=10_000, tz_aware=True)
@@ -47,7 +47,7 @@ class Stores:
                     self._postgres = psycopg.connect(
                         self._environment["TW_POSTGRES_URI"], autocommit=True, row_factory=dict_row, connect_timeout=10,
                         options="-c search_path=tillwire")
-                return self._postgres.execute(sql, values).fetchall()  # type: ignore[arg-type]
+                return self._postgres.execute(sql, values).fetchall()
             except psycopg.OperationalError:
                 if self._postgres:
                     self._postgres.close()

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from messages import TOPICS
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, str | bytes | None]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Record:
 
     @cached_property
     def body(self) -> dict[str, Any]:
-        return msgpack.unpackb(self.value, raw=False)
+        body: dict[str, Any] = msgpack.unpackb(self.value, raw=False)
+        return body
 
     @property
     def type(self) -> str:
@@ -68,6 +69,15 @@ class Topics:
     def ends(self, kind: str = "commands") -> dict[tuple[str, int], int]:
         """The next offset of every partition of that kind of topic."""
         return {at: self.end(*at) for at in self._known if at[0].endswith(f".{kind}")}
+
+    def committed(self, group: str, topic: str) -> list[int]:
+        """What Kafka keeps for a group, by partition; 0 where it keeps nothing."""
+        asker = Consumer({"bootstrap.servers": self._brokers, "group.id": group, "log_level": 0})
+        try:
+            partitions = [TopicPartition(topic, p) for p in range(TOPICS[topic])]
+            return [max(0, found.offset) for found in asker.committed(partitions, timeout=10)]
+        finally:
+            asker.close()
 
     def read(self, topic: Optional[str] = None) -> None:
         """Reads on to the present end of that topic, or of all."""

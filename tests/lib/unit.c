@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,12 +27,14 @@ void tw_assert_rc(enum tw_rc actual, enum tw_rc expected, const struct tw_err *e
     _fail(file, line);
 }
 
-/* A file without a name: unlike a pipe it takes any amount before somebody reads. */
+/* A file without a name: unlike a pipe it takes any amount before somebody reads. Appending, so that writers on several
+ * threads do not overwrite each other. */
 static int open_catcher(void)
 {
     int fd = memfd_create("caught", MFD_CLOEXEC);
 
     assert(fd >= 0);
+    fcntl(fd, F_SETFL, O_APPEND);
     return fd;
 }
 

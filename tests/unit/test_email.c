@@ -171,7 +171,7 @@ static void wrong_domains__are_refused(void **state)
         "a@\xE2\x98\x83.net", /* snowman */
         "a@xn--a.com",        /* does not decode to what encodes to it */
         "a@xn--zz--.com",     "a@\xE2\x80\x8D.com", /* joiner without context */
-        "a@1א.com",          "a@\xCC\x80" "b.com",
+        "a@1א.com",          "a@\xCC\x80.com",
     };
 
     (void)state;

@@ -80,12 +80,14 @@ static void add_addresses(struct tw_member_rows *rows, const struct tw_member *b
         const struct tw_member_address *address = &after->addresses[i];
         uint32_t                        old = find_row(before->addresses, before->addresses_len, sizeof(*address),
                                                        address->address_id, &cursor);
-        bool                            known = old < before->addresses_len;
 
-        if (known && same_address(&before->addresses[old], address))
+        if (old == before->addresses_len) {
+            APPEND(rows, new_addresses, arena, (struct tw_address_row){after->member_id, address});
             continue;
-        APPEND(rows, addresses, arena, (struct tw_address_row){after->member_id, address});
-        if (known && before->addresses[old].is_default && !address->is_default)
+        }
+        if (!same_address(&before->addresses[old], address))
+            APPEND(rows, addresses, arena, (struct tw_address_row){after->member_id, address});
+        if (before->addresses[old].is_default && !address->is_default)
             APPEND(rows, lost_defaults, arena, address->address_id);
     }
 }
@@ -113,7 +115,9 @@ static void add_tokens(struct tw_member_rows *rows, const struct tw_member *befo
         const struct tw_member_token *token = &after->tokens[i];
         uint32_t old = find_row(before->tokens, before->tokens_len, sizeof(*token), token->token_id, &cursor);
 
-        if (old == before->tokens_len || !same_token(&before->tokens[old], token))
+        if (old == before->tokens_len)
+            APPEND(rows, new_tokens, arena, (struct tw_token_row){after->member_id, token});
+        else if (!same_token(&before->tokens[old], token))
             APPEND(rows, tokens, arena, (struct tw_token_row){after->member_id, token});
     }
 }
@@ -136,10 +140,12 @@ void tw_member_rows_add(struct tw_member_rows *rows, const struct tw_member *bef
 {
     static const struct tw_member nothing;
 
-    if (!before || !same_member_row(before, after))
-        APPEND(rows, members, arena, after);
-    if (!before)
+    if (!before) {
+        APPEND(rows, new_members, arena, after);
         before = &nothing;
+    } else if (!same_member_row(before, after)) {
+        APPEND(rows, members, arena, after);
+    }
     add_addresses(rows, before, after, arena);
     add_gone_addresses(rows, before, after, arena);
     add_tokens(rows, before, after, arena);
@@ -169,18 +175,22 @@ static int compare_ids(const void *left, const void *right)
     return tw_uuid_cmp(*(const struct tw_uuid *)left, *(const struct tw_uuid *)right);
 }
 
-static void sort(void *rows, uint32_t len, size_t size_bytes, int (*compare)(const void *, const void *))
-{
-    if (len) /* qsort() may not be given NULL */
-        qsort(rows, len, size_bytes, compare);
-}
+/* qsort() may not be given NULL. */
+#define SORT(rows, list, compare)                                                             \
+    do {                                                                                      \
+        if ((rows)->list##_len)                                                               \
+            qsort((rows)->list, (rows)->list##_len, sizeof(*(rows)->list), compare);          \
+    } while (0)
 
 void tw_member_rows_sort(struct tw_member_rows *rows)
 {
-    sort(rows->members, rows->members_len, sizeof(*rows->members), compare_members);
-    sort(rows->addresses, rows->addresses_len, sizeof(*rows->addresses), compare_addresses);
-    sort(rows->tokens, rows->tokens_len, sizeof(*rows->tokens), compare_tokens);
-    sort(rows->gone_addresses, rows->gone_addresses_len, sizeof(*rows->gone_addresses), compare_ids);
-    sort(rows->gone_tokens, rows->gone_tokens_len, sizeof(*rows->gone_tokens), compare_ids);
-    sort(rows->lost_defaults, rows->lost_defaults_len, sizeof(*rows->lost_defaults), compare_ids);
+    SORT(rows, new_members, compare_members);
+    SORT(rows, members, compare_members);
+    SORT(rows, new_addresses, compare_addresses);
+    SORT(rows, addresses, compare_addresses);
+    SORT(rows, new_tokens, compare_tokens);
+    SORT(rows, tokens, compare_tokens);
+    SORT(rows, gone_addresses, compare_ids);
+    SORT(rows, gone_tokens, compare_ids);
+    SORT(rows, lost_defaults, compare_ids);
 }

@@ -19,11 +19,17 @@ struct tw_token_row {
 /** What a commit writes, gathered over its members. Arrays and what they point to live as long as the states and the
  *  arena they were gathered in. All zero is empty. */
 struct tw_member_rows {
-    const struct tw_member **members; /**< new, or the member's own columns differ */
+    const struct tw_member **new_members;
+    uint32_t                 new_members_len, new_members_cap;
+    const struct tw_member **members; /**< the member's own columns differ */
     uint32_t                 members_len, members_cap;
-    struct tw_address_row   *addresses; /**< new or different */
+    struct tw_address_row   *new_addresses;
+    uint32_t                 new_addresses_len, new_addresses_cap;
+    struct tw_address_row   *addresses; /**< differ */
     uint32_t                 addresses_len, addresses_cap;
-    struct tw_token_row     *tokens; /**< new or different */
+    struct tw_token_row     *new_tokens;
+    uint32_t                 new_tokens_len, new_tokens_cap;
+    struct tw_token_row     *tokens; /**< differ */
     uint32_t                 tokens_len, tokens_cap;
     struct tw_uuid          *gone_addresses;
     uint32_t                 gone_addresses_len, gone_addresses_cap;

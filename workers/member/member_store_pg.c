@@ -35,14 +35,45 @@ enum statement {
     DELETE_TOKENS,
     DELETE_ADDRESSES,
     TAKE_DEFAULTS,
-    UPSERT_MEMBERS,
-    UPSERT_ADDRESSES,
-    UPSERT_TOKENS,
-    UPSERT_LEDGER,
+    INSERT_MEMBERS,
+    UPDATE_MEMBERS,
+    INSERT_ADDRESSES,
+    UPDATE_ADDRESSES,
+    INSERT_TOKENS,
+    UPDATE_TOKENS,
+    DELETE_LEDGER,
+    INSERT_LEDGER,
     FORGET_OUTBOX,
     SWEEP,
     END_STUCK,
 };
+
+/* The rows of a statement, one array a column, in the order send_members(), send_addresses() and send_tokens() have. */
+#define MEMBER_ROWS                                                                                            \
+    "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as row (id, email, email_folded,"          \
+    " password_hash, full_name, phone_number, status, created_at, updated_at, last_login_at, version,"         \
+    " credential_version, is_service)"
+#define MEMBER_TYPES                                                                                           \
+    {                                                                                                          \
+        TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS,             \
+            TW_PG_TIMESTAMPS, TW_PG_TIMESTAMPS, TW_PG_TIMESTAMPS, TW_PG_INT8S, TW_PG_INT8S, TW_PG_BOOLS        \
+    }
+#define ADDRESS_ROWS                                                                                           \
+    "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as row (id, member_id, label, address_line1,"             \
+    " address_line2, city, province, postal_code, is_default, created_at)"
+#define ADDRESS_TYPES                                                                                          \
+    {                                                                                                          \
+        TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS,             \
+            TW_PG_TEXTS, TW_PG_BOOLS, TW_PG_TIMESTAMPS                                                         \
+    }
+#define TOKEN_ROWS                                                                                             \
+    "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as row (id, member_id, family_id, kind, token_hash,"      \
+    " scope, label, expires_at, is_revoked, created_at)"
+#define TOKEN_TYPES                                                                                            \
+    {                                                                                                          \
+        TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_BYTEAS, TW_PG_TEXTS, TW_PG_TEXTS,            \
+            TW_PG_TIMESTAMPS, TW_PG_BOOLS, TW_PG_TIMESTAMPS                                                    \
+    }
 
 static const struct tw_pg_statement statements[] = {
     [BEGIN_READ] = {"begin_read", "begin isolation level repeatable read, read only", {0}},
@@ -78,61 +109,57 @@ static const struct tw_pg_statement statements[] = {
     [DELETE_ADDRESSES] = {"delete_addresses", "delete from member_addresses where id = any ($1)", {TW_PG_UUIDS}},
     [TAKE_DEFAULTS] = {"take_defaults", "update member_addresses set is_default = false where id = any ($1)",
                        {TW_PG_UUIDS}},
-    [UPSERT_MEMBERS] = {"upsert_members",
+    /* New rows by a plain insert, changed ones by an update: what is not as it was loaded must not go unnoticed. */
+    [INSERT_MEMBERS] = {"insert_members",
                         "insert into members (id, email, email_folded, password_hash, full_name, phone_number, status,"
                         " created_at, updated_at, last_login_at, version, credential_version, is_service)"
                         " select id, email, email_folded, password_hash, full_name, phone_number,"
                         " status::member_status, created_at, updated_at, last_login_at, version, credential_version,"
-                        " is_service"
-                        " from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
-                        " as row (id, email, email_folded, password_hash, full_name, phone_number, status, created_at,"
-                        " updated_at, last_login_at, version, credential_version, is_service)"
-                        " on conflict (id) do update set email = excluded.email, email_folded = excluded.email_folded,"
-                        " password_hash = excluded.password_hash, full_name = excluded.full_name,"
-                        " phone_number = excluded.phone_number, status = excluded.status,"
-                        " created_at = excluded.created_at, updated_at = excluded.updated_at,"
-                        " last_login_at = excluded.last_login_at, version = excluded.version,"
-                        " credential_version = excluded.credential_version, is_service = excluded.is_service",
-                        {TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS,
-                         TW_PG_TIMESTAMPS, TW_PG_TIMESTAMPS, TW_PG_TIMESTAMPS, TW_PG_INT8S, TW_PG_INT8S, TW_PG_BOOLS}},
-    [UPSERT_ADDRESSES] = {"upsert_addresses",
+                        " is_service from " MEMBER_ROWS,
+                        MEMBER_TYPES},
+    [UPDATE_MEMBERS] = {"update_members",
+                        "update members as m set email = row.email, email_folded = row.email_folded,"
+                        " password_hash = row.password_hash, full_name = row.full_name,"
+                        " phone_number = row.phone_number, status = row.status::member_status,"
+                        " created_at = row.created_at, updated_at = row.updated_at,"
+                        " last_login_at = row.last_login_at, version = row.version,"
+                        " credential_version = row.credential_version, is_service = row.is_service"
+                        " from " MEMBER_ROWS " where m.id = row.id",
+                        MEMBER_TYPES},
+    [INSERT_ADDRESSES] = {"insert_addresses",
                           "insert into member_addresses (id, member_id, label, address_line1, address_line2, city,"
-                          " province, postal_code, is_default, created_at)"
-                          " select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-                          " on conflict (id) do update set member_id = excluded.member_id, label = excluded.label,"
-                          " address_line1 = excluded.address_line1, address_line2 = excluded.address_line2,"
-                          " city = excluded.city, province = excluded.province, postal_code = excluded.postal_code,"
-                          " is_default = excluded.is_default, created_at = excluded.created_at",
-                          {TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS,
-                           TW_PG_TEXTS, TW_PG_BOOLS, TW_PG_TIMESTAMPS}},
-    [UPSERT_TOKENS] = {"upsert_tokens",
+                          " province, postal_code, is_default, created_at) select * from " ADDRESS_ROWS,
+                          ADDRESS_TYPES},
+    [UPDATE_ADDRESSES] = {"update_addresses",
+                          "update member_addresses as a set label = row.label, address_line1 = row.address_line1,"
+                          " address_line2 = row.address_line2, city = row.city, province = row.province,"
+                          " postal_code = row.postal_code, is_default = row.is_default, created_at = row.created_at"
+                          " from " ADDRESS_ROWS " where a.id = row.id",
+                          ADDRESS_TYPES},
+    [INSERT_TOKENS] = {"insert_tokens",
                        "insert into jwt_tokens (id, member_id, family_id, kind, token_hash, scope, label, expires_at,"
                        " is_revoked, created_at)"
                        " select id, member_id, family_id, kind::member_token_kind, encode(token_hash, 'hex'), scope,"
-                       " label, expires_at, is_revoked, created_at"
-                       " from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-                       " as row (id, member_id, family_id, kind, token_hash, scope, label, expires_at, is_revoked,"
-                       " created_at)"
-                       " on conflict (id) do update set member_id = excluded.member_id,"
-                       " family_id = excluded.family_id, kind = excluded.kind, token_hash = excluded.token_hash,"
-                       " scope = excluded.scope, label = excluded.label, expires_at = excluded.expires_at,"
-                       " is_revoked = excluded.is_revoked, created_at = excluded.created_at",
-                       {TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_BYTEAS, TW_PG_TEXTS, TW_PG_TEXTS,
-                        TW_PG_TIMESTAMPS, TW_PG_BOOLS, TW_PG_TIMESTAMPS}},
-    /* A row may be there: older than a day, not swept yet, and its id used again. */
-    [UPSERT_LEDGER] = {"upsert_ledger",
+                       " label, expires_at, is_revoked, created_at from " TOKEN_ROWS,
+                       TOKEN_TYPES},
+    [UPDATE_TOKENS] = {"update_tokens",
+                       "update jwt_tokens as t set family_id = row.family_id, kind = row.kind::member_token_kind,"
+                       " token_hash = encode(row.token_hash, 'hex'), scope = row.scope, label = row.label,"
+                       " expires_at = row.expires_at, is_revoked = row.is_revoked, created_at = row.created_at"
+                       " from " TOKEN_ROWS " where t.id = row.id",
+                       TOKEN_TYPES},
+    /* A row may be there: older than a day, not swept yet, and its id used again. Taking it out first costs half of what
+     * ON CONFLICT does. */
+    [DELETE_LEDGER] = {"delete_ledger", "delete from tw_ledger where id = any ($1) and partition = $2",
+                       {TW_PG_UUIDS, TW_PG_INT4}},
+    [INSERT_LEDGER] = {"insert_ledger",
                        "insert into tw_ledger (partition, id, caller, fingerprint, command_type, status, http_status,"
                        " problem, detail, resource, cause_offset, submitted_at, decided_at)"
                        " select $1, id, caller, fingerprint, command_type, status::command_status, http_status,"
                        " problem, detail, resource, cause_offset, submitted_at, decided_at"
                        " from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
                        " as row (id, caller, fingerprint, command_type, status, http_status, problem, detail, resource,"
-                       " cause_offset, submitted_at, decided_at)"
-                       " on conflict (id, partition) do update set caller = excluded.caller,"
-                       " fingerprint = excluded.fingerprint, command_type = excluded.command_type,"
-                       " status = excluded.status, http_status = excluded.http_status, problem = excluded.problem,"
-                       " detail = excluded.detail, resource = excluded.resource, cause_offset = excluded.cause_offset,"
-                       " submitted_at = excluded.submitted_at, decided_at = excluded.decided_at",
+                       " cause_offset, submitted_at, decided_at)",
                        {TW_PG_INT4, TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_BYTEAS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_INT4S,
                         TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_INT8S, TW_PG_TIMESTAMPS, TW_PG_TIMESTAMPS}},
     [FORGET_OUTBOX] = {"forget_outbox", "select tw_forget_outbox($1, $2)", {TW_PG_INT4, TW_PG_INT8}},
@@ -566,7 +593,8 @@ static void send_ids(struct member_store *self, enum statement statement, const 
     tw_pg_send(self->pg, statement, &args);
 }
 
-static void send_members(struct member_store *self, const struct tw_member_rows *rows)
+static void send_members(struct member_store *self, enum statement statement, const struct tw_member *const *members,
+                         uint32_t count)
 {
     static const enum tw_pg_type elements[] = {
         TW_PG_UUID,      TW_PG_TEXT,      TW_PG_TEXT,      TW_PG_TEXT, TW_PG_TEXT, TW_PG_TEXT, TW_PG_TEXT,
@@ -575,11 +603,11 @@ static void send_members(struct member_store *self, const struct tw_member_rows 
     struct tw_pg_array *column = self->columns;
     struct tw_pg_args   args = {0};
 
-    if (!rows->members_len)
+    if (!count)
         return;
     start_columns(self, elements, TW_LEN(elements));
-    for (uint32_t i = 0; i < rows->members_len; i++) {
-        const struct tw_member *member = rows->members[i];
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tw_member *member = members[i];
 
         tw_pg_add_uuid(&column[0], member->member_id);
         tw_pg_add_bytes(&column[1], member->email);
@@ -598,10 +626,11 @@ static void send_members(struct member_store *self, const struct tw_member_rows 
         tw_pg_add_int8(&column[11], member->credential_version);
         tw_pg_add_bool(&column[12], member->is_service);
     }
-    send_columns(self, UPSERT_MEMBERS, &args, TW_LEN(elements));
+    send_columns(self, statement, &args, TW_LEN(elements));
 }
 
-static void send_addresses(struct member_store *self, const struct tw_member_rows *rows)
+static void send_addresses(struct member_store *self, enum statement statement, const struct tw_address_row *rows,
+                           uint32_t count)
 {
     static const enum tw_pg_type elements[] = {
         TW_PG_UUID, TW_PG_UUID, TW_PG_TEXT, TW_PG_TEXT, TW_PG_TEXT,
@@ -610,14 +639,14 @@ static void send_addresses(struct member_store *self, const struct tw_member_row
     struct tw_pg_array *column = self->columns;
     struct tw_pg_args   args = {0};
 
-    if (!rows->addresses_len)
+    if (!count)
         return;
     start_columns(self, elements, TW_LEN(elements));
-    for (uint32_t i = 0; i < rows->addresses_len; i++) {
-        const struct tw_member_address *address = rows->addresses[i].address;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tw_member_address *address = rows[i].address;
 
         tw_pg_add_uuid(&column[0], address->address_id);
-        tw_pg_add_uuid(&column[1], rows->addresses[i].member_id);
+        tw_pg_add_uuid(&column[1], rows[i].member_id);
         tw_pg_add_bytes(&column[2], address->label);
         tw_pg_add_bytes(&column[3], address->address_line1);
         add_optional_str(&column[4], address->has_address_line2, address->address_line2);
@@ -627,10 +656,11 @@ static void send_addresses(struct member_store *self, const struct tw_member_row
         tw_pg_add_bool(&column[8], address->is_default);
         tw_pg_add_time(&column[9], address->created_at_ms);
     }
-    send_columns(self, UPSERT_ADDRESSES, &args, TW_LEN(elements));
+    send_columns(self, statement, &args, TW_LEN(elements));
 }
 
-static void send_tokens(struct member_store *self, const struct tw_member_rows *rows)
+static void send_tokens(struct member_store *self, enum statement statement, const struct tw_token_row *rows,
+                        uint32_t count)
 {
     static const enum tw_pg_type elements[] = {
         TW_PG_UUID, TW_PG_UUID, TW_PG_UUID,      TW_PG_TEXT, TW_PG_BYTEA,
@@ -639,14 +669,14 @@ static void send_tokens(struct member_store *self, const struct tw_member_rows *
     struct tw_pg_array *column = self->columns;
     struct tw_pg_args   args = {0};
 
-    if (!rows->tokens_len)
+    if (!count)
         return;
     start_columns(self, elements, TW_LEN(elements));
-    for (uint32_t i = 0; i < rows->tokens_len; i++) {
-        const struct tw_member_token *token = rows->tokens[i].token;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tw_member_token *token = rows[i].token;
 
         tw_pg_add_uuid(&column[0], token->token_id);
-        tw_pg_add_uuid(&column[1], rows->tokens[i].member_id);
+        tw_pg_add_uuid(&column[1], rows[i].member_id);
         tw_pg_add_uuid(&column[2], token->family_id);
         tw_pg_add_bytes(&column[3], tw_str_of(token_kind_names[token->kind]));
         tw_pg_add_bytes(&column[4], (struct tw_str){(const char *)token->token_hash, sizeof(token->token_hash)});
@@ -656,7 +686,7 @@ static void send_tokens(struct member_store *self, const struct tw_member_rows *
         tw_pg_add_bool(&column[8], token->is_revoked);
         tw_pg_add_time(&column[9], token->created_at_ms);
     }
-    send_columns(self, UPSERT_TOKENS, &args, TW_LEN(elements));
+    send_columns(self, statement, &args, TW_LEN(elements));
 }
 
 static void send_ledger(struct member_store *self, const struct tw_changes *changes)
@@ -666,6 +696,7 @@ static void send_ledger(struct member_store *self, const struct tw_changes *chan
         TW_PG_TEXT, TW_PG_TEXT, TW_PG_TEXT,  TW_PG_INT8, TW_PG_TIMESTAMP, TW_PG_TIMESTAMP,
     };
     struct tw_pg_array *column = self->columns;
+    struct tw_pg_args   delete_args = {0};
     struct tw_pg_args   args = {0};
 
     if (!changes->row_count)
@@ -691,8 +722,11 @@ static void send_ledger(struct member_store *self, const struct tw_changes *chan
         tw_pg_add_time(&column[10], row->submitted_ms);
         tw_pg_add_time(&column[11], row->at_ms);
     }
+    tw_pg_arg_array(&delete_args, &column[0]);
+    tw_pg_arg_int4(&delete_args, changes->partition);
+    tw_pg_send(self->pg, DELETE_LEDGER, &delete_args);
     tw_pg_arg_int4(&args, changes->partition);
-    send_columns(self, UPSERT_LEDGER, &args, TW_LEN(elements));
+    send_columns(self, INSERT_LEDGER, &args, TW_LEN(elements));
 }
 
 static enum tw_rc store_commit(void *store, const struct tw_changes *changes, struct tw_err *reterr)
@@ -712,9 +746,12 @@ static enum tw_rc store_commit(void *store, const struct tw_changes *changes, st
     send_ids(self, DELETE_TOKENS, rows.gone_tokens, rows.gone_tokens_len);
     send_ids(self, DELETE_ADDRESSES, rows.gone_addresses, rows.gone_addresses_len);
     send_ids(self, TAKE_DEFAULTS, rows.lost_defaults, rows.lost_defaults_len);
-    send_members(self, &rows);
-    send_addresses(self, &rows);
-    send_tokens(self, &rows);
+    send_members(self, INSERT_MEMBERS, rows.new_members, rows.new_members_len);
+    send_members(self, UPDATE_MEMBERS, rows.members, rows.members_len);
+    send_addresses(self, INSERT_ADDRESSES, rows.new_addresses, rows.new_addresses_len);
+    send_addresses(self, UPDATE_ADDRESSES, rows.addresses, rows.addresses_len);
+    send_tokens(self, INSERT_TOKENS, rows.new_tokens, rows.new_tokens_len);
+    send_tokens(self, UPDATE_TOKENS, rows.tokens, rows.tokens_len);
     send_ledger(self, changes);
     rc = tw_pg_commit(self->pg, COMMIT, reterr);
     self->commit_failed = rc == TW_UNREACHED;

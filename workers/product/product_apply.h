@@ -5,7 +5,7 @@
 #ifndef TILLWIRE_PRODUCT_APPLY_H
 #define TILLWIRE_PRODUCT_APPLY_H
 
-#include "mongo_connection.h"
+#include "product_connection.h"
 
 /** UNREACHED, UNKNOWN: some of it may be missing, do it again. BROKEN: the server refuses what was committed, or a
  *  product is older than the record says, so the store was tampered with or restored in parts. */

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "mongo_connection.h"
+#include "product_connection.h"
 #include "product_apply.h"
 #include "product_redo.h"
 #include "tillwire/failpoint.h"

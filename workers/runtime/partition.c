@@ -40,6 +40,8 @@ struct tw_partition *tw_partition_new(struct tw_partition_env *env, int32_t numb
 
 static void drop_records(struct tw_partition *partition, size_t count)
 {
+    if (!count)
+        return;
     for (size_t i = 0; i < count; i++)
         rd_kafka_message_destroy(partition->lane[i]);
     partition->lane_len -= count;

@@ -33,7 +33,8 @@ static void on_report(void *self, const struct tw_report *report)
     struct tw_flight_slot *slot = report->opaque;
     struct tw_flight      *flight = slot->flight;
 
-    tw_failpoint("after_report");
+    if (tw_failpoint("after_report"))
+        publisher->failed = true;
     if (report->rc != TW_OK) {
         publisher->failed = true;
         return;
@@ -203,8 +204,12 @@ bool tw_publisher_is_connected(const struct tw_publisher *publisher)
 
 void tw_publisher_close(struct tw_publisher *publisher, int flush_ms)
 {
+    int64_t deadline_us = tw_monotonic_us() + (int64_t)flush_ms * 1000;
+
     if (!publisher)
         return;
-    tw_producer_close(publisher->producer, flush_ms);
+    while (publisher->flights && tw_monotonic_us() < deadline_us)
+        tw_publisher_serve(publisher, 5);
+    tw_producer_close(publisher->producer, 0);
     free(publisher);
 }

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,12 +77,12 @@ struct worker {
 
 static struct tw_metric owned = {.name = "tillwire_partitions", .kind = TW_GAUGE, .help = "Command partitions this worker owns."};
 
-static volatile sig_atomic_t stop_asked;
+static atomic_bool stop_asked; /* lock-free: set in a signal handler */
 
 static void on_stop_signal(int signal_number)
 {
     (void)signal_number;
-    stop_asked = 1;
+    atomic_store(&stop_asked, true);
 }
 
 static void catch_signals(void)
@@ -460,7 +461,7 @@ int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv)
     case TW_SETTINGS_RUN:
         break;
     }
-    stop_asked = 0;
+    atomic_store(&stop_asked, false);
     tw_log_level_parse(worker.settings.log_level, &level);
     tw_log_init(spec->program, level);
     snprintf(worker.program, sizeof(worker.program), "%s %s", spec->program, TW_VERSION);

@@ -1,4 +1,4 @@
-#include "mongo_connection.h"
+#include "product_connection.h"
 
 #include <string.h>
 
@@ -44,7 +44,7 @@ static enum tw_rc rc_of_code(int32_t code)
     return TW_UNKNOWN;
 }
 
-static enum tw_rc rc_of_error(const bson_error_t *error)
+enum tw_rc tw_mongo_rc(const bson_error_t *error)
 {
     switch (error->domain) {
     case MONGOC_ERROR_SERVER_SELECTION: /* there was nobody to send it to */
@@ -63,8 +63,8 @@ static enum tw_rc rc_of_error(const bson_error_t *error)
 /* Whatever is no answer of the server leaves the connection in doubt. */
 static bool breaks_connection(const bson_error_t *error)
 {
-    return error->domain != MONGOC_ERROR_SERVER || rc_of_error(error) == TW_UNREACHED ||
-           rc_of_error(error) == TW_UNKNOWN;
+    return error->domain != MONGOC_ERROR_SERVER || tw_mongo_rc(error) == TW_UNREACHED ||
+           tw_mongo_rc(error) == TW_UNKNOWN;
 }
 
 static void disconnect(struct tw_mongo *mongo)
@@ -206,7 +206,7 @@ static bool find_worst(const bson_t *reply, bson_error_t *ret_error, bool *ret_d
         error = error_in(&document);
         if (error.code == CODE_DUPLICATE_KEY) {
             *ret_duplicates = true;
-        } else if (!failed || rc_of_error(&error) > rc_of_error(ret_error)) {
+        } else if (!failed || tw_mongo_rc(&error) > tw_mongo_rc(ret_error)) {
             *ret_error = error;
             failed = true;
         }
@@ -222,7 +222,7 @@ static enum tw_rc read_reply(struct tw_mongo *mongo, const bson_t *reply, const 
     bson_iter_t             iter;
 
     if (find_worst(reply, &error, &written.duplicates))
-        return fail(mongo, rc_of_error(&error), where, &error, reterr);
+        return fail(mongo, tw_mongo_rc(&error), where, &error, reterr);
     if (bson_iter_init_find(&iter, reply, "n"))
         written.matched = bson_iter_as_int64(&iter);
     *ret_written = written;
@@ -241,7 +241,7 @@ enum tw_rc tw_mongo_write(struct tw_mongo *mongo, const bson_t *command, const c
                                               &error))
         rc = read_reply(mongo, &reply, where, ret_written, reterr);
     else
-        rc = fail(mongo, rc_of_error(&error), where, &error, reterr);
+        rc = fail(mongo, tw_mongo_rc(&error), where, &error, reterr);
     bson_destroy(&reply);
     return rc;
 }
@@ -273,5 +273,5 @@ enum tw_rc tw_mongo_find(struct tw_mongo *mongo, const char *collection, const b
     failed = rc == TW_OK && mongoc_cursor_error(cursor, &error);
     mongoc_cursor_destroy(cursor);
     mongoc_collection_destroy(handle);
-    return failed ? fail(mongo, rc_of_read(rc_of_error(&error)), where, &error, reterr) : rc;
+    return failed ? fail(mongo, rc_of_read(tw_mongo_rc(&error)), where, &error, reterr) : rc;
 }

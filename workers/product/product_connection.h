@@ -5,8 +5,8 @@
  *
  * Threads: one at a time, as mongoc_client_t.
  */
-#ifndef TILLWIRE_PRODUCT_MONGO_CONNECTION_H
-#define TILLWIRE_PRODUCT_MONGO_CONNECTION_H
+#ifndef TILLWIRE_PRODUCT_CONNECTION_H
+#define TILLWIRE_PRODUCT_CONNECTION_H
 
 #include <mongoc/mongoc.h>
 
@@ -25,6 +25,9 @@ enum tw_rc tw_mongo_init(const char *uri, int timeout_ms, struct tw_mongo *ret_m
 void       tw_mongo_done(struct tw_mongo *mongo);
 /** Makes a client when there is none; the server is first spoken to by the next call. */
 enum tw_rc tw_mongo_connect(struct tw_mongo *mongo, struct tw_err *reterr);
+
+/** What an error of libmongoc means for the write that got it: UNREACHED, UNKNOWN, REFUSED or BROKEN. Total. */
+enum tw_rc tw_mongo_rc(const bson_error_t *error);
 
 /** What a write command did. */
 struct tw_mongo_written {

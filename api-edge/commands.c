@@ -1,0 +1,336 @@
+#include "commands.h"
+
+#include <string.h>
+
+#include "json_out.h"
+#include "tillwire/clock.h"
+#include "tillwire/failpoint.h"
+#include "tillwire/gen/topics.h"
+#include "tillwire/log.h"
+#include "tillwire/metrics.h"
+
+enum { REPORT_MS = 2000, LOCATION_PATH_MAX = 128 };
+
+static struct tw_metric accepted = {.name = "tillwire_edge_commands_total", .labels = "result=\"accepted\"",
+                                    .kind = TW_COUNTER, .help = "Commands by what became of sending them."};
+static struct tw_metric not_sent = {.name = "tillwire_edge_commands_total", .labels = "result=\"not_sent\"",
+                                    .kind = TW_COUNTER, .help = "Commands by what became of sending them."};
+static struct tw_metric unknown = {.name = "tillwire_edge_commands_total", .labels = "result=\"unknown\"",
+                                   .kind = TW_COUNTER, .help = "Commands by what became of sending them."};
+static struct tw_metric replayed = {.name = "tillwire_edge_commands_total", .labels = "result=\"replayed\"",
+                                    .kind = TW_COUNTER, .help = "Commands by what became of sending them."};
+
+/** What a 202 tells. */
+struct acceptance {
+    struct tw_location location;
+    char               path[LOCATION_PATH_MAX]; /* "/v1/commands/<id>?at=<sealed>" */
+    size_t             path_len;
+};
+
+/* --- ids ---------------------------------------------------------------------------------------------------------- */
+
+enum tw_rc tw_command_ledger(struct tw_request *request, struct tw_uuid command_id, struct tw_ledger_row *ret_row,
+                             struct tw_err *reterr)
+{
+    struct tw_edge *edge = request->edge;
+
+    switch (tw_command_id_domain(command_id)) {
+    case TW_DOMAIN_MEMBER:
+        return tw_members_ledger(edge->members, command_id, request->arena, ret_row, reterr);
+    case TW_DOMAIN_PRODUCT:
+        return tw_products_ledger(edge->products, command_id, request->arena, ret_row, reterr);
+    case TW_DOMAIN_CART:
+        return tw_carts_ledger(edge->carts, command_id, tw_now_ms(), request->arena, ret_row, reterr);
+    default:
+        return tw_fail(reterr, TW_NOT_FOUND, "edge.commands", 0, "the id names no domain");
+    }
+}
+
+static int32_t partition_of(struct tw_uuid aggregate, enum tw_domain_number domain)
+{
+    char key[TW_UUID_TEXT + 1];
+
+    tw_uuid_format(aggregate, key);
+    return tw_partition_of((struct tw_str){key, TW_UUID_TEXT}, tw_topic_of(domain, TW_TOPIC_COMMANDS)->partitions);
+}
+
+static void derive_id(struct tw_request *request, struct tw_submission *submission, struct tw_str key)
+{
+    uint8_t digest[16];
+
+    tw_fingerprint(request->edge->idempotency_key, request->body, submission->fingerprint);
+    struct tw_idempotency idempotency = {
+        .caller = request->caller.member_id,
+        .method = tw_str_of(tw_method_name(request->method)),
+        .path = request->path,
+        .key = key,
+        .fingerprint = submission->fingerprint,
+    };
+    tw_idempotency_digest(request->edge->idempotency_key, &idempotency, digest);
+    submission->id = tw_command_id_keyed(digest, submission->domain, submission->partition);
+    submission->keyed = true;
+}
+
+/* --- answers ------------------------------------------------------------------------------------------------------ */
+
+static void seal_location(const struct tw_request *request, const struct tw_submission *submission,
+                          struct acceptance *acceptance)
+{
+    static const char prefix[] = "/v1/commands/";
+    static const char query[] = "?at=";
+    char             *at = acceptance->path;
+
+    memcpy(at, prefix, sizeof(prefix) - 1);
+    at += sizeof(prefix) - 1;
+    tw_uuid_format(submission->id, at);
+    at += TW_UUID_TEXT;
+    memcpy(at, query, sizeof(query) - 1);
+    at += sizeof(query) - 1;
+    tw_location_seal(request->edge->opaque_key, submission->id, request->caller.member_id, &acceptance->location, at);
+    acceptance->path_len = (size_t)(at - acceptance->path) + TW_LOCATION_TEXT;
+}
+
+static void add_consistency(const struct tw_request *request, const struct tw_submission *submission, int64_t offset,
+                            struct tw_reply *reply)
+{
+    struct tw_consistency consistency = {submission->domain, submission->partition, offset};
+    char                  text[TW_CONSISTENCY_TEXT + 1];
+
+    tw_consistency_seal(request->edge->opaque_key, &consistency, text);
+    tw_reply_field(reply, "Consistency-Token", (struct tw_str){text, TW_CONSISTENCY_TEXT});
+}
+
+static void reply_accepted(const struct tw_request *request, const struct tw_submission *submission,
+                           struct acceptance *acceptance, struct tw_reply *reply)
+{
+    struct tw_json json = {&reply->body, false};
+    struct tw_str  path;
+
+    seal_location(request, submission, acceptance);
+    path = (struct tw_str){acceptance->path, acceptance->path_len};
+    tw_reply_json(reply, 202);
+    tw_reply_field(reply, "Location", path);
+    tw_buf_add_str(&reply->fields, TW_STR("Retry-After: 1\r\n"));
+    add_consistency(request, submission, acceptance->location.offset, reply);
+    tw_json_open(&json, '{');
+    tw_json_key(&json, "command_id");
+    tw_json_uuid(&json, submission->id);
+    tw_json_key(&json, "type");
+    tw_json_text(&json, tw_str_of(submission->type->name));
+    tw_buf_add_str(&reply->body, TW_STR(",\"status\":\"accepted\",\"resource\":"));
+    json.comma = false;
+    tw_json_text(&json, submission->resource);
+    tw_buf_add_str(&reply->body, TW_STR(",\"links\":{\"self\":"));
+    json.comma = false;
+    tw_json_text(&json, path);
+    tw_buf_add_str(&reply->body, TW_STR("}}"));
+}
+
+/** The final code: what a client that waited gets. */
+static void reply_outcome(struct tw_request *request, const struct tw_submission *submission,
+                          const struct tw_outcome *outcome, struct tw_reply *reply)
+{
+    if (outcome->status != TW_SUCCEEDED) {
+        enum tw_problem problem = outcome->problem != TW_PROBLEM_NONE ? outcome->problem : TW_PROBLEM_DEAD_LETTERED;
+        tw_reply_problem(reply, request, problem, outcome->detail, NULL);
+        return;
+    }
+    if (!submission->show || outcome->http_status == 204) {
+        tw_reply_empty(reply);
+        return;
+    }
+    submission->show(request, submission, reply);
+    if (reply->status != 200)
+        return; /* the store went away between the event and the read: its 503 stands */
+    reply->status = outcome->http_status;
+    if (outcome->http_status == 201)
+        tw_reply_field(reply, "Location", tw_arena_copy(request->arena, submission->resource));
+}
+
+static void add_preference(struct tw_reply *reply, int wait_s)
+{
+    tw_buf_printf(&reply->fields, "Preference-Applied: wait=%d\r\n", wait_s);
+}
+
+/** A keyed command the ledger knows: the same answer as the first time. */
+static void reply_replayed(struct tw_request *request, const struct tw_submission *submission,
+                           const struct tw_ledger_row *row, struct tw_reply *reply)
+{
+    int               wait_s = tw_request_wait_s(request);
+    struct acceptance acceptance = {
+        .location = {submission->type->number, submission->partition, row->offset, row->submitted_ms},
+    };
+
+    tw_metric_add(&replayed, 1);
+    if (wait_s > 0) {
+        reply_outcome(request, submission, &row->outcome, reply);
+        add_preference(reply, wait_s);
+        add_consistency(request, submission, row->offset, reply);
+    } else {
+        reply_accepted(request, submission, &acceptance, reply);
+    }
+    tw_buf_add_str(&reply->fields, TW_STR("Idempotent-Replayed: true\r\n"));
+}
+
+/** False: answered. A ledger that cannot be read is no obstacle: the worker settles what the key means. */
+static bool look_back(struct tw_request *request, const struct tw_submission *submission, struct tw_reply *reply)
+{
+    struct tw_ledger_row row = {0};
+
+    if (tw_command_ledger(request, submission->id, &row, NULL) != TW_OK)
+        return true;
+    if (memcmp(row.fingerprint, submission->fingerprint, sizeof(row.fingerprint)) == 0)
+        reply_replayed(request, submission, &row, reply);
+    else
+        tw_reply_refuse(reply, request, TW_PROBLEM_KEY_REUSED, "");
+    return false;
+}
+
+bool tw_command_prepare(struct tw_request *request, struct tw_submission *submission, struct tw_reply *reply)
+{
+    struct tw_str field = request->fields[TW_HEADER_IDEMPOTENCY_KEY];
+    struct tw_str key;
+
+    submission->partition = partition_of(submission->aggregate, submission->domain);
+    if (!field.ptr || submission->ignores_key) {
+        submission->id = tw_command_id_new(tw_now_ms(), submission->domain, submission->partition);
+        return true;
+    }
+    if (!tw_idempotency_key_read(field, &key)) {
+        tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST, "an Idempotency-Key has 1 to 255 characters");
+        return false;
+    }
+    derive_id(request, submission, key);
+    return look_back(request, submission, reply);
+}
+
+/* --- sending ------------------------------------------------------------------------------------------------------ */
+
+static enum tw_rc send(struct tw_request *request, const struct tw_submission *submission, const void *body,
+                       int64_t now_ms, int64_t *ret_offset, struct tw_err *reterr)
+{
+    struct tw_thread  *thread = request->thread;
+    char               key[TW_UUID_TEXT + 1];
+    struct tw_envelope envelope = {
+        .type = tw_str_of(submission->type->ce_type),
+        .command_id = submission->id,
+        .submitted_ms = now_ms,
+        .traceparent = {request->traceparent, 55},
+        .caller = request->caller.member_id,
+        .if_version = -1,
+        .original_ms = -1,
+    };
+    struct tw_send record = {
+        .topic = tw_topic_of(submission->domain, TW_TOPIC_COMMANDS)->name,
+        .partition = submission->partition,
+        .key = {key, TW_UUID_TEXT},
+    };
+
+    memcpy(envelope.fingerprint, submission->fingerprint, sizeof(envelope.fingerprint));
+    tw_uuid_format(submission->aggregate, key);
+    tw_buf_clear(&thread->pack);
+    submission->type->pack(body, &thread->pack);
+    record.value = tw_buf_str(&thread->pack);
+    tw_envelope_write(&envelope, "/tillwire/edge", request->arena, &record.headers, &record.header_count);
+    TW_TRY(tw_sender_begin(request->edge->sender, thread->lane, &record, reterr));
+    if (tw_failpoint("after_produce_before_report"))
+        return tw_fail(reterr, TW_UNKNOWN, "edge.commands", 0, "failpoint");
+    TW_TRY(tw_sender_await(request->edge->sender, thread->lane, REPORT_MS, ret_offset, reterr));
+    if (tw_failpoint("after_report_before_reply"))
+        return tw_fail(reterr, TW_UNKNOWN, "edge.commands", 0, "failpoint");
+    return TW_OK;
+}
+
+static void reply_not_sent(const struct tw_request *request, const struct tw_err *err, struct tw_reply *reply)
+{
+    if (err->rc == TW_UNKNOWN) {
+        tw_metric_add(&unknown, 1);
+        tw_reply_refuse(reply, request, TW_PROBLEM_ENQUEUE_TIMEOUT, "");
+        tw_reply_retry_after(reply, 1);
+    } else {
+        tw_metric_add(&not_sent, 1);
+        tw_reply_unavailable(reply, request, "the command log cannot be written now; nothing was accepted");
+    }
+}
+
+/** False: answered with what went wrong. */
+static bool send_or_refuse(struct tw_request *request, const struct tw_submission *submission, const void *body,
+                           struct acceptance *acceptance, struct tw_reply *reply)
+{
+    struct tw_err err = {0};
+    int64_t       now_ms = tw_now_ms();
+    int64_t       offset = -1;
+
+    if (send(request, submission, body, now_ms, &offset, &err) != TW_OK) {
+        tw_log_err(TW_LOG_DEBUG, "command was not acknowledged", &err, NULL);
+        reply_not_sent(request, &err, reply);
+        return false;
+    }
+    tw_metric_add(&accepted, 1);
+    acceptance->location = (struct tw_location){submission->type->number, submission->partition, offset, now_ms};
+    return true;
+}
+
+static bool has_outcome(const struct tw_submission *submission)
+{
+    return !submission->type->quiet || submission->keyed;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/** Until when a request may wait: its preference, but within the time a whole request has. */
+static int64_t wait_until_us(const struct tw_request *request, int wait_s)
+{
+    return earlier(tw_monotonic_us() + INT64_C(1000000) * wait_s,
+                   request->start_us + INT64_C(1000) * (TW_REQUEST_DEADLINE_MS + REPORT_MS));
+}
+
+void tw_command_submit(struct tw_request *request, const struct tw_submission *submission, const void *body,
+                       struct tw_reply *reply)
+{
+    int               wait_s = has_outcome(submission) ? tw_request_wait_s(request) : -1;
+    struct tw_tail   *tail = request->edge->tail;
+    struct tw_seat   *seat = wait_s > 0 ? tw_tail_sit(tail, submission->id) : NULL;
+    struct tw_told   *told = seat ? TW_NEW(request->arena, struct tw_told) : NULL;
+    struct acceptance acceptance;
+
+    if (send_or_refuse(request, submission, body, &acceptance, reply)) {
+        if (has_outcome(submission))
+            tw_recent_add(request->edge->recent, submission->id, request->caller.member_id, &acceptance.location);
+        if (seat && tw_tail_await(tail, seat, acceptance.location.offset, wait_until_us(request, wait_s), told)) {
+            reply_outcome(request, submission, &told->outcome, reply);
+            add_preference(reply, wait_s);
+            add_consistency(request, submission, acceptance.location.offset, reply);
+            if (told->repeated)
+                tw_buf_add_str(&reply->fields, TW_STR("Idempotent-Replayed: true\r\n"));
+        } else {
+            reply_accepted(request, submission, &acceptance, reply);
+        }
+    }
+    tw_tail_leave(tail, seat);
+}
+
+bool tw_command_finish(struct tw_request *request, const struct tw_submission *submission, const void *body,
+                       int timeout_ms, struct tw_told *ret_told, struct tw_reply *reply)
+{
+    struct tw_tail   *tail = request->edge->tail;
+    struct tw_seat   *seat = tw_tail_sit(tail, submission->id);
+    struct acceptance acceptance;
+    bool              told = false;
+
+    if (!seat) {
+        tw_reply_unavailable(reply, request, "too many requests wait for an outcome");
+        return false;
+    }
+    if (send_or_refuse(request, submission, body, &acceptance, reply)) {
+        told = tw_tail_await(tail, seat, acceptance.location.offset, tw_monotonic_us() + INT64_C(1000) * timeout_ms,
+                             ret_told);
+        if (!told)
+            tw_reply_unavailable(reply, request, "the outcome did not come in time");
+    }
+    tw_tail_leave(tail, seat);
+    return told;
+}

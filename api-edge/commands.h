@@ -1,0 +1,43 @@
+/**
+ * From a checked request to a record in the log and back to an answer: settles the command's id (and with it what an
+ * Idempotency-Key means), writes the envelope, produces, waits for the broker's report, and for the outcome when the
+ * client prefers to wait. 202 is said only after the report.
+ */
+#ifndef TILLWIRE_EDGE_COMMANDS_H
+#define TILLWIRE_EDGE_COMMANDS_H
+
+#include "edge.h"
+#include "tillwire/type.h"
+
+/** A command on its way. Zero it, set the first block, then call the functions below in order. */
+struct tw_submission {
+    const struct tw_type *type;
+    enum tw_domain_number domain;
+    struct tw_uuid        aggregate; /**< the record's key */
+    struct tw_str         resource;  /**< path of what is made or changed, for the 202; lives as long as the request */
+    /** Fills the answer with the resource as a GET shows it, status 200; NULL: there is nothing to show (204). */
+    void (*show)(struct tw_request *request, const struct tw_submission *submission, struct tw_reply *reply);
+    bool                  ignores_key; /**< login: an Idempotency-Key makes no difference */
+
+    struct tw_uuid        id; /**< set by prepare(); ids of new things derive from it */
+    int32_t               partition;
+    bool                  keyed;
+    uint8_t               fingerprint[TW_FINGERPRINT_BYTES];
+};
+
+/** Gives the submission its id. False: the answer is complete, because the key was used before or makes no sense. */
+bool tw_command_prepare(struct tw_request *request, struct tw_submission *submission, struct tw_reply *reply);
+
+/** Sends @p body (the generated struct of the type) and answers: 202, the final code under `Prefer: wait`, or 503. */
+void tw_command_submit(struct tw_request *request, const struct tw_submission *submission, const void *body,
+                       struct tw_reply *reply);
+
+/** Sends @p body and waits for its outcome, at most @p timeout_ms. False: the answer is complete (503). */
+bool tw_command_finish(struct tw_request *request, const struct tw_submission *submission, const void *body,
+                       int timeout_ms, struct tw_told *ret_told, struct tw_reply *reply);
+
+/** A row of the domain's ledger, by command id. NOT_FOUND, UNREACHED as the stores say. */
+enum tw_rc tw_command_ledger(struct tw_request *request, struct tw_uuid command_id, struct tw_ledger_row *ret_row,
+                             struct tw_err *reterr);
+
+#endif

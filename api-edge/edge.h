@@ -1,0 +1,92 @@
+/**
+ * The edge's parts in one place, as handlers see them. main.c makes it, nothing changes it afterwards but the atomics.
+ */
+#ifndef TILLWIRE_EDGE_EDGE_H
+#define TILLWIRE_EDGE_EDGE_H
+
+#include <stdatomic.h>
+#include <time.h>
+
+#include "auth/caller.h"
+#include "auth/passwords.h"
+#include "auth/token.h"
+#include "idempotency.h"
+#include "opaque.h"
+#include "recent.h"
+#include "reply.h"
+#include "sender.h"
+#include "stores/carts.h"
+#include "stores/members.h"
+#include "stores/products.h"
+#include "tail.h"
+
+struct tw_edge_settings {
+    const char *listen;
+    const char *admin_listen;
+    const char *kafka;
+    const char *postgres_uri;
+    const char *mongo_uri;
+    const char *redis_uri;
+    const char *id_key_file;
+    const char *edge_key_file;
+    const char *jwt_keys_file;
+    const char *jwt_issuer;
+    const char *jwt_audience;
+    int64_t     access_ttl_s;
+    int64_t     refresh_ttl_s;
+    const char *currency;
+    int64_t     threads;
+    int64_t     wait_slots;
+    int64_t     store_connections;
+    int64_t     password_threads;
+    int64_t     linger_us;
+    int64_t     queue_kbytes;
+    bool        rate_limits;
+    const char *log_level;
+};
+
+/** What /readyz looks at besides sender and tail; kept up to date by health.c. */
+struct tw_edge_health {
+    atomic_bool postgres;
+    atomic_bool mongo;
+    atomic_bool redis;
+    atomic_bool pins; /**< the id key is the one the members' ids were made with */
+};
+
+struct tw_edge {
+    const struct tw_edge_settings *settings;
+    uint8_t                        id_key[TW_ID_KEY_BYTES];
+    char                           id_key_check[17];
+    uint8_t                        idempotency_key[TW_IDEMPOTENCY_KEY_BYTES];
+    uint8_t                        opaque_key[TW_OPAQUE_KEY_BYTES];
+    struct tw_token_keys           token_keys;
+    struct tw_token_rules          token_rules;
+    struct tw_sender              *sender;
+    struct tw_tail                *tail;
+    struct tw_members             *members;
+    struct tw_products            *products;
+    struct tw_carts               *carts;
+    struct tw_callers             *callers;
+    struct tw_passwords           *passwords;
+    struct tw_recent              *recent;
+    struct tw_edge_health          health;
+    atomic_bool                    draining; /**< not ready, no new work, waits end */
+    atomic_int                     in_flight; /**< requests between head and answer */
+};
+
+/** Buffers of one request thread, used again and again. */
+struct tw_thread {
+    int             lane;       /**< of the sender; -1: sends nothing */
+    uint64_t        random[4];  /**< xoshiro256++: for trace ids, nothing secret */
+    time_t          date_at;
+    char            date[30];   /**< "Mon, 23 Nov 2026 10:00:00 GMT" */
+    const char     *buffer_start; /**< lowest place a request line was seen at: the start of the connection's buffer */
+    int64_t         idle_since_us; /**< when the connection began to wait for the next request */
+    int             served;     /**< requests on this connection */
+    struct tw_arena arena;
+    struct tw_reply reply;
+    struct tw_buf   pack;
+    struct tw_buf   out;
+};
+
+#endif

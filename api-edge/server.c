@@ -1,0 +1,459 @@
+#include "server.h"
+
+#include <civetweb.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tillwire/clock.h"
+#include "tillwire/log.h"
+#include "tillwire/metrics.h"
+
+#define WHERE "edge.server"
+
+enum {
+    HEAD_MS = 5000,          /* a first request's head */
+    IDLE_MS = 2000,          /* between requests of a connection */
+    SERVED_MAX = 10000,      /* requests a connection; then others get its thread */
+    BUFFER_BYTES = 65536,    /* civetweb's; larger heads than we take still get our own answer */
+    DRAIN_BYTES = 262144,    /* of a refused body that are still read, so that the client reads our answer */
+    STACK_BYTES = 256 * 1024,
+};
+
+struct tw_server {
+    struct tw_edge         *edge;
+    const struct tw_router *router;
+    struct mg_context      *context;
+    bool                    is_public;
+    int                     threads;
+    atomic_int              connections;
+};
+
+static struct tw_metric answered[] = {
+#define ANSWERED(class) {.name = "tillwire_edge_requests_total", .labels = "class=\"" class "\"", .kind = TW_COUNTER, \
+                         .help = "Answered requests by class of status."}
+    ANSWERED("other"), ANSWERED("1xx"), ANSWERED("2xx"), ANSWERED("3xx"), ANSWERED("4xx"), ANSWERED("5xx"),
+#undef ANSWERED
+};
+static struct tw_metric duration = {.name = "tillwire_edge_request_seconds", .kind = TW_HISTOGRAM,
+                                    .help = "From the end of a request's head to its answer."};
+static struct tw_metric open_connections = {.name = "tillwire_edge_connections", .kind = TW_GAUGE,
+                                            .help = "Connections to the public port."};
+
+/* --- threads ------------------------------------------------------------------------------------------------------ */
+
+static void *on_thread_start(const struct mg_context *context, int type)
+{
+    const struct tw_server *server = mg_get_user_data(context);
+
+    if (type != 1)
+        return NULL;
+    struct tw_thread *thread = tw_alloc_zeroed(1, sizeof(*thread));
+    thread->lane = server->is_public ? tw_sender_lane(server->edge->sender) : -1;
+    randombytes_buf(thread->random, sizeof(thread->random));
+    return thread;
+}
+
+static void on_thread_end(const struct mg_context *context, int type, void *pointer)
+{
+    struct tw_thread *thread = pointer;
+
+    (void)context;
+    (void)type;
+    if (!thread)
+        return;
+    tw_arena_done(&thread->arena);
+    tw_reply_done(&thread->reply);
+    tw_buf_done(&thread->pack);
+    tw_buf_done(&thread->out);
+    free(thread);
+}
+
+/** xoshiro256++ (Blackman, Vigna). */
+static uint64_t next_random(uint64_t s[4])
+{
+    uint64_t sum = s[0] + s[3];
+    uint64_t result = ((sum << 23) | (sum >> 41)) + s[0];
+    uint64_t shifted = s[1] << 17;
+
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= shifted;
+    s[3] = (s[3] << 45) | (s[3] >> 19);
+    return result;
+}
+
+static void trace(struct tw_request *request, struct tw_thread *thread)
+{
+    uint64_t random[3] = {next_random(thread->random), next_random(thread->random), next_random(thread->random)};
+
+    tw_request_trace(request, random);
+}
+
+static const char *date_now(struct tw_thread *thread)
+{
+    time_t    now = time(NULL);
+    struct tm utc;
+
+    if (now != thread->date_at) {
+        thread->date_at = now;
+        gmtime_r(&now, &utc);
+        strftime(thread->date, sizeof(thread->date), "%a, %d %b %Y %H:%M:%S GMT", &utc);
+    }
+    return thread->date;
+}
+
+/* --- connections -------------------------------------------------------------------------------------------------- */
+
+static int on_connection(const struct mg_connection *connection, void **ret_data)
+{
+    struct tw_server *server = mg_get_user_data(mg_get_context(connection));
+    struct tw_thread *thread = mg_get_thread_pointer(connection);
+
+    *ret_data = NULL;
+    thread->served = 0;
+    thread->idle_since_us = tw_monotonic_us();
+    int count = atomic_fetch_add(&server->connections, 1) + 1;
+    if (server->is_public)
+        tw_metric_set(&open_connections, count);
+    return 0;
+}
+
+static void on_connection_end(const struct mg_connection *connection)
+{
+    struct tw_server *server = mg_get_user_data(mg_get_context(connection));
+    int               count = atomic_fetch_sub(&server->connections, 1) - 1;
+
+    if (server->is_public)
+        tw_metric_set(&open_connections, count);
+}
+
+/** A thread serves one connection at a time; when few are left, connections are let go after their answer. */
+static bool threads_are_scarce(const struct tw_server *server)
+{
+    return atomic_load_explicit(&server->connections, memory_order_relaxed) * 10 > server->threads * 9;
+}
+
+/* --- one request -------------------------------------------------------------------------------------------------- */
+
+static int read_body(void *self, void *bytes, size_t len)
+{
+    return mg_read(self, bytes, len);
+}
+
+static void read_raw(const struct mg_request_info *info, struct tw_raw_field *fields, struct tw_raw_request *ret_raw)
+{
+    for (int i = 0; i < info->num_headers; i++)
+        fields[i] = (struct tw_raw_field){info->http_headers[i].name, info->http_headers[i].value};
+    *ret_raw = (struct tw_raw_request){
+        .method = info->request_method,
+        .uri = info->request_uri,
+        .path = info->local_uri_raw,
+        .query = info->query_string,
+        .version = info->http_version,
+        .fields = fields,
+        .field_count = (size_t)info->num_headers,
+    };
+}
+
+/**
+ * After blank lines civetweb parses on in bytes that an earlier connection left in the buffer. So a request line must
+ * stand where this thread's buffer starts, which is the lowest place one was ever seen at.
+ */
+static bool starts_the_buffer(struct tw_thread *thread, const char *method)
+{
+    if (!thread->buffer_start || method < thread->buffer_start)
+        thread->buffer_start = method;
+    return method == thread->buffer_start;
+}
+
+static void begin(struct tw_server *server, struct tw_thread *thread, struct tw_request *ret_request)
+{
+    tw_arena_reset(&thread->arena);
+    tw_reply_reset(&thread->reply);
+    *ret_request = (struct tw_request){
+        .edge = server->edge,
+        .thread = thread,
+        .arena = &thread->arena,
+        .start_us = tw_monotonic_us(),
+        .caller = {.scope = ""},
+    };
+}
+
+static void answer(struct tw_server *server, struct mg_connection *connection, const struct tw_request *request,
+                   struct tw_reply *reply)
+{
+    struct tw_thread *thread = request->thread;
+
+    reply->close = reply->close || !request->keep_alive || ++thread->served >= SERVED_MAX || threads_are_scarce(server) ||
+                   atomic_load_explicit(&server->edge->draining, memory_order_relaxed);
+    tw_buf_clear(&thread->out);
+    tw_reply_render(reply, date_now(thread), request->method == TW_METHOD_HEAD, request->http_1_0, &thread->out);
+    if (reply->close)
+        mg_disable_connection_keep_alive(connection);
+    mg_write(connection, thread->out.ptr, thread->out.len);
+    thread->idle_since_us = tw_monotonic_us();
+    if (server->is_public) {
+        int class = reply->status / 100;
+        tw_metric_add(&answered[class <= 5 ? class : 0], 1);
+        tw_metric_observe_us(&duration, thread->idle_since_us - request->start_us);
+    }
+}
+
+/** Closing a socket with unread bytes resets it, and the client may lose the answer it was just sent. */
+static void swallow_body(struct mg_connection *connection, const struct tw_request *request)
+{
+    char   bytes[4096];
+    size_t total = 0;
+    int    n = 1;
+
+    while (n > 0 && total < DRAIN_BYTES &&
+           tw_monotonic_us() - request->start_us < INT64_C(1000) * TW_REQUEST_DEADLINE_MS) {
+        n = mg_read(connection, bytes, sizeof(bytes));
+        total += n > 0 ? (size_t)n : 0;
+    }
+}
+
+/** `Expect: 100-continue`: say so before the first read; a body that is too large gets the final answer instead. */
+static bool expects_continue(const struct tw_request *request)
+{
+    struct tw_str expect = request->fields[TW_HEADER_EXPECT];
+
+    return expect.ptr && expect.len == 12 && strncasecmp(expect.ptr, "100-continue", 12) == 0 && !request->http_1_0 &&
+           request->content_length <= TW_BODY_MAX_BYTES;
+}
+
+static enum tw_problem receive(struct mg_connection *connection, struct tw_request *request, const char **ret_detail)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+    if (request->content_length == 0)
+        return TW_PROBLEM_NONE;
+    if (expects_continue(request))
+        mg_write(connection, go_on, sizeof(go_on) - 1);
+    return tw_request_read_body(request, TW_BODY_MAX_BYTES, read_body, connection, ret_detail);
+}
+
+static enum tw_problem refuse(const char **ret_detail, enum tw_problem problem, const char *detail)
+{
+    *ret_detail = detail;
+    return problem;
+}
+
+/** Everything up to a complete, well-framed request. A problem here ends the connection. */
+static enum tw_problem take_request(struct mg_connection *connection, struct tw_request *request, const char **ret_detail)
+{
+    const struct mg_request_info *info = mg_get_request_info(connection);
+    struct tw_raw_field           fields[MG_MAX_HEADERS];
+    struct tw_raw_request         raw;
+    enum tw_problem               problem;
+
+    read_raw(info, fields, &raw);
+    problem = tw_request_parse(&raw, request, ret_detail);
+    trace(request, request->thread);
+    if (!starts_the_buffer(request->thread, raw.method))
+        return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "nothing may stand before the request line");
+    return problem != TW_PROBLEM_NONE ? problem : receive(connection, request, ret_detail);
+}
+
+static bool may_call(struct tw_request *request, const struct tw_route *route, struct tw_reply *reply)
+{
+    struct tw_err err = {0};
+
+    if (route->access == TW_ACCESS_PUBLIC ||
+        (route->access == TW_ACCESS_OPTIONAL && !request->fields[TW_HEADER_AUTHORIZATION].ptr))
+        return true;
+    enum tw_rc rc = tw_callers_identify(request->edge->callers, request, &request->caller, &err);
+    if (rc == TW_INVALID) {
+        tw_log_err(TW_LOG_DEBUG, "caller was refused", &err, NULL);
+        tw_reply_refuse(reply, request, TW_PROBLEM_UNAUTHENTICATED, "");
+    } else if (rc != TW_OK) {
+        tw_log_err(TW_LOG_DEBUG, "caller could not be looked up", &err, NULL);
+        tw_reply_unavailable(reply, request, "credentials cannot be checked now");
+    } else if (route->scope && !tw_token_has_scope(request->caller.scope, route->scope)) {
+        tw_reply_refuse(reply, request, TW_PROBLEM_MISSING_SCOPE, "");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static void dispatch(struct tw_server *server, struct tw_request *request, struct tw_reply *reply)
+{
+    char                   allow[TW_ALLOW_TEXT];
+    const struct tw_route *route = tw_router_find(server->router, request, allow);
+
+    request->route = route;
+    if (server->is_public && atomic_load(&server->edge->draining)) {
+        tw_reply_unavailable(reply, request, "this edge is going down");
+    } else if (!route && allow[0] == '\0') {
+        tw_reply_refuse(reply, request, TW_PROBLEM_NOT_FOUND, "");
+    } else if (!route) {
+        tw_reply_refuse(reply, request, TW_PROBLEM_METHOD_NOT_ALLOWED, "");
+        tw_reply_field(reply, "Allow", tw_str_of(allow));
+    } else if (may_call(request, route, reply)) {
+        route->handle(request, reply);
+    }
+}
+
+static int on_request(struct mg_connection *connection)
+{
+    struct tw_server *server = mg_get_user_data(mg_get_context(connection));
+    struct tw_thread *thread = mg_get_thread_pointer(connection);
+    struct tw_reply  *reply = &thread->reply;
+    struct tw_request request;
+    const char       *detail = "";
+
+    atomic_fetch_add_explicit(&server->edge->in_flight, 1, memory_order_relaxed);
+    begin(server, thread, &request);
+    enum tw_problem problem = take_request(connection, &request, &detail);
+    if (problem == TW_PROBLEM_NONE) {
+        dispatch(server, &request, reply);
+    } else {
+        tw_reply_refuse(reply, &request, problem, detail);
+        reply->close = true;
+    }
+    answer(server, connection, &request, reply);
+    if (problem == TW_PROBLEM_TOO_LARGE)
+        swallow_body(connection, &request);
+    atomic_fetch_sub_explicit(&server->edge->in_flight, 1, memory_order_relaxed);
+    return reply->status;
+}
+
+/* --- what civetweb says by itself ---------------------------------------------------------------------------------- */
+
+/** Heads that never became a request. civetweb says 400 for a slow one, too; the clock tells them apart. */
+static enum tw_problem problem_of(const struct tw_thread *thread, int status)
+{
+    int64_t waited_us = tw_monotonic_us() - thread->idle_since_us;
+
+    switch (status) {
+    case 400:
+        return waited_us >= INT64_C(1000) * (thread->served > 0 ? IDLE_MS : HEAD_MS) ? TW_PROBLEM_REQUEST_TIMEOUT
+                                                                                      : TW_PROBLEM_MALFORMED_REQUEST;
+    case 413: /* "message too large": the head does not fit the buffer */
+        return TW_PROBLEM_HEADERS_TOO_LARGE;
+    default:
+        return status < 500 || status == 505 ? TW_PROBLEM_MALFORMED_REQUEST : TW_PROBLEM_INTERNAL;
+    }
+}
+
+static int on_error(struct mg_connection *connection, int status, const char *message)
+{
+    struct tw_server *server = mg_get_user_data(mg_get_context(connection));
+    struct tw_thread *thread = mg_get_thread_pointer(connection);
+    struct tw_request request;
+
+    (void)message;
+    begin(server, thread, &request);
+    trace(&request, thread);
+    tw_reply_refuse(&thread->reply, &request, problem_of(thread, status), "");
+    thread->reply.close = true;
+    answer(server, connection, &request, &thread->reply);
+    return 0;
+}
+
+static int on_log(const struct mg_connection *connection, const char *message)
+{
+    (void)connection;
+    tw_log(TW_LOG_DEBUG, "http library", TW_F_TEXT("text", message));
+    return 1;
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+/** civetweb makes its threads with default attributes: 512 stacks of 8 MiB would frighten a memory limit. */
+static void with_small_stacks(pthread_attr_t *ret_before)
+{
+    pthread_attr_t attr;
+
+    pthread_getattr_default_np(ret_before);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    pthread_setattr_default_np(&attr);
+    pthread_attr_destroy(&attr);
+}
+
+static struct mg_context *start(struct tw_server *server, const struct tw_server_options *options)
+{
+    static const struct mg_callbacks callbacks = {
+        .begin_request = on_request,
+        .http_error = on_error,
+        .log_message = on_log,
+        .init_thread = on_thread_start,
+        .exit_thread = on_thread_end,
+        .init_connection = on_connection,
+        .connection_closed = on_connection_end,
+    };
+    char        threads[16];
+    char        head_ms[16];
+    char        idle_ms[16];
+    char        buffer[16];
+    const char *table[] = {
+        "listening_ports", options->listen,
+        "num_threads", threads,
+        "enable_keep_alive", "yes",
+        "tcp_nodelay", "1",
+        "request_timeout_ms", head_ms,
+        "keep_alive_timeout_ms", idle_ms,
+        "max_request_size", buffer,
+        "connection_queue", "512",
+        "listen_backlog", "1024",
+        "decode_url", "no",
+        "enable_auth_domain_check", "no",
+        "access_control_allow_methods", "",
+        NULL,
+    };
+
+    snprintf(threads, sizeof(threads), "%d", options->threads);
+    snprintf(head_ms, sizeof(head_ms), "%d", HEAD_MS);
+    snprintf(idle_ms, sizeof(idle_ms), "%d", IDLE_MS);
+    snprintf(buffer, sizeof(buffer), "%d", BUFFER_BYTES);
+    return mg_start(&callbacks, server, table);
+}
+
+/** "8080s" is how civetweb spells TLS, and its TLS crashes with OpenSSL 3; "8080r" redirects to it. */
+static bool is_plain_address(const char *listen)
+{
+    size_t len = strlen(listen);
+
+    return len > 0 && listen[len - 1] >= '0' && listen[len - 1] <= '9' && !strchr(listen, ',');
+}
+
+enum tw_rc tw_server_open(struct tw_edge *edge, const struct tw_router *router, const struct tw_server_options *options,
+                          struct tw_server **ret_server, struct tw_err *reterr)
+{
+    struct tw_server *server;
+    pthread_attr_t    before;
+
+    if (!is_plain_address(options->listen))
+        return tw_fail(reterr, TW_INVALID, WHERE, 0, "'%s' is not one plain address:port (TLS belongs to a proxy)",
+                       options->listen);
+    server = tw_alloc_zeroed(1, sizeof(*server));
+    server->edge = edge;
+    server->router = router;
+    server->is_public = options->is_public;
+    server->threads = options->threads;
+    with_small_stacks(&before);
+    server->context = start(server, options);
+    pthread_setattr_default_np(&before);
+    pthread_attr_destroy(&before);
+    if (!server->context) {
+        free(server);
+        return tw_fail(reterr, TW_INVALID, WHERE, 0, "cannot listen on %s", options->listen);
+    }
+    *ret_server = server;
+    return TW_OK;
+}
+
+void tw_server_close(struct tw_server *server)
+{
+    if (!server)
+        return;
+    mg_stop(server->context);
+    free(server);
+}

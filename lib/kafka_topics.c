@@ -1,0 +1,257 @@
+/*
+ * The cluster's topics against the manifest, by librdkafka's admin interface. Each question is one request and one event
+ * on a queue of its own.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kafka_common.h"
+#include "tillwire/gen/topics.h"
+#include "tillwire/kafka.h"
+
+struct admin {
+    rd_kafka_t       *rk;
+    rd_kafka_queue_t *queue;
+    int               timeout_ms;
+};
+
+static void close_admin(struct admin *admin)
+{
+    if (admin->queue)
+        rd_kafka_queue_destroy(admin->queue);
+    if (admin->rk)
+        rd_kafka_destroy(admin->rk);
+}
+
+static enum tw_rc open_admin(const char *brokers, int timeout_ms, struct admin *ret_admin, struct tw_err *reterr)
+{
+    rd_kafka_conf_t *conf;
+
+    TW_TRY(tw_kafka_conf(brokers, "tillwire-topics", NULL, 0, &conf, reterr));
+    TW_TRY(tw_kafka_new(RD_KAFKA_PRODUCER, conf, &ret_admin->rk, reterr));
+    ret_admin->queue = rd_kafka_queue_new(ret_admin->rk);
+    ret_admin->timeout_ms = timeout_ms;
+    return TW_OK;
+}
+
+static rd_kafka_AdminOptions_t *make_options(struct admin *admin, rd_kafka_admin_op_t operation)
+{
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(admin->rk, operation);
+    char                     text[128];
+
+    rd_kafka_AdminOptions_set_request_timeout(options, admin->timeout_ms, text, sizeof(text));
+    return options;
+}
+
+static void destroy_event(rd_kafka_event_t **event)
+{
+    if (*event)
+        rd_kafka_event_destroy(*event);
+}
+
+/* Waits for the answer to one request. */
+static enum tw_rc take_answer(struct admin *admin, const char *what, rd_kafka_event_t **ret_event, struct tw_err *reterr)
+{
+    rd_kafka_event_t   *event = rd_kafka_queue_poll(admin->queue, admin->timeout_ms + 1000);
+    rd_kafka_resp_err_t error = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+
+    if (error) {
+        destroy_event(&event);
+        return tw_kafka_fail(reterr, "topics", error, what);
+    }
+    *ret_event = event;
+    return TW_OK;
+}
+
+/* --- what there is ----------------------------------------------------------------------------------------------- */
+
+/* 0 partitions: there is no such topic. */
+static enum tw_rc count_partitions(struct admin *admin, const char *topic, int *ret_count, struct tw_err *reterr)
+{
+    const rd_kafka_metadata_t *metadata;
+    rd_kafka_topic_t          *handle = rd_kafka_topic_new(admin->rk, topic, NULL);
+    rd_kafka_resp_err_t        error = rd_kafka_metadata(admin->rk, 0, handle, &metadata, admin->timeout_ms);
+
+    rd_kafka_topic_destroy(handle);
+    if (error)
+        return tw_kafka_fail(reterr, "topics", error, "asking the brokers for their topics");
+    *ret_count = metadata->topic_cnt == 1 && !metadata->topics[0].err ? metadata->topics[0].partition_cnt : 0;
+    rd_kafka_metadata_destroy(metadata);
+    return TW_OK;
+}
+
+static enum tw_rc describe(struct admin *admin, const char *topic, rd_kafka_event_t **ret_event, struct tw_err *reterr)
+{
+    rd_kafka_ConfigResource_t *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+    rd_kafka_AdminOptions_t   *options = make_options(admin, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+
+    rd_kafka_DescribeConfigs(admin->rk, &resource, 1, options, admin->queue);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_ConfigResource_destroy(resource);
+    return take_answer(admin, "describing topics", ret_event, reterr);
+}
+
+/* The value of one setting in a description; NULL: it has none. */
+static const char *described_value(rd_kafka_event_t *event, const char *name)
+{
+    const rd_kafka_DescribeConfigs_result_t *result = rd_kafka_event_DescribeConfigs_result(event);
+    const rd_kafka_ConfigResource_t        **resources;
+    const rd_kafka_ConfigEntry_t           **entries;
+    size_t                                   resource_count, entry_count;
+
+    resources = rd_kafka_DescribeConfigs_result_resources(result, &resource_count);
+    if (resource_count != 1 || rd_kafka_ConfigResource_error(resources[0]))
+        return NULL;
+    entries = rd_kafka_ConfigResource_configs(resources[0], &entry_count);
+    for (size_t i = 0; i < entry_count; i++)
+        if (!strcmp(rd_kafka_ConfigEntry_name(entries[i]), name))
+            return rd_kafka_ConfigEntry_value(entries[i]);
+    return NULL;
+}
+
+static enum tw_rc diff_settings(struct admin *admin, const struct tw_topic *topic, struct tw_buf *ret_differences,
+                                struct tw_err *reterr)
+{
+    TW_AUTO(destroy_event) rd_kafka_event_t *event = NULL;
+
+    TW_TRY(describe(admin, topic->name, &event, reterr));
+    for (size_t i = 0; i < topic->config_count; i++) {
+        const struct tw_topic_config *config = &topic->configs[i];
+        const char                   *value = described_value(event, config->name);
+
+        if (!value || strcmp(value, config->value))
+            tw_buf_printf(ret_differences, "topic '%s': %s is %s, the manifest says %s\n", topic->name, config->name,
+                          value ? value : "unset", config->value);
+    }
+    return TW_OK;
+}
+
+static enum tw_rc diff_topic(struct admin *admin, const struct tw_topic *topic, struct tw_buf *ret_differences,
+                             struct tw_err *reterr)
+{
+    int partitions;
+
+    TW_TRY(count_partitions(admin, topic->name, &partitions, reterr));
+    if (!partitions) {
+        tw_buf_printf(ret_differences, "topic '%s' is missing\n", topic->name);
+        return TW_OK;
+    }
+    if (partitions != topic->partitions)
+        tw_buf_printf(ret_differences, "topic '%s' has %d partitions, the manifest says %" PRId32 "\n", topic->name,
+                      partitions, topic->partitions);
+    return diff_settings(admin, topic, ret_differences, reterr);
+}
+
+static bool is_of_domain(const struct tw_topic *topic, const char *domain)
+{
+    size_t len = domain ? strlen(domain) : 0;
+
+    return !domain || (!strncmp(topic->name, domain, len) && topic->name[len] == '.');
+}
+
+enum tw_rc tw_topics_diff(const char *brokers, const char *domain, int timeout_ms, struct tw_buf *ret_differences,
+                          struct tw_err *reterr)
+{
+    TW_AUTO(close_admin) struct admin admin = {0};
+
+    TW_TRY(open_admin(brokers, timeout_ms, &admin, reterr));
+    for (size_t i = 0; i < tw_topic_count; i++)
+        if (is_of_domain(&tw_topics[i], domain))
+            TW_TRY(diff_topic(&admin, &tw_topics[i], ret_differences, reterr));
+    return TW_OK;
+}
+
+/* --- making it so ------------------------------------------------------------------------------------------------ */
+
+static enum tw_rc check_created(rd_kafka_event_t *event, const char *topic, struct tw_err *reterr)
+{
+    const rd_kafka_CreateTopics_result_t *result = rd_kafka_event_CreateTopics_result(event);
+    size_t                                count;
+    const rd_kafka_topic_result_t       **topics = rd_kafka_CreateTopics_result_topics(result, &count);
+    rd_kafka_resp_err_t                   error = count == 1 ? rd_kafka_topic_result_error(topics[0]) : RD_KAFKA_RESP_ERR__FAIL;
+
+    if (error && error != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) /* somebody else made it just now */
+        return tw_fail(reterr, TW_BROKEN, "topics", error, "cannot create topic '%s': %s", topic,
+                       count == 1 ? rd_kafka_topic_result_error_string(topics[0]) : "no answer");
+    return TW_OK;
+}
+
+static enum tw_rc create(struct admin *admin, const struct tw_topic *topic, int replication, struct tw_err *reterr)
+{
+    TW_AUTO(destroy_event) rd_kafka_event_t *event = NULL;
+    rd_kafka_AdminOptions_t *options = make_options(admin, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    char                     text[160];
+    rd_kafka_NewTopic_t     *fresh = rd_kafka_NewTopic_new(topic->name, topic->partitions, replication, text, sizeof(text));
+
+    if (!fresh) {
+        rd_kafka_AdminOptions_destroy(options);
+        return tw_fail(reterr, TW_BROKEN, "topics", 0, "topic '%s': %s", topic->name, text);
+    }
+    for (size_t i = 0; i < topic->config_count; i++)
+        rd_kafka_NewTopic_set_config(fresh, topic->configs[i].name, topic->configs[i].value);
+    rd_kafka_CreateTopics(admin->rk, &fresh, 1, options, admin->queue);
+    rd_kafka_NewTopic_destroy(fresh);
+    rd_kafka_AdminOptions_destroy(options);
+    TW_TRY(take_answer(admin, "creating topics", &event, reterr));
+    return check_created(event, topic->name, reterr);
+}
+
+/* AlterConfigs replaces all settings of a topic, so all that the manifest names go along. */
+static enum tw_rc alter(struct admin *admin, const struct tw_topic *topic, struct tw_err *reterr)
+{
+    TW_AUTO(destroy_event) rd_kafka_event_t *event = NULL;
+    rd_kafka_ConfigResource_t  *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic->name);
+    rd_kafka_AdminOptions_t    *options = make_options(admin, RD_KAFKA_ADMIN_OP_ALTERCONFIGS);
+    const rd_kafka_ConfigResource_t **answers;
+    size_t                      count;
+
+    for (size_t i = 0; i < topic->config_count; i++)
+        rd_kafka_ConfigResource_set_config(resource, topic->configs[i].name, topic->configs[i].value);
+    rd_kafka_AlterConfigs(admin->rk, &resource, 1, options, admin->queue);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_ConfigResource_destroy(resource);
+    TW_TRY(take_answer(admin, "setting topics", &event, reterr));
+    answers = rd_kafka_AlterConfigs_result_resources(rd_kafka_event_AlterConfigs_result(event), &count);
+    if (count != 1 || rd_kafka_ConfigResource_error(answers[0]))
+        return tw_fail(reterr, TW_BROKEN, "topics", 0, "cannot set topic '%s': %s", topic->name,
+                       count == 1 ? rd_kafka_ConfigResource_error_string(answers[0]) : "no answer");
+    return TW_OK;
+}
+
+static enum tw_rc apply_topic(struct admin *admin, const struct tw_topic *topic, int replication, struct tw_buf *ret_log,
+                              struct tw_err *reterr)
+{
+    TW_AUTO(tw_buf_done) struct tw_buf differences = {0};
+    int partitions;
+
+    TW_TRY(count_partitions(admin, topic->name, &partitions, reterr));
+    if (!partitions) {
+        TW_TRY(create(admin, topic, replication, reterr));
+        tw_buf_printf(ret_log, "created '%s' with %" PRId32 " partitions\n", topic->name, topic->partitions);
+        return TW_OK;
+    }
+    if (partitions != topic->partitions)
+        return tw_fail(reterr, TW_BROKEN, "topics", 0,
+                       "topic '%s' has %d partitions, the manifest says %" PRId32
+                       ": partition counts are part of the data and are never changed",
+                       topic->name, partitions, topic->partitions);
+    TW_TRY(diff_settings(admin, topic, &differences, reterr));
+    if (!differences.len)
+        return TW_OK;
+    TW_TRY(alter(admin, topic, reterr));
+    tw_buf_printf(ret_log, "changed the settings of '%s'\n", topic->name);
+    return TW_OK;
+}
+
+enum tw_rc tw_topics_apply(const char *brokers, int replication, int timeout_ms, struct tw_buf *ret_log,
+                           struct tw_err *reterr)
+{
+    TW_AUTO(close_admin) struct admin admin = {0};
+
+    TW_TRY(open_admin(brokers, timeout_ms, &admin, reterr));
+    for (size_t i = 0; i < tw_topic_count; i++)
+        TW_TRY(apply_topic(&admin, &tw_topics[i], replication, ret_log, reterr));
+    return TW_OK;
+}

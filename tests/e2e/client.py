@@ -1,0 +1,176 @@
+"""A shop's customer and merchant over HTTP. Writes are noted in a History for the checker."""
+
+import random
+import uuid
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import httpx
+
+from checker import History, Told
+
+JSON = {"Content-Type": "application/json"}
+WAIT = {"Prefer": "wait=10"}
+
+
+def some_email() -> str:
+    return f"Ana.{uuid.uuid4().hex[:12]}@Example.com"
+
+
+def some_sku() -> str:
+    return f"SKU-{uuid.uuid4().hex[:12]}"
+
+
+def some_password() -> str:
+    return f"correct horse {uuid.uuid4().hex}"
+
+
+def product_body(**more: Any) -> dict[str, Any]:
+    return {"sku": some_sku(), "name": "Black T-shirt, M", "price": "199.00", "category": "shirts", **more}
+
+
+@dataclass
+class Member:
+    id: str
+    email: str
+    password: str
+    access_token: str
+    refresh_token: str
+
+
+class Client:
+    def __init__(self, url: str, history: Optional[History] = None, token: str = "") -> None:
+        self.http = httpx.Client(base_url=url, timeout=15)
+        self.history = history if history is not None else History()
+        self.token = token
+
+    def close(self) -> None:
+        self.http.close()
+
+    def as_caller(self, token: str) -> "Client":
+        """The same client with another token."""
+        self.history.secrets.add(token)
+        other = Client(str(self.http.base_url), self.history, token)
+        other.http = self.http
+        return other
+
+    def _fields(self, more: Optional[dict[str, str]]) -> dict[str, str]:
+        return {**({"Authorization": f"Bearer {self.token}"} if self.token else {}), **(more or {})}
+
+    def get(self, path: str, **fields: str) -> httpx.Response:
+        return self.http.get(path, headers=self._fields(fields))
+
+    def write(self, method: str, path: str, body: Any = None, *, key: str = "", wait: bool = False,
+              fields: Optional[dict[str, str]] = None) -> httpx.Response:
+        """`key`: an Idempotency-Key. `wait`: for the final code. A broken connection is noted and raised."""
+        sent = {**self._fields(fields), **({"Idempotency-Key": key} if key else {}), **(WAIT if wait else {})}
+        told = Told(f"{method} {path}", 0, None, key or None, wait)
+        self.history.told.append(told)
+        if body is None:
+            response = self.http.request(method, path, headers=sent)
+        else:
+            response = self.http.request(method, path, headers=sent, json=body)
+        told.status = response.status_code
+        if response.status_code == 202:
+            told.command_id = response.json()["command_id"]
+        return response
+
+    # --- members
+
+    def register(self, email: str, password: str, wait: bool = True, key: str = "", **more: Any) -> httpx.Response:
+        self.history.secrets.add(password)
+        body = {"email": email, "password": password, "full_name": "Ana Lim", **more}
+        return self.write("POST", "/v1/members", body, wait=wait, key=key)
+
+    def login(self, email: str, password: str) -> httpx.Response:
+        response = self.write("POST", "/v1/auth/login", {"email": email, "password": password})
+        if response.status_code == 200:
+            self.history.secrets.update((response.json()["access_token"], response.json()["refresh_token"]))
+        return response
+
+    def new_member(self) -> Member:
+        """Registered and logged in."""
+        email, password = some_email(), some_password()
+        registered = self.register(email, password)
+        assert registered.status_code == 201, registered.text
+        tokens = self.login(email, password)
+        assert tokens.status_code == 200, tokens.text
+        return Member(tokens.json()["member_id"], email, password, tokens.json()["access_token"],
+                      tokens.json()["refresh_token"])
+
+    # --- products
+
+    def create_product(self, wait: bool = True, key: str = "", **body: Any) -> httpx.Response:
+        return self.write("POST", "/v1/products", product_body(**body), wait=wait, key=key)
+
+    def new_product(self, **body: Any) -> str:
+        response = self.create_product(**body)
+        assert response.status_code == 201, response.text
+        return str(response.json()["product_id"])
+
+    def view(self, product_id: str, key: str = "") -> httpx.Response:
+        return self.write("POST", f"/v1/products/{product_id}/views", key=key)
+
+    # --- carts
+
+    def add(self, product_id: str, quantity: int, wait: bool = True, key: str = "") -> httpx.Response:
+        return self.write("POST", "/v1/cart/items", {"product_id": product_id, "quantity": quantity}, wait=wait, key=key)
+
+    def set(self, product_id: str, quantity: int, wait: bool = True) -> httpx.Response:
+        return self.write("PUT", f"/v1/cart/items/{product_id}", {"quantity": quantity}, wait=wait)
+
+    def remove(self, product_id: str, wait: bool = True) -> httpx.Response:
+        return self.write("DELETE", f"/v1/cart/items/{product_id}", wait=wait)
+
+
+class MixedLoad:
+    """A small mixed load of one domain's writes, the same for the same seed."""
+
+    def __init__(self, merchant: Client, shopper: Client, seed: int) -> None:
+        self.merchant = merchant
+        self.shopper = shopper
+        self.random = random.Random(seed)
+        self.products = [merchant.new_product(price=f"{p}.49") for p in range(1, 7)]
+        self.members = [shopper.as_caller(shopper.new_member().access_token) for _ in range(3)]
+
+    def send(self, domain: str, count: int) -> None:
+        for _ in range(count):
+            {"member": self._member, "product": self._product, "cart": self._cart}[domain]()
+
+    def _key(self) -> str:
+        return uuid.UUID(int=self.random.getrandbits(128)).hex
+
+    def _member(self) -> None:
+        key = self._key() if self.random.random() < 0.3 else ""
+        email, password = some_email(), some_password()
+        self.shopper.register(email, password, wait=False, key=key)
+        if key and self.random.random() < 0.5:
+            self.shopper.register(email, password, wait=False, key=key)
+        elif self.random.random() < 0.3:
+            self.shopper.register(email, password, wait=False)  # taken
+
+    def _product(self) -> None:
+        if self.random.random() < 0.2:
+            sku = some_sku()
+            self.merchant.create_product(wait=False, sku=sku, price="10.00")
+            if self.random.random() < 0.5:
+                self.merchant.create_product(wait=False, sku=sku, price="11.00")  # taken
+            return
+        product = self.random.choice(self.products)
+        key = self._key() if self.random.random() < 0.2 else ""
+        for _ in range(2 if key else self.random.randint(1, 4)):
+            self.shopper.view(product, key=key)
+
+    def _cart(self) -> None:
+        member = self.random.choice(self.members)
+        product = self.random.choice(self.products)
+        what = self.random.random()
+        if what < 0.6:
+            key = self._key() if self.random.random() < 0.3 else ""
+            quantity = self.random.randint(1, 5)
+            for _ in range(2 if key else 1):
+                member.add(product, quantity, wait=False, key=key)
+        elif what < 0.8:
+            member.set(product, self.random.randint(0, 50), wait=False)
+        else:
+            member.remove(product, wait=False)
