@@ -125,35 +125,42 @@ static void add_instance(struct tw_json *json, const struct tw_request *request)
     tw_json_text(json, tw_str_is_utf8(request->path) ? request->path : TW_STR(""));
 }
 
+void tw_problem_write(struct tw_json *json, const struct tw_request *request, enum tw_problem problem,
+                      struct tw_str detail, const struct tw_field_errors *errors)
+{
+    const char *code = tw_problem_code(problem);
+
+    tw_json_open(json, '{');
+    tw_json_key(json, "type");
+    tw_buf_printf(json->out, "\"/problems/%s\"", code);
+    json->comma = true;
+    tw_json_key(json, "title");
+    tw_json_text(json, tw_str_of(tw_problem_title(problem)));
+    tw_json_key(json, "status");
+    tw_json_int(json, tw_problem_http(problem));
+    tw_json_key(json, "detail");
+    tw_json_text(json, detail.len > 0 ? detail : tw_str_of(tw_problem_title(problem)));
+    add_instance(json, request);
+    tw_json_key(json, "code");
+    tw_json_text(json, tw_str_of(code));
+    tw_json_key(json, "trace_id");
+    tw_json_text(json, tw_str_of(request->trace_id));
+    if (errors && errors->count > 0)
+        add_errors(json, errors);
+    tw_json_close(json, '}');
+}
+
 void tw_reply_problem(struct tw_reply *reply, const struct tw_request *request, enum tw_problem problem,
                       struct tw_str detail, const struct tw_field_errors *errors)
 {
     struct tw_json json = {&reply->body, false};
-    const char    *code = tw_problem_code(problem);
 
     reply->status = tw_problem_http(problem);
     reply->content_type = PROBLEM_TYPE;
     reply->cache = TW_CACHE_NO_STORE;
     reply->fixed_body = (struct tw_str){0};
     tw_buf_clear(&reply->body);
-    tw_json_open(&json, '{');
-    tw_json_key(&json, "type");
-    tw_buf_printf(&reply->body, "\"/problems/%s\"", code);
-    json.comma = true;
-    tw_json_key(&json, "title");
-    tw_json_text(&json, tw_str_of(tw_problem_title(problem)));
-    tw_json_key(&json, "status");
-    tw_json_int(&json, reply->status);
-    tw_json_key(&json, "detail");
-    tw_json_text(&json, detail.len > 0 ? detail : tw_str_of(tw_problem_title(problem)));
-    add_instance(&json, request);
-    tw_json_key(&json, "code");
-    tw_json_text(&json, tw_str_of(code));
-    tw_json_key(&json, "trace_id");
-    tw_json_text(&json, tw_str_of(request->trace_id));
-    if (errors && errors->count > 0)
-        add_errors(&json, errors);
-    tw_json_close(&json, '}');
+    tw_problem_write(&json, request, problem, detail, errors);
     if (problem == TW_PROBLEM_UNAUTHENTICATED)
         tw_reply_field(reply, "WWW-Authenticate", TW_STR("Bearer"));
 }

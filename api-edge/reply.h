@@ -8,8 +8,9 @@
 #include "tillwire/outcome.h"
 #include "tillwire/str.h"
 
-struct tw_request;
 struct tw_field_errors;
+struct tw_json;
+struct tw_request;
 
 enum tw_cacheable {
     TW_CACHE_NO_STORE, /**< private */
@@ -38,6 +39,9 @@ void tw_reply_json(struct tw_reply *reply, int status);
 /** 204. */
 void tw_reply_empty(struct tw_reply *reply);
 
+/** An RFC 9457 object as one JSON value. */
+void tw_problem_write(struct tw_json *json, const struct tw_request *request, enum tw_problem problem,
+                      struct tw_str detail, const struct tw_field_errors *errors);
 /** A problem document; @p detail may be empty, @p errors NULL. */
 void tw_reply_problem(struct tw_reply *reply, const struct tw_request *request, enum tw_problem problem,
                       struct tw_str detail, const struct tw_field_errors *errors);

@@ -19,7 +19,7 @@
 #if defined(POISONING) || defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #else
-#define ASAN_POISON_MEMORY_REGION(address, size_bytes) ((void)(address), (void)(size_bytes))
+#define ASAN_POISON_MEMORY_REGION(address, size_bytes)   ((void)(address), (void)(size_bytes))
 #define ASAN_UNPOISON_MEMORY_REGION(address, size_bytes) ((void)(address), (void)(size_bytes))
 #endif
 

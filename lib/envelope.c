@@ -96,7 +96,10 @@ static const struct row {
     bool          required;
     bool (*read)(struct tw_str value, struct tw_envelope *envelope);
 } rows[] = {
-#define ROW(name, required, read) {{(name), sizeof(name) - 1}, (required), (read)}
+#define ROW(name, required, read)                      \
+    {                                                  \
+        {(name), sizeof(name) - 1}, (required), (read) \
+    }
     ROW(TW_H_ID, true, read_id),
     ROW(TW_H_TYPE, true, read_type),
     ROW(TW_H_SOURCE, true, read_source),

@@ -21,10 +21,10 @@ enum action { ACTION_EXIT, ACTION_STOP, ACTION_ERROR, ACTION_SLEEP };
 static const char *const action_names[] = {"exit", "stop", "error", "sleep"};
 
 struct point {
-    char           name[NAME_MAX_BYTES + 1];
-    enum action    action;
-    int64_t        sleep_ms;
-    int64_t        hit; /* which one fires, or EVERY_HIT */
+    char            name[NAME_MAX_BYTES + 1];
+    enum action     action;
+    int64_t         sleep_ms;
+    int64_t         hit; /* which one fires, or EVERY_HIT */
     _Atomic int64_t hits;
 };
 

@@ -102,7 +102,8 @@ enum tw_rc tw_ledger_row_unpack(struct tw_str bytes, struct tw_arena *arena, str
     uint64_t             status = take_number(&reading, 1);
 
     if (!reading.failed && version != LAYOUT_VERSION)
-        return tw_fail(reterr, TW_INVALID, "ledger.unpack", 0, "ledger row has unknown layout %u", (unsigned int)version);
+        return tw_fail(reterr, TW_INVALID, "ledger.unpack", 0, "ledger row has unknown layout %u",
+                       (unsigned int)version);
     row.outcome.status = (enum tw_status)status;
     row.outcome.http_status = (int)take_number(&reading, 2);
     take_bytes(&reading, row.caller.bytes, sizeof(row.caller.bytes));

@@ -206,8 +206,9 @@ static void put_stat(struct tw_buf *out)
         fclose(file);
     text[len] = '\0';
     fields = strrchr(text, ')');
-    if (!fields || sscanf(fields, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu "
-                                  "%*u %ld",
+    if (!fields || sscanf(fields,
+                          ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu "
+                          "%*u %ld",
                           &threads, &start_ticks, &resident_pages) != 3)
         return;
     put_value(out, "process_resident_memory_bytes", TW_GAUGE, "Resident memory, in bytes.",

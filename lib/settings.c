@@ -142,8 +142,8 @@ static const char *shown(const struct tw_setting *row, const char *text)
 
 static void print_help(const struct reading *reading, const char *about, bool takes_rest)
 {
-    printf("Usage: %s [--config FILE] [--SETTING VALUE]...%s\n\n%s\n\n", reading->program, takes_rest ? " [ARGUMENT]..." : "",
-           about);
+    printf("Usage: %s [--config FILE] [--SETTING VALUE]...%s\n\n%s\n\n", reading->program,
+           takes_rest ? " [ARGUMENT]..." : "", about);
     printf("  --help, --version    print this, or the version\n"
            "  --check              check the settings, print them and where they come from, and end\n"
            "  --config FILE        lines `name = value`, # for comments\n\n"
@@ -269,7 +269,8 @@ static bool is_shared_name(struct tw_str name)
         struct tw_str shared = tw_str_of(shared_names[i]);
         bool          is_family = shared.ptr[shared.len - 1] == '_';
 
-        if (tw_str_eq(name, shared) || (is_family && name.len > shared.len && !memcmp(name.ptr, shared.ptr, shared.len)))
+        if (tw_str_eq(name, shared) ||
+            (is_family && name.len > shared.len && !memcmp(name.ptr, shared.ptr, shared.len)))
             return true;
     }
     return false;
@@ -426,8 +427,8 @@ static void put_values(struct reading *reading, void *settings)
     }
 }
 
-enum tw_settings_result tw_settings_read(const struct tw_setting *table, const char *program, const char *about, int argc,
-                                         char **argv, void *ret_settings, char ***ret_rest)
+enum tw_settings_result tw_settings_read(const struct tw_setting *table, const char *program, const char *about,
+                                         int argc, char **argv, void *ret_settings, char ***ret_rest)
 {
     struct reading reading = {.program = program};
     char         **rest = tw_arena_array(&texts, (size_t)argc + 1, sizeof(char *));

@@ -15,7 +15,7 @@
 #include "tillwire/str.h"
 
 /** A view equals a literal; on failure both are shown. */
-#define assert_str(actual, expected) tw_assert_str((actual), tw_str_of(expected), __FILE__, __LINE__)
+#define assert_str(actual, expected)   tw_assert_str((actual), tw_str_of(expected), __FILE__, __LINE__)
 /** A call gives this code; on failure the error's message is shown. @p err is the struct tw_err the call fills. */
 #define assert_rc(call, expected, err) tw_assert_rc((call), (expected), &(err), __FILE__, __LINE__)
 

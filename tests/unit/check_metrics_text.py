@@ -73,8 +73,8 @@ def main(build):
             assert name.endswith("_total") and all(value >= 0 for _, _, value in samples), name
         if kind == "histogram":
             check_histogram(name, samples)
-    expected = {"tillwire_records_total", "tillwire_commit_seconds", "process_resident_memory_bytes", "process_open_fds",
-                "process_threads", "process_cpu_seconds_total", "process_start_time_seconds"}
+    expected = {"tillwire_records_total", "tillwire_commit_seconds", "process_resident_memory_bytes",
+                "process_open_fds", "process_threads", "process_cpu_seconds_total", "process_start_time_seconds"}
     assert expected <= set(families), expected - set(families)
     print(f"{len(families)} metrics, {sum(len(s) for _, s in families.values())} samples")
 

@@ -1,5 +1,5 @@
-"""Every setting of every program, and every TW_ variable of our scripts, is in the list of lib/settings.c: programs that
-share an environment must not refuse each other's variables."""
+"""Every setting of every program, and every TW_ variable of our scripts, is in the list of lib/settings.c: programs
+that share an environment must not refuse each other's variables."""
 import pathlib
 import re
 import subprocess

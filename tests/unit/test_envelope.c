@@ -6,10 +6,16 @@
 
 #include "unit.h"
 
-#define COMMAND_ID "0192f0a0-b1c2-7c05-8811-223344556677"
-#define CALLER "8d546db7-4db5-8236-b176-2a7b606eca26"
+#define COMMAND_ID  "0192f0a0-b1c2-7c05-8811-223344556677"
+#define CALLER      "8d546db7-4db5-8236-b176-2a7b606eca26"
 #define TRACEPARENT "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-#define HEADER(name, value) {{(name), sizeof(name) - 1}, {(value), sizeof(value) - 1}}
+#define HEADER(name, value)            \
+    {                                  \
+        {(name), sizeof(name) - 1},    \
+        {                              \
+            (value), sizeof(value) - 1 \
+        }                              \
+    }
 
 enum { ID, TYPE, SOURCE, TIME, SPECVERSION, CONTENT_TYPE, TRACE, WHO, FINGERPRINT, IF_VERSION, ORIGINAL, HEADERS };
 
@@ -236,10 +242,10 @@ static void record_hash__tells_records_apart_that_differ_in_any_part(void **stat
     static const struct tw_header h2[] = {HEADER("a", "bc")};
     static const struct tw_header h3[] = {HEADER("ab", "c"), HEADER("", "")};
     const struct tw_record        records[] = {
-        {0, 1, 2, TW_STR("k"), TW_STR("v"), NULL, 0},  {0, 2, 2, TW_STR("k"), TW_STR("v"), NULL, 0},
-        {0, 1, 3, TW_STR("k"), TW_STR("v"), NULL, 0},  {0, 1, 2, TW_STR("kv"), TW_STR(""), NULL, 0},
-        {0, 1, 2, TW_STR(""), TW_STR("kv"), NULL, 0},  {0, 1, 2, TW_STR("k"), TW_STR("v"), h1, 1},
-        {0, 1, 2, TW_STR("k"), TW_STR("v"), h2, 1},    {0, 1, 2, TW_STR("k"), TW_STR("v"), h3, 2},
+               {0, 1, 2, TW_STR("k"), TW_STR("v"), NULL, 0}, {0, 2, 2, TW_STR("k"), TW_STR("v"), NULL, 0},
+               {0, 1, 3, TW_STR("k"), TW_STR("v"), NULL, 0}, {0, 1, 2, TW_STR("kv"), TW_STR(""), NULL, 0},
+               {0, 1, 2, TW_STR(""), TW_STR("kv"), NULL, 0}, {0, 1, 2, TW_STR("k"), TW_STR("v"), h1, 1},
+               {0, 1, 2, TW_STR("k"), TW_STR("v"), h2, 1},   {0, 1, 2, TW_STR("k"), TW_STR("v"), h3, 2},
     };
     uint8_t hashes[TW_LEN(records)][TW_RECORD_HASH_BYTES];
 

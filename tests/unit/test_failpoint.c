@@ -79,7 +79,8 @@ static void firing__leaves_one_log_line_with_name_action_and_hit(void **state)
     (void)state;
     run_with("after_commit=error@2");
     assert_int_equal(count_of(child.err, "\n"), 1);
-    assert_non_null(strstr(child.err, "\"message\":\"failpoint fired\",\"name\":\"after_commit\",\"action\":\"error\",\"hit\":2}"));
+    assert_non_null(
+        strstr(child.err, "\"message\":\"failpoint fired\",\"name\":\"after_commit\",\"action\":\"error\",\"hit\":2}"));
     run_with("after_commit=exit");
     assert_non_null(strstr(child.err, "\"action\":\"exit\",\"hit\":1}"));
 }
@@ -118,10 +119,24 @@ static void stop__lasts_until_sigcont(void **state)
 static void malformed_specs__are_refused_before_main(void **state)
 {
     static const char *const specs[] = {
-        "after_commit",        "after_commit=",      "=exit",         "after_commit=crash",   "after_commit=exit@",
-        "after_commit=exit@0", "after_commit=exit@x", "a=exit,",      "a=exit,,b=exit",       "after_commit=sleep",
-        "after_commit=sleep:", "a=sleep:-1",         "a=sleep:x",     "a=exit:5",             "a=sleep:99999999999",
-        "a=exit@-1",           "a=exit@**",          "a0123456789012345678901234567890123456789012345678=exit",
+        "after_commit",
+        "after_commit=",
+        "=exit",
+        "after_commit=crash",
+        "after_commit=exit@",
+        "after_commit=exit@0",
+        "after_commit=exit@x",
+        "a=exit,",
+        "a=exit,,b=exit",
+        "after_commit=sleep",
+        "after_commit=sleep:",
+        "a=sleep:-1",
+        "a=sleep:x",
+        "a=exit:5",
+        "a=sleep:99999999999",
+        "a=exit@-1",
+        "a=exit@**",
+        "a0123456789012345678901234567890123456789012345678=exit",
     };
 
     (void)state;

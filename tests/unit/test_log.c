@@ -49,9 +49,12 @@ static void line__has_time_level_program_pid_message_and_typed_fields(void **sta
     int         pid;
 
     (void)state;
-    assert_string_equal(members, ",\"message\":\"store did not answer\",\"partition\":3,\"again\":true,\"last\":false,"
-                                 "\"topic\":\"cart.commands\",\"id\":\"abc\",\"low\":-9223372036854775808,\"none\":\"\"}\n");
-    assert_int_equal(sscanf(child.err + 9 + TW_TIME_TEXT, "\",\"level\":\"warn\",\"program\":\"tillwire-cart\",\"pid\":%d,", &pid), 1);
+    assert_string_equal(members,
+                        ",\"message\":\"store did not answer\",\"partition\":3,\"again\":true,\"last\":false,"
+                        "\"topic\":\"cart.commands\",\"id\":\"abc\",\"low\":-9223372036854775808,\"none\":\"\"}\n");
+    assert_int_equal(
+        sscanf(child.err + 9 + TW_TIME_TEXT, "\",\"level\":\"warn\",\"program\":\"tillwire-cart\",\"pid\":%d,", &pid),
+        1);
     assert_true(pid > 1);
 }
 

@@ -8,14 +8,19 @@
 
 #include "unit.h"
 
-static struct tw_metric applied = {
-    .name = "tillwire_records_total", .labels = "outcome=\"applied\"", .kind = TW_COUNTER, .help = "Records \\ so far.\nAll."};
+static struct tw_metric applied = {.name = "tillwire_records_total",
+                                   .labels = "outcome=\"applied\"",
+                                   .kind = TW_COUNTER,
+                                   .help = "Records \\ so far.\nAll."};
 static struct tw_metric lag = {.name = "tillwire_lag_records", .kind = TW_GAUGE, .help = "Behind."};
-static struct tw_metric rejected = {
-    .name = "tillwire_records_total", .labels = "outcome=\"rejected\"", .kind = TW_COUNTER, .help = "Records \\ so far.\nAll."};
+static struct tw_metric rejected = {.name = "tillwire_records_total",
+                                    .labels = "outcome=\"rejected\"",
+                                    .kind = TW_COUNTER,
+                                    .help = "Records \\ so far.\nAll."};
 static struct tw_metric commit_seconds = {
     .name = "tillwire_commit_seconds", .labels = "store=\"redis\"", .kind = TW_HISTOGRAM, .help = "Time of a commit."};
-static struct tw_metric turn_seconds = {.name = "tillwire_turn_seconds", .kind = TW_HISTOGRAM, .help = "Time of a turn."};
+static struct tw_metric turn_seconds = {
+    .name = "tillwire_turn_seconds", .kind = TW_HISTOGRAM, .help = "Time of a turn."};
 static struct tw_metric busy = {.name = "tillwire_busy_total", .kind = TW_COUNTER, .help = "Added to by threads."};
 static struct tw_metric never = {.name = "tillwire_never_total", .kind = TW_COUNTER, .help = "Not registered."};
 
@@ -70,8 +75,9 @@ static void counters_and_gauges__show_their_value(void **state)
 
 static void metrics_of_one_name__share_one_escaped_head(void **state)
 {
-    static const char head[] = "# HELP tillwire_records_total Records \\\\ so far.\\nAll.\n# TYPE tillwire_records_total counter\n";
-    const char       *first = strstr(rendered(), head);
+    static const char head[] =
+        "# HELP tillwire_records_total Records \\\\ so far.\\nAll.\n# TYPE tillwire_records_total counter\n";
+    const char *first = strstr(rendered(), head);
 
     (void)state;
     assert_non_null(first);

@@ -19,9 +19,11 @@ struct settings {
 
 static const struct tw_setting table[] = {
     {"kafka", TW_SET_TEXT, offsetof(struct settings, kafka), NULL, 1, 0, NULL, false, "Brokers, host:port."},
-    {"batch_records", TW_SET_INT, offsetof(struct settings, batch_records), "500", 1, 10000, NULL, false, "Most records."},
+    {"batch_records", TW_SET_INT, offsetof(struct settings, batch_records), "500", 1, 10000, NULL, false,
+     "Most records."},
     {"fast", TW_SET_BOOL, offsetof(struct settings, fast), "on", 0, 0, NULL, false, "Whether to hurry."},
-    {"log_level", TW_SET_CHOICE, offsetof(struct settings, log_level), "info", 0, 0, "error|warn|info|debug", false, "Least level."},
+    {"log_level", TW_SET_CHOICE, offsetof(struct settings, log_level), "info", 0, 0, "error|warn|info|debug", false,
+     "Least level."},
     {"postgres_uri", TW_SET_TEXT, offsetof(struct settings, postgres_uri), "", 0, 40, NULL, true, "Where members are."},
     {"label", TW_SET_TEXT, offsetof(struct settings, label), "x", 0, 3, NULL, false, "Short."},
     TW_SETTING_END,
@@ -38,11 +40,11 @@ struct call {
 /* Prints what it read; exit code = the result. */
 static int read_settings(void *arg)
 {
-    const struct call     *call = arg;
-    struct settings        settings = {0};
-    char                  *argv[13] = {strdup("tillwire-test")};
-    char                 **rest = NULL;
-    int                    argc = 1;
+    const struct call      *call = arg;
+    struct settings         settings = {0};
+    char                   *argv[13] = {strdup("tillwire-test")};
+    char                  **rest = NULL;
+    int                     argc = 1;
     enum tw_settings_result result;
 
     clearenv();
@@ -50,7 +52,8 @@ static int read_settings(void *arg)
         putenv(strdup(call->env[i]));
     for (; call->argv[argc - 1]; argc++)
         argv[argc] = strdup(call->argv[argc - 1]);
-    result = tw_settings_read(table, "tillwire-test", "Tests settings.", argc, argv, &settings, call->takes_rest ? &rest : NULL);
+    result = tw_settings_read(table, "tillwire-test", "Tests settings.", argc, argv, &settings,
+                              call->takes_rest ? &rest : NULL);
     for (int i = 0; i < argc; i++)
         free(argv[i]); /* texts must not point into it */
     if (result == TW_SETTINGS_RUN && !call->takes_rest)
@@ -88,8 +91,9 @@ static void defaults__fill_what_nobody_gives(void **state)
 static void options__come_with_a_space_or_an_equals_sign(void **state)
 {
     (void)state;
-    assert_runs((struct call){.argv = {"--kafka", "a", "--batch-records=7", "--fast", "off", "--log-level=debug", "--label="}},
-                "a 7 0 debug  ");
+    assert_runs(
+        (struct call){.argv = {"--kafka", "a", "--batch-records=7", "--fast", "off", "--log-level=debug", "--label="}},
+        "a 7 0 debug  ");
 }
 
 /* Path of a new file with this content, in a directory of its own. */
@@ -141,8 +145,10 @@ static void numbers__keep_to_their_range(void **state)
     for (size_t i = 0; i < TW_LEN(bad); i++) {
         char line[200];
 
-        snprintf(line, sizeof(line),
-                 "tillwire-test: batch_records (--batch-records, TW_BATCH_RECORDS) cannot be '%s': allowed is 1..10000\n", bad[i]);
+        snprintf(
+            line, sizeof(line),
+            "tillwire-test: batch_records (--batch-records, TW_BATCH_RECORDS) cannot be '%s': allowed is 1..10000\n",
+            bad[i]);
         assert_refused((struct call){.argv = {"--kafka=a", "--batch-records", bad[i]}}, line);
     }
 }
@@ -189,14 +195,16 @@ static void unknown_names__are_refused_wherever_they_come_from(void **state)
     char        lines[400];
 
     (void)state;
-    assert_refused((struct call){.argv = {"--kafka=a", "--batch=5"}}, "tillwire-test: '--batch' is no option; see --help\n");
+    assert_refused((struct call){.argv = {"--kafka=a", "--batch=5"}},
+                   "tillwire-test: '--batch' is no option; see --help\n");
     assert_refused((struct call){.argv = {"--kafka=a", "-v"}}, "tillwire-test: '-v' is no option; see --help\n");
     assert_refused((struct call){.argv = {"--kafka=a", "--batch_records=5"}},
                    "tillwire-test: '--batch_records' is no option; see --help\n");
     assert_refused((struct call){.env = {"TW_KAFKA=a", "TW_BATCH_RECORD=5"}},
                    "tillwire-test: TW_BATCH_RECORD in the environment is no setting of tillwire; see --help\n");
     snprintf(lines, sizeof(lines),
-             "tillwire-test: %s:2: 'batch' is no setting; see --help\ntillwire-test: %s:3: is not `name = value`\n", path, path);
+             "tillwire-test: %s:2: 'batch' is no setting; see --help\ntillwire-test: %s:3: is not `name = value`\n",
+             path, path);
     assert_refused((struct call){.argv = {"--config", path}}, lines);
     unlink(path);
 }
@@ -204,7 +212,8 @@ static void unknown_names__are_refused_wherever_they_come_from(void **state)
 static void environment__may_hold_what_others_need(void **state)
 {
     (void)state;
-    assert_runs((struct call){.env = {"TW_KAFKA=a", "TW_FAIL=after_commit=exit@99", "TW_REDIS_URI=redis://x", "HOME=/x", "TWO=2"}},
+    assert_runs((struct call){.env = {"TW_KAFKA=a", "TW_FAIL=after_commit=exit@99", "TW_REDIS_URI=redis://x", "HOME=/x",
+                                      "TWO=2"}},
                 "a 500 1 info  x");
 }
 
@@ -247,8 +256,9 @@ static void check__prints_values_and_where_they_come_from(void **state)
     (void)state;
     run((struct call){.argv = {"--check", "--fast=off"}, .env = {"TW_KAFKA=a"}});
     assert_int_equal(child.exit_code, TW_SETTINGS_EXIT_OK);
-    assert_string_equal(child.out, "kafka = a  # environment\nbatch_records = 500  # default\nfast = off  # command line\n"
-                                   "log_level = info  # default\npostgres_uri = (not set)  # default\nlabel = x  # default\n");
+    assert_string_equal(child.out,
+                        "kafka = a  # environment\nbatch_records = 500  # default\nfast = off  # command line\n"
+                        "log_level = info  # default\npostgres_uri = (not set)  # default\nlabel = x  # default\n");
     run((struct call){.argv = {"--check"}});
     assert_int_equal(child.exit_code, TW_SETTINGS_EXIT_BAD);
 }
@@ -256,8 +266,18 @@ static void check__prints_values_and_where_they_come_from(void **state)
 static void help__shows_each_setting_with_range_default_and_sentence(void **state)
 {
     static const char *const parts[] = {
-        "Usage: tillwire-test", "Tests settings.", "--batch-records", "TW_BATCH_RECORDS", "1..10000", "500",
-        "Most records.", "on|off", "error|warn|info|debug", "(must be given)", "text of 0..40 bytes", "Where members are.",
+        "Usage: tillwire-test",
+        "Tests settings.",
+        "--batch-records",
+        "TW_BATCH_RECORDS",
+        "1..10000",
+        "500",
+        "Most records.",
+        "on|off",
+        "error|warn|info|debug",
+        "(must be given)",
+        "text of 0..40 bytes",
+        "Where members are.",
     };
 
     (void)state;
@@ -273,15 +293,16 @@ static void help__shows_each_setting_with_range_default_and_sentence(void **stat
 static void arguments__are_refused_unless_asked_for(void **state)
 {
     (void)state;
-    assert_refused((struct call){.argv = {"--kafka=a", "topics"}}, "tillwire-test: 'topics' is one argument too many; see --help\n");
+    assert_refused((struct call){.argv = {"--kafka=a", "topics"}},
+                   "tillwire-test: 'topics' is one argument too many; see --help\n");
 }
 
 static void arguments__keep_their_order(void **state)
 {
-    char            *argv[] = {strdup("twctl"), strdup("topics"), strdup("--kafka=a"), strdup("-"),
-                               strdup("--"),    strdup("--fast"), NULL};
-    struct settings  settings;
-    char           **rest = NULL;
+    char *argv[] = {
+        strdup("twctl"), strdup("topics"), strdup("--kafka=a"), strdup("-"), strdup("--"), strdup("--fast"), NULL};
+    struct settings settings;
+    char          **rest = NULL;
 
     (void)state;
     assert_int_equal(tw_settings_read(table, "twctl", "", 6, argv, &settings, &rest), TW_SETTINGS_RUN);

@@ -39,12 +39,8 @@ static void cmp__orders_bytes_unsigned_and_prefixes_first(void **state)
 static size_t step_by_definition(const unsigned char *p, size_t len)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t                n = p[0] < 0x80             ? 1
-                              : (p[0] & 0xE0) == 0xC0 ? 2
-                              : (p[0] & 0xF0) == 0xE0 ? 3
-                              : (p[0] & 0xF8) == 0xF0 ? 4
-                                                      : 0;
-    uint32_t              c = n == 1 ? p[0] : n ? p[0] & (0xFFU >> (n + 1)) : 0;
+    size_t n = p[0] < 0x80 ? 1 : (p[0] & 0xE0) == 0xC0 ? 2 : (p[0] & 0xF0) == 0xE0 ? 3 : (p[0] & 0xF8) == 0xF0 ? 4 : 0;
+    uint32_t c = n == 1 ? p[0] : n ? p[0] & (0xFFU >> (n + 1)) : 0;
 
     if (n == 0 || n > len)
         return 0;
@@ -112,9 +108,24 @@ static void to_int__reads_the_whole_range(void **state)
 
 static void to_int__refuses_everything_else(void **state)
 {
-    static const char *const texts[] = {"",     "-",   "+1",  " 1",   "1 ",  "1.0", "0x10", "1e3",
-                                        "--1",  "a",   "1a",  "-a",   "1-",  "/",   ":",    "9223372036854775808",
-                                        "-9223372036854775809", "99999999999999999999"};
+    static const char *const texts[] = {"",
+                                        "-",
+                                        "+1",
+                                        " 1",
+                                        "1 ",
+                                        "1.0",
+                                        "0x10",
+                                        "1e3",
+                                        "--1",
+                                        "a",
+                                        "1a",
+                                        "-a",
+                                        "1-",
+                                        "/",
+                                        ":",
+                                        "9223372036854775808",
+                                        "-9223372036854775809",
+                                        "99999999999999999999"};
     int64_t                  value = 7;
 
     (void)state;

@@ -66,8 +66,10 @@ static void parse__refuses_other_forms(void **state)
 static void cmp__orders_like_the_text(void **state)
 {
     (void)state;
-    assert_true(tw_uuid_cmp(parsed("0fffffff-ffff-ffff-ffff-ffffffffffff"), parsed("f0000000-0000-0000-0000-000000000000")) < 0);
-    assert_true(tw_uuid_eq(parsed("0192f0a0-b1c2-7c05-8811-223344556677"), parsed("0192F0A0-B1C2-7C05-8811-223344556677")));
+    assert_true(tw_uuid_cmp(parsed("0fffffff-ffff-ffff-ffff-ffffffffffff"),
+                            parsed("f0000000-0000-0000-0000-000000000000")) < 0);
+    assert_true(
+        tw_uuid_eq(parsed("0192f0a0-b1c2-7c05-8811-223344556677"), parsed("0192F0A0-B1C2-7C05-8811-223344556677")));
 }
 
 static void command_id_new__is_a_version_7_with_time_domain_and_partition(void **state)
@@ -139,7 +141,8 @@ static void command_id_ledger__forgets_the_partition_only(void **state)
     (void)state;
     assert_true(tw_uuid_eq(tw_command_id_ledger(tw_command_id_keyed(digest, TW_DOMAIN_CART, 0)),
                            tw_command_id_ledger(tw_command_id_keyed(digest, TW_DOMAIN_CART, 1023))));
-    assert_uuid(tw_command_id_ledger(parsed("ffffffff-ffff-8fff-bfff-ffffffffffff")), "ffffffff-ffff-8c00-bfff-ffffffffffff");
+    assert_uuid(tw_command_id_ledger(parsed("ffffffff-ffff-8fff-bfff-ffffffffffff")),
+                "ffffffff-ffff-8c00-bfff-ffffffffffff");
     assert_false(tw_uuid_eq(tw_command_id_ledger(tw_command_id_keyed(digest, TW_DOMAIN_CART, 0)),
                             tw_command_id_ledger(tw_command_id_keyed(digest, TW_DOMAIN_MEMBER, 0))));
 }
@@ -214,7 +217,8 @@ static void member_id__is_pinned(void **state)
     tw_id_key_check(key, check);
     assert_string_equal(check, "6b82ececb713c272");
     key[31] ^= 1;
-    assert_false(tw_uuid_eq(tw_member_id(key, TW_STR("ann@example.com")), parsed("8d546db7-4db5-8236-b176-2a7b606eca26")));
+    assert_false(
+        tw_uuid_eq(tw_member_id(key, TW_STR("ann@example.com")), parsed("8d546db7-4db5-8236-b176-2a7b606eca26")));
     tw_id_key_check(key, check);
     assert_string_not_equal(check, "6b82ececb713c272");
 }

@@ -1,0 +1,246 @@
+/*
+ * tillwire-edge: settings, wiring, and the way down. Nothing here knows what a request means.
+ *
+ * Down, on SIGTERM or SIGINT: not ready; new requests are sent away; waits end; requests in flight finish; the producer is
+ * flushed; the listeners close; exit 0. A watchdog ends the process should a library hang on the way.
+ */
+#include <civetweb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "edge.h"
+#include "health.h"
+#include "routes/routes.h"
+#include "server.h"
+#include "tillwire/clock.h"
+#include "tillwire/log.h"
+#include "tillwire/settings.h"
+
+enum { IN_FLIGHT_MS = 5000, FLUSH_MS = 2000, WATCHDOG_S = 9, ADMIN_THREADS = 4, EXIT_MISMATCH = 78 /* EX_CONFIG */ };
+
+#define AT(member) offsetof(struct tw_edge_settings, member)
+
+static const struct tw_setting table[] = {
+    {"listen", TW_SET_TEXT, AT(listen), "127.0.0.1:8080", 1, 256, NULL, false, "Public address and port (plain HTTP; TLS belongs to a proxy)."},
+    {"admin_listen", TW_SET_TEXT, AT(admin_listen), "127.0.0.1:8081", 1, 256, NULL, false, "Address and port of /healthz, /readyz and /metrics."},
+    {"kafka", TW_SET_TEXT, AT(kafka), "127.0.0.1:9092", 1, 1024, NULL, false, "Kafka brokers, comma separated."},
+    {"postgres_uri", TW_SET_TEXT, AT(postgres_uri), NULL, 1, 1024, NULL, true, "PostgreSQL of the members, with a read-only account."},
+    {"mongo_uri", TW_SET_TEXT, AT(mongo_uri), NULL, 1, 1024, NULL, true, "MongoDB of the products; names the database."},
+    {"redis_uri", TW_SET_TEXT, AT(redis_uri), NULL, 1, 4096, NULL, true, "Redis servers of the carts, comma separated, in the order the worker has them."},
+    {"id_key_file", TW_SET_TEXT, AT(id_key_file), NULL, 1, 1024, NULL, false, "File with the 32 bytes in hex that member ids are made with; pinned for ever."},
+    {"edge_key_file", TW_SET_TEXT, AT(edge_key_file), NULL, 1, 1024, NULL, false, "File with 32 bytes in hex that all edges share: fingerprints, Location and consistency tokens."},
+    {"jwt_keys_file", TW_SET_TEXT, AT(jwt_keys_file), NULL, 1, 1024, NULL, false, "File with lines kid:hex; the first key signs access tokens, all verify them."},
+    {"jwt_issuer", TW_SET_TEXT, AT(jwt_issuer), "tillwire", 1, 256, NULL, false, "`iss` of access tokens."},
+    {"jwt_audience", TW_SET_TEXT, AT(jwt_audience), "tillwire-api", 1, 256, NULL, false, "`aud` of access tokens."},
+    {"access_ttl_s", TW_SET_INT, AT(access_ttl_s), "600", 1, 86400, NULL, false, "Life of an access token, seconds."},
+    {"refresh_ttl_s", TW_SET_INT, AT(refresh_ttl_s), "1209600", 1, 31536000, NULL, false, "Life of a refresh token, seconds."},
+    {"currency", TW_SET_TEXT, AT(currency), "USD", 3, 3, NULL, false, "ISO 4217 code of all prices."},
+    {"threads", TW_SET_INT, AT(threads), "512", 2, 2000, NULL, false, "Request threads: one serves one connection at a time."},
+    {"wait_slots", TW_SET_INT, AT(wait_slots), "256", 1, 2000, NULL, false, "Requests that may wait for an outcome at once; more go without waiting."},
+    {"store_connections", TW_SET_INT, AT(store_connections), "8", 1, 256, NULL, false, "Connections to each store."},
+    {"password_threads", TW_SET_INT, AT(password_threads), "2", 1, 64, NULL, false, "Threads that hash passwords, 19 MiB each while they do."},
+    {"linger_us", TW_SET_INT, AT(linger_us), "500", 0, 100000, NULL, false, "How long the producer waits for company before it sends, microseconds."},
+    {"queue_kbytes", TW_SET_INT, AT(queue_kbytes), "65536", 64, 2097151, NULL, false, "Commands waiting for the broker, KiB; a full queue answers 503."},
+    {"rate_limits", TW_SET_BOOL, AT(rate_limits), "on", 0, 0, NULL, false, "Limits on logins and registrations."},
+    {"log_level", TW_SET_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", false, "What is logged."},
+    TW_SETTING_END,
+};
+
+static const char about[] =
+    "The HTTP edge: checks requests, writes commands to Kafka, answers after the broker's acknowledgement, and reads from\n"
+    "the stores.";
+
+/* --- keys --------------------------------------------------------------------------------------------------------- */
+
+static enum tw_rc read_key(const char *path, const char *what, uint8_t ret_key[32], struct tw_err *reterr)
+{
+    char *text = NULL;
+
+    TW_TRY(tw_secret_read(path, 256, &text, reterr));
+    bool good = tw_hex_parse(tw_str_of(text), ret_key, 32);
+    explicit_bzero(text, strlen(text));
+    free(text);
+    return good ? TW_OK : tw_fail(reterr, TW_INVALID, "edge.main", 0, "the %s is not 32 bytes in hex", what);
+}
+
+/** One secret per use, all from the one key that edges share. */
+static void derive_keys(struct tw_edge *edge, const uint8_t edge_key[32])
+{
+    static const char idempotency[] = "tillwire/edge/idempotency/v1";
+    static const char opaque[] = "tillwire/edge/opaque/v1";
+
+    crypto_generichash(edge->idempotency_key, sizeof(edge->idempotency_key), (const unsigned char *)idempotency,
+                       sizeof(idempotency) - 1, edge_key, 32);
+    crypto_generichash(edge->opaque_key, sizeof(edge->opaque_key), (const unsigned char *)opaque, sizeof(opaque) - 1,
+                       edge_key, 32);
+}
+
+static enum tw_rc read_keys(struct tw_edge *edge, struct tw_err *reterr)
+{
+    const struct tw_edge_settings *settings = edge->settings;
+    uint8_t                        edge_key[32];
+
+    TW_TRY(read_key(settings->id_key_file, "id key", edge->id_key, reterr));
+    TW_TRY(read_key(settings->edge_key_file, "edge key", edge_key, reterr));
+    TW_TRY(tw_token_keys_read(settings->jwt_keys_file, &edge->token_keys, reterr));
+    tw_id_key_check(edge->id_key, edge->id_key_check);
+    derive_keys(edge, edge_key);
+    sodium_memzero(edge_key, sizeof(edge_key));
+    edge->token_rules = (struct tw_token_rules){&edge->token_keys, settings->jwt_issuer, settings->jwt_audience};
+    return TW_OK;
+}
+
+/* --- up ----------------------------------------------------------------------------------------------------------- */
+
+static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
+{
+    const struct tw_edge_settings *settings = edge->settings;
+    size_t                         connections = (size_t)settings->store_connections;
+    struct tw_sender_options       sender = {settings->kafka, (int)settings->linger_us, (int)settings->queue_kbytes};
+
+    TW_TRY(tw_products_open(settings->mongo_uri, connections, &edge->products, reterr));
+    TW_TRY(tw_carts_open(settings->redis_uri, connections, &edge->carts, reterr));
+    edge->members = tw_members_new(settings->postgres_uri, connections);
+    edge->callers = tw_callers_new(&edge->token_rules, edge->members);
+    edge->passwords = tw_passwords_new((size_t)settings->password_threads, 16 * (size_t)settings->password_threads);
+    edge->recent = tw_recent_new();
+    edge->tail = tw_tail_new(settings->kafka, (size_t)settings->wait_slots);
+    edge->sender = tw_sender_new(&sender);
+    return TW_OK;
+}
+
+struct servers {
+    struct tw_router  public_router;
+    struct tw_router  admin_router;
+    struct tw_server *public;
+    struct tw_server *admin;
+};
+
+static enum tw_rc open_servers(struct tw_edge *edge, struct servers *servers, struct tw_err *reterr)
+{
+    struct tw_server_options public = {edge->settings->listen, (int)edge->settings->threads, true};
+    struct tw_server_options admin = {edge->settings->admin_listen, ADMIN_THREADS, false};
+
+    mg_init_library(MG_FEATURES_DEFAULT);
+    tw_routes_public(&servers->public_router);
+    tw_routes_of_admin(&servers->admin_router);
+    TW_TRY(tw_server_open(edge, &servers->admin_router, &admin, &servers->admin, reterr));
+    return tw_server_open(edge, &servers->public_router, &public, &servers->public, reterr);
+}
+
+/* --- down --------------------------------------------------------------------------------------------------------- */
+
+static atomic_bool mismatch;
+
+/** From the health thread: ends the main thread's wait for a signal. */
+static void on_mismatch(void)
+{
+    if (!atomic_exchange(&mismatch, true))
+        kill(getpid(), SIGTERM);
+}
+
+static void wait_for_signal(const sigset_t *signals)
+{
+    int number = 0;
+
+    sigwait(signals, &number);
+    tw_log(TW_LOG_INFO, "going down", TW_F_INT("signal", number));
+}
+
+static void *watchdog_main(void *unused)
+{
+    (void)unused;
+    sleep(WATCHDOG_S);
+    tw_log(TW_LOG_ERROR, "a library hung on the way down");
+    _exit(atomic_load(&mismatch) ? EXIT_MISMATCH : 0);
+}
+
+static void start_watchdog(void)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, watchdog_main, NULL) == 0)
+        pthread_detach(thread);
+}
+
+static void drain(struct tw_edge *edge)
+{
+    int64_t deadline_us = tw_monotonic_us() + INT64_C(1000) * IN_FLIGHT_MS;
+
+    start_watchdog();
+    atomic_store(&edge->draining, true);
+    tw_tail_drain(edge->tail);
+    while (atomic_load(&edge->in_flight) > 0 && tw_monotonic_us() < deadline_us)
+        usleep(5000);
+}
+
+static void close_parts(struct tw_edge *edge)
+{
+    tw_tail_free(edge->tail);
+    tw_passwords_free(edge->passwords);
+    tw_callers_free(edge->callers);
+    tw_members_free(edge->members);
+    tw_carts_close(edge->carts);
+    tw_products_close(edge->products);
+    tw_recent_free(edge->recent);
+    sodium_memzero(edge->id_key, sizeof(edge->id_key));
+}
+
+static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *signals)
+{
+    struct tw_err     err = {0};
+    struct tw_health *health;
+
+    if (read_keys(edge, &err) != TW_OK || open_parts(edge, &err) != TW_OK || open_servers(edge, servers, &err) != TW_OK) {
+        tw_log_err(TW_LOG_ERROR, "cannot start", &err, NULL);
+        return 1;
+    }
+    health = tw_health_start(edge, on_mismatch);
+    tw_log(TW_LOG_INFO, "edge is listening", TW_F_TEXT("listen", edge->settings->listen),
+           TW_F_TEXT("admin_listen", edge->settings->admin_listen));
+    wait_for_signal(signals);
+    drain(edge);
+    tw_server_close(servers->public);
+    tw_sender_free(edge->sender, FLUSH_MS);
+    edge->sender = NULL;
+    tw_server_close(servers->admin);
+    tw_health_stop(health);
+    close_parts(edge);
+    tw_log(TW_LOG_INFO, "edge is down");
+    return atomic_load(&mismatch) ? EXIT_MISMATCH : 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct tw_edge          edge;
+    static struct tw_edge_settings settings;
+    static struct servers          servers;
+    enum tw_log_level              level = TW_LOG_INFO;
+    sigset_t                       signals;
+
+    tw_log_init("tillwire-edge", level);
+    switch (tw_settings_read(table, "tillwire-edge", about, argc, argv, &settings, NULL)) {
+    case TW_SETTINGS_EXIT_OK:
+        return 0;
+    case TW_SETTINGS_EXIT_BAD:
+        return 2;
+    default:
+        break;
+    }
+    tw_log_level_parse(settings.log_level, &level);
+    tw_log_set_level(level);
+    /* Blocked before any thread is made, so that only wait_for_signal() takes them. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    edge.settings = &settings;
+    return run(&edge, &servers, &signals);
+}

@@ -1,0 +1,157 @@
+/* /v1/commands/{id}: what became of a command. */
+#include "routes/routes.h"
+
+#include "tillwire/clock.h"
+#include "tillwire/gen/topics.h"
+
+enum { COMMAND_SEGMENT = 2 };
+
+#define KEPT_MS TW_LEDGER_LIFE_MS
+
+static struct tw_str type_name(enum tw_domain_number domain, uint16_t number)
+{
+    const struct tw_type *const *types = domain == TW_DOMAIN_MEMBER    ? tw_member_commands
+                                         : domain == TW_DOMAIN_PRODUCT ? tw_product_commands
+                                                                       : tw_cart_commands;
+    size_t                       count = domain == TW_DOMAIN_MEMBER    ? tw_member_command_count
+                                         : domain == TW_DOMAIN_PRODUCT ? tw_product_command_count
+                                                                       : tw_cart_command_count;
+
+    return number < count ? tw_str_of(types[number]->name) : TW_STR("");
+}
+
+static void open_status(struct tw_json *json, struct tw_uuid command_id, struct tw_str type, const char *status,
+                        int64_t submitted_ms)
+{
+    tw_json_open(json, '{');
+    tw_json_key(json, "command_id");
+    tw_json_uuid(json, command_id);
+    tw_json_key(json, "type");
+    tw_json_text(json, type);
+    tw_json_key(json, "status");
+    tw_json_text(json, tw_str_of(status));
+    tw_json_key(json, "submitted_at");
+    tw_json_time(json, submitted_ms);
+}
+
+static void reply_accepted(struct tw_uuid command_id, const struct tw_location *location, struct tw_reply *reply)
+{
+    struct tw_json json = {&reply->body, false};
+
+    tw_reply_json(reply, 200);
+    tw_reply_retry_after(reply, 1);
+    open_status(&json, command_id, type_name(tw_command_id_domain(command_id), location->type), "accepted",
+                location->submitted_ms);
+    tw_json_close(&json, '}');
+}
+
+static void reply_row(const struct tw_request *request, struct tw_uuid command_id, const struct tw_ledger_row *row,
+                      struct tw_reply *reply)
+{
+    struct tw_json json = {&reply->body, false};
+
+    tw_reply_json(reply, 200);
+    open_status(&json, command_id, row->type, tw_status_name(row->outcome.status), row->submitted_ms);
+    tw_json_key(&json, "finished_at");
+    tw_json_time(&json, row->at_ms);
+    if (row->outcome.resource.len > 0) {
+        tw_json_key(&json, "resource");
+        tw_json_text(&json, row->outcome.resource);
+    }
+    tw_json_key(&json, "http_status");
+    tw_json_int(&json, row->outcome.http_status);
+    if (row->outcome.problem != TW_PROBLEM_NONE) {
+        tw_json_key(&json, "problem");
+        tw_problem_write(&json, request, row->outcome.problem, row->outcome.detail, NULL);
+    }
+    tw_json_close(&json, '}');
+}
+
+/** Anonymous commands are everybody's who knows the id, which nobody can guess; others are their caller's. */
+static bool may_see(const struct tw_request *request, struct tw_uuid caller)
+{
+    return tw_uuid_is_nil(caller) || tw_uuid_eq(caller, request->caller.member_id) ||
+           tw_token_has_scope(request->caller.scope, "commands:read");
+}
+
+static void reply_hidden(const struct tw_request *request, struct tw_reply *reply)
+{
+    tw_reply_refuse(reply, request, request->caller.known ? TW_PROBLEM_NOT_FOUND : TW_PROBLEM_UNAUTHENTICATED, "");
+}
+
+/** Is it known to have been accepted: by the sealed text of its Location, or by this edge's memory? */
+static bool find_accepted(struct tw_request *request, struct tw_uuid command_id, struct tw_uuid *ret_caller,
+                          struct tw_location *ret_location)
+{
+    const uint8_t *key = request->edge->opaque_key;
+    struct tw_str  text;
+
+    if (tw_request_query(request, "at", &text)) {
+        *ret_caller = request->caller.member_id;
+        if (tw_location_open(key, command_id, *ret_caller, text, ret_location))
+            return true;
+        *ret_caller = tw_uuid_nil; /* sent before the caller logged in */
+        if (tw_location_open(key, command_id, *ret_caller, text, ret_location))
+            return true;
+    }
+    return tw_recent_find(request->edge->recent, command_id, ret_caller, ret_location);
+}
+
+/** Takes a seat, looks once more (it may have been decided meanwhile), and only then waits. */
+static enum tw_rc wait_for_row(struct tw_request *request, struct tw_uuid command_id, const struct tw_location *location,
+                               int wait_s, struct tw_ledger_row *ret_row, struct tw_err *reterr)
+{
+    struct tw_tail *tail = request->edge->tail;
+    struct tw_seat *seat = tw_tail_sit(tail, command_id);
+    struct tw_told *told = TW_NEW(request->arena, struct tw_told);
+    enum tw_rc      rc = tw_command_ledger(request, command_id, ret_row, reterr);
+
+    if (seat && rc == TW_NOT_FOUND &&
+        tw_tail_await(tail, seat, location->offset, tw_monotonic_us() + INT64_C(1000000) * wait_s, told))
+        rc = tw_command_ledger(request, command_id, ret_row, reterr);
+    tw_tail_leave(tail, seat);
+    return rc;
+}
+
+static void reply_unknown(const struct tw_request *request, struct tw_uuid command_id, struct tw_reply *reply)
+{
+    int64_t made_ms = tw_command_id_time_ms(command_id);
+    bool    is_old = made_ms >= 0 && made_ms < tw_now_ms() - KEPT_MS;
+
+    tw_reply_refuse(reply, request, is_old ? TW_PROBLEM_GONE : TW_PROBLEM_NOT_FOUND,
+                    is_old ? "outcomes are kept for 24 hours" : "there is no such command");
+}
+
+static void get_command(struct tw_request *request, struct tw_reply *reply)
+{
+    struct tw_ledger_row row = {0};
+    struct tw_location   location = {0};
+    struct tw_uuid       command_id;
+    struct tw_uuid       caller = tw_uuid_nil;
+    struct tw_err        err = {0};
+    int                  wait_s = tw_request_wait_s(request);
+
+    if (!tw_route_uuid(request, COMMAND_SEGMENT, &command_id, reply))
+        return;
+    enum tw_rc rc = tw_command_ledger(request, command_id, &row, &err);
+    bool       is_accepted = rc == TW_NOT_FOUND && find_accepted(request, command_id, &caller, &location) &&
+                       location.submitted_ms > tw_now_ms() - KEPT_MS;
+    if (is_accepted && wait_s > 0 && may_see(request, caller))
+        rc = wait_for_row(request, command_id, &location, wait_s, &row, &err);
+    caller = rc == TW_OK ? row.caller : caller;
+    if (rc != TW_OK && rc != TW_NOT_FOUND)
+        tw_route_store_failed(request, rc, &err, reply);
+    else if (rc == TW_NOT_FOUND && !is_accepted)
+        reply_unknown(request, command_id, reply);
+    else if (!may_see(request, caller))
+        reply_hidden(request, reply);
+    else if (rc == TW_OK)
+        reply_row(request, command_id, &row, reply);
+    else
+        reply_accepted(command_id, &location, reply);
+}
+
+const struct tw_route tw_routes_commands[] = {
+    {TW_METHOD_GET, "/v1/commands/{command_id}", TW_ACCESS_OPTIONAL, NULL, get_command},
+    {0},
+};

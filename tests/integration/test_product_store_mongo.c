@@ -1,0 +1,771 @@
+/* The products' store on a real server: what the contract suite (tests/contract) cannot know. TW_MONGO_URI names the
+ * server; the database is the one it names with `_crash` behind it, and is EMPTIED. */
+/* Links: PkgConfig::MONGOC */
+#include "workers/product/product_store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sample_states.h"
+#include "tillwire/product_document.h"
+#include "unit.h"
+#include "workers/product/product_apply.h"
+#include "workers/product/product_connection.h"
+#include "workers/product/product_redo.h"
+
+enum { TIMEOUT_MS = 5000, PARTITION = 3, FIRST = 10, ROWS = 4, PRODUCTS = 1500, EXIT_AT_FAILPOINT = 86 };
+
+static char            database_uri[512];
+static struct tw_mongo server; /* the test's own connection */
+
+/* --- the server ------------------------------------------------------------------------------------------------------- */
+
+static void make_database_uri(const char *uri)
+{
+    mongoc_uri_t *parsed = mongoc_uri_new(uri);
+    char          database[64];
+
+    snprintf(database, sizeof(database), "%.50s_crash", mongoc_uri_get_database(parsed));
+    mongoc_uri_set_database(parsed, database);
+    snprintf(database_uri, sizeof(database_uri), "%s", mongoc_uri_get_string(parsed));
+    mongoc_uri_destroy(parsed);
+}
+
+static void run(bson_t *command)
+{
+    struct tw_mongo_written written;
+    struct tw_err           err = {0};
+
+    assert_rc(tw_mongo_write(&server, command, "test", &written, &err), TW_OK, err);
+    bson_destroy(command);
+}
+
+static int wipe(void **state)
+{
+    static const char *const collections[] = {TW_MONGO_PRODUCTS, TW_MONGO_PROGRESS, TW_MONGO_APPLIED, TW_MONGO_LEDGER};
+    struct tw_err            err = {0};
+
+    (void)state;
+    assert_rc(tw_mongo_connect(&server, &err), TW_OK, err);
+    for (size_t i = 0; i < TW_LEN(collections); i++)
+        run(BCON_NEW("delete", BCON_UTF8(collections[i]), "deletes", "[", "{", "q", "{", "}", "limit", BCON_INT32(0), "}",
+                     "]"));
+    return 0;
+}
+
+/* The one update of a test that plays a hand in the store. */
+static void update(const char *collection, bson_t *filter, bson_t *change)
+{
+    run(BCON_NEW("update", BCON_UTF8(collection), "updates", "[", "{", "q", BCON_DOCUMENT(filter), "u",
+                 BCON_DOCUMENT(change), "}", "]"));
+    bson_destroy(filter);
+    bson_destroy(change);
+}
+
+static void set_number(const char *collection, const char *name, int64_t value)
+{
+    update(collection, BCON_NEW("_id", BCON_INT32(PARTITION)), BCON_NEW("$set", "{", name, BCON_INT64(value), "}"));
+}
+
+static enum tw_rc keep(void *context, const bson_t *document, struct tw_err *reterr)
+{
+    (void)reterr;
+    bson_destroy(*(bson_t **)context);
+    *(bson_t **)context = bson_copy(document);
+    return TW_OK;
+}
+
+/* The document, empty when there is none. */
+static bson_t *document_of(const char *collection, bson_t *filter)
+{
+    bson_t       *document = bson_new();
+    struct tw_err err = {0};
+
+    assert_rc(tw_mongo_find(&server, collection, filter, NULL, keep, &document, "test", &err), TW_OK, err);
+    bson_destroy(filter);
+    return document;
+}
+
+static bson_t *filter_of_product(uint32_t i)
+{
+    bson_oid_t id;
+
+    assert_true(tw_product_id_to_object_id(tw_sample_products.key(i).id, id.bytes));
+    return BCON_NEW("_id", BCON_OID(&id));
+}
+
+static int64_t number_in(bson_t *document, const char *name)
+{
+    bson_iter_t iter;
+    int64_t     number = bson_iter_init_find(&iter, document, name) ? bson_iter_as_int64(&iter) : -1;
+
+    bson_destroy(document);
+    return number;
+}
+
+static int64_t number_of_product(uint32_t i, const char *name)
+{
+    return number_in(document_of(TW_MONGO_PRODUCTS, filter_of_product(i)), name);
+}
+
+static int64_t applied(void)
+{
+    return number_in(document_of(TW_MONGO_APPLIED, BCON_NEW("_id", BCON_INT32(PARTITION))), "applied");
+}
+
+static enum tw_rc count_one(void *context, const bson_t *document, struct tw_err *reterr)
+{
+    (void)document;
+    (void)reterr;
+    ++*(int64_t *)context;
+    return TW_OK;
+}
+
+static int64_t count(const char *collection, bson_t *filter)
+{
+    int64_t       found = 0;
+    struct tw_err err = {0};
+
+    assert_rc(tw_mongo_find(&server, collection, filter, NULL, count_one, &found, "test", &err), TW_OK, err);
+    bson_destroy(filter);
+    return found;
+}
+
+static int64_t count_products(int64_t guard)
+{
+    return count(TW_MONGO_PRODUCTS, BCON_NEW("guard", BCON_INT64(guard)));
+}
+
+/* --- batches ---------------------------------------------------------------------------------------------------------- */
+
+/* What a batch does to each of its products. */
+enum deed { MAKE, VIEW, CHANGE, RATE };
+
+struct batch {
+    int64_t   first;
+    int64_t   next;
+    uint32_t  products; /* 0 .. products - 1, all changed by record next - 1 */
+    enum deed deed;
+    uint32_t  rows; /* of records first, first + 1, … */
+};
+
+static const struct batch making = {0, FIRST, PRODUCTS, MAKE, 0};
+
+static struct tw_store open_store(void)
+{
+    struct tw_store store;
+    struct tw_err   err = {0};
+
+    assert_rc(tw_product_store_open(database_uri, TIMEOUT_MS, &store, &err), TW_OK, err);
+    return store;
+}
+
+static enum tw_rc ask_next(struct tw_store *store, int64_t *ret_next, struct tw_err *reterr)
+{
+    struct tw_arena    arena = {0};
+    struct tw_progress progress = {0};
+    enum tw_rc         rc = store->watermark(store->self, PARTITION, &arena, &progress, reterr);
+
+    *ret_next = progress.next_offset;
+    tw_arena_done(&arena);
+    return rc;
+}
+
+static void assert_watermark(struct tw_store *store, int64_t expected)
+{
+    struct tw_err err = {0};
+    int64_t       next;
+
+    assert_rc(ask_next(store, &next, &err), TW_OK, err);
+    assert_int_equal(next, expected);
+}
+
+static void decide(struct tw_entity *entity, uint32_t i, const struct batch *batch, struct tw_arena *arena)
+{
+    struct tw_product *product = TW_NEW(arena, struct tw_product);
+
+    entity->guard = batch->next - 1;
+    entity->changed = true;
+    entity->state = batch->deed == MAKE ? tw_sample_products.make(i, 1, arena) : product;
+    if (batch->deed == MAKE)
+        return;
+    assert_non_null(entity->before);
+    *product = *(const struct tw_product *)entity->before;
+    product->view_count += batch->deed == VIEW;
+    product->version += batch->deed == CHANGE;
+    product->price_minor += batch->deed == CHANGE;
+    product->rating_sum += batch->deed == RATE;
+}
+
+static struct tw_ledger_row row_at(int64_t offset)
+{
+    struct tw_ledger_row row = {
+        .type = TW_STR("product.create"),
+        .outcome = tw_succeeded(201, TW_STR("/v1/products/x")),
+        .offset = offset,
+        .at_ms = 1795428000000 + offset,
+    };
+
+    memcpy(row.id.bytes, &offset, sizeof(offset));
+    return row;
+}
+
+struct turn {
+    struct tw_arena          arena;
+    struct tw_load           load;
+    const struct tw_entity **changed;
+    struct tw_changes        changes;
+};
+
+static enum tw_rc begin(struct tw_store *store, const struct batch *batch, struct turn *ret_turn, struct tw_err *reterr)
+{
+    struct turn          *turn = ret_turn;
+    struct tw_ledger_row *rows;
+
+    *turn = (struct turn){0};
+    turn->load.entities = TW_NEW_ARRAY(&turn->arena, batch->products, struct tw_entity);
+    turn->load.entity_count = batch->products;
+    for (uint32_t i = 0; i < batch->products; i++)
+        turn->load.entities[i].key = tw_sample_products.key(i);
+    TW_TRY(store->load(store->self, PARTITION, batch->first, &turn->load, &turn->arena, reterr));
+    turn->changed = TW_NEW_ARRAY(&turn->arena, batch->products, const struct tw_entity *);
+    for (uint32_t i = 0; i < batch->products; i++) {
+        decide(&turn->load.entities[i], i, batch, &turn->arena);
+        turn->changed[i] = &turn->load.entities[i];
+    }
+    rows = TW_NEW_ARRAY(&turn->arena, batch->rows, struct tw_ledger_row);
+    for (uint32_t i = 0; i < batch->rows; i++)
+        rows[i] = row_at(batch->first + i);
+    turn->changes = (struct tw_changes){
+        .partition = PARTITION,
+        .first_offset = batch->first,
+        .after = {.next_offset = batch->next, .clock_ms = batch->next, .outbox = TW_STR("outbox")},
+        .entities = turn->changed,
+        .entity_count = batch->products,
+        .rows = rows,
+        .row_count = batch->rows,
+    };
+    return TW_OK;
+}
+
+static enum tw_rc fold(struct tw_store *store, const struct batch *batch, struct tw_err *reterr)
+{
+    struct turn turn;
+    enum tw_rc  rc = begin(store, batch, &turn, reterr);
+
+    if (rc == TW_OK)
+        rc = store->commit(store->self, &turn.changes, reterr);
+    tw_arena_done(&turn.arena);
+    return rc;
+}
+
+static void must_fold(struct tw_store *store, const struct batch *batch)
+{
+    struct tw_err err = {0};
+
+    assert_rc(fold(store, batch, &err), TW_OK, err);
+}
+
+/* The store after the first batch, opened. */
+static struct tw_store given_products(uint32_t products)
+{
+    struct tw_store store = open_store();
+    struct batch    batch = making;
+
+    batch.products = products;
+    assert_watermark(&store, 0);
+    must_fold(&store, &batch);
+    return store;
+}
+
+/* --- documents -------------------------------------------------------------------------------------------------------- */
+
+static void a_price__stands_in_the_server_as_an_exact_decimal(void **state)
+{
+    static const char *const texts[] = {"199.00", "0.01", "9999999999.99", "0.00"};
+    static const int64_t     minor[] = {19900, 1, TW_MONEY_MAX_MINOR, 0};
+    struct tw_store          store = open_store();
+    struct tw_err            err = {0};
+    struct batch             batch = {0, FIRST, TW_LEN(minor), MAKE, 0};
+    struct turn              turn;
+
+    (void)state;
+    assert_watermark(&store, 0);
+    assert_rc(begin(&store, &batch, &turn, &err), TW_OK, err);
+    for (size_t i = 0; i < TW_LEN(minor); i++)
+        ((struct tw_product *)turn.load.entities[i].state)->price_minor = minor[i];
+    assert_rc(store.commit(store.self, &turn.changes, &err), TW_OK, err);
+    for (uint32_t i = 0; i < TW_LEN(minor); i++) {
+        bson_decimal128_t expected;
+        bson_decimal128_t price;
+        bson_t           *document = document_of(TW_MONGO_PRODUCTS, filter_of_product(i));
+        bson_iter_t       iter;
+
+        assert_true(bson_decimal128_from_string(texts[i], &expected));
+        assert_true(bson_iter_init_find(&iter, document, "price") && bson_iter_decimal128(&iter, &price));
+        assert_true(price.low == expected.low && price.high == expected.high);
+        bson_destroy(document);
+    }
+    tw_arena_done(&turn.arena);
+    tw_product_store_close(&store);
+}
+
+static void a_product__keeps_its_types_in_the_server_through_views_and_changes(void **state)
+{
+    static const struct {
+        const char *name;
+        bson_type_t type;
+    } fields[] = {
+        {"_id", BSON_TYPE_OID},        {"price", BSON_TYPE_DECIMAL128}, {"discount_price", BSON_TYPE_NULL},
+        {"tags", BSON_TYPE_ARRAY},     {"images", BSON_TYPE_DOCUMENT},  {"view_count", BSON_TYPE_INT64},
+        {"version", BSON_TYPE_INT64},  {"guard", BSON_TYPE_INT64},      {"rating", BSON_TYPE_DECIMAL128},
+        {"is_active", BSON_TYPE_BOOL}, {"created_at", BSON_TYPE_DATE_TIME},
+    };
+    struct tw_store    store = given_products(2);
+    const struct batch viewing = {FIRST, 20, 2, VIEW, 0}, changing = {20, 30, 2, CHANGE, 0};
+    bson_t            *document;
+
+    (void)state;
+    must_fold(&store, &viewing);
+    must_fold(&store, &changing);
+    document = document_of(TW_MONGO_PRODUCTS, filter_of_product(1));
+    for (size_t i = 0; i < TW_LEN(fields); i++) {
+        bson_iter_t iter;
+
+        assert_true(bson_iter_init_find(&iter, document, fields[i].name));
+        assert_int_equal(bson_iter_type(&iter), fields[i].type);
+    }
+    bson_destroy(document);
+    tw_product_store_close(&store);
+}
+
+static void an_id__that_no_sku_can_have_is_of_no_product(void **state)
+{
+    struct tw_store  store = open_store();
+    struct tw_entity entity = {.key.id = {{0xff, 0xff}}, .before = &store};
+    struct tw_load   load = {.entities = &entity, .entity_count = 1};
+    struct tw_arena  arena = {0};
+    struct tw_err    err = {0};
+
+    (void)state;
+    assert_watermark(&store, 0);
+    assert_rc(store.load(store.self, PARTITION, 0, &load, &arena, &err), TW_OK, err);
+    assert_null(entity.before);
+    assert_int_equal(entity.before_guard, -1);
+    tw_arena_done(&arena);
+    tw_product_store_close(&store);
+}
+
+/* --- crash gaps ------------------------------------------------------------------------------------------------------- */
+
+/* In a process of its own, which the failpoint ends. */
+static int play(const char *deed)
+{
+    struct batch    batch = {FIRST, 20, PRODUCTS, (enum deed)atoi(deed), ROWS};
+    struct tw_store store = open_store();
+    struct tw_err   err = {0};
+    int64_t         next;
+
+    if (ask_next(&store, &next, &err) != TW_OK)
+        return 1;
+    return fold(&store, &batch, &err) == TW_OK ? 0 : 2;
+}
+
+static void crash(enum deed deed, const char *failpoint)
+{
+    static struct tw_child child;
+    char                   number[2] = {(char)('0' + (int)deed), 0};
+    struct tw_str          setting;
+    struct tw_arena        arena = {0};
+
+    setting = tw_arena_printf(&arena, "TW_FAIL=%s", failpoint);
+    tw_child_exec((const char *const[]){"/proc/self/exe", "play", number, NULL},
+                  (const char *const[]){setting.ptr, NULL}, &child);
+    assert_int_equal(child.exit_code, EXIT_AT_FAILPOINT);
+    tw_arena_done(&arena);
+}
+
+/* How far a worker came before it died. */
+struct gap {
+    const char *failpoint; /* a TW_FAIL value */
+    int64_t     products; /* done */
+    int64_t     rows;
+};
+
+static const struct gap gaps[] = {
+    {"in_commit=exit", 0, 0},
+    {"after_redo=exit", 0, 0},
+    {"in_apply=exit", 1000, 0},
+    {"in_apply=exit@2", PRODUCTS, 0},
+    {"before_applied=exit", PRODUCTS, ROWS},
+};
+
+/* Nothing in there twice, nothing forgotten. */
+static void assert_done_once(enum deed deed)
+{
+    assert_int_equal(applied(), 20);
+    assert_int_equal(count_products(19), PRODUCTS);
+    assert_int_equal(count(TW_MONGO_LEDGER, bson_new()), ROWS);
+    for (uint32_t i = 0; i < PRODUCTS; i += 499) {
+        assert_int_equal(number_of_product(i, "view_count"), deed == VIEW ? 2 : 1);
+        assert_int_equal(number_of_product(i, "version"), deed == CHANGE ? 2 : 1);
+        assert_int_equal(number_of_product(i, "rating_sum"), deed == RATE ? 2 : 1);
+    }
+}
+
+static void crash_and_go_on(enum deed deed, const struct gap *gap)
+{
+    const struct batch next = {20, 30, PRODUCTS, VIEW, 0};
+    struct tw_store    store;
+
+    wipe(NULL);
+    store = given_products(deed == MAKE ? 0 : PRODUCTS);
+    crash(deed, gap->failpoint);
+    assert_int_equal(applied(), FIRST);
+    assert_int_equal(count_products(19), gap->products);
+    assert_int_equal(count(TW_MONGO_LEDGER, bson_new()), gap->rows);
+
+    assert_watermark(&store, 20);
+    assert_done_once(deed);
+    assert_watermark(&store, 20);
+    assert_done_once(deed);
+    must_fold(&store, &next);
+    assert_int_equal(number_of_product(7, "view_count"), deed == VIEW ? 3 : 2);
+    tw_product_store_close(&store);
+}
+
+static void each_gap(enum deed deed)
+{
+#ifndef TW_FAILPOINTS
+    print_message("             not built with TW_FAILPOINTS\n");
+    skip();
+#endif
+    for (size_t i = 0; i < TW_LEN(gaps); i++)
+        crash_and_go_on(deed, &gaps[i]);
+}
+
+static void a_crash__while_products_are_made_is_finished_by_the_next_owner(void **state)
+{
+    (void)state;
+    each_gap(MAKE);
+}
+
+static void a_crash__while_views_are_counted_is_finished_by_the_next_owner(void **state)
+{
+    (void)state;
+    each_gap(VIEW);
+}
+
+static void a_crash__while_products_change_is_finished_by_the_next_owner(void **state)
+{
+    (void)state;
+    each_gap(CHANGE);
+}
+
+static void a_crash__while_the_version_stays_is_finished_by_the_next_owner(void **state)
+{
+    (void)state;
+    crash_and_go_on(RATE, &gaps[2]); /* few: without an index this form is slow on some servers */
+}
+
+/* --- late writes ------------------------------------------------------------------------------------------------------ */
+
+/* The redo record of a batch, made and not committed: what a worker does that was asleep since its step (a). */
+static void take_redo(struct tw_store *store, const struct batch *batch, bson_t *ret_redo)
+{
+    struct turn   turn;
+    struct tw_err err = {0};
+
+    assert_rc(begin(store, batch, &turn, &err), TW_OK, err);
+    tw_product_redo_build(&turn.changes, ret_redo);
+    tw_arena_done(&turn.arena);
+}
+
+static void wake(const bson_t *redo)
+{
+    struct tw_err err = {0};
+
+    assert_rc(tw_product_apply(&server, redo, &err), TW_OK, err);
+}
+
+static void a_late_write__of_any_form_changes_nothing(void **state)
+{
+    static const enum deed deeds[] = {VIEW, CHANGE, RATE};
+
+    (void)state;
+    for (size_t i = 0; i < TW_LEN(deeds); i++) {
+        const struct batch late = {FIRST, 20, 3, deeds[i], ROWS}, viewing = {20, 30, 3, VIEW, 0},
+                           changing = {30, 40, 3, CHANGE, 0};
+        struct tw_store store;
+        bson_t          redo;
+        bson_t         *before;
+        bson_t         *after;
+
+        wipe(NULL);
+        store = given_products(3);
+        take_redo(&store, &late, &redo);
+        must_fold(&store, &late);
+        must_fold(&store, &viewing);
+        must_fold(&store, &changing);
+        before = document_of(TW_MONGO_PRODUCTS, filter_of_product(1));
+        wake(&redo);
+        after = document_of(TW_MONGO_PRODUCTS, filter_of_product(1));
+        assert_true(bson_equal(before, after));
+        bson_destroy(after);
+        bson_destroy(before);
+        bson_destroy(&redo);
+        tw_product_store_close(&store);
+    }
+}
+
+static void a_late_insert__does_not_bring_the_first_state_back(void **state)
+{
+    const struct batch viewing = {FIRST, 20, 3, VIEW, 0};
+    struct batch       first = making;
+    struct tw_store    store = open_store();
+    bson_t             redo;
+
+    (void)state;
+    first.products = 3;
+    assert_watermark(&store, 0);
+    take_redo(&store, &first, &redo);
+    must_fold(&store, &first);
+    must_fold(&store, &viewing);
+    wake(&redo);
+    assert_int_equal(number_of_product(1, "view_count"), 2);
+    assert_int_equal(number_of_product(1, "guard"), 19);
+    bson_destroy(&redo);
+    tw_product_store_close(&store);
+}
+
+/* --- ledger rows ------------------------------------------------------------------------------------------------------ */
+
+static void fold_row(struct tw_store *store, int64_t first, struct tw_ledger_row row)
+{
+    struct batch  batch = {first, first + 10, 0, VIEW, 0};
+    struct turn   turn;
+    struct tw_err err = {0};
+
+    assert_rc(begin(store, &batch, &turn, &err), TW_OK, err);
+    turn.changes.rows = &row;
+    turn.changes.row_count = 1;
+    assert_rc(store->commit(store->self, &turn.changes, &err), TW_OK, err);
+    tw_arena_done(&turn.arena);
+}
+
+static int64_t offset_of_row(void)
+{
+    return number_in(document_of(TW_MONGO_LEDGER, bson_new()), "offset");
+}
+
+/* A command id may come again after its 24 hours, or when it was requeued. */
+static void a_row__of_the_same_command_takes_the_place_of_an_older_one(void **state)
+{
+    struct tw_store      store = given_products(1);
+    struct tw_ledger_row row = row_at(12);
+    struct batch         older = {20, 30, 0, VIEW, 0};
+    struct turn          turn;
+    struct tw_err        err = {0};
+    bson_t               redo;
+
+    (void)state;
+    fold_row(&store, 10, row);
+    assert_int_equal(offset_of_row(), 12);
+    assert_rc(begin(&store, &older, &turn, &err), TW_OK, err);
+    turn.changes.rows = &row;
+    turn.changes.row_count = 1;
+    tw_product_redo_build(&turn.changes, &redo);
+
+    row.offset = 25;
+    fold_row(&store, 20, row);
+    assert_int_equal(offset_of_row(), 25);
+    assert_int_equal(count(TW_MONGO_LEDGER, bson_new()), 1);
+    wake(&redo); /* and a late one of the older does not take it back */
+    assert_int_equal(offset_of_row(), 25);
+    bson_destroy(&redo);
+    tw_arena_done(&turn.arena);
+    tw_product_store_close(&store);
+}
+
+static void sweep__takes_the_oldest_rows_first_and_no_more_than_a_bounded_number(void **state)
+{
+    const struct batch batch = {FIRST, 5000, 0, VIEW, 1500};
+    struct tw_store    store = given_products(1);
+    struct tw_err      err = {0};
+    int64_t            now_ms = 1795428000000 + TW_LEDGER_LIFE_MS + 5000;
+    int64_t            left;
+
+    (void)state;
+    must_fold(&store, &batch);
+    assert_rc(store.sweep(store.self, PARTITION, 5000, now_ms, &err), TW_OK, err);
+    left = count(TW_MONGO_LEDGER, bson_new());
+    assert_int_equal(left, 500);
+    assert_int_equal(count(TW_MONGO_LEDGER, BCON_NEW("offset", "{", "$gte", BCON_INT64(FIRST + 1000), "}")), 500);
+    assert_rc(store.sweep(store.self, PARTITION, 5000, now_ms, &err), TW_OK, err);
+    assert_int_equal(count(TW_MONGO_LEDGER, bson_new()), 0);
+    tw_product_store_close(&store);
+}
+
+/* --- stores that contradict themselves -------------------------------------------------------------------------------- */
+
+static void assert_broken(enum tw_rc rc, const struct tw_err *err, const char *clause)
+{
+    assert_rc(rc, TW_BROKEN, *err);
+    assert_non_null(strstr(err->msg, clause));
+}
+
+static void a_product__ahead_of_the_watermark_stops_the_worker(void **state)
+{
+    const struct batch viewing = {FIRST, 20, 3, VIEW, 0};
+    struct tw_store    store = given_products(3);
+    struct tw_err      err = {0};
+
+    (void)state;
+    update(TW_MONGO_PRODUCTS, filter_of_product(1), BCON_NEW("$set", "{", "guard", BCON_INT64(FIRST), "}"));
+    assert_broken(fold(&store, &viewing, &err), &err, "restored in parts");
+    tw_product_store_close(&store);
+}
+
+static void a_product__at_the_watermark_is_just_right(void **state)
+{
+    const struct batch viewing = {FIRST, 20, 3, VIEW, 0};
+    struct tw_store    store = given_products(3);
+
+    (void)state;
+    assert_int_equal(number_of_product(1, "guard"), FIRST - 1);
+    must_fold(&store, &viewing);
+    tw_product_store_close(&store);
+}
+
+static void applied__ahead_of_the_watermark_stops_the_worker(void **state)
+{
+    struct tw_store store = given_products(1);
+    struct tw_err   err = {0};
+    int64_t         next;
+
+    (void)state;
+    set_number(TW_MONGO_APPLIED, "applied", FIRST + 1);
+    assert_broken(ask_next(&store, &next, &err), &err, "restored in parts");
+    tw_product_store_close(&store);
+}
+
+static void applied__behind_the_redo_record_stops_the_worker(void **state)
+{
+    const struct batch viewing = {FIRST, 20, 1, VIEW, 0};
+    struct tw_store    store = given_products(1);
+    struct tw_err      err = {0};
+    int64_t            next;
+
+    (void)state;
+    must_fold(&store, &viewing);
+    set_number(TW_MONGO_APPLIED, "applied", FIRST - 1);
+    assert_broken(ask_next(&store, &next, &err), &err, "restored in parts");
+    tw_product_store_close(&store);
+}
+
+static void a_product__that_the_redo_record_misses_stops_the_worker(void **state)
+{
+    const struct batch viewing = {FIRST, 20, 3, VIEW, 0};
+    struct tw_store    store = given_products(3);
+    struct tw_err      err = {0};
+    bson_t            *filter = filter_of_product(1);
+    int64_t            next;
+
+    (void)state;
+    must_fold(&store, &viewing);
+    set_number(TW_MONGO_APPLIED, "applied", FIRST);
+    run(BCON_NEW("delete", TW_MONGO_PRODUCTS, "deletes", "[", "{", "q", BCON_DOCUMENT(filter), "limit", BCON_INT32(1), "}",
+                 "]"));
+    bson_destroy(filter);
+    assert_broken(ask_next(&store, &next, &err), &err, "1 products are missing");
+    tw_product_store_close(&store);
+}
+
+/* The server was set back to a moment between (a) and (c), and nobody noticed. Replacing the redo record now would lose
+ * the batch it holds. */
+static void a_commit__onto_a_batch_that_is_not_applied_is_fenced(void **state)
+{
+    const struct batch viewing = {FIRST, 20, 3, VIEW, 0}, again = {20, 30, 3, VIEW, 0};
+    struct tw_store    store = given_products(3);
+    struct tw_err      err = {0};
+
+    (void)state;
+    must_fold(&store, &viewing);
+    set_number(TW_MONGO_APPLIED, "applied", FIRST);
+    update(TW_MONGO_PRODUCTS, filter_of_product(1),
+           BCON_NEW("$set", "{", "view_count", BCON_INT64(1), "guard", BCON_INT64(FIRST - 1), "}"));
+    assert_rc(fold(&store, &again, &err), TW_FENCED, err);
+    assert_watermark(&store, 20);
+    assert_int_equal(number_of_product(1, "view_count"), 2);
+    must_fold(&store, &again);
+    assert_int_equal(number_of_product(1, "view_count"), 3);
+    tw_product_store_close(&store);
+}
+
+static void a_batch__that_no_document_holds_is_refused(void **state)
+{
+    struct tw_store   store = open_store();
+    struct tw_changes changes = {.partition = PARTITION, .after.next_offset = 1};
+    struct tw_err     err = {0};
+    char             *outbox = tw_alloc_zeroed(1, 16 << 20);
+
+    (void)state;
+    changes.after.outbox = (struct tw_str){outbox, 16 << 20};
+    assert_watermark(&store, 0);
+    assert_rc(store.commit(store.self, &changes, &err), TW_REFUSED, err);
+    assert_watermark(&store, 0);
+    free(outbox);
+    tw_product_store_close(&store);
+}
+
+/* --- main ------------------------------------------------------------------------------------------------------------- */
+
+static int run_tests(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_price__stands_in_the_server_as_an_exact_decimal, wipe),
+        cmocka_unit_test_setup(a_product__keeps_its_types_in_the_server_through_views_and_changes, wipe),
+        cmocka_unit_test_setup(an_id__that_no_sku_can_have_is_of_no_product, wipe),
+        cmocka_unit_test_setup(a_crash__while_products_are_made_is_finished_by_the_next_owner, wipe),
+        cmocka_unit_test_setup(a_crash__while_views_are_counted_is_finished_by_the_next_owner, wipe),
+        cmocka_unit_test_setup(a_crash__while_products_change_is_finished_by_the_next_owner, wipe),
+        cmocka_unit_test_setup(a_crash__while_the_version_stays_is_finished_by_the_next_owner, wipe),
+        cmocka_unit_test_setup(a_late_write__of_any_form_changes_nothing, wipe),
+        cmocka_unit_test_setup(a_late_insert__does_not_bring_the_first_state_back, wipe),
+        cmocka_unit_test_setup(a_row__of_the_same_command_takes_the_place_of_an_older_one, wipe),
+        cmocka_unit_test_setup(sweep__takes_the_oldest_rows_first_and_no_more_than_a_bounded_number, wipe),
+        cmocka_unit_test_setup(a_product__ahead_of_the_watermark_stops_the_worker, wipe),
+        cmocka_unit_test_setup(a_product__at_the_watermark_is_just_right, wipe),
+        cmocka_unit_test_setup(applied__ahead_of_the_watermark_stops_the_worker, wipe),
+        cmocka_unit_test_setup(applied__behind_the_redo_record_stops_the_worker, wipe),
+        cmocka_unit_test_setup(a_product__that_the_redo_record_misses_stops_the_worker, wipe),
+        cmocka_unit_test_setup(a_commit__onto_a_batch_that_is_not_applied_is_fenced, wipe),
+        cmocka_unit_test_setup(a_batch__that_no_document_holds_is_refused, wipe),
+    };
+    struct tw_err err = {0};
+    int           failed;
+
+    if (tw_mongo_init(database_uri, TIMEOUT_MS, &server, &err) != TW_OK) {
+        fprintf(stderr, "product_store_mongo: %s\n", err.msg);
+        return 1;
+    }
+    failed = cmocka_run_group_tests_name("product_store_mongo", tests, NULL, NULL);
+    tw_mongo_done(&server);
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    const char *uri = getenv("TW_MONGO_URI");
+    const char *skips = getenv("TW_SKIP_STORES");
+    bool        may_skip = skips && !strcmp(skips, "1");
+
+    if (!uri || !*uri) {
+        fprintf(stderr, "product_store_mongo: TW_MONGO_URI is not set: %s\n",
+                may_skip ? "ALL TESTS ARE SKIPPED (TW_SKIP_STORES=1)" : "no server to test against");
+        return may_skip ? 0 : 1;
+    }
+    make_database_uri(uri);
+    return argc == 3 && !strcmp(argv[1], "play") ? play(argv[2]) : run_tests();
+}
