@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "sample_states.h"
+#include "tillwire/money.h"
 #include "tillwire/product_document.h"
 #include "unit.h"
 #include "workers/product/product_apply.h"
@@ -721,7 +722,7 @@ static void a_batch__that_no_document_holds_is_refused(void **state)
 
 /* --- main ------------------------------------------------------------------------------------------------------------- */
 
-static int run_tests(void)
+static int run_all(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_price__stands_in_the_server_as_an_exact_decimal, wipe),
@@ -767,5 +768,5 @@ int main(int argc, char **argv)
         return may_skip ? 0 : 1;
     }
     make_database_uri(uri);
-    return argc == 3 && !strcmp(argv[1], "play") ? play(argv[2]) : run_tests();
+    return argc == 3 && !strcmp(argv[1], "play") ? play(argv[2]) : run_all();
 }

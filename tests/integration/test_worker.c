@@ -159,7 +159,7 @@ static void send_add(uint32_t member, uint32_t product, int64_t quantity)
 {
     struct tw_cart_add_item body = {
         .member_id = tw_test_id(&sent, member),
-        .product_id = tw_test_id(&sent, 1000 + product),
+        .product_id = tw_test_uuid(1000 + product),
         .quantity = quantity,
         .product_name = TW_STR("Tea"),
         .price_minor = 450,

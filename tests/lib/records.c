@@ -13,7 +13,7 @@ void tw_test_log_done(struct tw_test_log *log)
     tw_arena_done(&log->arena);
 }
 
-static struct tw_uuid numbered(uint32_t n)
+struct tw_uuid tw_test_uuid(uint32_t n)
 {
     struct tw_uuid id = {{0x01, 0x92, 0, 0, 0, 0, 0x80, 0, 0x80}};
 
@@ -27,7 +27,7 @@ struct tw_uuid tw_test_id(const struct tw_test_log *log, uint32_t n)
     char text[TW_UUID_TEXT + 1];
 
     for (uint32_t candidate = 0;; candidate++) {
-        struct tw_uuid id = numbered(candidate);
+        struct tw_uuid id = tw_test_uuid(candidate);
 
         tw_uuid_format(id, text);
         if (tw_partition_of(tw_str_of(text), log->partition_count) == log->partition && n-- == 0)
@@ -38,7 +38,7 @@ struct tw_uuid tw_test_id(const struct tw_test_log *log, uint32_t n)
 struct tw_uuid tw_test_command_id(const struct tw_test_log *log, enum tw_domain_number domain, uint32_t n)
 {
     struct tw_uuid id = tw_command_id_new(log->now_ms, domain, log->partition);
-    struct tw_uuid number = numbered(n);
+    struct tw_uuid number = tw_test_uuid(n);
 
     memcpy(id.bytes + 8, number.bytes + 8, 8); /* variant and the random part, so that tests repeat */
     return id;
@@ -46,7 +46,7 @@ struct tw_uuid tw_test_command_id(const struct tw_test_log *log, enum tw_domain_
 
 struct tw_uuid tw_test_keyed_id(const struct tw_test_log *log, enum tw_domain_number domain, uint32_t n)
 {
-    return tw_command_id_keyed(numbered(n).bytes, domain, log->partition);
+    return tw_command_id_keyed(tw_test_uuid(n).bytes, domain, log->partition);
 }
 
 struct tw_envelope tw_test_envelope(const struct tw_test_log *log, const struct tw_type *type, struct tw_uuid command_id)

@@ -19,6 +19,8 @@ struct tw_test_log {
 void tw_test_log_init(struct tw_test_log *log, int32_t partition, int32_t partition_count);
 void tw_test_log_done(struct tw_test_log *log);
 
+/** An id by its number, in whatever partition. */
+struct tw_uuid tw_test_uuid(uint32_t n);
 /** The @p n-th id whose key belongs to the log's partition: always the same one. */
 struct tw_uuid tw_test_id(const struct tw_test_log *log, uint32_t n);
 /** The @p n-th command id of version 7 for the log's partition. */

@@ -69,7 +69,7 @@ static void item_value__escapes_what_json_forbids_and_nothing_else(void **state)
     line.product_name = TW_STR("12\" \\ caf\xc3\xa9\n\x01/\x7f");
     tw_cart_item_value(&line, &out);
     assert_str(tw_buf_str(&out), "{\"product_id\":\"0192f5c0-7b1e-8d3a-8f27-6c1d2e3f4a5b\",\"product_name\":"
-                                 "\"12\\u0022 \\u005c caf\xc3\xa9\\u000a\\u0001/\x7f\","
+                                 "\"12\\\" \\\\ caf\xc3\xa9\\u000a\\u0001/\x7f\","
                                  "\"price\":4.95,\"quantity\":2,\"added_at\":\"2026-11-23T10:00:00.123Z\"}");
     tw_buf_done(&out);
 }

@@ -150,7 +150,7 @@ static struct tw_record *append_add(struct world *world, uint32_t member, uint32
 {
     struct tw_cart_add_item body = {
         .member_id = tw_test_id(&world->log, member),
-        .product_id = tw_test_id(&world->log, 1000 + product),
+        .product_id = tw_test_uuid(1000 + product),
         .quantity = quantity,
         .product_name = TW_STR("Tea"),
         .price_minor = 450,

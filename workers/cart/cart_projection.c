@@ -51,17 +51,25 @@ static size_t plain_run(struct tw_str text)
     return len;
 }
 
+static void add_escaped(struct tw_buf *out, char c)
+{
+    if (c == '"' || c == '\\')
+        tw_buf_add(out, (const char[]){'\\', c}, 2);
+    else
+        tw_buf_printf(out, "\\u%04x", (unsigned int)c);
+}
+
 static void add_string(struct tw_buf *out, struct tw_str text)
 {
+    size_t run;
+
     add_text(out, "\"");
-    for (;;) {
-        size_t run = plain_run(text);
+    while ((run = plain_run(text)) < text.len) {
         tw_buf_add(out, text.ptr, run);
-        if (run == text.len)
-            break;
-        tw_buf_printf(out, "\\u%04x", (unsigned char)text.ptr[run]);
+        add_escaped(out, text.ptr[run]);
         text = (struct tw_str){text.ptr + run + 1, text.len - run - 1};
     }
+    tw_buf_add_str(out, text);
     add_text(out, "\"");
 }
 
