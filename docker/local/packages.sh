@@ -19,6 +19,7 @@ packages_of() {
         test)
             echo libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 wrk python3-venv
             ;;
+        demo) echo python3-venv ;;
         bench) echo wrk python3-venv golang ;;
         *) fail "no package group called $1" ;;
     esac
@@ -51,6 +52,7 @@ installed() {
         "$JAVA_PACKAGE") java_bin >/dev/null && return ;;
         maven) command -v mvn >/dev/null && return ;;
         python3 | curl) command -v "$1" >/dev/null && return ;;
+        python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null && return ;;
         golang) go_works && return ;;
     esac
     [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]

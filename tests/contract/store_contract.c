@@ -120,7 +120,9 @@ static struct tw_ledger_row row_of(const struct tw_store_fixture *fixture, const
         .type = offset % 2 ? TW_STR("thing.do") : TW_STR("some.rather_longer_name_of_a_command"),
         .outcome = outcomes[(uint64_t)(offset + batch->partition) % TW_LEN(outcomes)],
         .offset = offset,
-        .submitted_ms = offset % 5 == 4 ? Y0001_MS : offset % 5 == 3 ? Y9999_MS : NOON_MS - offset % 1000,
+        .submitted_ms = offset % 5 == 4   ? Y0001_MS
+                        : offset % 5 == 3 ? Y9999_MS
+                                          : NOON_MS - offset % 1000,
         .at_ms = (batch->clock_ms ? batch->clock_ms : NOON_MS + batch->next) - (batch->next - offset),
     };
 
@@ -249,7 +251,8 @@ static const struct tw_entity **decide_entities(struct player *player, struct tu
     for (uint32_t n = 0; n < batch->entities; n++) {
         struct tw_entity *entity = &turn->load.entities[n];
 
-        entity->state = player->fixture->states->make(sample_of(batch, batch->from + n), batch->generation, &turn->arena);
+        entity->state =
+            player->fixture->states->make(sample_of(batch, batch->from + n), batch->generation, &turn->arena);
         entity->guard = batch->next - 1 - n % (batch->next - batch->first);
         entity->changed = true;
     }
@@ -466,7 +469,8 @@ static void assert_is_not_there(struct player *player, const struct batch *batch
 
 /* --- reading back -------------------------------------------------------------------------------------------------- */
 
-static const struct batch opening = {.partition = 0, .first = 0, .next = 10, .generation = 1, .entities = 5, .rows = 10, .outbox_size = 300};
+static const struct batch opening = {
+    .partition = 0, .first = 0, .next = 10, .generation = 1, .entities = 5, .rows = 10, .outbox_size = 300};
 
 static void an_empty_store__has_watermark_zero_and_knows_nothing(void **state)
 {
@@ -594,7 +598,8 @@ static void load__gives_ledger_rows_for_24_hours_whatever_the_day(void **state)
     int64_t       midnight = NOON_MS + DAY_MS / 2;
     struct batch  late = {.partition = 0, .first = 0, .next = 5, .rows = 5, .clock_ms = midnight - 1000};
     struct batch  early = {.partition = 0, .first = 5, .next = 9, .rows = 4, .clock_ms = midnight + 1000};
-    struct batch  next_evening = {.partition = 0, .first = 9, .next = 12, .rows = 3, .clock_ms = midnight + DAY_MS - 2000};
+    struct batch  next_evening = {
+         .partition = 0, .first = 9, .next = 12, .rows = 3, .clock_ms = midnight + DAY_MS - 2000};
 
     fold(&first, &late);
     fold(&first, &early);
@@ -623,8 +628,8 @@ static void commit__keeps_extreme_numbers(void **state)
     struct batch  batch = {.partition = 1023, .first = 0, .next = 1};
 
     fold(&first, &batch);
-    batch = (struct batch){.partition = 1023, .first = 1, .next = INT64_C(1) << 62, .clock_ms = Y9999_MS, .generation = 4,
-                           .entities = 3};
+    batch = (struct batch){
+        .partition = 1023, .first = 1, .next = INT64_C(1) << 62, .clock_ms = Y9999_MS, .generation = 4, .entities = 3};
     fold(&first, &batch);
     assert_progress_is_after(&first, &batch);
     batch.first = batch.next;
@@ -640,7 +645,8 @@ static void commit__keeps_extreme_numbers(void **state)
 static void commit__takes_a_batch_of_hundreds(void **state)
 {
     struct player first = enter(state);
-    struct batch  batch = {.partition = 0, .first = 0, .next = 500, .generation = 2, .entities = 200, .rows = 500, .outbox_size = 100000};
+    struct batch  batch = {
+         .partition = 0, .first = 0, .next = 500, .generation = 2, .entities = 200, .rows = 500, .outbox_size = 100000};
 
     fold(&first, &batch);
     assert_progress_is_after(&first, &batch);
@@ -685,7 +691,14 @@ static void commit__with_a_wrong_first_offset_writes_nothing(void **state)
 {
     static const int64_t wrong[] = {9, 11};
     struct player        first = enter(state);
-    struct batch         batch = {.partition = 0, .first = 10, .next = 15, .generation = 2, .from = 50, .entities = 3, .rows = 5, .outbox_size = 9};
+    struct batch         batch = {.partition = 0,
+                                  .first = 10,
+                                  .next = 15,
+                                  .generation = 2,
+                                  .from = 50,
+                                  .entities = 3,
+                                  .rows = 5,
+                                  .outbox_size = 9};
     struct turn          turn;
 
     fold(&first, &opening);
@@ -713,9 +726,12 @@ static void commit__of_an_empty_store_is_fenced_above_zero(void **state)
 }
 
 /* The zombie's own schedule: it consumed 100-199 and slept, the new owner committed 100-149. */
-static const struct batch before_it = {.partition = 0, .first = 0, .next = 100, .generation = 1, .entities = 4, .rows = 5, .outbox_size = 50};
-static const struct batch of_zombie = {.partition = 0, .first = 100, .next = 200, .generation = 9, .entities = 4, .rows = 60, .outbox_size = 70};
-static const struct batch of_owner = {.partition = 0, .first = 100, .next = 150, .generation = 2, .entities = 3, .rows = 50, .outbox_size = 60};
+static const struct batch before_it = {
+    .partition = 0, .first = 0, .next = 100, .generation = 1, .entities = 4, .rows = 5, .outbox_size = 50};
+static const struct batch of_zombie = {
+    .partition = 0, .first = 100, .next = 200, .generation = 9, .entities = 4, .rows = 60, .outbox_size = 70};
+static const struct batch of_owner = {
+    .partition = 0, .first = 100, .next = 150, .generation = 2, .entities = 3, .rows = 50, .outbox_size = 60};
 
 /* The store is as the new owner left it. */
 static void assert_zombie_did_nothing(struct player *player)
@@ -769,8 +785,9 @@ static void a_zombie__that_slept_between_load_and_commit_is_fenced(void **state)
 static void a_zombie__at_the_very_first_batch_is_fenced(void **state)
 {
     struct player zombie = enter(state), owner = enter(state);
-    struct batch  longer = opening, beyond = {.partition = 0, .first = 15, .next = 20, .from = 90, .entities = 5, .rows = 5};
-    struct turn   turn;
+    struct batch  longer = opening,
+                 beyond = {.partition = 0, .first = 15, .next = 20, .from = 90, .entities = 5, .rows = 5};
+    struct turn turn;
 
     longer.next = 30;
     longer.generation = 5;
@@ -804,7 +821,8 @@ static void a_zombie__catches_up_after_a_fresh_watermark(void **state)
 
 /* --- lost answers, lost connections ----------------------------------------------------------------------------------- */
 
-static const struct batch going_on = {.partition = 0, .first = 10, .next = 25, .generation = 2, .entities = 5, .rows = 15, .outbox_size = 40};
+static const struct batch going_on = {
+    .partition = 0, .first = 10, .next = 25, .generation = 2, .entities = 5, .rows = 15, .outbox_size = 40};
 
 static void a_lost_answer__is_unknown_and_the_watermark_tells_that_it_happened(void **state)
 {
@@ -826,8 +844,8 @@ static void a_lost_answer__is_found_out_by_another_owner_too(void **state)
 {
     const struct tw_store_fixture *fixture = fixture_of(state);
     struct player                  first = enter(state), second = enter(state);
-    struct batch                   next = {.partition = 0, .first = 25, .next = 30, .generation = 3, .entities = 5, .rows = 5};
-    struct turn                    turn;
+    struct batch next = {.partition = 0, .first = 25, .next = 30, .generation = 3, .entities = 5, .rows = 5};
+    struct turn  turn;
 
     fold(&first, &opening);
     assert_code(begin(&first, &going_on, &turn), TW_OK);
@@ -964,8 +982,8 @@ static void a_restored_backup__between_load_and_commit_fences_the_commit(void **
 {
     const struct tw_store_fixture *fixture = fixture_of(state);
     struct player                  first = enter(state);
-    struct batch                   next = {.partition = 0, .first = 25, .next = 30, .generation = 3, .entities = 5, .rows = 5};
-    struct turn                    turn;
+    struct batch next = {.partition = 0, .first = 25, .next = 30, .generation = 3, .entities = 5, .rows = 5};
+    struct turn  turn;
 
     fold(&first, &opening);
     fixture->take(fixture->self);
@@ -1127,10 +1145,18 @@ static void forget_outbox__is_fenced(void **state)
 static void sweep__changes_nothing_that_still_counts(void **state)
 {
     struct player first = enter(state);
-    struct batch  old = {.partition = 0, .first = 0, .next = 10, .generation = 1, .entities = 5, .rows = 10, .clock_ms = NOON_MS};
-    struct batch  day_later = {.partition = 0, .first = 10, .next = 30, .generation = 2, .from = 3, .entities = 5, .rows = 20, .outbox_size = 30,
-                               .clock_ms = NOON_MS + DAY_MS};
-    struct batch  of_other = old, untouched = old, rows_of_old = old;
+    struct batch  old = {
+         .partition = 0, .first = 0, .next = 10, .generation = 1, .entities = 5, .rows = 10, .clock_ms = NOON_MS};
+    struct batch day_later = {.partition = 0,
+                              .first = 10,
+                              .next = 30,
+                              .generation = 2,
+                              .from = 3,
+                              .entities = 5,
+                              .rows = 20,
+                              .outbox_size = 30,
+                              .clock_ms = NOON_MS + DAY_MS};
+    struct batch of_other = old, untouched = old, rows_of_old = old;
 
     of_other.partition = 1;
     fold(&first, &old);
@@ -1170,7 +1196,8 @@ static void sweep__is_fenced(void **state)
 /* The zombie stops inside its commit, at a failpoint; the new owner finishes what was begun and goes on by one batch;
  * then the zombie is woken and does the rest of what it thinks is left to do. */
 
-static const struct batch of_sleeper = {.partition = 0, .first = 10, .next = 20, .generation = 2, .entities = 5, .rows = 10, .outbox_size = 40};
+static const struct batch of_sleeper = {
+    .partition = 0, .first = 10, .next = 20, .generation = 2, .entities = 5, .rows = 10, .outbox_size = 40};
 
 enum { SLEEPER_NOT_STARTED = 98, SLEEPER_SAW_NO_LOAD, SLEEPER_ENDED /* + rc of its commit */ };
 
@@ -1237,7 +1264,8 @@ static void make_sure_of(struct player *owner, const struct batch *batch)
 /* The new owner goes on by one batch. */
 static struct batch take_over(struct player *owner)
 {
-    struct batch next = {.partition = 0, .first = 20, .next = 30, .generation = 7, .entities = 4, .rows = 10, .outbox_size = 55};
+    struct batch next = {
+        .partition = 0, .first = 20, .next = 30, .generation = 7, .entities = 4, .rows = 10, .outbox_size = 55};
 
     make_sure_of(owner, &of_sleeper);
     assert_progress_is_after(owner, &of_sleeper);
@@ -1442,8 +1470,8 @@ static void play_housekeeping(struct game *game, struct player *owner, int32_t p
     struct model *model = &game->models[partition];
     bool          is_current = view->next == model->last.next;
     bool          forgets = pick(game, 3) > 0;
-    enum tw_rc    rc = forgets ? forget(owner, partition, view->next)
-                               : sweep(owner, partition, view->next, NOON_MS + view->next);
+    enum tw_rc    rc =
+        forgets ? forget(owner, partition, view->next) : sweep(owner, partition, view->next, NOON_MS + view->next);
 
     assert_code(rc, is_current ? TW_OK : TW_FENCED);
     view->is_known = rc == TW_OK;
@@ -1540,7 +1568,10 @@ static int wipe_before(void **state)
 
 static int run_all(const struct tw_store_fixture *fixture)
 {
-#define RULE(name) {#name, name, wipe_before, NULL, NULL}
+#define RULE(name)                           \
+    {                                        \
+#name, name, wipe_before, NULL, NULL \
+    }
     struct CMUnitTest rules[] = {
         RULE(an_empty_store__has_watermark_zero_and_knows_nothing),
         RULE(commit__moves_watermark_clock_hash_and_outbox),
@@ -1605,7 +1636,8 @@ int tw_store_contract_main(int argc, char **argv, const struct tw_store_fixture 
         bool may_skip = skips && strcmp(skips, "1") == 0;
 
         fprintf(stderr, "%s: %s is not set: %s\n", fixture->name, fixture->variable,
-                may_skip ? "ALL STORE TESTS OF THIS ADAPTER ARE SKIPPED (TW_SKIP_STORES=1)" : "no server to test against");
+                may_skip ? "ALL STORE TESTS OF THIS ADAPTER ARE SKIPPED (TW_SKIP_STORES=1)"
+                         : "no server to test against");
         return may_skip ? 0 : 1;
     }
     fixture->connect(fixture->self, uri);

@@ -1,6 +1,7 @@
 """The catalogue: creating, reading, views."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from bson import Decimal128, Int64, ObjectId
@@ -11,7 +12,7 @@ from client import Client, product_body, some_sku
 from stack import wait_until
 from stores import Stores, decimal_of
 
-FULL = {"name": "Black T-shirt, M", "description": "Heavy cotton.", "price": "199.00", "discount_price": "149.5",
+FULL: dict[str, Any] = {"name": "Black T-shirt, M", "description": "Heavy cotton.", "price": "199.00", "discount_price": "149.5",
         "category": "shirts", "tags": ["cotton", "summer"], "images": {"front": "https://cdn.example.com/tee.jpg"}}
 
 

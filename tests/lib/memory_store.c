@@ -185,7 +185,7 @@ static void unlock(pthread_mutex_t **lock)
 }
 
 /* Locks until the end of the scope. */
-#define LOCKED(db)                                        \
+#define LOCKED(db)                                       \
     TW_AUTO(unlock) pthread_mutex_t *lock = &(db)->lock; \
     pthread_mutex_lock(lock)
 

@@ -15,11 +15,11 @@
 struct tw_memory_db;
 
 /** A handle on a new, empty database, which lives until its last handle is closed. */
-void tw_memory_store_open(const struct tw_domain *domain, struct tw_store *ret_store);
+void                 tw_memory_store_open(const struct tw_domain *domain, struct tw_store *ret_store);
 /** One more handle on the database of another: a second worker. */
-void tw_memory_store_join(struct tw_memory_db *db, struct tw_store *ret_store);
+void                 tw_memory_store_join(struct tw_memory_db *db, struct tw_store *ret_store);
 /** Accepts a zeroed store. */
-void tw_memory_store_close(struct tw_store *store);
+void                 tw_memory_store_close(struct tw_store *store);
 /** The database behind a handle of this kind. */
 struct tw_memory_db *tw_memory_store_db(const struct tw_store *store);
 
@@ -41,10 +41,10 @@ bool tw_memory_end_faults(struct tw_memory_db *db);
 /** Everything the database holds at this instant. */
 struct tw_memory_image *tw_memory_take(struct tw_memory_db *db);
 /** Puts the database back to @p image, which can be used again. */
-void tw_memory_put_back(struct tw_memory_db *db, const struct tw_memory_image *image);
-void tw_memory_image_free(struct tw_memory_image *image);
+void                    tw_memory_put_back(struct tw_memory_db *db, const struct tw_memory_image *image);
+void                    tw_memory_image_free(struct tw_memory_image *image);
 /** The database is empty, as after FLUSHALL. */
-void tw_memory_wipe(struct tw_memory_db *db);
+void                    tw_memory_wipe(struct tw_memory_db *db);
 
 /** The whole content as text in one order, for comparing two folds. Outboxes and ledger rows included. */
 void tw_memory_dump(struct tw_memory_db *db, struct tw_buf *out);

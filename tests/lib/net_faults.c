@@ -91,12 +91,12 @@ static bool breaks_read(int fd, ssize_t count)
 }
 
 /* The real function behind ours; a union because ISO C has no cast from an object pointer to a function pointer. */
-#define REAL(result, name, ...)                           \
-    static union {                                        \
-        void *found;                                      \
-        result (*call)(__VA_ARGS__);                      \
-    } real;                                               \
-    if (!real.found)                                      \
+#define REAL(result, name, ...)      \
+    static union {                   \
+        void *found;                 \
+        result (*call)(__VA_ARGS__); \
+    } real;                          \
+    if (!real.found)                 \
     real.found = dlsym(RTLD_NEXT, name)
 
 ssize_t send(int fd, const void *bytes, size_t len, int flags)
@@ -108,7 +108,8 @@ ssize_t send(int fd, const void *bytes, size_t len, int flags)
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
     REAL(ssize_t, "sendmsg", int, const struct msghdr *, int);
-    return breaks_write(fd, message->msg_iov, message->msg_iovlen) ? break_connection(fd) : real.call(fd, message, flags);
+    return breaks_write(fd, message->msg_iov, message->msg_iovlen) ? break_connection(fd)
+                                                                   : real.call(fd, message, flags);
 }
 
 ssize_t write(int fd, const void *bytes, size_t len)

@@ -11,19 +11,19 @@
 #include "tillwire/gen/member_messages.h"
 #include "tillwire/gen/product_messages.h"
 
-#define EPOCH_MS  INT64_C(0)
-#define Y2026_MS  INT64_C(1795428000123)
-#define Y9999_MS  INT64_C(253402300799999)
-#define LARGEST   ((INT64_C(1) << 53) - 1) /* the schemas' end of the integers */
+#define EPOCH_MS INT64_C(0)
+#define Y2026_MS INT64_C(1795428000123)
+#define Y9999_MS INT64_C(253402300799999)
+#define LARGEST  ((INT64_C(1) << 53) - 1) /* the schemas' end of the integers */
 
 /* As much of a domain as a store sees; the rest would bring the whole runtime into a store's test. */
-#define KEPT_DOMAIN(domain_name, domain_number, ...)                                      \
-    static const struct tw_type *const domain_name##_kinds[] = {__VA_ARGS__};             \
-    static const struct tw_domain      domain_name##_domain = {                           \
-             .name = #domain_name,                                                        \
-             .number = (domain_number),                                                   \
-             .states = domain_name##_kinds,                                               \
-             .state_count = TW_LEN(domain_name##_kinds),                                  \
+#define KEPT_DOMAIN(domain_name, domain_number, ...)                          \
+    static const struct tw_type *const domain_name##_kinds[] = {__VA_ARGS__}; \
+    static const struct tw_domain      domain_name##_domain = {               \
+             .name = #domain_name,                                            \
+             .number = (domain_number),                                       \
+             .states = domain_name##_kinds,                                   \
+             .state_count = TW_LEN(domain_name##_kinds),                      \
     }
 
 KEPT_DOMAIN(member, TW_DOMAIN_MEMBER, &tw_member_type);
@@ -186,48 +186,64 @@ static struct tw_key product_key(uint32_t i)
     return (struct tw_key){.id = product_id(i)};
 }
 
-static void fill_tags_and_images(struct tw_product *product, uint32_t i, int64_t g, struct tw_arena *arena)
+/* What a generation changes, by turns and different for neighbours, because a store may write each in its own way. */
+enum step { STEP_CHANGE, STEP_VIEW, STEP_RATING, STEPS };
+
+static enum step step_of(uint32_t i, int64_t g)
 {
-    product->tags_len = product->tags_cap = (uint32_t)(g * 5 + i) % 21;
+    return (enum step)((g + i) % STEPS);
+}
+
+static void fill_tags_and_images(struct tw_product *product, uint32_t i, int64_t version, struct tw_arena *arena)
+{
+    product->tags_len = product->tags_cap = (uint32_t)(version * 5 + i) % 21;
     product->tags = TW_NEW_ARRAY(arena, product->tags_len, struct tw_str);
     for (uint32_t n = 0; n < product->tags_len; n++)
-        product->tags[n] = hostile(arena, i, g, n, 50);
-    product->images_len = product->images_cap = (uint32_t)(g + i) % 4;
+        product->tags[n] = hostile(arena, i, version, n, 50);
+    product->images_len = product->images_cap = (uint32_t)(version + i) % 4;
     product->images = TW_NEW_ARRAY(arena, product->images_len, struct tw_pair);
     for (uint32_t n = 0; n < product->images_len; n++) {
         product->images[n].name = tw_arena_printf(arena, "image %u \"quoted\"", n);
-        product->images[n].value = tw_arena_printf(arena, "https://cdn.example.invalid/%u/%lld?n=%u&%%20", i, (long long)g, n);
+        product->images[n].value =
+            tw_arena_printf(arena, "https://cdn.example.invalid/%u/%lld?n=%u&%%20", i, (long long)version, n);
     }
+}
+
+/* What only a change moves: a function of the version. */
+static void fill_changeable(struct tw_product *product, uint32_t i, int64_t version, struct tw_arena *arena)
+{
+    product->name = version % 4 == 3 ? filled(arena, 'n', 200) : hostile(arena, i, version, 0, 200);
+    product->slug = version % 2 ? TW_STR("") : tw_arena_printf(arena, "slug-%u-\xc3\xa9", i);
+    product->has_description = version % 3 != 0;
+    if (product->has_description)
+        product->description = version % 3 == 1 ? filled(arena, 'd', 8000) : hostile(arena, i, version, 2, 8000);
+    product->price_minor = version % 3 == 2 ? INT64_C(999999999999) : 19900 + version;
+    product->has_discount_price = version % 2 == 0;
+    if (product->has_discount_price)
+        product->discount_price_minor = version % 4;
+    product->effective_price_minor = product->has_discount_price ? product->discount_price_minor : product->price_minor;
+    product->category = hostile(arena, i, version, 1, 100);
+    product->is_active = version % 2 == 0;
+    product->updated_at_ms = version % 7 == 6 ? Y9999_MS : Y2026_MS + version;
+    fill_tags_and_images(product, i, version, arena);
 }
 
 static void *product_make(uint32_t i, int64_t g, struct tw_arena *arena)
 {
     struct tw_product *product = TW_NEW(arena, struct tw_product);
+    enum step          step = step_of(i, g);
 
     *product = (struct tw_product){
         .product_id = product_id(i),
         .sku = sku_of(i, arena),
-        .name = g % 4 == 3 ? filled(arena, 'n', 200) : hostile(arena, i, g, 0, 200),
-        .slug = g % 2 ? TW_STR("") : tw_arena_printf(arena, "slug-%u-\xc3\xa9", i),
-        .has_description = g % 3 != 0,
-        .price_minor = g % 3 == 2 ? INT64_C(999999999999) : 19900 + g,
-        .has_discount_price = g % 2 == 0,
-        .category = hostile(arena, i, g, 1, 100),
-        .view_count = g % 5 == 4 ? LARGEST - g : g,
-        .rating_hundredths = g % 6 * 100,
-        .rating_sum = g,
-        .review_count = g % 6,
-        .is_active = g % 2 == 0,
+        .view_count = (i % 2 ? LARGEST - 100000 : 0) + g, /* only ever grows */
+        .rating_hundredths = step == STEP_RATING ? 500 - g % 100 : 0,
+        .rating_sum = step == STEP_RATING ? 5 * g : 0,
+        .review_count = step == STEP_RATING ? g : 0,
         .created_at_ms = EPOCH_MS,
-        .updated_at_ms = g % 7 == 6 ? Y9999_MS : Y2026_MS + g,
-        .version = g,
+        .version = g - (int64_t)step + STEPS,
     };
-    if (product->has_description)
-        product->description = g % 3 == 1 ? filled(arena, 'd', 8000) : hostile(arena, i, g, 2, 8000);
-    if (product->has_discount_price)
-        product->discount_price_minor = g % 4;
-    product->effective_price_minor = product->has_discount_price ? product->discount_price_minor : product->price_minor;
-    fill_tags_and_images(product, i, g, arena);
+    fill_changeable(product, i, product->version, arena);
     return product;
 }
 

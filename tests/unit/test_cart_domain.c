@@ -9,7 +9,7 @@
 #define AT_MS INT64_C(1795428000123)
 #define DAY_MS INT64_C(86400000)
 
-/* --- the turn that decide() works in, reduced to one member's cart --------------------------------------------------- */
+/* --- the turn that decide() works in, reduced to one member's cart ------------------------------------------------ */
 
 struct tw_turn {
     struct tw_arena       arena;
@@ -56,7 +56,7 @@ void tw_emit_coalesced(struct tw_decision *d, size_t index)
     fail_msg("carts have no coalesced events");
 }
 
-/* --- given, when ----------------------------------------------------------------------------------------------------- */
+/* --- given, when -------------------------------------------------------------------------------------------------- */
 
 static const struct tw_uuid member = {{0x3e, [15] = 1}};
 static const struct tw_uuid shirt = {{0x51, [15] = 1}};
@@ -110,7 +110,8 @@ static const struct seen seen_socks = {{{0x52, [15] = 2}}, "Socks", 495, 3};
 
 static void add_at(struct tw_turn *turn, struct seen seen, int64_t quantity, int64_t at_ms)
 {
-    struct tw_cart_add_item body = {member, seen.product_id, quantity, tw_str_of(seen.name), seen.price_minor, seen.version};
+    struct tw_cart_add_item body = {member, seen.product_id, quantity, tw_str_of(seen.name), seen.price_minor,
+                                    seen.version};
 
     decide(turn, &tw_cart_add_item_type, &body, at_ms);
 }
@@ -122,7 +123,8 @@ static void add(struct tw_turn *turn, struct seen seen, int64_t quantity)
 
 static void set_at(struct tw_turn *turn, struct seen seen, int64_t quantity, int64_t at_ms)
 {
-    struct tw_cart_set_item body = {member, seen.product_id, quantity, tw_str_of(seen.name), seen.price_minor, seen.version};
+    struct tw_cart_set_item body = {member, seen.product_id, quantity, tw_str_of(seen.name), seen.price_minor,
+                                    seen.version};
 
     decide(turn, &tw_cart_set_item_type, &body, at_ms);
 }
@@ -157,7 +159,7 @@ static struct seen numbered_product(uint8_t n)
     return (struct seen){{{0x60, n}}, "Thing", 100, 1};
 }
 
-/* --- then ------------------------------------------------------------------------------------------------------------ */
+/* --- then --------------------------------------------------------------------------------------------------------- */
 
 static void assert_succeeded(const struct tw_turn *turn, int http_status)
 {
@@ -185,7 +187,7 @@ static void assert_line(const struct tw_cart_line *line, struct seen seen, int64
     assert_true(line->available);
 }
 
-/* --- add_item -------------------------------------------------------------------------------------------------------- */
+/* --- add_item ----------------------------------------------------------------------------------------------------- */
 
 static void add_item__makes_the_cart_and_its_line(void **state)
 {
@@ -280,7 +282,7 @@ static void add_item__is_refused_beyond_100_lines(void **state)
     assert_succeeded(turn, 200);
 }
 
-/* --- prices: a line ignores what is not newer than what it has ------------------------------------------------------- */
+/* --- prices: a line ignores what is not newer than what it has ---------------------------------------------------- */
 
 static struct seen shirt_at(int64_t version, int64_t price_minor)
 {
@@ -364,7 +366,7 @@ static void totals__of_the_fullest_cart_do_not_overflow(void **state)
     assert_int_equal(((const struct tw_cart_item_added *)turn->event)->total_price_minor, INT64_C(99899999999900100));
 }
 
-/* --- set_item -------------------------------------------------------------------------------------------------------- */
+/* --- set_item ----------------------------------------------------------------------------------------------------- */
 
 static void set_item__makes_the_line_when_absent(void **state)
 {
@@ -443,7 +445,7 @@ static void set_item__is_refused_beyond_999_pieces(void **state)
     assert_refused(turn, TW_PROBLEM_LINE_QUANTITY_LIMIT, version);
 }
 
-/* --- remove_item ----------------------------------------------------------------------------------------------------- */
+/* --- remove_item -------------------------------------------------------------------------------------------------- */
 
 static void remove_item__takes_the_line_out_and_tells_the_totals_left(void **state)
 {
@@ -496,7 +498,7 @@ static void a_cart_emptied__counts_on_and_keeps_its_end(void **state)
     assert_int_equal(cart_of(turn)->created_at_ms, AT_MS);
 }
 
-/* --- time and versions ----------------------------------------------------------------------------------------------- */
+/* --- time and versions -------------------------------------------------------------------------------------------- */
 
 static void every_change__raises_the_version_by_one_and_moves_the_end(void **state)
 {

@@ -90,7 +90,7 @@ static void a_cart__is_live_until_its_end(void **state)
     assert_false(tw_cart_is_live(NULL, 0));
 }
 
-/* --- progress -------------------------------------------------------------------------------------------------------- */
+/* --- progress ----------------------------------------------------------------------------------------------------- */
 
 static const struct tw_progress sample = {
     .next_offset = 0x0102030405060708,
@@ -162,7 +162,7 @@ static void progress__refuses_other_bytes_and_leaves_the_result_alone(void **sta
     tw_buf_done(&packed);
 }
 
-/* --- addresses ------------------------------------------------------------------------------------------------------- */
+/* --- addresses ---------------------------------------------------------------------------------------------------- */
 
 static struct tw_redis_uri parse_one(const char *uri)
 {
@@ -197,6 +197,7 @@ static void redis_uri__has_user_password_port_and_database(void **state)
     assert_string_equal(uri.host, "127.0.0.1");
     assert_int_equal(uri.port, 27901);
     assert_int_equal(uri.db, 12);
+    assert_string_equal(parse_one("redis://u:p@ss@h").password, "p@ss");
     uri = parse_one("redis://:secret@h/");
     assert_string_equal(uri.user, "");
     assert_string_equal(uri.password, "secret");

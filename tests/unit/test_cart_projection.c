@@ -24,7 +24,7 @@ static struct tw_cart_line a_line(uint8_t n)
     return line;
 }
 
-/* --- values ---------------------------------------------------------------------------------------------------------- */
+/* --- values ------------------------------------------------------------------------------------------------------- */
 
 static void item_value__is_the_data_models_json(void **state)
 {
@@ -85,7 +85,8 @@ static void summary_value__is_the_data_models_json_of_the_available_lines(void *
     lines[2].price_minor = 100000;
     tw_buf_add(&out, "old", 3);
     tw_cart_summary_value(&cart, &out);
-    assert_str(tw_buf_str(&out), "{\"total_items\":4,\"total_price\":2009.90,\"updated_at\":\"2026-11-23T10:00:00.007Z\"}");
+    assert_str(tw_buf_str(&out), "{\"total_items\":4,\"total_price\":2009.90,"
+                                 "\"updated_at\":\"2026-11-23T10:00:00.007Z\"}");
     tw_buf_done(&out);
 }
 
@@ -108,7 +109,7 @@ static void reads_the_same__compares_what_readers_see(void **state)
     assert_false(tw_cart_reads_the_same(&line, &other));
 }
 
-/* --- pairs ----------------------------------------------------------------------------------------------------------- */
+/* --- pairs -------------------------------------------------------------------------------------------------------- */
 
 /* Pairs up carts of lines by one letter each, as text: `a` stays, `-a` went, `+a` came. */
 static const char *pairs_of(const char *before, const char *after)

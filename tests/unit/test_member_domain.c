@@ -12,7 +12,7 @@
 #define DAY_MS  INT64_C(86400000)
 #define HOUR_MS INT64_C(3600000)
 
-/* --- the turn that decide() works in, reduced to one member --------------------------------------------------------- */
+/* --- the turn that decide() works in, reduced to one member ------------------------------------------------------- */
 
 struct tw_turn {
     struct tw_arena       arena;
@@ -59,7 +59,7 @@ void tw_emit_coalesced(struct tw_decision *d, size_t index)
     fail_msg("members have no coalesced events");
 }
 
-/* --- given, when ----------------------------------------------------------------------------------------------------- */
+/* --- given, when -------------------------------------------------------------------------------------------------- */
 
 static const struct tw_uuid ana = {{0x3e, [15] = 1}};
 
@@ -229,7 +229,7 @@ static const struct tw_member_token *find_token(const struct tw_member *of, stru
     return NULL;
 }
 
-/* --- register ---------------------------------------------------------------------------------------------------- */
+/* --- register ----------------------------------------------------------------------------------------------------- */
 
 static void register__makes_an_active_member_of_version_1(void **state)
 {
@@ -329,7 +329,7 @@ static void registrations__own_only_the_id_of_their_folded_address(void **state)
     assert_false(tw_member_domain.owns_its_id(&service_cmd, other_key));
 }
 
-/* --- start_session ----------------------------------------------------------------------------------------------- */
+/* --- start_session ------------------------------------------------------------------------------------------------ */
 
 static void start_session__adds_two_tokens_of_one_family(void **state)
 {
@@ -459,7 +459,7 @@ static void start_session__with_an_id_that_made_one_before_is_refused(void **sta
                    TW_PROBLEM_KEY_REUSED);
 }
 
-/* --- issue_token ------------------------------------------------------------------------------------------------- */
+/* --- issue_token -------------------------------------------------------------------------------------------------- */
 
 static void issue_token__adds_a_scoped_token(void **state)
 {
@@ -524,7 +524,7 @@ static void issue_token__with_an_id_that_made_one_before_is_refused(void **state
     assert_problem(issue(turn, AT_MS + 2 * DAY_MS, 10 * DAY_MS), TW_PROBLEM_KEY_REUSED);
 }
 
-/* --- rows that are kept ------------------------------------------------------------------------------------------ */
+/* --- rows that are kept ------------------------------------------------------------------------------------------- */
 
 static void tokens__are_dropped_a_day_after_their_end(void **state)
 {
@@ -622,7 +622,7 @@ static void states__with_the_most_tokens_fit_their_schema(void **state)
     tw_buf_done(&packed);
 }
 
-/* --- the domain -------------------------------------------------------------------------------------------------- */
+/* --- the domain --------------------------------------------------------------------------------------------------- */
 
 static void domain__knows_every_released_command_by_its_member(void **state)
 {

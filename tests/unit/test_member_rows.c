@@ -14,9 +14,9 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct tw_uuid id(uint8_t n)
+static struct tw_uuid id(int n)
 {
-    return (struct tw_uuid){{n}};
+    return (struct tw_uuid){{(uint8_t)n}};
 }
 
 /* A member with three addresses (11, 12, 13; 12 is the default) and three tokens (21, 22, 23). */
@@ -28,7 +28,7 @@ static struct tw_member *sample(void)
     member->addresses = TW_NEW_ARRAY(&arena, 3, struct tw_member_address);
     member->tokens = TW_NEW_ARRAY(&arena, 3, struct tw_member_token);
     member->addresses_len = member->addresses_cap = member->tokens_len = member->tokens_cap = 3;
-    for (uint8_t i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++) {
         member->addresses[i] = (struct tw_member_address){.address_id = id(11 + i), .is_default = i == 1};
         member->tokens[i] = (struct tw_member_token){.token_id = id(21 + i)};
     }

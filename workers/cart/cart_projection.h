@@ -24,8 +24,8 @@ struct tw_cart_line_pair {
 /** Room for the pairs of any change. */
 enum { TW_CART_PAIRS_MAX = 2 * TW_CART_LINES_MAX };
 
-/** Pairs up the lines of both carts; returns how many pairs. A line that left and came back stands twice, gone first and
- *  new later, so that writing the pairs in order is right. */
+/** Pairs up the lines of both carts; returns how many pairs. A line that left and came back stands twice, gone first
+ *  and new later, so that writing the pairs in order is right. */
 size_t tw_cart_pair_lines(const struct tw_cart_change *change, struct tw_cart_line_pair ret_pairs[TW_CART_PAIRS_MAX]);
 
 /** Have both lines the same value for readers? */

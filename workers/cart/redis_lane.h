@@ -39,8 +39,8 @@ enum tw_rc tw_lane_open(struct tw_lane *lane, const char *where, struct tw_err *
 /** Nothing happens when it is closed. */
 void       tw_lane_close(struct tw_lane *lane);
 
-/** Begins a command of exactly @p args arguments behind its name. What is put goes out in pieces as the buffer fills, so
- *  that the server works meanwhile; the last bytes stay here until tw_lane_send(). */
+/** Begins a command of exactly @p args arguments behind its name. What is put goes out in pieces as the buffer fills,
+ *  so that the server works meanwhile; the last bytes stay here until tw_lane_send(). */
 void tw_lane_command(struct tw_lane *lane, const char *name, size_t args);
 void tw_lane_arg(struct tw_lane *lane, const void *bytes, size_t len);
 void tw_lane_str(struct tw_lane *lane, struct tw_str text);

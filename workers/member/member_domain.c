@@ -18,7 +18,7 @@
 
 enum { MEMBER = 0 }; /* position and kind of the only entity a command touches */
 
-/* --- tokens ------------------------------------------------------------------------------------------------------ */
+/* --- tokens ------------------------------------------------------------------------------------------------------- */
 
 static bool is_live(const struct tw_member_token *token, int64_t at_ms)
 {
@@ -104,7 +104,7 @@ static struct tw_str path_of(struct tw_arena *arena, const char *folder, struct 
     return tw_arena_printf(arena, "%s/%s", folder, text);
 }
 
-/* --- commands ---------------------------------------------------------------------------------------------------- */
+/* --- commands ----------------------------------------------------------------------------------------------------- */
 
 static struct tw_outcome email_taken(void)
 {
@@ -271,7 +271,7 @@ static struct tw_outcome decide_issue_token(struct tw_decision *d, const struct 
     return tw_succeeded(201, path_of(d->arena, "/v1/auth/sessions", token.family_id));
 }
 
-/* --- the domain -------------------------------------------------------------------------------------------------- */
+/* --- the domain --------------------------------------------------------------------------------------------------- */
 
 static const struct {
     size_t member_id_offset; /* in the command's struct */

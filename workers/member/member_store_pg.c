@@ -19,7 +19,7 @@
 #include "pg_pipeline.h"
 #include "tillwire/email.h"
 
-/* --- statements -------------------------------------------------------------------------------------------------- */
+/* --- statements --------------------------------------------------------------------------------------------------- */
 
 enum statement {
     BEGIN_READ,
@@ -148,8 +148,8 @@ static const struct tw_pg_statement statements[] = {
                        " expires_at = row.expires_at, is_revoked = row.is_revoked, created_at = row.created_at"
                        " from " TOKEN_ROWS " where t.id = row.id",
                        TOKEN_TYPES},
-    /* A row may be there: older than a day, not swept yet, and its id used again. Taking it out first costs half of what
-     * ON CONFLICT does. */
+    /* A row may be there: older than a day, not swept yet, and its id used again. Taking it out first costs half of
+     * what ON CONFLICT does. */
     [DELETE_LEDGER] = {"delete_ledger", "delete from tw_ledger where id = any ($1) and partition = $2",
                        {TW_PG_UUIDS, TW_PG_INT4}},
     [INSERT_LEDGER] = {"insert_ledger",
@@ -179,7 +179,7 @@ struct member_store {
     struct tw_pg_array columns[COLUMNS_MAX];
 };
 
-/* --- connection -------------------------------------------------------------------------------------------------- */
+/* --- connection --------------------------------------------------------------------------------------------------- */
 
 static enum tw_rc broken(struct tw_err *reterr, const char *what)
 {
@@ -250,7 +250,7 @@ static enum tw_rc connect_when_needed(struct member_store *self, struct tw_err *
     return rc;
 }
 
-/* --- watermark --------------------------------------------------------------------------------------------------- */
+/* --- watermark ---------------------------------------------------------------------------------------------------- */
 
 /* A worker that was stopped in the middle of sending a commit holds its partition's row for as long as it sleeps, and
  * no time-out of the server's counts while it waits for the rest. The new owner ends it: nothing is lost by that, the
@@ -300,7 +300,7 @@ static enum tw_rc store_watermark(void *store, int32_t partition, struct tw_aren
     return TW_OK;
 }
 
-/* --- load -------------------------------------------------------------------------------------------------------- */
+/* --- load --------------------------------------------------------------------------------------------------------- */
 
 static struct tw_str read_str(const PGresult *result, int row, int column, struct tw_arena *arena)
 {
@@ -542,7 +542,7 @@ static enum tw_rc store_load(void *store, int32_t partition, int64_t first_offse
     return TW_OK;
 }
 
-/* --- commit ------------------------------------------------------------------------------------------------------ */
+/* --- commit ------------------------------------------------------------------------------------------------------- */
 
 static void start_columns(struct member_store *self, const enum tw_pg_type *elements, size_t count)
 {
@@ -758,7 +758,7 @@ static enum tw_rc store_commit(void *store, const struct tw_changes *changes, st
     return rc;
 }
 
-/* --- housekeeping ------------------------------------------------------------------------------------------------ */
+/* --- housekeeping ------------------------------------------------------------------------------------------------- */
 
 static enum tw_rc store_forget_outbox(void *store, int32_t partition, int64_t next_offset, struct tw_err *reterr)
 {
@@ -801,7 +801,7 @@ static void store_release(void *store, int32_t partition)
     (void)partition;
 }
 
-/* --- open and close ---------------------------------------------------------------------------------------------- */
+/* --- open and close ----------------------------------------------------------------------------------------------- */
 
 static void free_store(struct member_store *self)
 {

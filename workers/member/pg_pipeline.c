@@ -34,7 +34,7 @@ struct tw_pg {
     bool                          send_failed; /* libpq refused to queue something */
 };
 
-/* --- failures ---------------------------------------------------------------------------------------------------- */
+/* --- failures ----------------------------------------------------------------------------------------------------- */
 
 /* Longest prefix first. Nothing of PostgreSQL's is missing: the last row fits everything, and stops, because retrying
  * what is not understood hides it. */
@@ -116,7 +116,7 @@ static enum tw_rc fail_statement(const struct tw_pg *pg, const PGresult *result,
                    may_quote_data(sqlstate) || !message ? "" : message);
 }
 
-/* --- waiting ----------------------------------------------------------------------------------------------------- */
+/* --- waiting ------------------------------------------------------------------------------------------------------ */
 
 static void restart_clock(struct tw_pg *pg)
 {
@@ -172,7 +172,7 @@ static void clear_result(PGresult **result)
     PQclear(*result);
 }
 
-/* --- connection -------------------------------------------------------------------------------------------------- */
+/* --- connection --------------------------------------------------------------------------------------------------- */
 
 enum tw_rc tw_pg_new(const char *uri, int timeout_ms, const struct tw_pg_statement *statements, size_t count,
                      struct tw_pg **ret_pg, struct tw_err *reterr)
@@ -319,7 +319,7 @@ enum tw_rc tw_pg_prepare(struct tw_pg *pg, struct tw_err *reterr)
     return tw_pg_run(pg, NULL, reterr);
 }
 
-/* --- pipelines --------------------------------------------------------------------------------------------------- */
+/* --- pipelines ---------------------------------------------------------------------------------------------------- */
 
 enum tw_rc tw_pg_start(struct tw_pg *pg, struct tw_err *reterr)
 {

@@ -17,7 +17,7 @@ static int64_t to_pg_time(int64_t time_ms)
     return (time_ms - ms_from_1970_to_2000) * 1000; /* messages hold the years 1970 to 9999 */
 }
 
-/* --- arrays ------------------------------------------------------------------------------------------------------ */
+/* --- arrays ------------------------------------------------------------------------------------------------------- */
 
 void tw_pg_array_start(struct tw_pg_array *array, enum tw_pg_type element)
 {
@@ -90,7 +90,7 @@ void tw_pg_add_time(struct tw_pg_array *array, int64_t time_ms)
     tw_pg_add_int8(array, to_pg_time(time_ms));
 }
 
-/* --- arguments --------------------------------------------------------------------------------------------------- */
+/* --- arguments ---------------------------------------------------------------------------------------------------- */
 
 void tw_pg_arg_bytes(struct tw_pg_args *args, struct tw_str bytes)
 {
@@ -138,7 +138,7 @@ void tw_pg_arg_array(struct tw_pg_args *args, struct tw_pg_array *array)
     tw_pg_arg_bytes(args, tw_buf_str(&array->bytes));
 }
 
-/* --- results ----------------------------------------------------------------------------------------------------- */
+/* --- results ------------------------------------------------------------------------------------------------------ */
 
 bool tw_pg_is_null(const PGresult *result, int row, int column)
 {

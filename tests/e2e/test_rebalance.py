@@ -1,0 +1,97 @@
+"""Two workers of one group: partitions move, a zombie is fenced, nothing is folded twice."""
+
+import signal
+import threading
+import time
+
+import pytest
+
+from checker import Checker, History
+from client import Client, MixedLoad
+from stack import WORKERS, Stack, wait_until
+from topics import Topics
+
+
+@pytest.fixture(scope="module")
+def load(merchant: Client, anyone: Client) -> MixedLoad:
+    return MixedLoad(merchant, anyone, seed=20_261)
+
+
+class Steadily:
+    """Sends a domain's load in the background while the block runs."""
+
+    def __init__(self, load: MixedLoad, domain: str) -> None:
+        self._stop = threading.Event()
+        self._failed: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, args=(load, domain))
+
+    def _run(self, load: MixedLoad, domain: str) -> None:
+        try:
+            while not self._stop.is_set():
+                load.send(domain, 1)
+        except BaseException as error:  # noqa: BLE001 # told by the thread that waits
+            self._failed.append(error)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        assert not self._failed, self._failed
+
+
+def partitions_of(stack: Stack, name: str) -> int:
+    for line in stack.admin(name, "/metrics").text.splitlines():
+        if line.startswith("tillwire_partitions "):
+            return int(float(line.split()[1]))
+    return 0
+
+
+@pytest.mark.parametrize("domain", ["cart"])  # the group's life is the runtime's, the same for all workers
+def test_partitions_are_shared_and_taken_over(healed: Stack, load: MixedLoad, topics: Topics, checker: Checker,
+                                              history: History, domain: str) -> None:
+    second = f"{domain}2"
+    settings = {"TW_SESSION_TIMEOUT_MS": "6000"}
+    healed.stop(domain)
+    before = topics.ends()
+    told = len(history.told)
+    healed.start(domain, settings=settings)
+    with Steadily(load, domain):
+        healed.start(second, settings=settings)
+        wait_until("they share", lambda: partitions_of(healed, domain) == partitions_of(healed, second) == 3)
+        healed.kill(domain)
+        wait_until("the second one has all", lambda: partitions_of(healed, second) == 6, 30)
+        healed.start(domain, settings=settings)
+        wait_until("they share again", lambda: partitions_of(healed, domain) == partitions_of(healed, second) == 3)
+    healed.stop(second)
+    wait_until("the first one has all", lambda: partitions_of(healed, domain) == 6, 30)
+    checker.check(History(history.told[told:]), before)
+
+
+@pytest.mark.parametrize("domain", WORKERS)
+def test_a_zombie_is_fenced(healed: Stack, load: MixedLoad, checker: Checker, domain: str) -> None:
+    """Stopped inside a turn past its session, it wakes after another folded the same records."""
+    second = f"{domain}2"
+    settings = {"TW_SESSION_TIMEOUT_MS": "6000"}
+    healed.stop(domain)
+    healed.start(domain, settings=settings, fail="before_commit=stop")
+    load.send(domain, 10)
+    wait_until("it stands still", lambda: "failpoint fired" in healed.log(domain))
+    healed.start(second, settings=settings, ready=False)
+    wait_until("the second one has all", lambda: is_up(healed, second) and partitions_of(healed, second) == 6, 40)
+    checker.drained()
+    healed.signal(domain, signal.SIGCONT)
+    load.send(domain, 10)
+    wait_until("the zombie found out", lambda: not healed.is_running(domain) or partitions_of(healed, domain) == 3, 40)
+    time.sleep(0.5)
+    healed.stop(second)
+    healed.heal()
+    checker.check()
+
+
+def is_up(stack: Stack, name: str) -> bool:
+    try:
+        return stack.admin(name, "/healthz").status_code == 200
+    except Exception:  # noqa: BLE001 # not there yet, in whatever way
+        return False
