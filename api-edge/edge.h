@@ -11,6 +11,7 @@
 #include "auth/passwords.h"
 #include "auth/token.h"
 #include "idempotency.h"
+#include "limits.h"
 #include "opaque.h"
 #include "recent.h"
 #include "reply.h"
@@ -34,7 +35,6 @@ struct tw_edge_settings {
     const char *jwt_audience;
     int64_t     access_ttl_s;
     int64_t     refresh_ttl_s;
-    const char *currency;
     int64_t     threads;
     int64_t     wait_slots;
     int64_t     store_connections;
@@ -69,6 +69,7 @@ struct tw_edge {
     struct tw_callers             *callers;
     struct tw_passwords           *passwords;
     struct tw_recent              *recent;
+    struct tw_limits              *limits; /**< NULL: nothing is limited */
     struct tw_edge_health          health;
     atomic_bool                    draining; /**< not ready, no new work, waits end */
     atomic_int                     in_flight; /**< requests between head and answer */

@@ -40,7 +40,6 @@ static const struct tw_setting table[] = {
     {"jwt_audience", TW_SET_TEXT, AT(jwt_audience), "tillwire-api", 1, 256, NULL, false, "`aud` of access tokens."},
     {"access_ttl_s", TW_SET_INT, AT(access_ttl_s), "600", 1, 86400, NULL, false, "Life of an access token, seconds."},
     {"refresh_ttl_s", TW_SET_INT, AT(refresh_ttl_s), "1209600", 1, 31536000, NULL, false, "Life of a refresh token, seconds."},
-    {"currency", TW_SET_TEXT, AT(currency), "USD", 3, 3, NULL, false, "ISO 4217 code of all prices."},
     {"threads", TW_SET_INT, AT(threads), "512", 2, 2000, NULL, false, "Request threads: one serves one connection at a time."},
     {"wait_slots", TW_SET_INT, AT(wait_slots), "256", 1, 2000, NULL, false, "Requests that may wait for an outcome at once; more go without waiting."},
     {"store_connections", TW_SET_INT, AT(store_connections), "8", 1, 256, NULL, false, "Connections to each store."},
@@ -110,6 +109,7 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
     edge->callers = tw_callers_new(&edge->token_rules, edge->members);
     edge->passwords = tw_passwords_new((size_t)settings->password_threads, 16 * (size_t)settings->password_threads);
     edge->recent = tw_recent_new();
+    edge->limits = settings->rate_limits ? tw_limits_new() : NULL;
     edge->tail = tw_tail_new(settings->kafka, (size_t)settings->wait_slots);
     edge->sender = tw_sender_new(&sender);
     return TW_OK;
@@ -189,6 +189,7 @@ static void close_parts(struct tw_edge *edge)
     tw_carts_close(edge->carts);
     tw_products_close(edge->products);
     tw_recent_free(edge->recent);
+    tw_limits_free(edge->limits);
     sodium_memzero(edge->id_key, sizeof(edge->id_key));
 }
 

@@ -131,8 +131,10 @@ static enum tw_problem check_length(struct tw_request *request, const char **ret
     }
     if (length.len == 0)
         return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "the content length is not a number");
-    if (!tw_str_to_int(length, &request->content_length))
+    if (!tw_str_to_int(length, &request->content_length)) {
+        request->content_length = INT64_MAX;
         return refuse(ret_detail, TW_PROBLEM_TOO_LARGE, "the body is larger than this resource takes");
+    }
     return TW_PROBLEM_NONE;
 }
 
@@ -255,7 +257,7 @@ enum tw_problem tw_request_parse(const struct tw_raw_request *raw, struct tw_req
 
 /* --- body --------------------------------------------------------------------------------------------------------- */
 
-enum { CHUNK_MAX = 1024, QUICK_US = 2000 };
+enum { CHUNK_MAX = 1024, QUICK_US = 2000, STALLED_US = 1000000 };
 
 /**
  * A read blocks until it has all it was asked for, however slowly the bytes drip, so the deadline is only seen between
@@ -278,11 +280,13 @@ static int read_some(struct body_reader *reader, char *bytes, size_t len)
         reader->late = true;
         return -1;
     }
-    int n = reader->read(reader->self, bytes, len < reader->chunk ? len : reader->chunk);
-    if (tw_monotonic_us() - before_us > QUICK_US)
+    int     n = reader->read(reader->self, bytes, len < reader->chunk ? len : reader->chunk);
+    int64_t took_us = tw_monotonic_us() - before_us;
+    if (took_us > QUICK_US)
         reader->chunk = 1;
     else if (reader->chunk < CHUNK_MAX)
         reader->chunk *= 2;
+    reader->late = n < 1 && took_us > STALLED_US; /* the library gave up waiting, the client did not hang up */
     return n;
 }
 

@@ -92,6 +92,7 @@ struct tw_request {
     struct tw_arena       *arena;  /**< ends with the request */
     const struct tw_route *route;  /**< set once it is found */
     struct tw_caller       caller;
+    struct tw_str          address; /**< the client's, as the listener sees it */
     enum tw_method         method;
     struct tw_str          path;   /**< as sent: starts with '/', without the query */
     struct tw_str          query;

@@ -194,7 +194,7 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
     tw_buf_clear(&thread->out);
     tw_reply_render(reply, date_now(thread), request->method == TW_METHOD_HEAD, request->http_1_0, &thread->out);
     if (reply->close)
-        mg_disable_connection_keep_alive(connection);
+        mg_disable_connection_keep_alive(connection); /* also keeps civetweb from reading on without a limit */
     mg_write(connection, thread->out.ptr, thread->out.len);
     thread->idle_since_us = tw_monotonic_us();
     if (server->is_public) {
@@ -204,12 +204,13 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
     }
 }
 
-/** Closing a socket with unread bytes resets it, and the client may lose the answer it was just sent. */
+/** Closing a socket with unread bytes resets it, and the client may lose the answer it was just sent. So what is only
+ *  a little too large is read to its end. */
 static void swallow_body(struct mg_connection *connection, const struct tw_request *request)
 {
     char   bytes[4096];
     size_t total = 0;
-    int    n = 1;
+    int    n = request->content_length <= DRAIN_BYTES ? 1 : 0;
 
     while (n > 0 && total < DRAIN_BYTES &&
            tw_monotonic_us() - request->start_us < INT64_C(1000) * TW_REQUEST_DEADLINE_MS) {
@@ -253,6 +254,7 @@ static enum tw_problem take_request(struct mg_connection *connection, struct tw_
     enum tw_problem               problem;
 
     read_raw(info, fields, &raw);
+    request->address = tw_str_of(info->remote_addr);
     problem = tw_request_parse(&raw, request, ret_detail);
     trace(request, request->thread);
     if (!starts_the_buffer(request->thread, raw.method))

@@ -10,13 +10,14 @@ See README.md for the format of a schema.
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from generator import c_edge, c_structs, documents, release  # noqa: E402
-from generator.model import DOMAINS, Model, SchemaError, load  # noqa: E402
+from generator.model import DOMAINS, Model, SchemaError, check_topics, load  # noqa: E402
 
 
 def outputs(model: Model) -> dict:
@@ -48,15 +49,26 @@ def write_changed(folder: Path, files: dict) -> int:
     return changed
 
 
+def with_partitions(model: Model, count: int) -> Model:
+    domains = {name: {**settings, "partitions": count} for name, settings in model.topics["domains"].items()}
+    topics = {**model.topics, "domains": domains}
+    check_topics(topics, "--partitions")
+    return replace(model, topics=topics)
+
+
 def main(arguments: list) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--schemas", type=Path, default=Path(__file__).resolve().parent, help="folder to read")
     parser.add_argument("--out", type=Path, help="folder to write to")
+    parser.add_argument("--partitions", type=int, help="of every topic instead of the manifest's: for benches only, "
+                        "since partition counts are part of the data")
     parser.add_argument("--check", action="store_true", help="refuse changes of released messages")
     parser.add_argument("--release", action="store_true", help="add the present messages to released.json")
     options = parser.parse_args(arguments)
     try:
         model = load(options.schemas)
+        if options.partitions is not None:
+            model = with_partitions(model, options.partitions)
         if options.check or options.release:
             release.check(model)
         if options.release:

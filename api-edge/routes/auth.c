@@ -140,16 +140,16 @@ static bool read_login(struct tw_request *request, struct tw_auth_login_body *re
     return false;
 }
 
-/** NOT_FOUND also for what is no address at all: to the client that is one and the same. */
-static enum tw_rc find_member(struct tw_request *request, struct tw_str email, struct tw_member *ret_member,
-                              struct tw_err *reterr)
+static const struct tw_limit per_address = {"login-address", 20, 60};
+static const struct tw_limit per_account = {"login-account", 5, 60};
+
+/** What is no address at all is looked up like one: to the client that is one and the same as an unknown account. */
+static struct tw_str account_of(struct tw_request *request, struct tw_str email)
 {
     struct tw_str trimmed;
     struct tw_str folded;
 
-    if (tw_email_fold(email, request->arena, &trimmed, &folded, NULL) != TW_OK)
-        return tw_fail(reterr, TW_NOT_FOUND, "edge.auth", 0, "not an address");
-    return tw_members_by_email(request->edge->members, folded, request->arena, ret_member, reterr);
+    return tw_email_fold(email, request->arena, &trimmed, &folded, NULL) == TW_OK ? folded : email;
 }
 
 static void login(struct tw_request *request, struct tw_reply *reply)
@@ -161,7 +161,11 @@ static void login(struct tw_request *request, struct tw_reply *reply)
 
     if (!read_login(request, &body, reply))
         return;
-    enum tw_rc rc = find_member(request, body.email, &member, &err);
+    struct tw_str account = account_of(request, body.email);
+    if (!tw_route_within(request, &per_address, request->address, reply) ||
+        !tw_route_within(request, &per_account, account, reply))
+        return;
+    enum tw_rc rc = tw_members_by_email(request->edge->members, account, request->arena, &member, &err);
     if (rc != TW_OK && rc != TW_NOT_FOUND) {
         tw_route_store_failed(request, rc, &err, reply);
         return;

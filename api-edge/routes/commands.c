@@ -149,6 +149,8 @@ static void get_command(struct tw_request *request, struct tw_reply *reply)
         reply_row(request, command_id, &row, reply);
     else
         reply_accepted(command_id, &location, reply);
+    if (reply->status == 200 && wait_s > 0)
+        tw_buf_printf(&reply->fields, "Preference-Applied: wait=%d\r\n", wait_s);
 }
 
 const struct tw_route tw_routes_commands[] = {

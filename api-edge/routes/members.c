@@ -100,6 +100,9 @@ static bool read_registration(struct tw_request *request, struct tw_member_regis
     return errors.count == 0;
 }
 
+/** Whether an address is taken is told to anybody who tries to register it; this is how often one may ask. */
+static const struct tw_limit per_address = {"registration-address", 10, 3600};
+
 static void register_member(struct tw_request *request, struct tw_reply *reply)
 {
     struct tw_edge                *edge = request->edge;
@@ -107,7 +110,8 @@ static void register_member(struct tw_request *request, struct tw_reply *reply)
     struct tw_member_register      command = {0};
     char                           hash[TW_PASSWORD_HASH_MAX];
 
-    if (!read_registration(request, &body, &command, reply))
+    if (!read_registration(request, &body, &command, reply) ||
+        !tw_route_within(request, &per_address, request->address, reply))
         return;
     command.member_id = tw_member_id(edge->id_key, command.email_folded);
     struct tw_submission submission = {

@@ -25,6 +25,7 @@ struct tw_command {
     const struct tw_envelope *envelope;
     int64_t                   offset;
     int64_t                   at_ms;  /**< the partition's clock, or the original time of a requeued command */
+    int64_t                   clock_ms; /**< the partition's clock: what has ended has ended, for a requeued one too */
     struct tw_uuid            key_id; /**< the aggregate's id: the record's key */
 };
 
@@ -63,8 +64,8 @@ struct tw_domain {
     struct tw_outcome (*decide)(struct tw_decision *d, const struct tw_command *cmd);
     /** Builds the coalesced event of @p state; NULL when the domain has none. */
     const struct tw_type *(*coalesced)(const void *state, struct tw_arena *arena, const void **ret_payload);
-    /** The version of a state for If-Match; 0 when @p state is NULL. */
-    int64_t (*version)(const void *state);
+    /** The version of a state for If-Match; 0 when @p state is NULL or has ended by the partition's clock. */
+    int64_t (*version)(const void *state, int64_t clock_ms);
 };
 
 #endif

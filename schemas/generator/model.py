@@ -363,15 +363,19 @@ def parse_enums(path: Path) -> dict:
     return enums
 
 
-def parse_topics(path: Path) -> dict:
-    raw = read_json(path)
+def check_topics(raw: dict, where: str) -> None:
     for kind in ("commands", "events", "dlq"):
-        refuse(kind not in raw.get("kinds", {}), f"{path.name}: kind '{kind}' is missing")
+        refuse(kind not in raw.get("kinds", {}), f"{where}: kind '{kind}' is missing")
     for domain, settings in raw["domains"].items():
-        refuse(domain not in DOMAINS[:3], f"{path.name}: unknown domain '{domain}'")
+        refuse(domain not in DOMAINS[:3], f"{where}: unknown domain '{domain}'")
         count = settings.get("partitions")
         refuse(not isinstance(count, int) or not 1 <= count <= 1024,
-               f"{path.name}: partitions of '{domain}' must be 1 to 1024 (a command id has 10 bits for them)")
+               f"{where}: partitions of '{domain}' must be 1 to 1024 (a command id has 10 bits for them)")
+
+
+def parse_topics(path: Path) -> dict:
+    raw = read_json(path)
+    check_topics(raw, path.name)
     return raw
 
 

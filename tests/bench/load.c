@@ -278,7 +278,7 @@ static int32_t partitions_of(const char *topic)
     for (size_t i = 0; i < tw_topic_count; i++)
         if (!strcmp(tw_topics[i].name, topic))
             return tw_topics[i].partitions;
-    return tw_topics[0].partitions; /* one of the peers': made like ours */
+    return tw_topic_of(TW_DOMAIN_PRODUCT, TW_TOPIC_COMMANDS)->partitions; /* the peers' is made like this one */
 }
 
 static int print_ends(const char *brokers, const char *topic)

@@ -25,7 +25,7 @@
 
 enum { ENTITIES_APART = 1000, PARTITIONS_MAX = 1024, PATIENCE_MS = 20000 };
 
-/* --- batches ------------------------------------------------------------------------------------------------------- */
+/* --- batches ----------------------------------------------------------------------------------------------------- */
 
 /* What a worker folds in one turn. Entity k of partition p is sample state p * ENTITIES_APART + k. */
 struct batch {
@@ -333,7 +333,7 @@ static void fold(struct player *player, const struct batch *batch)
     assert_code(finish(player, &turn), TW_OK);
 }
 
-/* --- what the store says ------------------------------------------------------------------------------------------ */
+/* --- what the store says ----------------------------------------------------------------------------------------- */
 
 static void assert_str_equal(struct tw_str is, struct tw_str expected)
 {
@@ -467,7 +467,7 @@ static void assert_is_not_there(struct player *player, const struct batch *batch
     give_up(player, &turn);
 }
 
-/* --- reading back -------------------------------------------------------------------------------------------------- */
+/* --- reading back ------------------------------------------------------------------------------------------------ */
 
 static const struct batch opening = {
     .partition = 0, .first = 0, .next = 10, .generation = 1, .entities = 5, .rows = 10, .outbox_size = 300};
@@ -654,7 +654,7 @@ static void commit__takes_a_batch_of_hundreds(void **state)
     leave(&first);
 }
 
-/* --- the fence ------------------------------------------------------------------------------------------------------ */
+/* --- the fence --------------------------------------------------------------------------------------------------- */
 
 static void load__is_fenced_when_the_batch_does_not_begin_at_the_watermark(void **state)
 {
@@ -819,7 +819,7 @@ static void a_zombie__catches_up_after_a_fresh_watermark(void **state)
     leave(&zombie);
 }
 
-/* --- lost answers, lost connections ----------------------------------------------------------------------------------- */
+/* --- lost answers, lost connections ------------------------------------------------------------------------------ */
 
 static const struct batch going_on = {
     .partition = 0, .first = 10, .next = 25, .generation = 2, .entities = 5, .rows = 15, .outbox_size = 40};
@@ -891,8 +891,8 @@ static void a_lost_commit__writes_nothing_and_the_batch_can_be_done_again(void *
     lose_and_do_again(state, fixture_of(state)->lose_commit);
 }
 
-/* The connection that loaded is gone at the commit, and another owner went on meanwhile: whatever the adapter does about
- * its connection, this commit must not go through. */
+/* The connection that loaded is gone at the commit, and another owner went on meanwhile: whatever the adapter does
+ * about its connection, this commit must not go through. */
 static void a_reconnect__between_load_and_commit_never_passes_the_fence(void **state)
 {
     const struct tw_store_fixture *fixture = fixture_of(state);
@@ -959,7 +959,7 @@ static void a_broken_connection__at_load_is_unreached_and_comes_back(void **stat
     leave(&first);
 }
 
-/* --- stores that lose their tail --------------------------------------------------------------------------------------- */
+/* --- stores that lose their tail --------------------------------------------------------------------------------- */
 
 static void a_restored_backup__shows_its_older_watermark_and_is_refilled(void **state)
 {
@@ -1028,7 +1028,7 @@ static void an_emptied_store__between_load_and_commit_fences_the_commit(void **s
     leave(&first);
 }
 
-/* --- several partitions, several owners ---------------------------------------------------------------------------------- */
+/* --- several partitions, several owners -------------------------------------------------------------------------- */
 
 static void partitions__are_folded_side_by_side_in_one_handle(void **state)
 {
@@ -1105,7 +1105,7 @@ static void release__lets_another_owner_go_on_and_the_partition_come_back(void *
     leave(&first);
 }
 
-/* --- housekeeping ----------------------------------------------------------------------------------------------------------- */
+/* --- housekeeping ------------------------------------------------------------------------------------------------ */
 
 static void forget_outbox__empties_it_and_changes_nothing_else(void **state)
 {
@@ -1191,7 +1191,7 @@ static void sweep__is_fenced(void **state)
     leave(&zombie);
 }
 
-/* --- zombies in a process of their own -------------------------------------------------------------------------------------- */
+/* --- zombies in a process of their own --------------------------------------------------------------------------- */
 
 /* The zombie stops inside its commit, at a failpoint; the new owner finishes what was begun and goes on by one batch;
  * then the zombie is woken and does the rest of what it thinks is left to do. */
@@ -1321,7 +1321,7 @@ static void a_zombie__that_slept_inside_its_commit_changes_nothing_any_more(void
     leave(&owner);
 }
 
-/* --- anything, in any order ---------------------------------------------------------------------------------------------------- */
+/* --- anything, in any order -------------------------------------------------------------------------------------- */
 
 enum { STEPS = 300, OWNERS = 2, PARTITIONS = 2, ENTITIES = 4 };
 
@@ -1555,7 +1555,7 @@ static void interleavings__of_two_owners_and_two_partitions_follow_the_model(voi
         leave(&game.owners[who]);
 }
 
-/* --- the program ------------------------------------------------------------------------------------------------------------------ */
+/* --- the program ------------------------------------------------------------------------------------------------- */
 
 static int wipe_before(void **state)
 {

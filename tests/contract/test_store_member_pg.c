@@ -45,7 +45,7 @@ static void run_only(struct postgres *postgres, const char *sql)
     PQclear(run(postgres, sql));
 }
 
-/* --- the schema ---------------------------------------------------------------------------------------------------- */
+/* --- the schema -------------------------------------------------------------------------------------------------- */
 
 static void run_file(struct postgres *postgres, const char *name)
 {
@@ -96,7 +96,7 @@ static void make_schema(struct postgres *postgres)
     run_only(postgres, "commit");
 }
 
-/* --- the fixture --------------------------------------------------------------------------------------------------- */
+/* --- the fixture ------------------------------------------------------------------------------------------------- */
 
 static void postgres_connect(void *self, const char *uri)
 {

@@ -158,7 +158,7 @@ static void mongo_lose_request(void *self)
     tw_net_fault(TW_NET_LOSE_REQUEST, NULL);
 }
 
-/* A commit is several requests; the one that makes it one swaps the progress document, the only write with this field. */
+/* A commit is several requests; the one that counts swaps the progress document: the only write with this field. */
 static const char commit_marker[] = "last_hash";
 
 static void mongo_lose_commit(void *self)

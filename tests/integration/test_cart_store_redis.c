@@ -678,7 +678,7 @@ static void assert_broken_load(struct worker *worker, const char *key)
 
 static void a_key_of_another_type__is_broken_and_named(void **state)
 {
-    static const char *const keys[] = {"tw:progress:4", "tw:cart:" ALICE, "tw:ledger:4:29200", "tw:ends:4"};
+    static const char *const keys[] = {"tw:progress:4", ("tw:cart:" ALICE), "tw:ledger:4:29200", "tw:ends:4"};
     struct worker           *worker = *state;
 
     for (size_t i = 0; i < TW_LEN(keys); i++) {

@@ -33,7 +33,7 @@ void tw_memory_lose_request(struct tw_memory_db *db);
 void tw_memory_fail(struct tw_memory_db *db, unsigned calls, enum tw_rc rc);
 /** Every commit that changes an entity of this aggregate is REFUSED from now on; nil: none is. */
 void tw_memory_refuse(struct tw_memory_db *db, struct tw_uuid id);
-/** Takes back what has not happened of the first three; true when all of it had, so a test proves that its fault did. */
+/** Takes back what has not happened of the first three; true when all of it had: so a test proves its fault did. */
 bool tw_memory_end_faults(struct tw_memory_db *db);
 
 /* --- backups and losses ---------------------------------------------------------------------------------------- */

@@ -165,7 +165,7 @@ static void *member_make(uint32_t i, int64_t g, struct tw_arena *arena)
 
 const struct tw_sample_states tw_sample_members = {&member_domain, member_key, member_make};
 
-/* --- products and their ratings ------------------------------------------------------------------------------------ */
+/* --- products and their ratings ---------------------------------------------------------------------------------- */
 
 static struct tw_str sku_of(uint32_t i, struct tw_arena *arena)
 {

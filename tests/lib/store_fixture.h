@@ -33,7 +33,8 @@ struct tw_store_fixture {
     void (*take)(void *self);
     void (*put_back)(void *self);
     /** Before one call of this thread. lose_request: its first request is lost, and with it the connection;
-     *  lose_commit: of a commit, the part that makes it one is lost; lose_answer: that part arrives, its answer is lost.
+     *  lose_commit: of a commit, the part that makes it one is lost; lose_answer: that part arrives, its answer is
+     *  lost.
      *  end_fault() after the call tells whether that happened. */
     void (*lose_request)(void *self);
     void (*lose_commit)(void *self);

@@ -154,6 +154,12 @@ class Output(unittest.TestCase):
         self.assertEqual(len(counts), 9)
         self.assertEqual(len(set(counts)), 3)
 
+    def test_a_bench_may_have_another_number_of_partitions(self):
+        topics = generate.outputs(generate.with_partitions(load(SCHEMAS), 3))["tillwire/gen/topics.c"]
+        self.assertEqual(set(re.findall(r"TW_TOPIC_\w+, (\d+),", topics)), {"3"})
+        with self.assertRaisesRegex(SchemaError, "1 to 1024"):
+            generate.with_partitions(load(SCHEMAS), 1025)
+
 
 def references(node) -> set:
     """Every $ref below @p node."""

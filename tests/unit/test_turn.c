@@ -480,6 +480,24 @@ static void a_requeued_command__is_decided_at_its_original_time_though_it_was_gi
     free_world(world);
 }
 
+static void a_requeued_command__meets_a_cart_that_has_ended_by_the_clock(void **unused)
+{
+    struct world      *world = new_world(&tw_cart_domain);
+    struct tw_envelope envelope =
+        tw_test_envelope(&world->log, &tw_cart_add_item_type, tw_test_keyed_id(&world->log, TW_DOMAIN_CART, 7));
+
+    (void)unused;
+    append_add(world, 1, 1, 2, NULL);
+    fold_all(world, 1);
+    envelope.original_ms = world->log.records[0].timestamp_ms + 1000; /* the cart was alive then */
+    world->log.now_ms += INT64_C(8) * 24 * 3600000;
+    append_add(world, 1, 2, 1, &envelope);
+    fold_all(world, 1);
+    assert_int_equal(world->turn.counts.succeeded, 1);
+    assert_int_equal(cart_of(world, 1)->lines_len, 1); /* whether the old copy was swept or not */
+    free_world(world);
+}
+
 /* Views: no ledger row without a key, one coalesced event a batch with the new total. */
 static void append_view(struct world *world, struct tw_uuid product_id, const struct tw_uuid *command_id)
 {
@@ -643,6 +661,7 @@ int main(void)
         cmocka_unit_test(a_verdict__leaves_the_same_store_when_it_is_given_and_when_it_is_passed_over),
         cmocka_unit_test(a_condemned_record__is_dead_lettered_with_the_stores_words),
         cmocka_unit_test(a_requeued_command__is_decided_at_its_original_time_though_it_was_given_up),
+        cmocka_unit_test(a_requeued_command__meets_a_cart_that_has_ended_by_the_clock),
         cmocka_unit_test(views_of_one_batch__are_one_change_and_one_event_with_the_new_total),
         cmocka_unit_test(a_keyed_view__counts_once_and_is_remembered),
         cmocka_unit_test(the_same_log__gives_the_same_store_for_any_batch_size),

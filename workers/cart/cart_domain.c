@@ -27,7 +27,7 @@ static const struct tw_cart *live_cart(const struct tw_decision *d, const struct
     static const struct tw_cart none = {0};
     const struct tw_cart       *cart = tw_state(d, 0);
 
-    return tw_cart_is_live(cart, cmd->at_ms) ? cart : &none;
+    return tw_cart_is_live(cart, cmd->clock_ms) ? cart : &none;
 }
 
 /* lines_len when there is no such line. */
@@ -284,9 +284,9 @@ static size_t keys(const struct tw_command *cmd, struct tw_key ret_keys[TW_KEYS_
     return 1;
 }
 
-static int64_t version(const void *state)
+static int64_t version(const void *state, int64_t clock_ms)
 {
-    return state ? ((const struct tw_cart *)state)->version : 0;
+    return tw_cart_is_live(state, clock_ms) ? ((const struct tw_cart *)state)->version : 0;
 }
 
 static const struct tw_type *const commands[] = {

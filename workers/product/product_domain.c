@@ -152,8 +152,9 @@ static bool owns_its_id(const struct tw_command *command, const uint8_t id_key[T
            tw_uuid_eq(cmd->product_id, tw_product_id_of_sku(cmd->sku));
 }
 
-static int64_t version(const void *state)
+static int64_t version(const void *state, int64_t clock_ms)
 {
+    (void)clock_ms; /* nothing ends here */
     return state ? ((const struct tw_product *)state)->version : 0;
 }
 

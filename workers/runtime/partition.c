@@ -11,12 +11,14 @@
 
 enum { BACKOFF_FIRST_MS = 50, BACKOFF_LAST_MS = 5000, IDLE_CHECK_US = 1000000, SWEEP_US = 10000000, REPORT_WAIT_MS = 1000 };
 
-static struct tw_metric succeeded = {.name = "tillwire_records_total", .labels = "outcome=\"succeeded\"",
-                                     .help = "Command records folded, by what became of them."};
-static struct tw_metric rejected = {.name = "tillwire_records_total", .labels = "outcome=\"rejected\""};
-static struct tw_metric repeated = {.name = "tillwire_records_total", .labels = "outcome=\"repeated\""};
-static struct tw_metric dead = {.name = "tillwire_records_total", .labels = "outcome=\"dead_lettered\""};
-static struct tw_metric passed_over = {.name = "tillwire_records_total", .labels = "outcome=\"passed_over\""};
+#define FOLDED(outcome) {.name = "tillwire_records_total", .labels = "outcome=\"" outcome "\"", \
+                         .help = "Command records folded, by what became of them."}
+static struct tw_metric succeeded = FOLDED("succeeded");
+static struct tw_metric rejected = FOLDED("rejected");
+static struct tw_metric repeated = FOLDED("repeated");
+static struct tw_metric dead = FOLDED("dead_lettered");
+static struct tw_metric passed_over = FOLDED("passed_over");
+#undef FOLDED
 static struct tw_metric recoveries = {.name = "tillwire_recoveries_total",
                                       .help = "Times a partition went back to its watermark after trouble."};
 static struct tw_metric batches = {.name = "tillwire_batches_total", .help = "Batches committed."};

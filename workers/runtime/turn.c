@@ -390,7 +390,7 @@ static struct tw_outcome decide_command(struct tw_turn *turn, struct tw_item *it
 
     for (size_t k = 0; k < item->entity_count; k++)
         entities[k] = &turn->entities[item->entities[k]];
-    if (item->envelope.if_version >= 0 && domain->version(tw_state(&decision, 0)) != item->envelope.if_version)
+    if (item->envelope.if_version >= 0 && domain->version(tw_state(&decision, 0), turn->clock_ms) != item->envelope.if_version)
         return tw_rejected(TW_PROBLEM_PRECONDITION_FAILED, "the resource changed since it was read");
     outcome = domain->decide(&decision, &item->cmd);
     if (outcome.status != TW_SUCCEEDED) { /* a refusal changes nothing: anything else is our own mistake */
@@ -540,6 +540,7 @@ void tw_turn_decide(struct tw_turn *turn)
         if (item->record->timestamp_ms > turn->clock_ms)
             turn->clock_ms = item->record->timestamp_ms;
         item->cmd.at_ms = item->envelope.original_ms >= 0 ? item->envelope.original_ms : turn->clock_ms;
+        item->cmd.clock_ms = turn->clock_ms;
         turn->current = item;
         if (item->kind == ITEM_COMMAND)
             decide_item(turn, item);
