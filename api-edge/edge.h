@@ -11,7 +11,7 @@
 #include "auth/passwords.h"
 #include "auth/token.h"
 #include "idempotency.h"
-#include "limits.h"
+#include "rate_limits.h"
 #include "opaque.h"
 #include "recent.h"
 #include "reply.h"

@@ -4,7 +4,7 @@
 #ifndef TILLWIRE_EDGE_ROUTES_H
 #define TILLWIRE_EDGE_ROUTES_H
 
-#include "commands.h"
+#include "submission.h"
 #include "json_out.h"
 #include "router.h"
 #include "tillwire/body.h"

@@ -46,6 +46,7 @@ class Stack:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._log_start: dict[str, int] = {}
         self._environments: dict[str, dict[str, str]] = {}
+        self._stopped: set[str] = set()  # servers
         self._paused: set[str] = set()
 
     # --- ./dev
@@ -70,9 +71,11 @@ class Stack:
         return self._environments[name]
 
     def stop_server(self, name: str) -> None:
+        self._stopped.add(name)
         self.dev("stop", name)
 
     def kill_server(self, name: str) -> None:
+        self._stopped.add(name)
         self.dev("stop", name, "--kill")
 
     def pause_server(self, name: str) -> None:
@@ -85,6 +88,7 @@ class Stack:
 
     def start_server(self, name: str) -> None:
         self.dev("start", name)
+        self._stopped.discard(name)
 
     # --- programs
 
@@ -167,7 +171,8 @@ class Stack:
         """After a test: servers and programs run as before it, whatever it did to them."""
         for name in list(self._paused):
             self.resume_server(name)
-        self.dev("servers")
+        for name in list(self._stopped):
+            self.start_server(name)
         for name in list(self._running):
             if name not in PROGRAMS and self.is_running(name):
                 self.stop(name)

@@ -47,7 +47,8 @@ class Stores:
                     self._postgres = psycopg.connect(
                         self._environment["TW_POSTGRES_URI"], autocommit=True, row_factory=dict_row, connect_timeout=10,
                         options="-c search_path=tillwire")
-                return self._postgres.execute(sql, values).fetchall()
+                cursor = self._postgres.execute(sql, values)
+                return cursor.fetchall() if cursor.description else []
             except psycopg.OperationalError:
                 if self._postgres:
                     self._postgres.close()

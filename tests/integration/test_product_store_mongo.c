@@ -194,13 +194,22 @@ static void assert_watermark(struct tw_store *store, int64_t expected)
     assert_int_equal(next, expected);
 }
 
+static struct tw_product *make(uint32_t i, struct tw_arena *arena)
+{
+    struct tw_product *product = tw_sample_products.make(i, 1, arena);
+
+    product->view_count = product->version = product->rating_sum = 1;
+    product->has_discount_price = product->has_description = false;
+    return product;
+}
+
 static void decide(struct tw_entity *entity, uint32_t i, const struct batch *batch, struct tw_arena *arena)
 {
-    struct tw_product *product = TW_NEW(arena, struct tw_product);
+    struct tw_product *product = batch->deed == MAKE ? make(i, arena) : TW_NEW(arena, struct tw_product);
 
     entity->guard = batch->next - 1;
     entity->changed = true;
-    entity->state = batch->deed == MAKE ? tw_sample_products.make(i, 1, arena) : product;
+    entity->state = product;
     if (batch->deed == MAKE)
         return;
     assert_non_null(entity->before);

@@ -21,6 +21,7 @@ struct tw_turn {
     const void           *event;
     int                   event_count;
     uint32_t              command_number; /* makes the next command id */
+    int64_t               clock_ms;       /* of the partition; moved on by each command's time */
     struct tw_outcome     outcome;        /* of the last command */
 };
 
@@ -101,6 +102,9 @@ static struct tw_outcome *decide_as(struct tw_turn *turn, const struct tw_type *
     struct tw_decision d = {&turn->arena, entities, turn, &cmd};
     int                events_before = turn->event_count;
 
+    if (at_ms > turn->clock_ms)
+        turn->clock_ms = at_ms;
+    cmd.clock_ms = turn->clock_ms;
     turn->entity.state = NULL;
     turn->entity.changed = false;
     turn->outcome = tw_member_domain.decide(&d, &cmd);
@@ -614,6 +618,32 @@ static void tokens__of_a_requeued_command_take_their_place_by_age(void **state)
     assert_true(member(turn)->tokens[0].created_at_ms == AT_MS + 5);
 }
 
+static void start_session__of_a_requeued_command_is_not_the_last_login(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    given_member(turn);
+    login(turn, AT_MS + 10, DAY_MS);
+    login(turn, AT_MS + 5, DAY_MS);
+    assert_true(member(turn)->last_login_at_ms == AT_MS + 10);
+}
+
+static void sessions_that_ended__do_not_count_for_a_requeued_command(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    given_member(turn);
+    for (int i = 0; i < 100; i++)
+        login(turn, AT_MS, DAY_MS);
+    turn->clock_ms = AT_MS + DAY_MS; /* by now all have ended; at the requeued command's time none had */
+    assert_int_equal(login(turn, AT_MS + 1, 14 * DAY_MS)->http_status, 200);
+    assert_int_equal(member(turn)->tokens_len, 202);
+    turn->clock_ms = AT_MS + 2 * DAY_MS;
+    assert_int_equal(login(turn, AT_MS + 2, 14 * DAY_MS)->http_status, 200);
+    assert_int_equal(member(turn)->tokens_len, 3); /* and by now all but the refresh token are dropped */
+    assert_true(member(turn)->last_login_at_ms == AT_MS + 2);
+}
+
 static void states__with_the_most_tokens_fit_their_schema(void **state)
 {
     struct tw_turn  *turn = *state;
@@ -694,6 +724,8 @@ int main(void)
         RULE(tokens__never_exceed_400_rows_and_the_oldest_ended_goes_first),
         RULE(tokens__that_are_live_are_never_dropped_for_room),
         RULE(tokens__of_a_requeued_command_take_their_place_by_age),
+        RULE(start_session__of_a_requeued_command_is_not_the_last_login),
+        RULE(sessions_that_ended__do_not_count_for_a_requeued_command),
         RULE(states__with_the_most_tokens_fit_their_schema),
         RULE(domain__knows_every_released_command_by_its_member),
         RULE(domain__has_version_0_for_nobody),

@@ -24,7 +24,14 @@ static struct tw_member *sample(void)
 {
     struct tw_member *member = TW_NEW(&arena, struct tw_member);
 
-    *member = (struct tw_member){.member_id = id(1), .email = TW_STR("a@b.c"), .version = 1};
+    *member = (struct tw_member){
+        .member_id = id(1),
+        .email = TW_STR("a@b.c"),
+        .has_phone_number = true,
+        .phone_number = TW_STR("+62"),
+        .has_last_login_at = true,
+        .version = 1,
+    };
     member->addresses = TW_NEW_ARRAY(&arena, 3, struct tw_member_address);
     member->tokens = TW_NEW_ARRAY(&arena, 3, struct tw_member_token);
     member->addresses_len = member->addresses_cap = member->tokens_len = member->tokens_cap = 3;
@@ -93,11 +100,13 @@ static void every_column_of_a_member__counts(void **state)
     ASSERT_CHANGES(members, after->has_password_hash = true);
     ASSERT_CHANGES(members, after->has_password_hash = true, after->password_hash = TW_STR("x"));
     ASSERT_CHANGES(members, after->full_name = TW_STR("a"));
-    ASSERT_CHANGES(members, after->has_phone_number = true);
+    ASSERT_CHANGES(members, after->has_phone_number = false);
     ASSERT_CHANGES(members, after->status = TW_MEMBER_STATUS_INACTIVE);
     ASSERT_CHANGES(members, after->created_at_ms = 1);
     ASSERT_CHANGES(members, after->updated_at_ms = 1);
-    ASSERT_CHANGES(members, after->has_last_login_at = true);
+    ASSERT_CHANGES(members, after->has_last_login_at = false);
+    ASSERT_CHANGES(members, after->phone_number = TW_STR("+628"));
+    ASSERT_CHANGES(members, after->last_login_at_ms = 5);
     ASSERT_CHANGES(members, after->version = 2);
     ASSERT_CHANGES(members, after->credential_version = 2);
     ASSERT_CHANGES(members, after->is_service = true);
@@ -105,15 +114,16 @@ static void every_column_of_a_member__counts(void **state)
 
 static void the_value_of_an_absent_optional__does_not_count(void **state)
 {
+    struct tw_member     *before = sample();
     struct tw_member     *after = sample();
     struct tw_member_rows rows;
 
     (void)state;
-    after->password_hash = TW_STR("left over");
-    after->phone_number = TW_STR("left over");
+    before->has_last_login_at = after->has_last_login_at = false;
     after->last_login_at_ms = 5;
+    after->password_hash = TW_STR("left over");
     after->addresses[0].address_line2 = TW_STR("left over");
-    rows = difference(sample(), after);
+    rows = difference(before, after);
     assert_int_equal(count_all(&rows), 0);
 }
 

@@ -17,12 +17,21 @@ struct given {
     struct tw_entity   entity;
 };
 
+static struct tw_product *make(struct tw_arena *arena)
+{
+    struct tw_product *product = tw_sample_products.make(3, 6, arena);
+
+    product->view_count = product->version = product->rating_sum = 6;
+    product->is_active = true;
+    return product;
+}
+
 static int given_product(void **state)
 {
     struct given *given = tw_alloc_zeroed(1, sizeof(*given));
 
-    given->before = tw_sample_products.make(3, 6, &given->arena);
-    given->after = tw_sample_products.make(3, 6, &given->arena);
+    given->before = make(&given->arena);
+    given->after = make(&given->arena);
     given->entity = (struct tw_entity){
         .key = tw_sample_products.key(3),
         .before = given->before,
@@ -78,7 +87,6 @@ static void a_view__asks_for_the_larger_count_by_id_alone(void **state)
     struct given *given = *state;
 
     given->after->view_count = given->before->view_count + 3;
-    assert_int_equal(given->before->view_count, 6);
     assert_statement(given, REDO("\"q\" : { \"_id\" : " ID " }, "
                                  "\"u\" : { \"$max\" : { \"view_count\" : 9, \"guard\" : 51 } }"));
 }
@@ -87,7 +95,7 @@ static void a_change__expects_the_version_it_saw_and_sets_what_differs(void **st
 {
     struct given *given = *state;
 
-    given->after->is_active = !given->before->is_active;
+    given->after->is_active = false;
     given->after->version = 7;
     assert_statement(given, REDO("\"q\" : { \"_id\" : " ID ", \"version\" : 6 }, "
                                  "\"u\" : { \"$set\" : { \"is_active\" : false, \"version\" : 7, \"guard\" : 51 } }"));

@@ -2,9 +2,9 @@
  * What member commands mean. A member is one aggregate with its addresses and tokens; its id follows from the folded
  * e-mail it registered with, so two registrations for one address meet in one partition and the second finds the first.
  *
- * Time is the command's `at`: a token is live while it is neither revoked nor past its end by that clock. Ended rows
- * stay for a day and are then dropped by the member's next change, and by nothing else: the stored rows are a function
- * of the log alone, which is why the store's sweep leaves tokens be.
+ * A token is live while it is neither revoked nor past its end by the partition's clock, also when a requeued command is
+ * decided at its original time. Ended rows stay for a day and are then dropped by the member's next change, and by
+ * nothing else: the stored rows are a function of the log alone, which is why the store's sweep leaves tokens be.
  *
  * `version` and `updated_at` belong to what a member may edit. A login on one device must not fail an If-Match on
  * another, so sessions and tokens move neither.
@@ -20,9 +20,9 @@ enum { MEMBER = 0 }; /* position and kind of the only entity a command touches *
 
 /* --- tokens ------------------------------------------------------------------------------------------------------- */
 
-static bool is_live(const struct tw_member_token *token, int64_t at_ms)
+static bool is_live(const struct tw_member_token *token, int64_t clock_ms)
 {
-    return !token->is_revoked && token->expires_at_ms > at_ms;
+    return !token->is_revoked && token->expires_at_ms > clock_ms;
 }
 
 /* One live token of these kinds is one session: a refresh token that was spent is revoked. */
@@ -41,12 +41,12 @@ static bool has_token(const struct tw_member *member, struct tw_uuid token_id)
 
 /* May @p member get one more session of @p wanted tokens? The second limit matters only to sessions whose refresh token
  * ends before the access token: it keeps the state within its schema whatever a command says. */
-static bool has_room(const struct tw_member *member, uint32_t wanted, int64_t at_ms)
+static bool has_room(const struct tw_member *member, uint32_t wanted, int64_t clock_ms)
 {
     uint32_t sessions = 0, live = 0;
 
     for (uint32_t i = 0; i < member->tokens_len; i++) {
-        if (!is_live(&member->tokens[i], at_ms))
+        if (!is_live(&member->tokens[i], clock_ms))
             continue;
         live++;
         sessions += holds_session(&member->tokens[i]);
@@ -55,18 +55,18 @@ static bool has_room(const struct tw_member *member, uint32_t wanted, int64_t at
 }
 
 /* Drops what ended a day ago, then the oldest of what else has ended until @p wanted more rows fit. */
-static void make_room(struct tw_member *member, uint32_t wanted, int64_t at_ms)
+static void make_room(struct tw_member *member, uint32_t wanted, int64_t clock_ms)
 {
     uint32_t kept = 0, excess;
 
     for (uint32_t i = 0; i < member->tokens_len; i++)
-        if (member->tokens[i].expires_at_ms + TW_MEMBER_TOKEN_KEEP_MS > at_ms)
+        if (member->tokens[i].expires_at_ms + TW_MEMBER_TOKEN_KEEP_MS > clock_ms)
             member->tokens[kept++] = member->tokens[i];
     excess = kept + wanted > TW_MEMBER_TOKENS_MAX ? kept + wanted - TW_MEMBER_TOKENS_MAX : 0;
     member->tokens_len = kept;
     kept = 0;
     for (uint32_t i = 0; i < member->tokens_len; i++) {
-        if (excess && !is_live(&member->tokens[i], at_ms))
+        if (excess && !is_live(&member->tokens[i], clock_ms))
             excess--;
         else
             member->tokens[kept++] = member->tokens[i];
@@ -208,17 +208,19 @@ static struct tw_outcome decide_start_session(struct tw_decision *d, const struc
         return tw_rejected(TW_PROBLEM_STALE_CREDENTIALS, "password, e-mail or status changed after the check");
     if (has_token(known, access.token_id) || has_token(known, refresh.token_id))
         return id_used_before();
-    if (!has_room(known, 2, cmd->at_ms))
+    if (!has_room(known, 2, cmd->clock_ms))
         return too_many_sessions();
 
     memcpy(access.token_hash, body->access_token_hash, sizeof(access.token_hash));
     memcpy(refresh.token_hash, body->refresh_token_hash, sizeof(refresh.token_hash));
     member = tw_state_change(d, MEMBER);
-    make_room(member, 2, cmd->at_ms);
+    make_room(member, 2, cmd->clock_ms);
     add_token(member, d->arena, &access);
     add_token(member, d->arena, &refresh);
-    member->has_last_login_at = true;
-    member->last_login_at_ms = cmd->at_ms;
+    if (!member->has_last_login_at || member->last_login_at_ms < cmd->at_ms) { /* a requeued login is not the last */
+        member->has_last_login_at = true;
+        member->last_login_at_ms = cmd->at_ms;
+    }
     tw_emit(d, &tw_member_session_started_type,
             &(struct tw_member_session_started){
                 .member_id = member->member_id,
@@ -253,12 +255,12 @@ static struct tw_outcome decide_issue_token(struct tw_decision *d, const struct 
         return tw_rejected(TW_PROBLEM_MEMBER_NOT_ACTIVE, "tokens are issued to active members only");
     if (has_token(known, token.token_id))
         return id_used_before();
-    if (!has_room(known, 1, cmd->at_ms))
+    if (!has_room(known, 1, cmd->clock_ms))
         return too_many_sessions();
 
     memcpy(token.token_hash, body->token_hash, sizeof(token.token_hash));
     member = tw_state_change(d, MEMBER);
-    make_room(member, 1, cmd->at_ms);
+    make_room(member, 1, cmd->clock_ms);
     add_token(member, d->arena, &token);
     tw_emit(d, &tw_member_token_issued_type,
             &(struct tw_member_token_issued){

@@ -772,8 +772,8 @@ static enum tw_rc store_forget_outbox(void *store, int32_t partition, int64_t ne
     return tw_pg_run(self->pg, NULL, reterr);
 }
 
-/* Ledger rows only. Ended tokens are dropped by their member's next change, a function of the log: a sweep of theirs
- * would show when a requeued command is decided at its original time. */
+/* Ledger rows only. Ended tokens are dropped by their member's next change, a function of the log; if a sweep did it, a
+ * command id that comes again would be decided by whether the sweep had come by. */
 static enum tw_rc store_sweep(void *store, int32_t partition, int64_t next_offset, int64_t clock_ms,
                               struct tw_err *reterr)
 {

@@ -3,8 +3,8 @@
  * Idempotency-Key means), writes the envelope, produces, waits for the broker's report, and for the outcome when the
  * client prefers to wait. 202 is said only after the report.
  */
-#ifndef TILLWIRE_EDGE_COMMANDS_H
-#define TILLWIRE_EDGE_COMMANDS_H
+#ifndef TILLWIRE_EDGE_SUBMISSION_H
+#define TILLWIRE_EDGE_SUBMISSION_H
 
 #include "edge.h"
 #include "tillwire/type.h"

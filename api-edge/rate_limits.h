@@ -2,8 +2,8 @@
  * How often something may happen: sliding counts per key (an account, an address), in memory of this edge. A bounded
  * table; when a place is needed the one that has been quiet longest goes, so a flood of keys costs no memory.
  */
-#ifndef TILLWIRE_EDGE_LIMITS_H
-#define TILLWIRE_EDGE_LIMITS_H
+#ifndef TILLWIRE_EDGE_RATE_LIMITS_H
+#define TILLWIRE_EDGE_RATE_LIMITS_H
 
 #include "tillwire/str.h"
 

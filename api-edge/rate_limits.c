@@ -2,7 +2,7 @@
  * The generic cell rate algorithm: one number per key, the time at which its allowance would be full again. No timers, no
  * lists of events; a whole burst is allowed at once, then one per window_s / count.
  */
-#include "limits.h"
+#include "rate_limits.h"
 
 #include <pthread.h>
 #include <sodium.h>

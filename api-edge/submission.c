@@ -1,4 +1,4 @@
-#include "commands.h"
+#include "submission.h"
 
 #include <string.h>
 

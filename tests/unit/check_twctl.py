@@ -1,0 +1,95 @@
+"""twctl as a person meets it without any server: help, mistakes, exit codes."""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE, BUILD = (pathlib.Path(argument) for argument in sys.argv[1:3])
+NOBODY = "127.0.0.1:1"
+COMMANDS = ("topics apply", "topics diff", "schema apply", "schema diff", "token issue", "ping")
+
+
+def twctl(*words: str, **settings: str) -> subprocess.CompletedProcess:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TW_")}
+    env.update({f"TW_{name.upper()}": value for name, value in settings.items()})
+    return subprocess.run([BUILD / "bin/twctl", *words], env=env, capture_output=True, text=True, check=False, timeout=60)
+
+
+class Twctl(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.settings = {
+            "kafka": NOBODY, "postgres_uri": f"postgresql://tillwire:hidden@{NOBODY}/tillwire",
+            "mongo_uri": f"mongodb://{NOBODY}/tillwire", "redis_uri": f"redis://:hidden@{NOBODY}",
+            "id_key_file": self.secret(folder.name, "id_key", "00" * 32),
+            "jwt_keys_file": self.secret(folder.name, "jwt_keys", "key-1:" + "11" * 32),
+            "store_timeout_ms": "500", "broker_timeout_ms": "500",
+        }
+
+    @staticmethod
+    def secret(folder: str, name: str, text: str) -> str:
+        path = pathlib.Path(folder) / name
+        path.write_text(text)
+        path.chmod(0o600)
+        return str(path)
+
+    def assert_refused(self, done: subprocess.CompletedProcess, code: int, *words: str):
+        self.assertEqual(done.returncode, code, done.stderr)
+        for word in words:
+            self.assertIn(word, done.stderr)
+
+    def test_help_names_every_command_and_the_version_is_told(self):
+        done = twctl("--help")
+        self.assertEqual(done.returncode, 0)
+        for command in COMMANDS:
+            self.assertIn(f"twctl {command}", done.stdout)
+        self.assertRegex(twctl("--version").stdout, r"^twctl \d+\.\d+\.\d+\n$")
+
+    def test_every_command_explains_itself_without_settings(self):
+        for command in COMMANDS:
+            done = twctl(*command.split(), "--help")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(f"Usage: twctl {command} ", done.stdout)
+        self.assertNotIn("--scope", twctl("schema", "apply", "--help").stdout)
+        self.assertIn("twctl topics diff", twctl("topics", "--help").stdout)
+
+    def test_what_is_no_command_is_refused_with_a_list(self):
+        self.assert_refused(twctl(), 2, "which command?", "twctl ping")
+        self.assert_refused(twctl("topics"), 2, "topics what?", "twctl topics apply")
+        self.assert_refused(twctl("topics", "drop"), 2, "no command 'topics drop'")
+        self.assert_refused(twctl("pong"), 2, "no command 'pong'", "twctl ping")
+
+    def test_a_missing_or_wrong_setting_is_named(self):
+        self.assert_refused(twctl("schema", "apply"), 2, "postgres_uri must be given", "id_key_file must be given")
+        self.assert_refused(twctl("topics", "apply", "--replication", "0"), 2, "replication", "1..16")
+        for option, value in (("--scope", "everything"), ("--ttl", "soon"), ("--name", "Ada Lovelace")):
+            words = {"--scope": "products:write", option: value}
+            done = twctl("token", "issue", *(word for pair in words.items() for word in pair), **self.settings)
+            self.assert_refused(done, 2, value)
+            self.assertEqual(done.stdout, "")
+
+    def test_a_key_file_that_is_wrong_is_named(self):
+        pathlib.Path(self.settings["id_key_file"]).write_text("too short")
+        self.assert_refused(twctl("schema", "diff", **self.settings), 3, "id_key_file", "32 bytes as hex")
+
+    def test_an_unreadable_postgres_uri_is_not_shown(self):
+        self.settings["postgres_uri"] = "postgresql://tillwire:hidden@[half/tillwire"
+        done = twctl("token", "issue", "--scope", "products:write", **self.settings)
+        self.assert_refused(done, 2, "postgres_uri is no connection string")
+        self.assertNotIn("hidden", done.stderr)
+
+    def test_servers_that_are_away_are_named_and_hide_no_others(self):
+        done = twctl("schema", "apply", **self.settings)
+        self.assert_refused(done, 3, "PostgreSQL: cannot connect", "MongoDB: ", "Redis: ")
+        self.assert_refused(twctl("topics", "diff", **self.settings), 3, "Kafka: ")
+        done = twctl("ping", **self.settings)
+        self.assertEqual(done.returncode, 3)
+        self.assertEqual([line.split(":")[0] for line in done.stdout.splitlines()],
+                         ["Kafka", "PostgreSQL", "MongoDB", "Redis"])
+        self.assertNotIn("hidden", done.stdout + done.stderr)
+
+
+unittest.main(argv=sys.argv[:1])

@@ -1,0 +1,93 @@
+#include "auth/passwords.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "tillwire/clock.h"
+#include "unit.h"
+
+static void password__matches_its_own_hash_only(void **state)
+{
+    struct tw_passwords *passwords = tw_passwords_new(1, 4);
+    char                 hash[TW_PASSWORD_HASH_MAX];
+    char                 again[TW_PASSWORD_HASH_MAX];
+    bool                 matches = false;
+
+    (void)state;
+    assert_int_equal(tw_passwords_hash(passwords, TW_STR("correct horse"), hash, NULL), TW_OK);
+    assert_int_equal(strncmp(hash, "$argon2id$v=19$m=19456,t=2,p=1$", 31), 0);
+    assert_int_equal(tw_passwords_hash(passwords, TW_STR("correct horse"), again, NULL), TW_OK);
+    assert_string_not_equal(hash, again);
+    assert_int_equal(tw_passwords_verify(passwords, TW_STR("correct horse"), hash, &matches, NULL), TW_OK);
+    assert_true(matches);
+    assert_int_equal(tw_passwords_verify(passwords, TW_STR("correct horsf"), hash, &matches, NULL), TW_OK);
+    assert_false(matches);
+    tw_passwords_free(passwords);
+}
+
+static void unknown_account__costs_as_much_and_never_matches(void **state)
+{
+    struct tw_passwords *passwords = tw_passwords_new(1, 4);
+    char                 hash[TW_PASSWORD_HASH_MAX];
+    bool                 matches = true;
+
+    (void)state;
+    assert_int_equal(tw_passwords_hash(passwords, TW_STR("correct horse"), hash, NULL), TW_OK);
+    int64_t start_us = tw_monotonic_us();
+    tw_passwords_verify(passwords, TW_STR("x"), hash, &matches, NULL);
+    int64_t known_us = tw_monotonic_us() - start_us;
+    start_us = tw_monotonic_us();
+    assert_int_equal(tw_passwords_verify(passwords, TW_STR("no account has this password"), NULL, &matches, NULL), TW_OK);
+    int64_t unknown_us = tw_monotonic_us() - start_us;
+    assert_false(matches);
+    assert_true(unknown_us > known_us / 4); /* a skipped hash would be thousands of times quicker */
+    tw_passwords_free(passwords);
+}
+
+static void *hash_one(void *self)
+{
+    char hash[TW_PASSWORD_HASH_MAX];
+
+    return tw_passwords_hash(self, TW_STR("correct horse"), hash, NULL) == TW_OK ? self : NULL;
+}
+
+static void full_queue__refuses(void **state)
+{
+    enum { CALLERS = 12 };
+    struct tw_passwords *passwords = tw_passwords_new(1, 2);
+    pthread_t            threads[CALLERS];
+    int                  served = 0;
+
+    (void)state;
+    for (int i = 0; i < CALLERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, hash_one, passwords), 0);
+    for (int i = 0; i < CALLERS; i++) {
+        void *result = NULL;
+        pthread_join(threads[i], &result);
+        served += result != NULL;
+    }
+    assert_true(served >= 2);
+    assert_true(served < CALLERS);
+    tw_passwords_free(passwords);
+}
+
+static void common_password__is_known_in_any_case(void **state)
+{
+    (void)state;
+    assert_true(tw_password_is_common(TW_STR("password1")));
+    assert_true(tw_password_is_common(TW_STR("PassWord1")));
+    assert_false(tw_password_is_common(TW_STR("password1!x")));
+    assert_false(tw_password_is_common(TW_STR("correct horse battery staple")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(password__matches_its_own_hash_only),
+        cmocka_unit_test(unknown_account__costs_as_much_and_never_matches),
+        cmocka_unit_test(full_queue__refuses),
+        cmocka_unit_test(common_password__is_known_in_any_case),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,58 @@
+/**
+ * twctl, the operator's tool: its settings, its commands and how they end. main.c picks a command and reads its
+ * settings; each command is one function. Results go to standard output, everything else to standard error.
+ */
+#ifndef TILLWIRE_CTL_H
+#define TILLWIRE_CTL_H
+
+#include "tillwire/err.h"
+#include "tillwire/str.h"
+#include "tillwire/uuid.h"
+
+/** Only those a command asks for (main.c) are filled. */
+struct tw_ctl_settings {
+    const char *kafka;
+    const char *postgres_uri;
+    const char *mongo_uri;
+    const char *redis_uri;
+    const char *id_key_file;
+    const char *jwt_keys_file;
+    const char *jwt_issuer;
+    const char *jwt_audience;
+    const char *scope;
+    const char *name;
+    const char *ttl;
+    const char *label;
+    int64_t     replication;
+    int64_t     wait_s;
+    int64_t     store_timeout_ms;
+    int64_t     broker_timeout_ms;
+};
+
+/** Exit codes. A command of several parts ends with the largest of theirs. */
+enum tw_ctl_exit {
+    TW_CTL_DONE = 0,
+    TW_CTL_REFUSED = 1,   /**< there are differences, or somebody refused */
+    TW_CTL_USAGE = 2,     /**< arguments, settings or files that cannot be read */
+    TW_CTL_UNREACHED = 3, /**< a server or a worker did not answer; trying again may help */
+};
+
+enum tw_ctl_exit tw_ctl_exit_of(enum tw_rc rc);
+/** Says on standard error what failed, `twctl: MongoDB: …`, and gives the exit code. @p part NULL: no part. */
+enum tw_ctl_exit tw_ctl_failed(const char *part, const struct tw_err *err);
+/** Prints each line of @p lines behind `part: `. */
+void             tw_ctl_print_lines(const char *part, struct tw_str lines);
+
+/** The key that makes member ids. INVALID says what is wrong with the file. */
+enum tw_rc tw_ctl_id_key_read(const char *path, uint8_t ret_key[TW_ID_KEY_BYTES], struct tw_err *reterr);
+
+/* --- commands ----------------------------------------------------------------------------------------------------- */
+
+enum tw_ctl_exit tw_ctl_topics_apply(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_topics_diff(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_schema_apply(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_schema_diff(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_token_issue(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_ping(const struct tw_ctl_settings *settings);
+
+#endif
