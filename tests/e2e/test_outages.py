@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -25,9 +26,16 @@ def write_for(domain: str, merchant: Client, shopper: Client, product: str) -> C
     }[domain]
 
 
-def not_ready_because(stack: Stack, name: str, words: str) -> bool:
+def not_ready_because(stack: Stack, name: str, *words: str) -> bool:
+    """/readyz says no and has one of the words."""
     answer = stack.admin(name, "/readyz")
-    return answer.status_code == 503 and words in answer.text.lower()
+    return answer.status_code == 503 and any(word in answer.text.lower() for word in words)
+
+
+def names_of(stack: Stack, server: str) -> tuple[str, str]:
+    """How a sentence may name a server: what it is, or its port."""
+    setting = {"postgres": "TW_POSTGRES_URI", "mongo": "TW_MONGO_URI", "redis": "TW_REDIS_URI"}[server]
+    return server, str(urlsplit(stack.environment[setting]).port)
 
 
 def test_without_the_broker_writes_are_503_and_reads_go_on(healed: Stack, anyone: Client, shopper: Client, product: str,
@@ -126,7 +134,7 @@ def test_workers_that_start_without_their_store_name_it_and_wait(healed: Stack) 
     healed.start(*WORKERS, ready=False)
     for domain in WORKERS:
         wait_until(f"/readyz of {domain} speaks of {STORE_OF[domain]}", lambda d=domain: is_listening(healed, d)
-                   and not_ready_because(healed, d, STORE_OF[d]), 30)
+                   and not_ready_because(healed, d, *names_of(healed, STORE_OF[d])), 30)
     for domain in WORKERS:
         healed.start_server(STORE_OF[domain])
     for domain in WORKERS:

@@ -322,7 +322,7 @@ static enum tw_rc walk_all(const struct tw_ctl_settings *settings, bool mends, s
 
     TW_TRY(start(settings, &walk, reterr));
     for (size_t i = 0; i < tw_embedded_mongo_count; i++) {
-        struct collection collection;
+        struct collection collection = {0};
         enum tw_rc        rc;
 
         TW_TRY(parse(&tw_embedded_mongo[i], &collection, reterr));

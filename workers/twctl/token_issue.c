@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "auth/token.h"
-#include "commands.h"
+#include "member_commands.h"
 #include "ctl.h"
 #include "member_domain.h"
 #include "tillwire/clock.h"

@@ -1,8 +1,8 @@
 /**
  * Writing member commands as the edge does, and learning what became of them. One thread.
  */
-#ifndef TILLWIRE_CTL_COMMANDS_H
-#define TILLWIRE_CTL_COMMANDS_H
+#ifndef TILLWIRE_CTL_MEMBER_COMMANDS_H
+#define TILLWIRE_CTL_MEMBER_COMMANDS_H
 
 #include "postgres.h"
 #include "tillwire/kafka.h"

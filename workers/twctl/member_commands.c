@@ -1,4 +1,4 @@
-#include "commands.h"
+#include "member_commands.h"
 
 #include <stdio.h>
 #include <stdlib.h>
