@@ -223,6 +223,6 @@ void tw_reply_render(const struct tw_reply *reply, const char *date, bool head_o
         tw_buf_add_str(out, TW_STR("Connection: keep-alive\r\n"));
     tw_buf_add_str(out, tw_buf_str(&reply->fields));
     tw_buf_add(out, "\r\n", 2);
-    if (!head_only && reply->status != 204)
+    if (!head_only)
         tw_buf_add_str(out, body);
 }

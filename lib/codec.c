@@ -227,8 +227,6 @@ static void bounds_text(const struct tw_field *field, const char *unit, char *re
 
     if (field->min == field->max)
         snprintf(ret_text, size_bytes, "must %s %" PRId64 "%s", verb, field->min, unit);
-    else if (field->max >= (INT64_C(1) << 53) - 1)
-        snprintf(ret_text, size_bytes, "must %s at least %" PRId64 "%s", verb, field->min, unit);
     else
         snprintf(ret_text, size_bytes, "must %s %" PRId64 " to %" PRId64 "%s", verb, field->min, field->max, unit);
 }

@@ -1,4 +1,4 @@
-/* Links: PkgConfig::PQ */
+/* Links: tw_net_faults PkgConfig::PQ */
 /*
  * What the contract suite cannot know of the members' store: columns, constraints, what PostgreSQL's failures mean,
  * what is checked at connecting. EMPTIES the schema `tillwire` of the database that TW_POSTGRES_URI names, and makes it
@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net_faults.h"
 #include "tillwire/clock.h"
 #include "tillwire/gen/member_messages.h"
 #include "unit.h"
@@ -361,6 +362,7 @@ static void what_can_never_be_written__is_refused_and_leaves_nothing(void **stat
     world->member.phone_number = TW_STR("\xff");
     assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_REFUSED, world->err);
     assert_clause(world, "22021");
+    assert_null(strstr(world->err.msg, "0xff")); /* the server's message quotes the bytes */
     assert_string_equal(ask("select count(*) from tillwire.members"), "0");
     world->member.has_phone_number = false;
     assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_OK, world->err); /* on the same connection */
@@ -430,6 +432,21 @@ static void a_session_ended_by_the_server__is_unreached_then_replaced(void **sta
     assert_clause(world, "not connected");
     assert_int_equal(next_offset(world), 0);
     assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_OK, world->err);
+}
+
+static void a_connection_lost_before_commit_was_sent__surely_wrote_nothing(void **state)
+{
+    struct world *world = *state;
+
+    next_offset(world);
+    tw_net_fault(TW_NET_LOSE_REQUEST, "insert_members");
+    assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_UNREACHED, world->err);
+    assert_true(tw_net_fault_clear());
+    assert_int_equal(next_offset(world), 0);
+    tw_net_fault(TW_NET_LOSE_REQUEST, "commit");
+    assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_UNKNOWN, world->err);
+    assert_true(tw_net_fault_clear());
+    assert_rc(commit(world, next_offset(world), NULL, &world->member, NULL), TW_OK, world->err);
 }
 
 static void an_owner_asleep_in_a_commit__is_ended_by_the_next(void **state)
@@ -654,6 +671,7 @@ int main(void)
         RULE(the_first_commit__is_won_by_one_of_two_owners),
         RULE(a_stale_owner__is_fenced_and_can_go_on),
         RULE(a_session_ended_by_the_server__is_unreached_then_replaced),
+        RULE(a_connection_lost_before_commit_was_sent__surely_wrote_nothing),
         RULE(an_owner_asleep_in_a_commit__is_ended_by_the_next),
         RULE(a_lock__is_waited_for_only_so_long),
         RULE(an_old_ledger_row__is_replaced_by_its_id_used_again),

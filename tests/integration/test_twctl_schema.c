@@ -247,10 +247,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(index_of_other_keys__is_refused, setup, teardown),
     };
 
-    if (!getenv("TW_POSTGRES_URI") || !getenv("TW_MONGO_URI")) {
-        fprintf(stderr, "TW_POSTGRES_URI and TW_MONGO_URI must name servers whose tillwire data may be dropped\n");
-        return 77; /* skipped */
+    const char *skip = getenv("TW_SKIP_STORES");
+
+    if (getenv("TW_POSTGRES_URI") && getenv("TW_MONGO_URI")) {
+        mongoc_init();
+        return cmocka_run_group_tests(tests, NULL, NULL);
     }
-    mongoc_init();
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    fprintf(stderr, "twctl_schema: NOT RUN: TW_POSTGRES_URI and TW_MONGO_URI name no servers (TW_SKIP_STORES=1 accepts that)\n");
+    return skip && strcmp(skip, "1") == 0 ? 0 : 1;
 }

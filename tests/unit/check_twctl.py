@@ -85,6 +85,7 @@ class Twctl(unittest.TestCase):
         done = twctl("schema", "apply", **self.settings)
         self.assert_refused(done, 3, "PostgreSQL: cannot connect", "MongoDB: ", "Redis: ")
         self.assert_refused(twctl("topics", "diff", **self.settings), 3, "Kafka: ")
+        self.assert_refused(twctl("token", "issue", "--scope", "products:write", **self.settings), 3, "PostgreSQL: ")
         done = twctl("ping", **self.settings)
         self.assertEqual(done.returncode, 3)
         self.assertEqual([line.split(":")[0] for line in done.stdout.splitlines()],

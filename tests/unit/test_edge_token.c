@@ -187,6 +187,7 @@ static void claims__must_all_be_there_and_ours(void **state)
         PAYLOAD_WITH(",\"iat\":1795432100,\"exp\":1795432700,\"scope\":\"\",\"nbf\":1795432200"),
         PAYLOAD_WITH(",\"iat\":1795432100,\"exp\":1795432700,\"scope\":\"\",\"sub\":\"" JTI "\""),
         PAYLOAD_WITH(",\"iat\":1795432100,\"exp\":1795432700,\"scope\":[\"products:write\"]"),
+        PAYLOAD_WITH(",\"iat\":1795432100,\"exp\":1795432700,\"scope\":\"\",\"x\":{}"),
         "[]",
         "\"text\"",
         "",
@@ -236,6 +237,23 @@ static void signature__has_one_spelling(void **state)
     assert_int_equal(taken, 1);
     other[len - 1] = '\0';
     assert_int_equal(verify_at(other, NOW), TW_INVALID);
+}
+
+/** Spare bits in the last character of a part: signed as it stands, and still not a second spelling. */
+static void parts__have_one_spelling(void **state)
+{
+    char    token[8192];
+    uint8_t mac[32];
+
+    (void)state;
+    encode(GOOD_HEADER, strlen(GOOD_HEADER), token, 4096);
+    token[strlen(token) - 1]++;
+    strcat(token, ".");
+    encode(GOOD_PAYLOAD, strlen(GOOD_PAYLOAD), token + strlen(token), 4000);
+    sign_with(keys.keys[0].bytes, keys.keys[0].len, token, mac);
+    strcat(token, ".");
+    encode(mac, sizeof(mac), token + strlen(token), 64);
+    assert_int_equal(verify_at(token, NOW), TW_INVALID);
 }
 
 static void every_changed_character__is_noticed(void **state)
@@ -327,6 +345,7 @@ int main(void)
         cmocka_unit_test(claims__must_all_be_there_and_ours),
         cmocka_unit_test(deep_json__never_reaches_a_recursive_parser),
         cmocka_unit_test(signature__has_one_spelling),
+        cmocka_unit_test(parts__have_one_spelling),
         cmocka_unit_test(every_changed_character__is_noticed),
         cmocka_unit_test(long_token__is_refused_before_it_is_looked_at),
         cmocka_unit_test(token__is_not_read_beyond_its_end),

@@ -433,8 +433,10 @@ enum tw_rc tw_pg_run(struct tw_pg *pg, struct tw_pg_results *ret_results, struct
 
 enum tw_rc tw_pg_commit(struct tw_pg *pg, size_t commit_index, struct tw_err *reterr)
 {
-    TW_TRY(flush(pg, reterr)); /* lost up to here: nothing happened */
-    pg->commit_sent = true;
+    TW_TRY(flush(pg, reterr));
+    if (!PQconsumeInput(pg->conn)) /* libpq keeps a failed write to itself until it reads */
+        return lose(pg, PQerrorMessage(pg->conn), reterr);
+    pg->commit_sent = true; /* lost up to here: nothing happened */
     tw_pg_send(pg, commit_index, NULL);
     if (!PQpipelineSync(pg->conn))
         pg->send_failed = true;

@@ -194,6 +194,7 @@ int main(int argc, char **argv)
 
     tw_log_init("twctl", TW_LOG_ERROR);
     signal(SIGPIPE, SIG_IGN);
+    setvbuf(stdout, NULL, _IOLBF, 0); /* so that results and failures stand in their order in one file, too */
     if (sodium_init() < 0) {
         fprintf(stderr, "twctl: libsodium does not start\n");
         return TW_CTL_REFUSED;

@@ -195,21 +195,24 @@ static bool is_for(const bson_t *index, const struct walk *walk)
     return !*server || !strcmp(server, walk->is_stand_in ? "stand-in" : "mongod");
 }
 
+static bool same_field(const bson_iter_t *a, const bson_iter_t *b)
+{
+    return !strcmp(bson_iter_key(a), bson_iter_key(b)) && bson_iter_as_int64(a) == bson_iter_as_int64(b);
+}
+
 /* The order of the fields counts; 1 and 1.0 are the same. */
 static bool same_keys(const bson_t *a, const bson_t *b)
 {
     bson_t      key_a, key_b;
     bson_iter_t at_a, at_b;
-    bool        more_a, more_b;
 
     if (!find_document(a, "key", &key_a) || !find_document(b, "key", &key_b) || !bson_iter_init(&at_a, &key_a) ||
         !bson_iter_init(&at_b, &key_b))
         return false;
-    while ((more_a = bson_iter_next(&at_a)) & (more_b = bson_iter_next(&at_b)))
-        if (strcmp(bson_iter_key(&at_a), bson_iter_key(&at_b)) != 0 ||
-            bson_iter_as_int64(&at_a) != bson_iter_as_int64(&at_b))
+    while (bson_iter_next(&at_a))
+        if (!bson_iter_next(&at_b) || !same_field(&at_a, &at_b))
             return false;
-    return more_a == more_b;
+    return !bson_iter_next(&at_b);
 }
 
 /* A copy of the index of this name as the server has it; NULL: there is none. */

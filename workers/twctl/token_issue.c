@@ -20,6 +20,7 @@
 
 struct issuing {
     const struct tw_ctl_settings     *settings;
+    const char                       *part; /* that is being asked, for the sentence of a failure; NULL: none */
     struct tw_arena                   arena;
     uint8_t                           id_key[TW_ID_KEY_BYTES];
     struct tw_token_keys              keys;
@@ -77,8 +78,10 @@ static enum tw_rc connect(struct issuing *issuing, struct tw_err *reterr)
 {
     const struct tw_ctl_settings *settings = issuing->settings;
 
+    issuing->part = "PostgreSQL";
     TW_TRY(tw_ctl_pg_open(settings->postgres_uri, (int)settings->store_timeout_ms, &issuing->pg, reterr));
     TW_TRY(check_pins(issuing, reterr));
+    issuing->part = "Kafka";
     return tw_ctl_commands_open(settings->kafka, (int)settings->broker_timeout_ms, &issuing->commands, reterr);
 }
 
@@ -87,7 +90,9 @@ static enum tw_rc connect(struct issuing *issuing, struct tw_err *reterr)
 static enum tw_rc ask(struct issuing *issuing, const struct tw_type *type, struct tw_uuid id, const void *body,
                       struct tw_outcome *ret_outcome, struct tw_err *reterr)
 {
+    issuing->part = "Kafka";
     TW_TRY(tw_ctl_command_send(&issuing->commands, type, id, issuing->member.member_id, body, reterr));
+    issuing->part = NULL;
     return tw_ctl_command_wait(issuing->pg, id, 1000 * issuing->settings->wait_s, &issuing->arena, ret_outcome, reterr);
 }
 
@@ -160,7 +165,7 @@ enum tw_ctl_exit tw_ctl_token_issue(const struct tw_ctl_settings *settings)
     struct tw_err err = {0};
 
     if (run(&issuing, &err) != TW_OK)
-        return tw_ctl_failed(NULL, &err);
+        return tw_ctl_failed(issuing.part, &err);
     puts(issuing.token);
     return TW_CTL_DONE;
 }
