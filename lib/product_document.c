@@ -84,7 +84,7 @@ bool tw_decimal128_to_hundredths(struct tw_decimal128 decimal, int64_t *ret_hund
     return true;
 }
 
-/* --- products to BSON ---------------------------------------------------------------------------------------------- */
+/* --- products to BSON --------------------------------------------------------------------------------------------- */
 
 static const void *member_of(const struct tw_product *product, const struct field *field)
 {
@@ -180,7 +180,7 @@ void tw_product_to_document(const struct tw_product *product, int64_t guard, bso
     BSON_APPEND_INT64(ret_document, "guard", guard);
 }
 
-/* --- differences --------------------------------------------------------------------------------------------------- */
+/* --- differences -------------------------------------------------------------------------------------------------- */
 
 static bool texts_equal(struct tw_list a, struct tw_list b)
 {
@@ -251,7 +251,7 @@ void tw_product_append_changes(const struct tw_product *before, const struct tw_
             append_field(ret_fields, after, &fields[i]);
 }
 
-/* --- products from BSON -------------------------------------------------------------------------------------------- */
+/* --- products from BSON ------------------------------------------------------------------------------------------- */
 
 static struct tw_str text_at(const bson_iter_t *iter, struct tw_arena *arena)
 {
@@ -301,10 +301,10 @@ static bool read_pairs(const bson_iter_t *iter, struct tw_arena *arena, void *me
 
 static bool read_decimal(const bson_iter_t *iter, int64_t *ret_hundredths)
 {
-    bson_decimal128_t decimal;
+    bson_decimal128_t bits;
 
-    return BSON_ITER_HOLDS_DECIMAL128(iter) && bson_iter_decimal128(iter, &decimal) &&
-           tw_decimal128_to_hundredths((struct tw_decimal128){.low = decimal.low, .high = decimal.high}, ret_hundredths);
+    return BSON_ITER_HOLDS_DECIMAL128(iter) && bson_iter_decimal128(iter, &bits) &&
+           tw_decimal128_to_hundredths((struct tw_decimal128){.low = bits.low, .high = bits.high}, ret_hundredths);
 }
 
 /* False when the value is not what the field holds. */
@@ -404,7 +404,7 @@ enum tw_rc tw_product_from_document(const bson_t *document, struct tw_arena *are
     return TW_OK;
 }
 
-/* --- ledger rows --------------------------------------------------------------------------------------------------- */
+/* --- ledger rows -------------------------------------------------------------------------------------------------- */
 
 void tw_ledger_document_id(int32_t partition, struct tw_uuid ledger_id, char ret_id[TW_LEDGER_DOCUMENT_ID + 1])
 {

@@ -19,7 +19,7 @@ create table tillwire.tw_progress (
     next_offset bigint not null check (next_offset >= 0), -- the watermark: first offset that is not folded yet
     clock_ms    bigint not null,                          -- largest record timestamp so far, ms since 1970
     last_hash   bytea  not null,                          -- of record next_offset - 1
-    outbox      bytea  not null                           -- what the last commit has to publish; empty: forgotten or none
+    outbox      bytea  not null                           -- what the last commit has to publish; empty: none
 ) with (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
 -- The outbox is already packed and lives for one turn: compressing it would only cost time.
@@ -70,7 +70,8 @@ begin
         where partition = p_partition and next_offset = p_first_offset;
     end if;
     if not found then
-        raise exception using errcode = 'TW001', message = format('the watermark of partition %s is not %s', p_partition, p_first_offset);
+        raise exception using errcode = 'TW001',
+            message = format('the watermark of partition %s is not %s', p_partition, p_first_offset);
     end if;
 end
 $$;
@@ -84,7 +85,8 @@ declare
 begin
     select next_offset into stored from tillwire.tw_progress where partition = p_partition for update;
     if coalesce(stored, 0) <> p_next_offset then
-        raise exception using errcode = 'TW001', message = format('the watermark of partition %s is not %s', p_partition, p_next_offset);
+        raise exception using errcode = 'TW001',
+            message = format('the watermark of partition %s is not %s', p_partition, p_next_offset);
     end if;
     return stored is not null;
 end

@@ -40,7 +40,8 @@ class Member:
 
 class Client:
     def __init__(self, url: str, history: Optional[History] = None, token: str = "") -> None:
-        self.http = httpx.Client(base_url=url, timeout=15)
+        # The edge closes connections that idle for longer; a request must not meet that moment.
+        self.http = httpx.Client(base_url=url, timeout=15, limits=httpx.Limits(keepalive_expiry=0.3))
         self.history = history if history is not None else History()
         self.token = token
 

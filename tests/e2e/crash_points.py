@@ -65,7 +65,7 @@ class WatermarkWatch:
 def crash_at(stack: Stack, load: MixedLoad, domain: str, point: str, hit: int) -> None:
     """The worker runs before and after; in between it ended at that point, which is proved."""
     stack.stop(domain)
-    stack.start(domain, fail=f"{point}=exit@{hit}")
+    stack.start(domain, fail=f"{point}=exit@{hit}", ready=False)  # it may end while it recovers
     deadline = time.monotonic() + 20
     if point in ON_THE_WAY_OUT:
         load.send(domain, 10)

@@ -20,7 +20,7 @@ enum { TIMEOUT_MS = 5000, PARTITION = 3, FIRST = 10, ROWS = 4, PRODUCTS = 1100, 
 static char            database_uri[512];
 static struct tw_mongo server; /* the test's own connection */
 
-/* --- the server ------------------------------------------------------------------------------------------------------- */
+/* --- the server --------------------------------------------------------------------------------------------------- */
 
 static void make_database_uri(const char *uri)
 {
@@ -50,8 +50,8 @@ static int wipe(void **state)
     (void)state;
     assert_rc(tw_mongo_connect(&server, &err), TW_OK, err);
     for (size_t i = 0; i < TW_LEN(collections); i++)
-        run(BCON_NEW("delete", BCON_UTF8(collections[i]), "deletes", "[", "{", "q", "{", "}", "limit", BCON_INT32(0), "}",
-                     "]"));
+        run(BCON_NEW("delete", BCON_UTF8(collections[i]), "deletes", "[", "{", "q", "{", "}", "limit", BCON_INT32(0),
+                     "}", "]"));
     return 0;
 }
 
@@ -150,7 +150,7 @@ static int64_t count_products(int64_t guard)
     return count(TW_MONGO_PRODUCTS, BCON_NEW("guard", BCON_INT64(guard)));
 }
 
-/* --- batches ---------------------------------------------------------------------------------------------------------- */
+/* --- batches ------------------------------------------------------------------------------------------------------ */
 
 /* What a batch does to each of its products. */
 enum deed { MAKE, VIEW, CHANGE, RATE };
@@ -301,7 +301,7 @@ static struct tw_store given_products(uint32_t products)
     return store;
 }
 
-/* --- documents -------------------------------------------------------------------------------------------------------- */
+/* --- documents ---------------------------------------------------------------------------------------------------- */
 
 static void a_price__stands_in_the_server_as_an_exact_decimal(void **state)
 {
@@ -379,7 +379,7 @@ static void an_id__that_no_sku_can_have_is_of_no_product(void **state)
     tw_product_store_close(&store);
 }
 
-/* --- crash gaps ------------------------------------------------------------------------------------------------------- */
+/* --- crash gaps --------------------------------------------------------------------------------------------------- */
 
 /* In a process of its own, which the failpoint ends. */
 static int play(const char *deed)
@@ -491,7 +491,7 @@ static void a_crash__while_the_version_stays_is_finished_by_the_next_owner(void 
     crash_and_go_on(RATE, &gaps[2]); /* few: without an index this form is slow on some servers */
 }
 
-/* --- late writes ------------------------------------------------------------------------------------------------------ */
+/* --- late writes -------------------------------------------------------------------------------------------------- */
 
 /* The redo record of a batch, made and not committed: what a worker does that was asleep since its step (a). */
 static void take_redo(struct tw_store *store, const struct batch *batch, bson_t *ret_redo)
@@ -561,7 +561,7 @@ static void a_late_insert__does_not_bring_the_first_state_back(void **state)
     tw_product_store_close(&store);
 }
 
-/* --- ledger rows ------------------------------------------------------------------------------------------------------ */
+/* --- ledger rows -------------------------------------------------------------------------------------------------- */
 
 static void fold_row(struct tw_store *store, int64_t first, struct tw_ledger_row row)
 {
@@ -629,7 +629,7 @@ static void sweep__takes_the_oldest_rows_first_and_no_more_than_a_bounded_number
     tw_product_store_close(&store);
 }
 
-/* --- stores that contradict themselves -------------------------------------------------------------------------------- */
+/* --- stores that contradict themselves ---------------------------------------------------------------------------- */
 
 static void assert_broken(enum tw_rc rc, const struct tw_err *err, const char *clause)
 {
@@ -697,8 +697,8 @@ static void a_product__that_the_redo_record_misses_stops_the_worker(void **state
     (void)state;
     must_fold(&store, &viewing);
     set_number(TW_MONGO_APPLIED, "applied", FIRST);
-    run(BCON_NEW("delete", TW_MONGO_PRODUCTS, "deletes", "[", "{", "q", BCON_DOCUMENT(filter), "limit", BCON_INT32(1), "}",
-                 "]"));
+    run(BCON_NEW("delete", TW_MONGO_PRODUCTS, "deletes", "[", "{", "q", BCON_DOCUMENT(filter), "limit", BCON_INT32(1),
+                 "}", "]"));
     bson_destroy(filter);
     assert_broken(ask_next(&store, &next, &err), &err, "1 products are missing");
     tw_product_store_close(&store);
@@ -741,7 +741,7 @@ static void a_batch__that_no_document_holds_is_refused(void **state)
     tw_product_store_close(&store);
 }
 
-/* --- main ------------------------------------------------------------------------------------------------------------- */
+/* --- main --------------------------------------------------------------------------------------------------------- */
 
 static int run_all(void)
 {

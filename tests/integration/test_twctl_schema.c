@@ -253,6 +253,7 @@ int main(void)
         mongoc_init();
         return cmocka_run_group_tests(tests, NULL, NULL);
     }
-    fprintf(stderr, "twctl_schema: NOT RUN: TW_POSTGRES_URI and TW_MONGO_URI name no servers (TW_SKIP_STORES=1 accepts that)\n");
+    fprintf(stderr, "twctl_schema: NOT RUN: TW_POSTGRES_URI or TW_MONGO_URI names no server"
+                    " (TW_SKIP_STORES=1 accepts that)\n");
     return skip && strcmp(skip, "1") == 0 ? 0 : 1;
 }

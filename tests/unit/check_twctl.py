@@ -14,7 +14,8 @@ COMMANDS = ("topics apply", "topics diff", "schema apply", "schema diff", "token
 def twctl(*words: str, **settings: str) -> subprocess.CompletedProcess:
     env = {name: value for name, value in os.environ.items() if not name.startswith("TW_")}
     env.update({f"TW_{name.upper()}": value for name, value in settings.items()})
-    return subprocess.run([BUILD / "bin/twctl", *words], env=env, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([BUILD / "bin/twctl", *words], env=env, capture_output=True, text=True, check=False,
+                          timeout=60)
 
 
 class Twctl(unittest.TestCase):

@@ -91,7 +91,7 @@ static void a_view__asks_for_the_larger_count_by_id_alone(void **state)
                                  "\"u\" : { \"$max\" : { \"view_count\" : 9, \"guard\" : 51 } }"));
 }
 
-static void a_change__expects_the_version_it_saw_and_sets_what_differs(void **state)
+static void a_change__expects_its_version_and_sets_what_differs(void **state)
 {
     struct given *given = *state;
 
@@ -112,7 +112,7 @@ static void a_change__with_views_in_the_same_batch_is_one_statement(void **state
 }
 
 /* Ratings go down, too, and do not move the version. */
-static void a_change__that_leaves_the_version_expects_the_guard_it_saw(void **state)
+static void a_change__that_leaves_the_version_expects_its_guard(void **state)
 {
     struct given *given = *state;
 
@@ -198,9 +198,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_view__asks_for_the_larger_count_by_id_alone, given_product, done),
-        cmocka_unit_test_setup_teardown(a_change__expects_the_version_it_saw_and_sets_what_differs, given_product, done),
+        cmocka_unit_test_setup_teardown(a_change__expects_its_version_and_sets_what_differs, given_product, done),
         cmocka_unit_test_setup_teardown(a_change__with_views_in_the_same_batch_is_one_statement, given_product, done),
-        cmocka_unit_test_setup_teardown(a_change__that_leaves_the_version_expects_the_guard_it_saw, given_product, done),
+        cmocka_unit_test_setup_teardown(a_change__that_leaves_the_version_expects_its_guard, given_product, done),
         cmocka_unit_test_setup_teardown(a_new_product__is_inserted_and_never_overwritten, given_product, done),
         cmocka_unit_test(every_form__tells_its_guard),
         cmocka_unit_test(something_else__has_no_guard),

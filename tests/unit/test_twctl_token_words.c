@@ -93,8 +93,8 @@ static void scopes__stand_once(void **state)
 
 static void scopes__are_two_words_and_a_colon(void **state)
 {
-    static const char *const wrong[] = {"",     ",",         "products", "products:", ":write",
-                                        "a:b:c", "A:b", "a:b;c:d", "a:\"b\"", "a:b,c"};
+    static const char *const wrong[] = {"",      ",",   "products", "products:", ":write",
+                                        "a:b:c", "A:b", "a:b;c:d",  "a:\"b\"",   "a:b,c"};
 
     (void)state;
     for (size_t i = 0; i < TW_LEN(wrong); i++)

@@ -2,8 +2,8 @@
  * What member commands mean. A member is one aggregate with its addresses and tokens; its id follows from the folded
  * e-mail it registered with, so two registrations for one address meet in one partition and the second finds the first.
  *
- * A token is live while it is neither revoked nor past its end by the partition's clock, also when a requeued command is
- * decided at its original time. Ended rows stay for a day and are then dropped by the member's next change, and by
+ * A token is live while it is neither revoked nor past its end by the partition's clock, also when a requeued command
+ * is decided at its original time. Ended rows stay for a day and are then dropped by the member's next change, and by
  * nothing else: the stored rows are a function of the log alone, which is why the store's sweep leaves tokens be.
  *
  * `version` and `updated_at` belong to what a member may edit. A login on one device must not fail an If-Match on

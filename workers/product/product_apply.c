@@ -52,7 +52,7 @@ static void append_item(bson_t *array, uint32_t *count, const bson_t *item)
     ++*count;
 }
 
-/* --- what stands there already ------------------------------------------------------------------------------------- */
+/* --- what stands there already ------------------------------------------------------------------------------------ */
 
 static bool find_path(const bson_t *document, const char *path, bson_iter_t *ret_found)
 {
@@ -133,7 +133,7 @@ static enum tw_rc find_documents(struct tw_mongo *mongo, const char *collection,
     return rc;
 }
 
-/* --- products ------------------------------------------------------------------------------------------------------ */
+/* --- products ----------------------------------------------------------------------------------------------------- */
 
 struct checking {
     const struct chunk *chunk;
@@ -175,7 +175,7 @@ static enum tw_rc apply_products(struct tw_mongo *mongo, const struct chunk *chu
     return written.matched < chunk->count || written.duplicates ? check_done(mongo, chunk, reterr) : TW_OK;
 }
 
-/* --- ledger rows --------------------------------------------------------------------------------------------------- */
+/* --- ledger rows -------------------------------------------------------------------------------------------------- */
 
 /* A row may stand there because it was written already, or because its command id was used before and counts no more:
  * then the row of the later offset is the one to keep. */
@@ -230,7 +230,7 @@ static enum tw_rc apply_rows(struct tw_mongo *mongo, const struct chunk *chunk, 
     return written.duplicates ? replace_older_rows(mongo, chunk, reterr) : TW_OK;
 }
 
-/* --- the record ---------------------------------------------------------------------------------------------------- */
+/* --- the record --------------------------------------------------------------------------------------------------- */
 
 static const struct part {
     const char *collection;

@@ -90,7 +90,7 @@ static enum tw_rc check_connected(const struct tw_mongo *mongo, const char *wher
     return TW_OK;
 }
 
-/* --- life ---------------------------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 static void log_at_debug(mongoc_log_level_t level, const char *domain, const char *message, void *context)
 {
@@ -111,7 +111,7 @@ static bson_t *new_write_options(void)
     return options;
 }
 
-/* A retry, a check of an idle socket or a new look around by the driver would hide that the connection is another one. */
+/* A retry, a check of an idle socket or a new look around by the driver would hide that the connection is another. */
 static void settle_options(mongoc_uri_t *uri, int timeout_ms)
 {
     mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETCHECKINTERVALMS, INT32_MAX);
@@ -169,7 +169,7 @@ enum tw_rc tw_mongo_connect(struct tw_mongo *mongo, struct tw_err *reterr)
     return TW_OK;
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------------------------------------------------ */
 
 static bson_error_t error_in(const bson_t *reply_error)
 {
@@ -246,7 +246,7 @@ enum tw_rc tw_mongo_write(struct tw_mongo *mongo, const bson_t *command, const c
     return rc;
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------------------------------ */
 
 static enum tw_rc rc_of_read(enum tw_rc rc)
 {

@@ -16,7 +16,7 @@ static struct tw_str path_of(struct tw_uuid product_id, struct tw_arena *arena)
     return tw_arena_printf(arena, "/v1/products/%s", text);
 }
 
-/* --- create -------------------------------------------------------------------------------------------------------- */
+/* --- create ------------------------------------------------------------------------------------------------------- */
 
 /* Texts and lists are shared with the command: both live as long as the batch, and a list with len == cap is copied
  * before it grows. */
@@ -83,7 +83,7 @@ static struct tw_outcome decide_create(struct tw_decision *d, const struct tw_co
     return tw_succeeded(201, path_of(product->product_id, d->arena));
 }
 
-/* --- record_view --------------------------------------------------------------------------------------------------- */
+/* --- record_view -------------------------------------------------------------------------------------------------- */
 
 /* A view of an inactive product does not count: its page answers 410, so what still arrives are late requests, caches
  * and robots, and a merchant who brings it back should find the popularity its customers gave it. */
@@ -117,7 +117,7 @@ static const struct tw_type *coalesced_view(const void *state, struct tw_arena *
     return &tw_product_viewed_type;
 }
 
-/* --- the domain ---------------------------------------------------------------------------------------------------- */
+/* --- the domain --------------------------------------------------------------------------------------------------- */
 
 typedef struct tw_outcome decide_fn(struct tw_decision *d, const struct tw_command *command);
 

@@ -8,10 +8,10 @@
 #include "tillwire/store.h"
 
 /**
- * @p uri: `mongodb://…/database`; the database must be named. Writes wait for a majority and its journals, and are never
- * retried by the driver, whatever the URI says.
- * @p timeout_ms bounds finding the server, connecting and every answer. Connects nowhere yet: tw_store.watermark() does.
- * INVALID: the sentence says what is wrong with the URI. Close with tw_product_store_close().
+ * @p uri: `mongodb://…/database`; the database must be named. Writes wait for a majority and its journals, and are
+ * never retried by the driver, whatever the URI says.
+ * @p timeout_ms bounds finding the server, connecting and every answer. Connects nowhere yet: tw_store.watermark()
+ * does. INVALID: the sentence says what is wrong with the URI. Close with tw_product_store_close().
  */
 enum tw_rc tw_product_store_open(const char *uri, int timeout_ms, struct tw_store *ret_store, struct tw_err *reterr);
 

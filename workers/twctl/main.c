@@ -13,7 +13,8 @@
 #include "tillwire/settings.h"
 
 enum { TOPICS_APPLY = 1, TOPICS_DIFF = 2, SCHEMA_APPLY = 4, SCHEMA_DIFF = 8, TOKEN_ISSUE = 16, PING = 32 };
-enum { TOPICS = TOPICS_APPLY | TOPICS_DIFF, SCHEMA = SCHEMA_APPLY | SCHEMA_DIFF, ALL = TOPICS | SCHEMA | TOKEN_ISSUE | PING };
+enum { TOPICS = TOPICS_APPLY | TOPICS_DIFF, SCHEMA = SCHEMA_APPLY | SCHEMA_DIFF };
+enum { ALL = TOPICS | SCHEMA | TOKEN_ISSUE | PING };
 
 static const struct command {
     unsigned    bit;
@@ -21,11 +22,16 @@ static const struct command {
     const char *about;
     enum tw_ctl_exit (*run)(const struct tw_ctl_settings *settings);
 } commands[] = {
-    {TOPICS_APPLY, "topics apply", "Creates topics that are missing and sets what differs from the manifest; never changes a partition count.", tw_ctl_topics_apply},
+    {TOPICS_APPLY, "topics apply",
+     "Creates topics that are missing and sets what differs from the manifest; never changes a partition count.",
+     tw_ctl_topics_apply},
     {TOPICS_DIFF, "topics diff", "Shows how the cluster's topics differ from the manifest.", tw_ctl_topics_diff},
-    {SCHEMA_APPLY, "schema apply", "Brings PostgreSQL and MongoDB up to date, pins the id key, and checks Redis.", tw_ctl_schema_apply},
+    {SCHEMA_APPLY, "schema apply", "Brings PostgreSQL and MongoDB up to date, pins the id key, and checks Redis.",
+     tw_ctl_schema_apply},
     {SCHEMA_DIFF, "schema diff", "Shows what `schema apply` would do or refuse.", tw_ctl_schema_diff},
-    {TOKEN_ISSUE, "token issue", "Issues a token with scopes to a service member and prints it. A running tillwire-member is needed.", tw_ctl_token_issue},
+    {TOKEN_ISSUE, "token issue",
+     "Issues a token with scopes to a service member and prints it. A running tillwire-member is needed.",
+     tw_ctl_token_issue},
     {PING, "ping", "Shows which servers answer.", tw_ctl_ping},
 };
 
@@ -35,22 +41,49 @@ static const struct {
     unsigned          commands; /* that take it */
     struct tw_setting row;
 } settings_of[] = {
-    {TOPICS | TOKEN_ISSUE | PING, {"kafka", TW_SET_TEXT, AT(kafka), "127.0.0.1:9092", 1, 1024, NULL, false, "Kafka brokers, comma separated."}},
-    {SCHEMA | TOKEN_ISSUE | PING, {"postgres_uri", TW_SET_TEXT, AT(postgres_uri), NULL, 1, 1024, NULL, true, "PostgreSQL of the members, with the worker's account."}},
-    {SCHEMA | PING, {"mongo_uri", TW_SET_TEXT, AT(mongo_uri), NULL, 1, 1024, NULL, true, "MongoDB of the products; names the database."}},
-    {SCHEMA | PING, {"redis_uri", TW_SET_TEXT, AT(redis_uri), NULL, 1, 4096, NULL, true, "Redis servers of the carts, comma separated, in the order the worker has them."}},
-    {SCHEMA | TOKEN_ISSUE, {"id_key_file", TW_SET_TEXT, AT(id_key_file), NULL, 1, 1024, NULL, false, "File with the 32 bytes in hex that member ids are made with; pinned for ever."}},
-    {TOKEN_ISSUE, {"jwt_keys_file", TW_SET_TEXT, AT(jwt_keys_file), NULL, 1, 1024, NULL, false, "File with lines kid:hex; the first key signs."}},
-    {TOKEN_ISSUE, {"jwt_issuer", TW_SET_TEXT, AT(jwt_issuer), "tillwire", 1, 256, NULL, false, "`iss` of tokens, as the edge has it."}},
-    {TOKEN_ISSUE, {"jwt_audience", TW_SET_TEXT, AT(jwt_audience), "tillwire-api", 1, 256, NULL, false, "`aud` of tokens, as the edge has it."}},
-    {TOKEN_ISSUE, {"scope", TW_SET_TEXT, AT(scope), NULL, 1, 512, NULL, false, "What the token is good for, comma separated: products:write,commands:read."}},
-    {TOKEN_ISSUE, {"name", TW_SET_TEXT, AT(name), "operator", 1, 64, NULL, false, "The service member, made when there is none: <name>@service.tillwire.invalid."}},
+    {TOPICS | TOKEN_ISSUE | PING,
+     {"kafka", TW_SET_TEXT, AT(kafka), "127.0.0.1:9092", 1, 1024, NULL, false, "Kafka brokers, comma separated."}},
+    {SCHEMA | TOKEN_ISSUE | PING,
+     {"postgres_uri", TW_SET_TEXT, AT(postgres_uri), NULL, 1, 1024, NULL, true,
+      "PostgreSQL of the members, with the worker's account."}},
+    {SCHEMA | PING,
+     {"mongo_uri", TW_SET_TEXT, AT(mongo_uri), NULL, 1, 1024, NULL, true,
+      "MongoDB of the products; names the database."}},
+    {SCHEMA | PING,
+     {"redis_uri", TW_SET_TEXT, AT(redis_uri), NULL, 1, 4096, NULL, true,
+      "Redis servers of the carts, comma separated, in the order the worker has them."}},
+    {SCHEMA | TOKEN_ISSUE,
+     {"id_key_file", TW_SET_TEXT, AT(id_key_file), NULL, 1, 1024, NULL, false,
+      "File with the 32 bytes in hex that member ids are made with; pinned for ever."}},
+    {TOKEN_ISSUE,
+     {"jwt_keys_file", TW_SET_TEXT, AT(jwt_keys_file), NULL, 1, 1024, NULL, false,
+      "File with lines kid:hex; the first key signs."}},
+    {TOKEN_ISSUE,
+     {"jwt_issuer", TW_SET_TEXT, AT(jwt_issuer), "tillwire", 1, 256, NULL, false,
+      "`iss` of tokens, as the edge has it."}},
+    {TOKEN_ISSUE,
+     {"jwt_audience", TW_SET_TEXT, AT(jwt_audience), "tillwire-api", 1, 256, NULL, false,
+      "`aud` of tokens, as the edge has it."}},
+    {TOKEN_ISSUE,
+     {"scope", TW_SET_TEXT, AT(scope), NULL, 1, 512, NULL, false,
+      "What the token is good for, comma separated: products:write,commands:read."}},
+    {TOKEN_ISSUE,
+     {"name", TW_SET_TEXT, AT(name), "operator", 1, 64, NULL, false,
+      "The service member, made when there is none: <name>@service.tillwire.invalid."}},
     {TOKEN_ISSUE, {"ttl", TW_SET_TEXT, AT(ttl), "90d", 2, 16, NULL, false, "Life of the token: 90d, 12h, 30m or 45s."}},
     {TOKEN_ISSUE, {"label", TW_SET_TEXT, AT(label), "", 0, 100, NULL, false, "What the token is for, for people."}},
-    {TOKEN_ISSUE, {"wait_s", TW_SET_INT, AT(wait_s), "30", 1, 600, NULL, false, "How long to wait for the worker's decision, seconds."}},
-    {TOPICS_APPLY, {"replication", TW_SET_INT, AT(replication), "1", 1, 16, NULL, false, "Copies of each partition of a topic that is created."}},
-    {SCHEMA | TOKEN_ISSUE | PING, {"store_timeout_ms", TW_SET_INT, AT(store_timeout_ms), "5000", 100, 60000, NULL, false, "A store that takes longer to answer is not reached, ms."}},
-    {TOPICS | TOKEN_ISSUE | PING, {"broker_timeout_ms", TW_SET_INT, AT(broker_timeout_ms), "10000", 500, 60000, NULL, false, "A broker that takes longer to answer is not reached, ms."}},
+    {TOKEN_ISSUE,
+     {"wait_s", TW_SET_INT, AT(wait_s), "30", 1, 600, NULL, false,
+      "How long to wait for the worker's decision, seconds."}},
+    {TOPICS_APPLY,
+     {"replication", TW_SET_INT, AT(replication), "1", 1, 16, NULL, false,
+      "Copies of each partition of a topic that is created."}},
+    {SCHEMA | TOKEN_ISSUE | PING,
+     {"store_timeout_ms", TW_SET_INT, AT(store_timeout_ms), "5000", 100, 60000, NULL, false,
+      "A store that takes longer to answer is not reached, ms."}},
+    {TOPICS | TOKEN_ISSUE | PING,
+     {"broker_timeout_ms", TW_SET_INT, AT(broker_timeout_ms), "10000", 500, 60000, NULL, false,
+      "A broker that takes longer to answer is not reached, ms."}},
 };
 
 /* The rows that any of @p bits takes. */
@@ -108,8 +141,8 @@ static struct tw_str list_commands(struct tw_arena *arena, const char *group)
 
     for (size_t i = 0; i < TW_LEN(commands); i++)
         if (!group || is_in_group(&commands[i], group))
-            list = tw_arena_printf(arena, "%.*s  twctl %-14s %s\n", TW_STR_ARG(list), commands[i].name,
-                                   commands[i].about);
+            list =
+                tw_arena_printf(arena, "%.*s  twctl %-14s %s\n", TW_STR_ARG(list), commands[i].name, commands[i].about);
     return list;
 }
 
@@ -124,12 +157,12 @@ static void show_commands(FILE *to, const char *group)
 static enum tw_ctl_exit show_help(char **argv)
 {
     TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
-    struct tw_setting table[TW_LEN(settings_of) + 1];
-    struct tw_str     about = tw_arena_printf(
-        &arena,
-        "The operator's tool of tillwire. `twctl COMMAND --help` shows what a command takes.\n\n%.*s\n"
-        "Ends with 0: done; 1: differences, or refused; 2: wrong usage; 3: not reached.",
-        TW_STR_ARG(list_commands(&arena, NULL)));
+    struct tw_setting                      table[TW_LEN(settings_of) + 1];
+    struct tw_str                          about =
+        tw_arena_printf(&arena,
+                        "The operator's tool of tillwire. `twctl COMMAND --help` shows what a command takes.\n\n%.*s\n"
+                        "Ends with 0: done; 1: differences, or refused; 2: wrong usage; 3: not reached.",
+                        TW_STR_ARG(list_commands(&arena, NULL)));
 
     select_rows(ALL, table);
     tw_settings_read(table, "twctl COMMAND", about.ptr, 2, argv, NULL, NULL);

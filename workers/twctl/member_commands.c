@@ -8,7 +8,7 @@
 #include "tillwire/clock.h"
 #include "tillwire/gen/topics.h"
 
-#define WHERE "twctl.commands"
+#define WHERE  "twctl.commands"
 #define SOURCE "/tillwire/twctl"
 
 enum { QUEUE_KBYTES = 4096, POLL_MS = 100, LOOK_AGAIN_US = 50 * 1000 };
@@ -107,13 +107,13 @@ enum tw_rc tw_ctl_command_send(struct tw_ctl_commands *commands, const struct tw
                                struct tw_uuid member_id, const void *body, struct tw_err *reterr)
 {
     TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
-    TW_AUTO(tw_buf_done) struct tw_buf value = {0};
-    struct tw_envelope envelope = {
-        .type = tw_str_of(type->ce_type),
-        .command_id = id,
-        .submitted_ms = tw_now_ms(),
-        .if_version = -1,
-        .original_ms = -1,
+    TW_AUTO(tw_buf_done) struct tw_buf     value = {0};
+    struct tw_envelope                     envelope = {
+                            .type = tw_str_of(type->ce_type),
+                            .command_id = id,
+                            .submitted_ms = tw_now_ms(),
+                            .if_version = -1,
+                            .original_ms = -1,
     };
 
     TW_TRY(pack(type, body, &arena, &value, reterr));
@@ -145,9 +145,9 @@ static enum tw_rc look(PGconn *pg, struct tw_uuid id, struct tw_arena *arena, st
                        struct tw_err *reterr)
 {
     TW_AUTO(tw_ctl_pg_free) PGresult *row = NULL;
-    char              ledger_id[TW_UUID_TEXT + 1];
-    char              partition[12];
-    const char *const args[] = {ledger_id, partition};
+    char                              ledger_id[TW_UUID_TEXT + 1];
+    char                              partition[12];
+    const char *const                 args[] = {ledger_id, partition};
 
     tw_uuid_format(tw_command_id_ledger(id), ledger_id);
     snprintf(partition, sizeof(partition), "%d", tw_command_id_partition(id));

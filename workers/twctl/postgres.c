@@ -5,8 +5,8 @@
 
 #include "tillwire/email.h"
 
-#define WHERE "twctl.postgres"
-#define TEXT_OF(number) #number
+#define WHERE                "twctl.postgres"
+#define TEXT_OF(number)      #number
 #define TEXT_OF_VALUE(macro) TEXT_OF(macro)
 
 const char tw_ctl_folding_version[] = TEXT_OF_VALUE(TW_FOLDING_VERSION);

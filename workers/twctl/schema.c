@@ -25,8 +25,8 @@ static enum tw_ctl_exit run(const char *name, part_fn *part, enum tw_ctl_exit li
                             const struct tw_ctl_settings *settings)
 {
     TW_AUTO(tw_buf_done) struct tw_buf lines = {0};
-    struct tw_err err = {0};
-    enum tw_rc    rc = part(settings, &lines, &err);
+    struct tw_err                      err = {0};
+    enum tw_rc                         rc = part(settings, &lines, &err);
 
     tw_ctl_print_lines(name, tw_buf_str(&lines));
     if (rc != TW_OK)

@@ -219,12 +219,11 @@ static bool same_keys(const bson_t *a, const bson_t *b)
 static enum tw_rc find_index(struct walk *walk, const char *collection, const char *name, bson_t **ret_index,
                              struct tw_err *reterr)
 {
-    mongoc_collection_t *handle =
-        mongoc_client_get_collection(walk->mongo.client, walk->mongo.database, collection);
-    mongoc_cursor_t *cursor = mongoc_collection_find_indexes_with_opts(handle, NULL);
-    bson_error_t     error;
-    const bson_t    *found;
-    bool             failed;
+    mongoc_collection_t *handle = mongoc_client_get_collection(walk->mongo.client, walk->mongo.database, collection);
+    mongoc_cursor_t     *cursor = mongoc_collection_find_indexes_with_opts(handle, NULL);
+    bson_error_t         error;
+    const bson_t        *found;
+    bool                 failed;
 
     *ret_index = NULL;
     while (!*ret_index && mongoc_cursor_next(cursor, &found))

@@ -48,8 +48,8 @@ static void diff_pins(const struct tw_ctl_meta *meta, const uint8_t id_key[TW_ID
 enum tw_rc tw_ctl_postgres_diff(const struct tw_ctl_settings *settings, struct tw_buf *ret_lines, struct tw_err *reterr)
 {
     TW_AUTO(tw_ctl_pg_close) PGconn *pg = NULL;
-    struct tw_ctl_meta meta;
-    uint8_t            id_key[TW_ID_KEY_BYTES];
+    struct tw_ctl_meta               meta;
+    uint8_t                          id_key[TW_ID_KEY_BYTES];
 
     TW_TRY(tw_ctl_id_key_read(settings->id_key_file, id_key, reterr));
     TW_TRY(tw_ctl_pg_open(settings->postgres_uri, (int)settings->store_timeout_ms, &pg, reterr));
@@ -90,7 +90,7 @@ static enum tw_rc migrate(PGconn *pg, const struct tw_embedded_file *migration, 
 static enum tw_rc pin(PGconn *pg, const char *name, const char *value, struct tw_buf *ret_lines, struct tw_err *reterr)
 {
     TW_AUTO(tw_ctl_pg_free) PGresult *done = NULL;
-    const char *const args[] = {name, value};
+    const char *const                 args[] = {name, value};
 
     TW_TRY(tw_ctl_pg_query(pg, "insert into tillwire.tw_meta (name, value) values ($1, $2)", 2, args, "pinning", &done,
                            reterr));
@@ -132,8 +132,8 @@ static enum tw_rc apply(PGconn *pg, const uint8_t id_key[TW_ID_KEY_BYTES], struc
     struct tw_ctl_meta meta;
 
     /* Held until the connection closes. */
-    TW_TRY(tw_ctl_pg_run(pg, "select pg_advisory_lock(hashtext('tillwire schema'))", "waiting for another twctl",
-                         reterr));
+    TW_TRY(
+        tw_ctl_pg_run(pg, "select pg_advisory_lock(hashtext('tillwire schema'))", "waiting for another twctl", reterr));
     TW_TRY(tw_ctl_pg_meta(pg, &meta, reterr));
     TW_TRY(check_may_apply(&meta, id_key, reterr));
     for (size_t i = 0; i < tw_embedded_sql_count; i++)
@@ -146,7 +146,7 @@ enum tw_rc tw_ctl_postgres_apply(const struct tw_ctl_settings *settings, struct 
                                  struct tw_err *reterr)
 {
     TW_AUTO(tw_ctl_pg_close) PGconn *pg = NULL;
-    uint8_t id_key[TW_ID_KEY_BYTES];
+    uint8_t                          id_key[TW_ID_KEY_BYTES];
 
     TW_TRY(tw_ctl_id_key_read(settings->id_key_file, id_key, reterr));
     TW_TRY(tw_ctl_pg_open(settings->postgres_uri, (int)settings->store_timeout_ms, &pg, reterr));

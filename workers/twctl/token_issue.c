@@ -118,7 +118,8 @@ static enum tw_rc register_member(struct issuing *issuing, struct tw_err *reterr
 static enum tw_rc sign(struct issuing *issuing, struct tw_uuid id, struct tw_member_issue_token *ret_body,
                        struct tw_err *reterr)
 {
-    const struct tw_token_rules rules = {&issuing->keys, issuing->settings->jwt_issuer, issuing->settings->jwt_audience};
+    const struct tw_token_rules rules = {&issuing->keys, issuing->settings->jwt_issuer,
+                                         issuing->settings->jwt_audience};
     struct tw_token_claims      claims = {
              .subject = issuing->member.member_id,
              .token_id = tw_derived_id(id, TW_MEMBER_ID_SERVICE),
@@ -162,7 +163,7 @@ static enum tw_rc run(struct issuing *issuing, struct tw_err *reterr)
 enum tw_ctl_exit tw_ctl_token_issue(const struct tw_ctl_settings *settings)
 {
     TW_AUTO(issuing_done) struct issuing issuing = {.settings = settings};
-    struct tw_err err = {0};
+    struct tw_err                        err = {0};
 
     if (run(&issuing, &err) != TW_OK)
         return tw_ctl_failed(issuing.part, &err);

@@ -6,6 +6,10 @@
 //
 // Prints `records=N seconds=S`, from the first batch committed to the last. Ends with an error when the store does not
 // hold what the records say.
+//
+//	worker -store mongo -uri URI -views COLLECTION
+//
+// Prints `views=N`, the sum of all view counts.
 package main
 
 import (
@@ -140,9 +144,16 @@ func main() {
 	brokers := flag.String("brokers", "127.0.0.1:9092", "Kafka")
 	topic := flag.String("topic", "", "commands")
 	batch := flag.Int("batch", 1000, "records, at most")
+	views := flag.String("views", "", "collection to sum up instead of working")
 	flag.Var(&from, "from", "first offset of each partition")
 	flag.Var(&to, "to", "first offset of each partition that is not read")
 	flag.Parse()
+	if *views != "" {
+		if err := printViews(*uri, *views); err != nil {
+			log.Fatalf("worker: views: %v", err)
+		}
+		return
+	}
 	if err := run(*name, *uri, *brokers, *topic, from, to, *batch); err != nil {
 		log.Fatalf("worker: %s: %v", *name, err)
 	}

@@ -27,6 +27,10 @@ type mongoStore struct {
 }
 
 func openMongo(ctx context.Context, uri string) (store, error) {
+	return openCollection(ctx, uri, "bench_products")
+}
+
+func openCollection(ctx context.Context, uri, collection string) (*mongoStore, error) {
 	parsed, err := connstring.ParseAndValidate(uri)
 	if err != nil {
 		return nil, err
@@ -36,7 +40,17 @@ func openMongo(ctx context.Context, uri string) (store, error) {
 		return nil, err
 	}
 	database := client.Database(parsed.Database)
-	return &mongoStore{database: database, products: database.Collection("bench_products")}, nil
+	return &mongoStore{database: database, products: database.Collection(collection)}, nil
+}
+
+func printViews(uri, collection string) error {
+	products, err := openCollection(context.Background(), uri, collection)
+	if err != nil {
+		return err
+	}
+	views, err := products.views(context.Background())
+	fmt.Printf("views=%d\n", views)
+	return err
 }
 
 func (m *mongoStore) prepare(ctx context.Context) (err error) {

@@ -105,14 +105,7 @@ func (r *redisStore) load(ctx context.Context, adds []addItem) (carts, error) {
 		touched.summaries[summaryKey(&adds[i])] = nil
 	}
 	pipe := r.client.Pipeline()
-	items, err := readAll(ctx, pipe, touched.items)
-	if err != nil {
-		return touched, err
-	}
-	summaries, err := readAll(ctx, pipe, touched.summaries)
-	if err != nil {
-		return touched, err
-	}
+	items, summaries := readAll(ctx, pipe, touched.items), readAll(ctx, pipe, touched.summaries)
 	if _, err := pipe.Exec(ctx); err != nil {
 		return touched, err
 	}
@@ -127,12 +120,12 @@ type reading struct {
 	answer *redis.SliceCmd
 }
 
-func readAll[T any](ctx context.Context, pipe redis.Pipeliner, wanted map[string]*T) (reading, error) {
+func readAll[T any](ctx context.Context, pipe redis.Pipeliner, wanted map[string]*T) reading {
 	keys := make([]string, 0, len(wanted))
 	for key := range wanted {
 		keys = append(keys, key)
 	}
-	return reading{keys, pipe.MGet(ctx, keys...)}, nil
+	return reading{keys, pipe.MGet(ctx, keys...)}
 }
 
 func decodeAll[T any](read reading, into map[string]*T) error {

@@ -1,0 +1,135 @@
+"""Views over HTTP: tillwire's edge beside a bare civetweb handler and a Go service, one after the other in each round."""
+
+import hashlib
+import re
+import socket
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stack import PEER_PORT, BenchError, Process, Stack, numbers, run, say
+
+HERE = Path(__file__).resolve().parent
+PRODUCTS = 100  # of the catalogue, asked for in turn
+LINGERS = ("0", "500us", "1ms")  # the Go service is measured with what suits it best at each number of connections
+TOPIC_OF_PEER = "bench.commands"
+WRK_THREADS = 2
+FLOOR, PEER, OURS = "bare civetweb", "Go", "tillwire"
+
+
+@dataclass
+class Sample:
+    per_second: float
+    p99_ms: float
+
+
+@dataclass
+class HttpResults:
+    samples: dict[tuple[int, str], list[Sample]] = field(default_factory=dict)  # by connections and system
+    linger: dict[int, str] = field(default_factory=dict)  # the Go service's, by connections
+
+    def add(self, connections: int, system: str, sample: Sample) -> None:
+        self.samples.setdefault((connections, system), []).append(sample)
+
+
+def product_id(sku: str) -> str:
+    """As in include/tillwire/uuid.h."""
+    digest = hashlib.sha256(b"tillwire/product/v1\0" + sku.encode()).hexdigest()
+    text = digest[:12] + "8ca7a109" + digest[12:24]
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def one_answer(port: int, product: str) -> bytes:
+    """What the edge says to a view, byte for byte."""
+    request = f"POST /v1/products/{product}/views HTTP/1.1\r\nHost: bench\r\nContent-Length: 0\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+        connection.sendall(request.encode())
+        answer = b""
+        while True:
+            answer += connection.recv(4096)
+            head, blank, body = answer.partition(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            if blank and length and len(body) >= int(length[1]):
+                break
+    if not answer.startswith(b"HTTP/1.1 202 "):
+        raise BenchError(f"the edge did not accept a view: {answer[:200]!r}")
+    return answer
+
+
+class HttpRounds:
+    def __init__(self, stack: Stack, seconds: int, connections: list[int]) -> None:
+        self.stack = stack
+        self.seconds = seconds
+        self.connections = connections
+        self.results = HttpResults()
+        self.ids = stack.state / "product-ids"
+        self.edge_port = stack.port(0)
+        self.floor_port = stack.port(PEER_PORT)
+        self.go_ports = {linger: stack.port(PEER_PORT + 1 + i) for i, linger in enumerate(LINGERS)}
+
+    def measure(self, rounds: int) -> HttpResults:
+        products = [product_id(f"BENCH-{i:04d}") for i in range(PRODUCTS)]
+        self.ids.write_text("\n".join(products) + "\n")
+        self.stack.dev("start", "edge")
+        try:
+            with ExitStack() as processes:
+                self._start_others(processes, one_answer(self.edge_port, products[0]))
+                self._choose_lingers()
+                for round_ in range(rounds):
+                    self._round(round_ + 1, rounds)
+        finally:
+            self.stack.dev("stop", "edge")
+        return self.results
+
+    def _start_others(self, processes: ExitStack, answer: bytes) -> None:
+        file = self.stack.state / "answer"
+        file.write_bytes(answer)
+        bare = Process(self.stack.log("bare-civetweb"), self.stack.bin / "bench_bare_civetweb", self.floor_port, file)
+        processes.enter_context(bare).wait_port(self.floor_port)
+        for linger, port in self.go_ports.items():
+            peer = Process(self.stack.log(f"go-edge-{linger}"), self.stack.peers / "edge", "-listen", f"127.0.0.1:{port}",
+                           "-brokers", self.stack.settings["TW_KAFKA"], "-topic", TOPIC_OF_PEER,
+                           "-partitions", self.stack.partitions, "-linger", linger)
+            processes.enter_context(peer).wait_port(port)
+
+    def _choose_lingers(self) -> None:
+        """Also warms everything up."""
+        self._wrk(self.floor_port, 64, 1)
+        self._wrk(self.edge_port, 64, 2)
+        for connections in self.connections:
+            tried = {linger: self._wrk(port, connections, max(1, self.seconds // 2)).per_second
+                     for linger, port in self.go_ports.items()}
+            best = max(tried, key=lambda linger: tried[linger])
+            self.results.linger[connections] = best
+            say(f"Go edge at {connections} connections is best with linger {best}: "
+                + ", ".join(f"{linger} {rate:,.0f}/s" for linger, rate in tried.items()))
+
+    def _round(self, round_: int, rounds: int) -> None:
+        for connections in self.connections:
+            systems = ((FLOOR, self.floor_port, None),
+                       (PEER, self.go_ports[self.results.linger[connections]], TOPIC_OF_PEER),
+                       (OURS, self.edge_port, "product.commands"))
+            said = []
+            for system, port, topic in systems:
+                sample = self._wrk(port, connections, self.seconds, topic)
+                self.results.add(connections, system, sample)
+                said.append(f"{system} {sample.per_second:,.0f}/s ({sample.p99_ms:.1f} ms)")
+            say(f"round {round_} of {rounds}, {connections} connections: " + ", ".join(said))
+
+    def _wrk(self, port: int, connections: int, seconds: int, topic: str | None = None) -> Sample:
+        before = sum(self.stack.ends(topic)) if topic else 0
+        text = run("wrk", f"-t{WRK_THREADS}", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "-s", HERE / "views.lua",
+                   f"http://127.0.0.1:{port}", "--", self.ids)
+        result = numbers(text)
+        wrong = {name: int(result[name]) for name in ("connect", "read", "write", "timeout", "status") if result[name]}
+        if wrong or not result["requests"]:
+            raise BenchError(f"wrk with {connections} connections to port {port} met errors: {wrong or 'no answer'}")
+        if topic:
+            self._check_log(sum(self.stack.ends(topic)) - before, int(result["requests"]), connections, topic)
+        return Sample(result["requests"] / result["duration"] * 1e6, result["p99"] / 1000)
+
+    @staticmethod
+    def _check_log(written: int, accepted: int, connections: int, topic: str) -> None:
+        """Each 202 is one record; what was in flight when wrk left may be one more each."""
+        if not accepted <= written <= accepted + connections:
+            raise BenchError(f"{accepted} views were accepted, but {written} records are new in {topic}")

@@ -1,0 +1,23 @@
+-- For wrk: views of the products whose ids stand in a file, one a line. `wrk … -s views.lua URL -- FILE`
+local requests = {}
+local at = 0
+
+function init(args)
+    for id in io.lines(args[1]) do
+        requests[#requests + 1] = wrk.format("POST", "/v1/products/" .. id .. "/views")
+    end
+end
+
+function request()
+    at = at % #requests + 1
+    return requests[at]
+end
+
+-- One line for the runner; times in microseconds. `status` counts answers above 399.
+function done(summary, latency)
+    local errors = summary.errors
+    io.write(string.format(
+        "requests=%d duration=%d p50=%d p99=%d connect=%d read=%d write=%d timeout=%d status=%d\n",
+        summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+        errors.connect, errors.read, errors.write, errors.timeout, errors.status))
+end

@@ -1,0 +1,162 @@
+"""Backlogs drained by each worker, beside a consumer that does nothing and a Go worker, all on the same records."""
+
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import Callable
+
+from stack import BenchError, Stack, numbers, read_metric, run, say
+
+CATALOGUE = 5000  # load.c
+BATCHES = (1000, 5000)  # the Go worker is measured with the one that suits it best
+DRAIN_TIMEOUT_S = 180
+FLOOR, PEER, OURS = "librdkafka", "Go", "tillwire"
+
+
+@dataclass(frozen=True)
+class Domain:
+    name: str
+    store: str  # for people
+    load: str  # what load.c calls its commands
+    peer_store: str  # what the Go worker calls it
+    uri: str  # name of the setting
+    port: int  # of the worker's admin page, from the stack's first
+    count: Callable[["WorkerRounds"], int]  # of what a folded command leaves behind
+
+
+@dataclass
+class WorkerResults:
+    samples: dict[tuple[str, str], list[float]] = field(default_factory=dict)  # records/s by domain and system
+    batch: dict[str, int] = field(default_factory=dict)  # the Go worker's, by domain
+    tried: dict[str, dict[int, float]] = field(default_factory=dict)
+
+    def add(self, domain: str, system: str, per_second: float) -> None:
+        self.samples.setdefault((domain, system), []).append(per_second)
+
+
+class WorkerRounds:
+    def __init__(self, stack: Stack, records: int) -> None:
+        self.stack = stack
+        self.records = records
+        self.results = WorkerResults()
+
+    def measure(self, rounds: int) -> WorkerResults:
+        for round_ in range(1, rounds + 1):
+            for domain in DOMAINS:
+                self._round(domain, round_, rounds)
+        return self.results
+
+    def _round(self, domain: Domain, round_: int, rounds: int) -> None:
+        topic = f"{domain.name}.commands"
+        begin = self.stack.ends(topic)
+        self.stack.load(domain.load, round_, self.records)
+        end = self.stack.ends(topic)
+        span = (",".join(map(str, begin)), ",".join(map(str, end)))
+        rates = {FLOOR: self._floor(topic, span), PEER: self._peer(domain, topic, span), OURS: self._ours(domain)}
+        for system, rate in rates.items():
+            self.results.add(domain.name, system, rate)
+        say(f"round {round_} of {rounds}, {domain.name}: "
+            + ", ".join(f"{system} {rate:,.0f}/s" for system, rate in rates.items()))
+
+    def _floor(self, topic: str, span: tuple[str, str]) -> float:
+        result = numbers(self.stack.tool("bench_plain_consumer", self.stack.settings["TW_KAFKA"], topic, *span))
+        return result["records"] / result["seconds"]
+
+    def _peer(self, domain: Domain, topic: str, span: tuple[str, str]) -> float:
+        """The first round tries all sizes of batches, later ones take the best."""
+        if domain.name not in self.results.batch:
+            tried = {batch: self._run_peer(domain, topic, span, batch) for batch in BATCHES}
+            self.results.tried[domain.name] = tried
+            self.results.batch[domain.name] = max(tried, key=lambda batch: tried[batch])
+            return max(tried.values())
+        return self._run_peer(domain, topic, span, self.results.batch[domain.name])
+
+    def _run_peer(self, domain: Domain, topic: str, span: tuple[str, str], batch: int) -> float:
+        settings = self.stack.settings
+        result = numbers(run(self.stack.peers / "worker", "-store", domain.peer_store, "-uri", settings[domain.uri],
+                             "-brokers", settings["TW_KAFKA"], "-topic", topic, "-from", span[0], "-to", span[1],
+                             "-batch", batch))
+        return result["records"] / result["seconds"]
+
+    # --- ours
+
+    def _ours(self, domain: Domain) -> float:
+        before = domain.count(self)
+        rate = self.drain(domain, self.records)
+        new = domain.count(self) - before
+        if new != self.records:
+            raise BenchError(f"{domain.name}: {self.records} commands, but {new} are new in {domain.store}")
+        return rate
+
+    def drain(self, domain: Domain, records: int) -> float:
+        """Starts the worker and stops it when it has folded @p records; from its first commit to its last."""
+        start = self.stack.spawn(domain.name)
+        try:
+            rate = self._follow(domain, start, records)
+            self._must_have_started(start)
+        finally:
+            if start.poll() is None:
+                start.terminate()
+            start.communicate()
+            self.stack.dev("stop", domain.name)
+        return rate
+
+    def _follow(self, domain: Domain, start: subprocess.Popen, records: int) -> float:
+        first, first_at = 0, 0.0
+        deadline = time.monotonic() + DRAIN_TIMEOUT_S
+        while True:
+            outcomes = read_metric(self.stack.port(domain.port), "tillwire_records_total")
+            now = time.monotonic()
+            folded = sum(outcomes.values())
+            if folded and not first:
+                first, first_at = folded, now
+            if folded >= records:
+                break
+            if now > deadline:
+                raise BenchError(f"{domain.name}: only {folded} of {records} records within {DRAIN_TIMEOUT_S} s")
+            if not folded and start.poll() not in (None, 0):
+                self._must_have_started(start)
+            time.sleep(0.01)
+        if outcomes != {'{outcome="succeeded"}': records} | {name: 0 for name in outcomes if "succeeded" not in name}:
+            raise BenchError(f"{domain.name}: not all commands succeeded: {outcomes}")
+        return (folded - first) / (now - first_at) if now > first_at else 0.0
+
+    @staticmethod
+    def _must_have_started(start: subprocess.Popen) -> None:
+        text, _ = start.communicate(timeout=60)
+        if start.returncode != 0:
+            raise BenchError(text.strip()[-2000:])
+
+    def make_catalogue(self) -> None:
+        """The products that are viewed, by the way they always come: commands, folded by the worker."""
+        say(f"making a catalogue of {CATALOGUE} products")
+        self.stack.load("products", 0, CATALOGUE)
+        self.drain(PRODUCT, CATALOGUE)
+
+    # --- what is left behind
+
+    def ledger_rows(self) -> int:
+        """Of members, and as many new members as new rows."""
+        text = run("psql", self.stack.settings["TW_POSTGRES_URI"], "-XAt", "-c",
+                   "select count(*), (select count(*) from tillwire.members) from tillwire.tw_ledger")
+        rows, members = map(int, text.split("|"))
+        if rows != members:
+            raise BenchError(f"member: {members} members, but {rows} ledger rows")
+        return rows
+
+    def views(self) -> int:
+        text = run(self.stack.peers / "worker", "-store", "mongo", "-uri", self.stack.settings["TW_MONGO_URI"],
+                   "-views", "products")
+        return int(numbers(text)["views"])
+
+    def cart_ledger_rows(self) -> int:
+        script = "local n = 0 for _, key in ipairs(redis.call('KEYS', 'tw:ledger:*')) do n = n + redis.call('HLEN', key) end return n"
+        return int(run("redis-cli", "--no-auth-warning", "-u", self.stack.settings["TW_REDIS_URI"], "EVAL", script, "0"))
+
+
+PRODUCT = Domain("product", "MongoDB", "views", "mongo", "TW_MONGO_URI", 3, WorkerRounds.views)
+DOMAINS = (
+    Domain("member", "PostgreSQL", "members", "postgres", "TW_POSTGRES_URI", 2, WorkerRounds.ledger_rows),
+    PRODUCT,
+    Domain("cart", "Redis", "carts", "redis", "TW_REDIS_URI", 4, WorkerRounds.cart_ledger_rows),
+)
