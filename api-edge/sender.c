@@ -21,7 +21,7 @@
 
 #define WHERE "edge.sender"
 
-enum { POLL_MS = 100, WARM_MS = 5000, REOPEN_MS = 500, TOPICS_MAX = 8 };
+enum { POLL_MS = 100, WARM_MS = 5000, REOPEN_MS = 500, TOPICS_MAX = 8, PROBE_US = 1000000 };
 
 /* A lane's word: the ticket in the upper bits, the phase in the lower two. */
 enum { PHASE_IDLE, PHASE_ARMED, PHASE_FILLING, PHASE_DONE, PHASE_BITS = 2, PHASE_MASK = 3 };
@@ -39,6 +39,8 @@ struct tw_sender {
     struct tw_producer      *producer;
     atomic_bool              warm;
     atomic_bool              stopping;
+    atomic_bool              stalled;     /* a report was waited for in vain and none has come since */
+    atomic_llong             probed_us;   /* when a record was last sent to see whether that is over */
     atomic_int               flush_ms;
     atomic_int               lane_count;
     pthread_t                thread;
@@ -86,6 +88,8 @@ static void on_report(void *self, const struct tw_report *report)
     uint32_t          armed = word_of(ticket, PHASE_ARMED);
 
     tw_metric_add(report->rc == TW_OK ? &reports_ok : &reports_failed, 1);
+    if (report->rc == TW_OK && atomic_load_explicit(&sender->stalled, memory_order_relaxed))
+        atomic_store_explicit(&sender->stalled, false, memory_order_relaxed);
     if (!atomic_compare_exchange_strong_explicit(&lane->word, &armed, word_of(ticket, PHASE_FILLING),
                                                  memory_order_acq_rel, memory_order_relaxed)) {
         tw_metric_add(&reports_late, 1);
@@ -120,11 +124,24 @@ static enum tw_rc send_locked(struct tw_sender *sender, const struct tw_send *se
     return rc;
 }
 
+/** A broker that hangs keeps its connection. While it does, one record a second goes and asks; the others need not wait
+ *  two seconds to hear the same. */
+static bool may_send(struct tw_sender *sender)
+{
+    if (!atomic_load_explicit(&sender->stalled, memory_order_relaxed))
+        return true;
+    long long now_us = tw_monotonic_us();
+    long long probed_us = atomic_load(&sender->probed_us);
+    return now_us - probed_us > PROBE_US && atomic_compare_exchange_strong(&sender->probed_us, &probed_us, now_us);
+}
+
 enum tw_rc tw_sender_begin(struct tw_sender *sender, int lane, const struct tw_send *send, struct tw_err *reterr)
 {
     struct lane *mine = &sender->lanes[lane];
     uint32_t     ticket = ((atomic_load_explicit(&mine->word, memory_order_relaxed) >> PHASE_BITS) + 1) & 0x3fffffffu;
 
+    if (!may_send(sender))
+        return tw_fail(reterr, TW_UNREACHED, WHERE, 0, "the broker does not answer");
     atomic_store_explicit(&mine->word, word_of(ticket, PHASE_ARMED), memory_order_release);
     enum tw_rc rc = send_locked(sender, send, opaque_of(lane, ticket), reterr);
     if (rc != TW_OK)
@@ -155,8 +172,11 @@ enum tw_rc tw_sender_await(struct tw_sender *sender, int lane, int timeout_ms, i
 {
     struct lane *mine = &sender->lanes[lane];
 
-    if (!wait_until_done(mine, timeout_ms))
+    if (!wait_until_done(mine, timeout_ms)) {
+        atomic_store(&sender->probed_us, tw_monotonic_us());
+        atomic_store(&sender->stalled, true);
         return tw_fail(reterr, TW_UNKNOWN, WHERE, 0, "no report within %d ms", timeout_ms);
+    }
     if (mine->rc != TW_OK)
         return tw_fail(reterr, mine->rc, WHERE, 0, "the record was not acknowledged: %s", mine->text ? mine->text : "");
     *ret_offset = mine->offset;
@@ -282,7 +302,7 @@ struct tw_sender_state tw_sender_state(struct tw_sender *sender)
 
     pthread_rwlock_rdlock(&sender->lock);
     if (sender->producer) {
-        state.connected = tw_producer_is_connected(sender->producer);
+        state.connected = tw_producer_is_connected(sender->producer) && !atomic_load(&sender->stalled);
         tw_producer_queue(sender->producer, &records, &state.queue_percent);
     }
     pthread_rwlock_unlock(&sender->lock);

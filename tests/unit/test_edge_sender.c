@@ -182,7 +182,8 @@ static void late_report__is_not_taken_for_the_next_record(void **state)
     atomic_store(&holds_reports, true);
     tw_sender_begin(sender, lane, &record, &err);
     assert_rc(tw_sender_await(sender, lane, 5, &offset, &err), TW_UNKNOWN, err);
-    tw_sender_begin(sender, lane, &record, &err);
+    usleep(1100000);
+    assert_rc(tw_sender_begin(sender, lane, &record, &err), TW_OK, err);
     pthread_mutex_lock(&lock);
     assert_int_equal(sent_count, 2);
     assert_ptr_not_equal(sent[0], sent[1]);
@@ -190,6 +191,28 @@ static void late_report__is_not_taken_for_the_next_record(void **state)
     pthread_mutex_unlock(&lock);
     atomic_store(&holds_reports, false);
     assert_rc(tw_sender_await(sender, lane, 50, &offset, &err), TW_UNKNOWN, err);
+}
+
+static void hanging_broker__is_asked_once_a_second(void **state)
+{
+    struct tw_err err;
+    int64_t       offset = 0;
+    int           other = tw_sender_lane(sender);
+
+    (void)state;
+    atomic_store(&holds_reports, true);
+    tw_sender_begin(sender, lane, &record, &err);
+    assert_rc(tw_sender_await(sender, lane, 5, &offset, &err), TW_UNKNOWN, err);
+    assert_false(tw_sender_state(sender).connected);
+    assert_rc(tw_sender_begin(sender, lane, &record, &err), TW_UNREACHED, err);
+    usleep(1100000);
+    assert_rc(tw_sender_begin(sender, lane, &record, &err), TW_OK, err);
+    assert_rc(tw_sender_begin(sender, other, &record, &err), TW_UNREACHED, err);
+    atomic_store(&holds_reports, false);
+    assert_rc(tw_sender_await(sender, lane, 2000, &offset, &err), TW_OK, err);
+    assert_true(tw_sender_state(sender).connected);
+    assert_rc(tw_sender_begin(sender, other, &record, &err), TW_OK, err);
+    assert_rc(tw_sender_await(sender, other, 2000, &offset, &err), TW_OK, err);
 }
 
 static size_t waiting_records(void)
@@ -267,6 +290,7 @@ int main(void)
         TEST(failed_report__says_whether_the_record_may_be_in_the_log),
         TEST(no_report_in_time__leaves_it_open),
         TEST(late_report__is_not_taken_for_the_next_record),
+        TEST(hanging_broker__is_asked_once_a_second),
         TEST(refused_record__is_not_waited_for),
         TEST(dead_producer__is_replaced),
         TEST(many_threads__each_get_their_own_reports),

@@ -12,6 +12,7 @@ int main(int argc, char **argv)
         .store_help = "PostgreSQL, postgresql://user:password@host:port/database.",
         .open_store = tw_member_store_open,
         .close_store = tw_member_store_close,
+        .pin_id_key = tw_member_store_pin,
     };
 
     return tw_worker_main(&spec, argc, argv);

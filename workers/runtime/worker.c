@@ -414,6 +414,12 @@ static enum tw_rc open_all(struct worker *worker, struct tw_err *reterr)
     TW_TRY(tw_admin_open(settings->admin_listen, &worker->admin, reterr));
     TW_TRY(read_id_key(worker, reterr));
     TW_TRY(worker->spec->open_store(settings->store_uri, (int)settings->store_timeout_ms, &worker->store, reterr));
+    if (worker->spec->pin_id_key) {
+        char check[17];
+
+        tw_id_key_check(worker->env.turn.id_key, check);
+        worker->spec->pin_id_key(&worker->store, check);
+    }
     TW_TRY(check_topics(worker, reterr));
     TW_TRY(check_store(worker, reterr));
     TW_TRY(tw_publisher_open(&publisher, &worker->env.publisher, reterr));

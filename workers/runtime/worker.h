@@ -15,6 +15,8 @@ struct tw_worker_spec {
     /** Checks the address; connecting is left to the first watermark(). */
     enum tw_rc (*open_store)(const char *uri, int timeout_ms, struct tw_store *ret_store, struct tw_err *reterr);
     void (*close_store)(struct tw_store *store);
+    /** Makes the store refuse data that was made with another id key; NULL: its ids do not depend on it. */
+    void (*pin_id_key)(struct tw_store *store, const char *id_key_check);
     /** Compares the topics with the manifest; NULL: tw_topics_diff(). librdkafka's mock cluster cannot describe its own. */
     enum tw_rc (*diff_topics)(const char *brokers, const char *domain, int timeout_ms, struct tw_buf *ret_differences,
                               struct tw_err *reterr);
