@@ -71,19 +71,19 @@ struct tw_edge {
     struct tw_recent              *recent;
     struct tw_limits              *limits; /**< NULL: nothing is limited */
     struct tw_edge_health          health;
-    atomic_bool                    draining; /**< not ready, no new work, waits end */
+    atomic_bool                    draining;  /**< not ready, no new work, waits end */
     atomic_int                     in_flight; /**< requests between head and answer */
 };
 
 /** Buffers of one request thread, used again and again. */
 struct tw_thread {
-    int             lane;       /**< of the sender; -1: sends nothing */
-    uint64_t        random[4];  /**< xoshiro256++: for trace ids, nothing secret */
+    int             lane;      /**< of the sender; -1: sends nothing */
+    uint64_t        random[4]; /**< xoshiro256++: for trace ids, nothing secret */
     time_t          date_at;
-    char            date[30];   /**< "Mon, 23 Nov 2026 10:00:00 GMT" */
-    const char     *buffer_start; /**< lowest place a request line was seen at: the start of the connection's buffer */
+    char            date[30];      /**< "Mon, 23 Nov 2026 10:00:00 GMT" */
+    const char     *buffer_start;  /**< lowest place a request line was seen at: the start of the connection's buffer */
     int64_t         idle_since_us; /**< when the connection began to wait for the next request */
-    int             served;     /**< requests on this connection */
+    int             served;        /**< requests on this connection */
     struct tw_arena arena;
     struct tw_reply reply;
     struct tw_buf   pack;

@@ -10,9 +10,9 @@ enum { EVERY_MS = 1000, STEP_MS = 50 };
 
 struct tw_health {
     struct tw_edge *edge;
-    void          (*on_mismatch)(void);
-    pthread_t       thread;
-    atomic_bool     stopping;
+    void (*on_mismatch)(void);
+    pthread_t   thread;
+    atomic_bool stopping;
 };
 
 /** Said when it changes, not every second. */

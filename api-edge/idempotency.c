@@ -29,7 +29,8 @@ static void add(crypto_auth_hmacsha256_state *state, struct tw_str text)
 /** Its length first, so that neighbours cannot be shifted into each other. */
 static void add_sized(crypto_auth_hmacsha256_state *state, struct tw_str text)
 {
-    uint8_t len[4] = {(uint8_t)(text.len >> 24), (uint8_t)(text.len >> 16), (uint8_t)(text.len >> 8), (uint8_t)text.len};
+    uint8_t len[4] = {(uint8_t)(text.len >> 24), (uint8_t)(text.len >> 16), (uint8_t)(text.len >> 8),
+                      (uint8_t)text.len};
 
     crypto_auth_hmacsha256_update(state, len, sizeof(len));
     add(state, text);
@@ -40,8 +41,8 @@ void tw_fingerprint(const uint8_t key[TW_IDEMPOTENCY_KEY_BYTES], struct tw_str b
 {
     crypto_auth_hmacsha256_state state;
     uint8_t                      hash[crypto_auth_hmacsha256_BYTES];
-    json_t                      *json = body.len > 0 ? json_loadb(body.ptr, body.len, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    char                        *canonical = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    json_t *json = body.len > 0 ? json_loadb(body.ptr, body.len, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    char   *canonical = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 
     crypto_auth_hmacsha256_init(&state, key, TW_IDEMPOTENCY_KEY_BYTES);
     add_sized(&state, TW_STR("tillwire/fingerprint/v1"));

@@ -1,8 +1,8 @@
 /*
  * tillwire-edge: settings, wiring, and the way down. Nothing here knows what a request means.
  *
- * Down, on SIGTERM or SIGINT: not ready; new requests are sent away; waits end; requests in flight finish; the producer is
- * flushed; the listeners close; exit 0. A watchdog ends the process should a library hang on the way.
+ * Down, on SIGTERM or SIGINT: not ready; new requests are sent away; waits end; requests in flight finish; the producer
+ * is flushed; the listeners close; exit 0. A watchdog ends the process should a library hang on the way.
  */
 #include <civetweb.h>
 #include <pthread.h>
@@ -27,33 +27,47 @@ enum { IN_FLIGHT_MS = 5000, FLUSH_MS = 2000, WATCHDOG_S = 9, ADMIN_THREADS = 4, 
 #define AT(member) offsetof(struct tw_edge_settings, member)
 
 static const struct tw_setting table[] = {
-    {"listen", TW_SET_TEXT, AT(listen), "127.0.0.1:8080", 1, 256, NULL, false, "Public address and port (plain HTTP; TLS belongs to a proxy)."},
-    {"admin_listen", TW_SET_TEXT, AT(admin_listen), "127.0.0.1:8081", 1, 256, NULL, false, "Address and port of /healthz, /readyz and /metrics."},
+    {"listen", TW_SET_TEXT, AT(listen), "127.0.0.1:8080", 1, 256, NULL, false,
+     "Public address and port (plain HTTP; TLS belongs to a proxy)."},
+    {"admin_listen", TW_SET_TEXT, AT(admin_listen), "127.0.0.1:8081", 1, 256, NULL, false,
+     "Address and port of /healthz, /readyz and /metrics."},
     {"kafka", TW_SET_TEXT, AT(kafka), "127.0.0.1:9092", 1, 1024, NULL, false, "Kafka brokers, comma separated."},
-    {"postgres_uri", TW_SET_TEXT, AT(postgres_uri), NULL, 1, 1024, NULL, true, "PostgreSQL of the members, with a read-only account."},
-    {"mongo_uri", TW_SET_TEXT, AT(mongo_uri), NULL, 1, 1024, NULL, true, "MongoDB of the products; names the database."},
-    {"redis_uri", TW_SET_TEXT, AT(redis_uri), NULL, 1, 4096, NULL, true, "Redis servers of the carts, comma separated, in the order the worker has them."},
-    {"id_key_file", TW_SET_TEXT, AT(id_key_file), NULL, 1, 1024, NULL, false, "File with the 32 bytes in hex that member ids are made with; pinned for ever."},
-    {"edge_key_file", TW_SET_TEXT, AT(edge_key_file), NULL, 1, 1024, NULL, false, "File with 32 bytes in hex that all edges share: fingerprints, Location and consistency tokens."},
-    {"jwt_keys_file", TW_SET_TEXT, AT(jwt_keys_file), NULL, 1, 1024, NULL, false, "File with lines kid:hex; the first key signs access tokens, all verify them."},
+    {"postgres_uri", TW_SET_TEXT, AT(postgres_uri), NULL, 1, 1024, NULL, true,
+     "PostgreSQL of the members, with a read-only account."},
+    {"mongo_uri", TW_SET_TEXT, AT(mongo_uri), NULL, 1, 1024, NULL, true,
+     "MongoDB of the products; names the database."},
+    {"redis_uri", TW_SET_TEXT, AT(redis_uri), NULL, 1, 4096, NULL, true,
+     "Redis servers of the carts, comma separated, in the order the worker has them."},
+    {"id_key_file", TW_SET_TEXT, AT(id_key_file), NULL, 1, 1024, NULL, false,
+     "File with the 32 bytes in hex that member ids are made with; pinned for ever."},
+    {"edge_key_file", TW_SET_TEXT, AT(edge_key_file), NULL, 1, 1024, NULL, false,
+     "File with 32 bytes in hex that all edges share: fingerprints, Location and consistency tokens."},
+    {"jwt_keys_file", TW_SET_TEXT, AT(jwt_keys_file), NULL, 1, 1024, NULL, false,
+     "File with lines kid:hex; the first key signs access tokens, all verify them."},
     {"jwt_issuer", TW_SET_TEXT, AT(jwt_issuer), "tillwire", 1, 256, NULL, false, "`iss` of access tokens."},
     {"jwt_audience", TW_SET_TEXT, AT(jwt_audience), "tillwire-api", 1, 256, NULL, false, "`aud` of access tokens."},
     {"access_ttl_s", TW_SET_INT, AT(access_ttl_s), "600", 1, 86400, NULL, false, "Life of an access token, seconds."},
-    {"refresh_ttl_s", TW_SET_INT, AT(refresh_ttl_s), "1209600", 1, 31536000, NULL, false, "Life of a refresh token, seconds."},
-    {"threads", TW_SET_INT, AT(threads), "512", 2, 2000, NULL, false, "Request threads: one serves one connection at a time."},
-    {"wait_slots", TW_SET_INT, AT(wait_slots), "256", 1, 2000, NULL, false, "Requests that may wait for an outcome at once; more go without waiting."},
+    {"refresh_ttl_s", TW_SET_INT, AT(refresh_ttl_s), "1209600", 1, 31536000, NULL, false,
+     "Life of a refresh token, seconds."},
+    {"threads", TW_SET_INT, AT(threads), "512", 2, 2000, NULL, false,
+     "Request threads: one serves one connection at a time."},
+    {"wait_slots", TW_SET_INT, AT(wait_slots), "256", 1, 2000, NULL, false,
+     "Requests that may wait for an outcome at once; more go without waiting."},
     {"store_connections", TW_SET_INT, AT(store_connections), "8", 1, 256, NULL, false, "Connections to each store."},
-    {"password_threads", TW_SET_INT, AT(password_threads), "2", 1, 64, NULL, false, "Threads that hash passwords, 19 MiB each while they do."},
-    {"linger_us", TW_SET_INT, AT(linger_us), "500", 0, 100000, NULL, false, "How long the producer waits for company before it sends, microseconds."},
-    {"queue_kbytes", TW_SET_INT, AT(queue_kbytes), "65536", 64, 2097151, NULL, false, "Commands waiting for the broker, KiB; a full queue answers 503."},
+    {"password_threads", TW_SET_INT, AT(password_threads), "2", 1, 64, NULL, false,
+     "Threads that hash passwords, 19 MiB each while they do."},
+    {"linger_us", TW_SET_INT, AT(linger_us), "500", 0, 100000, NULL, false,
+     "How long the producer waits for company before it sends, microseconds."},
+    {"queue_kbytes", TW_SET_INT, AT(queue_kbytes), "65536", 64, 2097151, NULL, false,
+     "Commands waiting for the broker, KiB; a full queue answers 503."},
     {"rate_limits", TW_SET_BOOL, AT(rate_limits), "on", 0, 0, NULL, false, "Limits on logins and registrations."},
     {"log_level", TW_SET_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", false, "What is logged."},
     TW_SETTING_END,
 };
 
-static const char about[] =
-    "The HTTP edge: checks requests, writes commands to Kafka, answers after the broker's acknowledgement, and reads from\n"
-    "the stores.";
+static const char about[] = "The HTTP edge: checks requests, writes commands to Kafka, answers after the broker's "
+                            "acknowledgement, and reads from\n"
+                            "the stores.";
 
 /* --- keys --------------------------------------------------------------------------------------------------------- */
 
@@ -116,8 +130,8 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
 }
 
 struct servers {
-    struct tw_router  public_router;
-    struct tw_router  admin_router;
+    struct tw_router public_router;
+    struct tw_router admin_router;
     struct tw_server *public;
     struct tw_server *admin;
 };
@@ -198,7 +212,8 @@ static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *si
     struct tw_err     err = {0};
     struct tw_health *health;
 
-    if (read_keys(edge, &err) != TW_OK || open_parts(edge, &err) != TW_OK || open_servers(edge, servers, &err) != TW_OK) {
+    if (read_keys(edge, &err) != TW_OK || open_parts(edge, &err) != TW_OK ||
+        open_servers(edge, servers, &err) != TW_OK) {
         tw_log_err(TW_LOG_ERROR, "cannot start", &err, NULL);
         return 1;
     }

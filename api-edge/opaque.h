@@ -12,7 +12,7 @@ enum { TW_OPAQUE_KEY_BYTES = 16, TW_LOCATION_TEXT = 44, TW_CONSISTENCY_TEXT = 36
 
 /** A command that the broker has acknowledged. */
 struct tw_location {
-    uint16_t type;         /**< number of the command within its domain */
+    uint16_t type; /**< number of the command within its domain */
     int32_t  partition;
     int64_t  offset;
     int64_t  submitted_ms;

@@ -1,6 +1,6 @@
 /*
- * The generic cell rate algorithm: one number per key, the time at which its allowance would be full again. No timers, no
- * lists of events; a whole burst is allowed at once, then one per window_s / count.
+ * The generic cell rate algorithm: one number per key, the time at which its allowance would be full again. No timers,
+ * no lists of events; a whole burst is allowed at once, then one per window_s / count.
  */
 #include "rate_limits.h"
 
@@ -43,7 +43,8 @@ void tw_limits_free(struct tw_limits *limits)
     free(limits);
 }
 
-static void hash_of(const struct tw_limits *limits, const struct tw_limit *limit, struct tw_str key, uint64_t ret_hash[2])
+static void hash_of(const struct tw_limits *limits, const struct tw_limit *limit, struct tw_str key,
+                    uint64_t ret_hash[2])
 {
     struct tw_buf text = {0};
 

@@ -1,6 +1,6 @@
 /**
- * The commands this edge sent last, so that `GET /v1/commands/{id}` says `accepted` before the worker has seen one, also
- * to a client that kept the id and not the Location. A convenience: other edges and a restart know nothing of it.
+ * The commands this edge sent last, so that `GET /v1/commands/{id}` says `accepted` before the worker has seen one,
+ * also to a client that kept the id and not the Location. A convenience: other edges and a restart know nothing of it.
  */
 #ifndef TILLWIRE_EDGE_RECENT_H
 #define TILLWIRE_EDGE_RECENT_H

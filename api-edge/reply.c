@@ -10,9 +10,9 @@
 #define JSON_TYPE    "application/json; charset=utf-8"
 
 /** Of every answer. Handlers add to it, none takes away. */
-#define FIXED_FIELDS                                          \
-    "X-Content-Type-Options: nosniff\r\n"                     \
-    "Content-Security-Policy: default-src 'none'\r\n"         \
+#define FIXED_FIELDS                                  \
+    "X-Content-Type-Options: nosniff\r\n"             \
+    "Content-Security-Policy: default-src 'none'\r\n" \
     "Referrer-Policy: no-referrer\r\n"
 
 enum { KEEP_BODY_BYTES = 262144 };

@@ -1,6 +1,6 @@
 /**
- * What goes back: handlers fill a `struct tw_reply`, the server renders it and writes it with one mg_write. Outcomes and
- * problems become statuses and RFC 9457 documents here and nowhere else.
+ * What goes back: handlers fill a `struct tw_reply`, the server renders it and writes it with one mg_write. Outcomes
+ * and problems become statuses and RFC 9457 documents here and nowhere else.
  */
 #ifndef TILLWIRE_EDGE_REPLY_H
 #define TILLWIRE_EDGE_REPLY_H
@@ -21,8 +21,8 @@ struct tw_reply {
     int               status;
     const char       *content_type; /**< of the body; static */
     enum tw_cacheable cache;
-    bool              close;   /**< the connection ends after this */
-    struct tw_buf     fields;  /**< more header lines, each ended by CR LF */
+    bool              close;  /**< the connection ends after this */
+    struct tw_buf     fields; /**< more header lines, each ended by CR LF */
     struct tw_buf     body;
     struct tw_str     fixed_body; /**< instead of `body` when its ptr is set: static text */
 };

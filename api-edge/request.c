@@ -9,8 +9,9 @@
 #include "tillwire/clock.h"
 
 static const char *const method_names[] = {
-    [TW_METHOD_GET] = "GET",     [TW_METHOD_HEAD] = "HEAD",     [TW_METHOD_POST] = "POST",       [TW_METHOD_PUT] = "PUT",
-    [TW_METHOD_PATCH] = "PATCH", [TW_METHOD_DELETE] = "DELETE", [TW_METHOD_OPTIONS] = "OPTIONS", [TW_METHOD_OTHER] = "",
+    [TW_METHOD_GET] = "GET",         [TW_METHOD_HEAD] = "HEAD",   [TW_METHOD_POST] = "POST",
+    [TW_METHOD_PUT] = "PUT",         [TW_METHOD_PATCH] = "PATCH", [TW_METHOD_DELETE] = "DELETE",
+    [TW_METHOD_OPTIONS] = "OPTIONS", [TW_METHOD_OTHER] = "",
 };
 
 static const struct {
@@ -46,8 +47,8 @@ static enum tw_problem refuse(const char **ret_detail, enum tw_problem problem, 
 
 /**
  * civetweb wrote a NUL over each separator. One byte between two texts is one space or a bare LF, two are CRLF; so the
- * distances show what it was too lenient about. After the last field's CRLF must come the CR of the empty line: anything
- * else is a folded line, a bare LF or a field beyond the 64th, all of which it drops in silence.
+ * distances show what it was too lenient about. After the last field's CRLF must come the CR of the empty line:
+ * anything else is a folded line, a bare LF or a field beyond the 64th, all of which it drops in silence.
  */
 static enum tw_problem check_lines(const struct tw_raw_request *raw, const char **ret_detail)
 {
@@ -85,7 +86,8 @@ static struct tw_str join(struct tw_arena *arena, struct tw_str first, struct tw
     return first.ptr ? tw_arena_printf(arena, "%.*s, %.*s", TW_STR_ARG(first), TW_STR_ARG(second)) : second;
 }
 
-static enum tw_problem take_fields(const struct tw_raw_request *raw, struct tw_request *request, const char **ret_detail)
+static enum tw_problem take_fields(const struct tw_raw_request *raw, struct tw_request *request,
+                                   const char **ret_detail)
 {
     size_t total = 0;
 
@@ -96,7 +98,8 @@ static enum tw_problem take_fields(const struct tw_raw_request *raw, struct tw_r
         total += name.len + value.len + strlen(": \r\n");
         /* Where the colon stood there is a NUL; a second one before the value was a space, which RFC 9112 forbids. */
         if (name.ptr[name.len + 1] == '\0' && value.ptr != name.ptr + name.len + 1)
-            return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "there is a space before the colon of a header field");
+            return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST,
+                          "there is a space before the colon of a header field");
         while (value.len > 0 && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t'))
             value.len--;
         int known = field_find(name.ptr, name.len);
@@ -398,7 +401,8 @@ int tw_request_wait_s(const struct tw_request *request)
         if (item.len < 6 || strncasecmp(item.ptr, "wait=", 5) != 0)
             continue;
         /* RFC 7240: the first of repeated preferences counts; what cannot be understood is ignored. */
-        if (item.ptr[5] < '0' || item.ptr[5] > '9' || !tw_str_to_int((struct tw_str){item.ptr + 5, item.len - 5}, &seconds))
+        if (item.ptr[5] < '0' || item.ptr[5] > '9' ||
+            !tw_str_to_int((struct tw_str){item.ptr + 5, item.len - 5}, &seconds))
             return -1;
         return seconds > 10 ? 10 : (int)seconds;
     }
@@ -417,8 +421,8 @@ bool tw_request_query(const struct tw_request *request, const char *name, struct
 
         at = stop ? stop + 1 : end;
         if (pair.len > name_len && memcmp(pair.ptr, name, name_len) == 0 && pair.ptr[name_len] == '=')
-            return percent_decode(request->arena, (struct tw_str){pair.ptr + name_len + 1, pair.len - name_len - 1}, true,
-                                  ret_value);
+            return percent_decode(request->arena, (struct tw_str){pair.ptr + name_len + 1, pair.len - name_len - 1},
+                                  true, ret_value);
     }
     return false;
 }

@@ -32,24 +32,24 @@ const char *tw_method_name(enum tw_method method);
 
 /** The header fields we look at. */
 /*    name               on the wire            may it be repeated? */
-#define TW_FIELD_MAP(X)                                              \
-    X(HOST,              "host",                false)               \
-    X(CONTENT_LENGTH,    "content-length",      false)               \
-    X(TRANSFER_ENCODING, "transfer-encoding",   false)               \
-    X(AUTHORIZATION,     "authorization",       false)               \
-    X(CONTENT_TYPE,      "content-type",        false)               \
-    X(CONNECTION,        "connection",          true)                \
-    X(EXPECT,            "expect",              true)                \
-    X(IDEMPOTENCY_KEY,   "idempotency-key",     false)               \
-    X(IF_MATCH,          "if-match",            false)               \
-    X(PREFER,            "prefer",              true)                \
-    X(TRACEPARENT,       "traceparent",         true)
+#define TW_FIELD_MAP(X)                              \
+    X(HOST, "host", false)                           \
+    X(CONTENT_LENGTH, "content-length", false)       \
+    X(TRANSFER_ENCODING, "transfer-encoding", false) \
+    X(AUTHORIZATION, "authorization", false)         \
+    X(CONTENT_TYPE, "content-type", false)           \
+    X(CONNECTION, "connection", true)                \
+    X(EXPECT, "expect", true)                        \
+    X(IDEMPOTENCY_KEY, "idempotency-key", false)     \
+    X(IF_MATCH, "if-match", false)                   \
+    X(PREFER, "prefer", true)                        \
+    X(TRACEPARENT, "traceparent", true)
 
 enum tw_field_name {
 #define X(name, text, repeatable) TW_HEADER_##name,
     TW_FIELD_MAP(X)
 #undef X
-    TW_HEADER_COUNT,
+        TW_HEADER_COUNT,
 };
 
 enum {
@@ -83,7 +83,7 @@ struct tw_caller {
     bool           known;     /**< false: anonymous */
     struct tw_uuid member_id; /**< nil when anonymous */
     struct tw_uuid token_id;
-    const char    *scope;     /**< words of the token, "" for none; lives as long as the request */
+    const char    *scope; /**< words of the token, "" for none; lives as long as the request */
 };
 
 struct tw_request {
@@ -94,7 +94,7 @@ struct tw_request {
     struct tw_caller       caller;
     struct tw_str          address; /**< the client's, as the listener sees it */
     enum tw_method         method;
-    struct tw_str          path;   /**< as sent: starts with '/', without the query */
+    struct tw_str          path; /**< as sent: starts with '/', without the query */
     struct tw_str          query;
     struct tw_str          segments[TW_SEGMENTS_MAX]; /**< decoded */
     size_t                 segment_count;
@@ -103,13 +103,13 @@ struct tw_request {
     int64_t                content_length; /**< 0 when there is no body, -1 when chunked */
     int64_t                start_us;       /**< tw_monotonic_us() */
     bool                   http_1_0;
-    bool                   keep_alive; /**< the client lets the connection go on */
+    bool                   keep_alive;      /**< the client lets the connection go on */
     char                   trace_id[33];    /**< of the client's traceparent, or made here */
     char                   traceparent[56]; /**< with a span of our own; goes into the command */
 };
 
-/** Checks the head and fills @p ret_request, whose arena is set. NONE, or the problem, with a sentence in @p ret_detail.
- *  After a problem the connection must be closed: what follows cannot be trusted to start a request. */
+/** Checks the head and fills @p ret_request, whose arena is set. NONE, or the problem, with a sentence in @p
+ *  ret_detail. After a problem the connection must be closed: what follows cannot be trusted to start a request. */
 enum tw_problem tw_request_parse(const struct tw_raw_request *raw, struct tw_request *ret_request,
                                  const char **ret_detail);
 

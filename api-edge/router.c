@@ -21,7 +21,8 @@ void tw_router_add(struct tw_router *router, const struct tw_route *table)
 {
     for (const struct tw_route *route = table; route->pattern; route++) {
         for (size_t i = 0; i < router->count; i++)
-            assert(route->method != router->routes[i]->method || strcmp(route->pattern, router->routes[i]->pattern) != 0);
+            assert(route->method != router->routes[i]->method ||
+                   strcmp(route->pattern, router->routes[i]->pattern) != 0);
         assert(router->count < TW_ROUTES_MAX);
         router->segment_counts[router->count] = (uint8_t)split_pattern(route->pattern, router->segments[router->count]);
         router->routes[router->count++] = route;
@@ -33,7 +34,8 @@ static bool segment_fits(struct tw_str pattern, struct tw_str segment)
     return pattern.len > 0 && pattern.ptr[0] == '{' ? segment.len > 0 : tw_str_eq(pattern, segment);
 }
 
-/** How many segments fit as they are written, -1 when the path does not fit: `/members/me` goes before `/members/{id}`. */
+/** How many segments fit as they are written, -1 when the path does not fit: `/members/me` goes before
+ *  `/members/{id}`. */
 static int path_fit(const struct tw_router *router, size_t row, const struct tw_request *request)
 {
     int literal = 0;

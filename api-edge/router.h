@@ -20,7 +20,7 @@ struct tw_route {
     enum tw_method method;  /**< a GET row answers HEAD, too */
     const char    *pattern; /**< "/v1/products/{product_id}/views": a segment in braces takes any non-empty text */
     enum tw_access access;
-    const char    *scope;   /**< NULL: none needed */
+    const char    *scope; /**< NULL: none needed */
     tw_handler_fn  handle;
 };
 
@@ -36,7 +36,8 @@ struct tw_router {
 /** Adds a table; ends the process when two rows have one method and pattern, or there are too many. */
 void tw_router_add(struct tw_router *router, const struct tw_route *table);
 
-/** The row, or NULL: then @p ret_allow has the methods the path knows ("GET, HEAD"), empty when there is no such path. */
+/** The row, or NULL: then @p ret_allow has the methods the path knows ("GET, HEAD"), empty when there is no such
+ *  path. */
 const struct tw_route *tw_router_find(const struct tw_router *router, const struct tw_request *request,
                                       char ret_allow[TW_ALLOW_TEXT]);
 

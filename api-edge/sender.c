@@ -1,6 +1,6 @@
 /*
- * The delivery thread owns the producer's life: it opens it, warms it, polls it, and replaces one that gave up for good.
- * Request threads only send, under a read lock that keeps the producer from being closed under them.
+ * The delivery thread owns the producer's life: it opens it, warms it, polls it, and replaces one that gave up for
+ * good. Request threads only send, under a read lock that keeps the producer from being closed under them.
  */
 #include "sender.h"
 
@@ -39,19 +39,24 @@ struct tw_sender {
     struct tw_producer      *producer;
     atomic_bool              warm;
     atomic_bool              stopping;
-    atomic_bool              stalled;     /* a report was waited for in vain and none has come since */
-    atomic_llong             probed_us;   /* when a record was last sent to see whether that is over */
+    atomic_bool              stalled;   /* a report was waited for in vain and none has come since */
+    atomic_llong             probed_us; /* when a record was last sent to see whether that is over */
     atomic_int               flush_ms;
     atomic_int               lane_count;
     pthread_t                thread;
     struct lane              lanes[TW_SENDER_LANES];
 };
 
-static struct tw_metric reports_ok = {.name = "tillwire_edge_reports_total", .labels = "result=\"acknowledged\"",
-                                      .kind = TW_COUNTER, .help = "Delivery reports of command records."};
-static struct tw_metric reports_failed = {.name = "tillwire_edge_reports_total", .labels = "result=\"failed\"",
-                                          .kind = TW_COUNTER, .help = "Delivery reports of command records."};
-static struct tw_metric reports_late = {.name = "tillwire_edge_reports_late_total", .kind = TW_COUNTER,
+static struct tw_metric reports_ok = {.name = "tillwire_edge_reports_total",
+                                      .labels = "result=\"acknowledged\"",
+                                      .kind = TW_COUNTER,
+                                      .help = "Delivery reports of command records."};
+static struct tw_metric reports_failed = {.name = "tillwire_edge_reports_total",
+                                          .labels = "result=\"failed\"",
+                                          .kind = TW_COUNTER,
+                                          .help = "Delivery reports of command records."};
+static struct tw_metric reports_late = {.name = "tillwire_edge_reports_late_total",
+                                        .kind = TW_COUNTER,
                                         .help = "Reports that came after the request had been answered."};
 
 /* --- lanes -------------------------------------------------------------------------------------------------------- */
@@ -76,7 +81,8 @@ static uint32_t word_of(uint32_t ticket, uint32_t phase)
 /** Lane number and ticket travel in the record's opaque pointer: 32 bits each, no memory to own. */
 static void *opaque_of(int lane, uint32_t ticket)
 {
-    return (void *)(((uintptr_t)ticket << 32) | (uintptr_t)(unsigned)lane); /* NOLINT: an integer in a pointer's clothes */
+    return (void *)(((uintptr_t)ticket << 32) |
+                    (uintptr_t)(unsigned)lane); /* NOLINT: an integer in a pointer's clothes */
 }
 
 static void on_report(void *self, const struct tw_report *report)
@@ -183,7 +189,7 @@ enum tw_rc tw_sender_await(struct tw_sender *sender, int lane, int timeout_ms, i
     return TW_OK;
 }
 
-/* --- the delivery thread ------------------------------------------------------------------------------------------- */
+/* --- the delivery thread ------------------------------------------------------------------------------------------ */
 
 static enum tw_rc open_producer(struct tw_sender *sender, struct tw_producer **ret_producer, struct tw_err *reterr)
 {
@@ -193,6 +199,7 @@ static enum tw_rc open_producer(struct tw_sender *sender, struct tw_producer **r
         .linger_us = sender->options.linger_us,
         .timeout_ms = 10000,
         .queue_kbytes = sender->options.queue_kbytes,
+        .once = true,
         .report = on_report,
         .self = sender,
     };

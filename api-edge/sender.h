@@ -3,8 +3,8 @@
  * reports and wakes each waiter with one futex call; nothing is allocated and no lock is taken on the way.
  *
  * Each request thread has a lane, a slot of its own, in which at most one record waits. The record carries the lane's
- * number and a ticket; a report that comes after its waiter gave up finds another ticket and is dropped, so a late report
- * never touches memory that has moved on.
+ * number and a ticket; a report that comes after its waiter gave up finds another ticket and is dropped, so a late
+ * report never touches memory that has moved on.
  */
 #ifndef TILLWIRE_EDGE_SENDER_H
 #define TILLWIRE_EDGE_SENDER_H
@@ -23,7 +23,7 @@ struct tw_sender_options {
 
 struct tw_sender *tw_sender_new(const struct tw_sender_options *options);
 /** Waits up to @p flush_ms for what is on its way. Accepts NULL. */
-void tw_sender_free(struct tw_sender *sender, int flush_ms);
+void              tw_sender_free(struct tw_sender *sender, int flush_ms);
 
 /** A lane for the calling thread, its own until the process ends; -1: there are no more. */
 int tw_sender_lane(struct tw_sender *sender);

@@ -14,11 +14,11 @@
 #define WHERE "edge.server"
 
 enum {
-    HEAD_MS = 5000,          /* a first request's head */
-    IDLE_MS = 2000,          /* between requests of a connection */
-    SERVED_MAX = 10000,      /* requests a connection; then others get its thread */
-    BUFFER_BYTES = 65536,    /* civetweb's; larger heads than we take still get our own answer */
-    DRAIN_BYTES = 262144,    /* of a refused body that are still read, so that the client reads our answer */
+    HEAD_MS = 5000,       /* a first request's head */
+    IDLE_MS = 2000,       /* between requests of a connection */
+    SERVED_MAX = 10000,   /* requests a connection; then others get its thread */
+    BUFFER_BYTES = 65536, /* civetweb's; larger heads than we take still get our own answer */
+    DRAIN_BYTES = 262144, /* of a refused body that are still read, so that the client reads our answer */
     STACK_BYTES = 256 * 1024,
 };
 
@@ -32,15 +32,19 @@ struct tw_server {
 };
 
 static struct tw_metric answered[] = {
-#define ANSWERED(class) {.name = "tillwire_edge_requests_total", .labels = "class=\"" class "\"", .kind = TW_COUNTER, \
-                         .help = "Answered requests by class of status."}
+#define ANSWERED(class)                                                                              \
+    {                                                                                                \
+        .name = "tillwire_edge_requests_total", .labels = "class=\"" class "\"", .kind = TW_COUNTER, \
+        .help = "Answered requests by class of status."                                              \
+    }
     ANSWERED("other"), ANSWERED("1xx"), ANSWERED("2xx"), ANSWERED("3xx"), ANSWERED("4xx"), ANSWERED("5xx"),
 #undef ANSWERED
 };
-static struct tw_metric duration = {.name = "tillwire_edge_request_seconds", .kind = TW_HISTOGRAM,
+static struct tw_metric duration = {.name = "tillwire_edge_request_seconds",
+                                    .kind = TW_HISTOGRAM,
                                     .help = "From the end of a request's head to its answer."};
-static struct tw_metric open_connections = {.name = "tillwire_edge_connections", .kind = TW_GAUGE,
-                                            .help = "Connections to the public port."};
+static struct tw_metric open_connections = {
+    .name = "tillwire_edge_connections", .kind = TW_GAUGE, .help = "Connections to the public port."};
 
 /* --- threads ------------------------------------------------------------------------------------------------------ */
 
@@ -189,8 +193,8 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
 {
     struct tw_thread *thread = request->thread;
 
-    reply->close = reply->close || !request->keep_alive || ++thread->served >= SERVED_MAX || threads_are_scarce(server) ||
-                   atomic_load_explicit(&server->edge->draining, memory_order_relaxed);
+    reply->close = reply->close || !request->keep_alive || ++thread->served >= SERVED_MAX ||
+                   threads_are_scarce(server) || atomic_load_explicit(&server->edge->draining, memory_order_relaxed);
     tw_buf_clear(&thread->out);
     tw_reply_render(reply, date_now(thread), request->method == TW_METHOD_HEAD, request->http_1_0, &thread->out);
     if (reply->close)
@@ -246,7 +250,8 @@ static enum tw_problem refuse(const char **ret_detail, enum tw_problem problem, 
 }
 
 /** Everything up to a complete, well-framed request. A problem here ends the connection. */
-static enum tw_problem take_request(struct mg_connection *connection, struct tw_request *request, const char **ret_detail)
+static enum tw_problem take_request(struct mg_connection *connection, struct tw_request *request,
+                                    const char **ret_detail)
 {
     const struct mg_request_info *info = mg_get_request_info(connection);
     struct tw_raw_field           fields[MG_MAX_HEADERS];
@@ -326,7 +331,7 @@ static int on_request(struct mg_connection *connection)
     return reply->status;
 }
 
-/* --- what civetweb says by itself ---------------------------------------------------------------------------------- */
+/* --- what civetweb says by itself --------------------------------------------------------------------------------- */
 
 /** Heads that never became a request. civetweb says 400 for a slow one, too; the clock tells them apart. */
 static enum tw_problem problem_of(const struct tw_thread *thread, int status)
@@ -336,7 +341,7 @@ static enum tw_problem problem_of(const struct tw_thread *thread, int status)
     switch (status) {
     case 400:
         return waited_us >= INT64_C(1000) * (thread->served > 0 ? IDLE_MS : HEAD_MS) ? TW_PROBLEM_REQUEST_TIMEOUT
-                                                                                      : TW_PROBLEM_MALFORMED_REQUEST;
+                                                                                     : TW_PROBLEM_MALFORMED_REQUEST;
     case 413: /* "message too large": the head does not fit the buffer */
         return TW_PROBLEM_HEADERS_TOO_LARGE;
     default:
@@ -396,18 +401,30 @@ static struct mg_context *start(struct tw_server *server, const struct tw_server
     char        idle_ms[16];
     char        buffer[16];
     const char *table[] = {
-        "listening_ports", options->listen,
-        "num_threads", threads,
-        "enable_keep_alive", "yes",
-        "tcp_nodelay", "1",
-        "request_timeout_ms", head_ms,
-        "keep_alive_timeout_ms", idle_ms,
-        "max_request_size", buffer,
-        "connection_queue", "512",
-        "listen_backlog", "1024",
-        "decode_url", "no",
-        "enable_auth_domain_check", "no",
-        "access_control_allow_methods", "",
+        "listening_ports",
+        options->listen,
+        "num_threads",
+        threads,
+        "enable_keep_alive",
+        "yes",
+        "tcp_nodelay",
+        "1",
+        "request_timeout_ms",
+        head_ms,
+        "keep_alive_timeout_ms",
+        idle_ms,
+        "max_request_size",
+        buffer,
+        "connection_queue",
+        "512",
+        "listen_backlog",
+        "1024",
+        "decode_url",
+        "no",
+        "enable_auth_domain_check",
+        "no",
+        "access_control_allow_methods",
+        "",
         NULL,
     };
 

@@ -11,14 +11,22 @@
 
 enum { REPORT_MS = 2000, LOCATION_PATH_MAX = 128 };
 
-static struct tw_metric accepted = {.name = "tillwire_edge_commands_total", .labels = "result=\"accepted\"",
-                                    .kind = TW_COUNTER, .help = "Commands by what became of sending them."};
-static struct tw_metric not_sent = {.name = "tillwire_edge_commands_total", .labels = "result=\"not_sent\"",
-                                    .kind = TW_COUNTER, .help = "Commands by what became of sending them."};
-static struct tw_metric unknown = {.name = "tillwire_edge_commands_total", .labels = "result=\"unknown\"",
-                                   .kind = TW_COUNTER, .help = "Commands by what became of sending them."};
-static struct tw_metric replayed = {.name = "tillwire_edge_commands_total", .labels = "result=\"replayed\"",
-                                    .kind = TW_COUNTER, .help = "Commands by what became of sending them."};
+static struct tw_metric accepted = {.name = "tillwire_edge_commands_total",
+                                    .labels = "result=\"accepted\"",
+                                    .kind = TW_COUNTER,
+                                    .help = "Commands by what became of sending them."};
+static struct tw_metric not_sent = {.name = "tillwire_edge_commands_total",
+                                    .labels = "result=\"not_sent\"",
+                                    .kind = TW_COUNTER,
+                                    .help = "Commands by what became of sending them."};
+static struct tw_metric unknown = {.name = "tillwire_edge_commands_total",
+                                   .labels = "result=\"unknown\"",
+                                   .kind = TW_COUNTER,
+                                   .help = "Commands by what became of sending them."};
+static struct tw_metric replayed = {.name = "tillwire_edge_commands_total",
+                                    .labels = "result=\"replayed\"",
+                                    .kind = TW_COUNTER,
+                                    .help = "Commands by what became of sending them."};
 
 /** What a 202 tells. */
 struct acceptance {

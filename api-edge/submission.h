@@ -17,12 +17,12 @@ struct tw_submission {
     struct tw_str         resource;  /**< path of what is made or changed, for the 202; lives as long as the request */
     /** Fills the answer with the resource as a GET shows it, status 200; NULL: there is nothing to show (204). */
     void (*show)(struct tw_request *request, const struct tw_submission *submission, struct tw_reply *reply);
-    bool                  ignores_key; /**< login: an Idempotency-Key makes no difference */
+    bool ignores_key; /**< login: an Idempotency-Key makes no difference */
 
-    struct tw_uuid        id; /**< set by prepare(); ids of new things derive from it */
-    int32_t               partition;
-    bool                  keyed;
-    uint8_t               fingerprint[TW_FINGERPRINT_BYTES];
+    struct tw_uuid id; /**< set by prepare(); ids of new things derive from it */
+    int32_t        partition;
+    bool           keyed;
+    uint8_t        fingerprint[TW_FINGERPRINT_BYTES];
 };
 
 /** Gives the submission its id. False: the answer is complete, because the key was used before or makes no sense. */

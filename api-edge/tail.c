@@ -22,7 +22,15 @@
 
 #define WHERE "edge.tail"
 
-enum { POLL_MS = 200, POLL_MAX = 500, RETRY_MS = 500, BOUNDS_MS = 2000, POSITIONS_MAX = 3072, EARLY_MAX = 4, PROBE_US = 2000000 };
+enum {
+    POLL_MS = 200,
+    POLL_MAX = 500,
+    RETRY_MS = 500,
+    BOUNDS_MS = 2000,
+    POSITIONS_MAX = 3072,
+    EARLY_MAX = 4,
+    PROBE_US = 2000000
+};
 
 struct early {
     int64_t        offset; /* of the cause; -1: empty */
@@ -30,32 +38,33 @@ struct early {
 };
 
 struct tw_seat {
-    pthread_cond_t  woken;
-    bool            taken;
-    struct tw_uuid  command_id;
-    int64_t         offset; /* of the command's record; -1: not known yet */
-    bool            is_told;
-    struct tw_told  told;
-    struct early    early[EARLY_MAX];
-    size_t          early_count;
+    pthread_cond_t woken;
+    bool           taken;
+    struct tw_uuid command_id;
+    int64_t        offset; /* of the command's record; -1: not known yet */
+    bool           is_told;
+    struct tw_told told;
+    struct early   early[EARLY_MAX];
+    size_t         early_count;
 };
 
 struct tw_tail {
-    const char       *brokers;
-    pthread_t         thread;
-    atomic_bool       stopping;
-    atomic_bool       up;
-    pthread_mutex_t   lock; /* guards the seats and `draining` */
-    bool              draining;
-    atomic_size_t     taken_count;
-    size_t            seat_count;
-    struct tw_seat   *seats;
-    struct tw_arena   arena; /* of the reading thread */
+    const char     *brokers;
+    pthread_t       thread;
+    atomic_bool     stopping;
+    atomic_bool     up;
+    pthread_mutex_t lock; /* guards the seats and `draining` */
+    bool            draining;
+    atomic_size_t   taken_count;
+    size_t          seat_count;
+    struct tw_seat *seats;
+    struct tw_arena arena; /* of the reading thread */
 };
 
-static struct tw_metric events_read = {.name = "tillwire_edge_events_read_total", .kind = TW_COUNTER,
-                                       .help = "Events the edge's tail has read."};
-static struct tw_metric seats_refused = {.name = "tillwire_edge_waits_refused_total", .kind = TW_COUNTER,
+static struct tw_metric events_read = {
+    .name = "tillwire_edge_events_read_total", .kind = TW_COUNTER, .help = "Events the edge's tail has read."};
+static struct tw_metric seats_refused = {.name = "tillwire_edge_waits_refused_total",
+                                         .kind = TW_COUNTER,
                                          .help = "Waits for an outcome that found no free seat."};
 
 /* --- seats -------------------------------------------------------------------------------------------------------- */
@@ -127,8 +136,7 @@ bool tw_tail_await(struct tw_tail *tail, struct tw_seat *seat, int64_t offset, i
     pthread_mutex_lock(&tail->lock);
     seat->offset = offset;
     take_early(seat);
-    while (!seat->is_told && !tail->draining &&
-           pthread_cond_timedwait(&seat->woken, &tail->lock, &deadline) == 0) {
+    while (!seat->is_told && !tail->draining && pthread_cond_timedwait(&seat->woken, &tail->lock, &deadline) == 0) {
     }
     bool is_told = seat->is_told;
     if (is_told)
@@ -211,7 +219,7 @@ static void on_record(void *self, const char *topic, const struct tw_record *rec
         tell_seats(tail, offset, &event);
 }
 
-/* --- the reading thread -------------------------------------------------------------------------------------------- */
+/* --- the reading thread ------------------------------------------------------------------------------------------- */
 
 /** The ends as they are now, as numbers: "from the end" would be settled later than the first command is sent. */
 static enum tw_rc find_ends(struct tw_reader *reader, struct tw_position *positions, size_t *ret_count,

@@ -1,7 +1,7 @@
 /**
- * Follows the event topics from their end and wakes requests that wait for the outcome of their command. A request takes
- * a seat before its command is produced, because the outcome may be published before the broker's report of the command
- * is seen; the seat is matched by command id, partition and cause offset once that is known.
+ * Follows the event topics from their end and wakes requests that wait for the outcome of their command. A request
+ * takes a seat before its command is produced, because the outcome may be published before the broker's report of the
+ * command is seen; the seat is matched by command id, partition and cause offset once that is known.
  *
  * Seats are counted: when none is free the caller goes without waiting, so waits never starve commands.
  */
@@ -36,8 +36,8 @@ bool            tw_tail_await(struct tw_tail *tail, struct tw_seat *seat, int64_
 void            tw_tail_leave(struct tw_tail *tail, struct tw_seat *seat);
 
 /** Waits end now and new ones end at once. */
-void            tw_tail_drain(struct tw_tail *tail);
+void tw_tail_drain(struct tw_tail *tail);
 /** The event topics are being read: the last poll got an answer from the broker. */
-bool            tw_tail_is_up(const struct tw_tail *tail);
+bool tw_tail_is_up(const struct tw_tail *tail);
 
 #endif

@@ -73,7 +73,8 @@ enum tw_rc tw_producer_open(const struct tw_producer_options *options, struct tw
     struct tw_producer    *producer;
     rd_kafka_conf_t       *conf;
     struct tw_kafka_option table[] = {
-        {"enable.idempotence", "true"},
+        {"enable.idempotence", options->once ? "false" : "true"},
+        {"message.send.max.retries", options->once ? "0" : "2147483647"},
         {"acks", "all"},
         {"linger.ms", linger},
         {"message.timeout.ms", timeout},
@@ -83,7 +84,7 @@ enum tw_rc tw_producer_open(const struct tw_producer_options *options, struct tw
         {"partitioner", "murmur2_random"},
         {"compression.type", "lz4"},
         {"statistics.interval.ms", "1000"},
-        {"enable.gapless.guarantee", options->timeout_ms ? "false" : "true"},
+        {"enable.gapless.guarantee", options->timeout_ms || options->once ? "false" : "true"},
     };
 
     snprintf(linger, sizeof(linger), "%d.%03d", options->linger_us / 1000, options->linger_us % 1000);

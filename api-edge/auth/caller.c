@@ -35,10 +35,11 @@ struct tw_callers {
     struct place          places[PLACES];
 };
 
-static struct tw_metric refused = {.name = "tillwire_edge_tokens_refused_total", .kind = TW_COUNTER,
+static struct tw_metric refused = {.name = "tillwire_edge_tokens_refused_total",
+                                   .kind = TW_COUNTER,
                                    .help = "Requests whose token was missing or not good."};
-static struct tw_metric looked_up = {.name = "tillwire_edge_token_rows_read_total", .kind = TW_COUNTER,
-                                     .help = "Look-ups of a token's row."};
+static struct tw_metric looked_up = {
+    .name = "tillwire_edge_token_rows_read_total", .kind = TW_COUNTER, .help = "Look-ups of a token's row."};
 
 struct tw_callers *tw_callers_new(const struct tw_token_rules *rules, struct tw_members *members)
 {

@@ -20,12 +20,12 @@ enum { PASSES = 2, NICENESS = 5 };
 _Static_assert(crypto_pwhash_STRBYTES <= TW_PASSWORD_HASH_MAX, "room for a hash");
 
 struct job {
-    struct job   *next;
-    struct tw_str password;
-    const char   *hash;                          /* NULL: make one */
-    char          made[TW_PASSWORD_HASH_MAX];
-    bool          good;                          /* made, or matches */
-    bool          done;
+    struct job    *next;
+    struct tw_str  password;
+    const char    *hash; /* NULL: make one */
+    char           made[TW_PASSWORD_HASH_MAX];
+    bool           good; /* made, or matches */
+    bool           done;
     pthread_cond_t finished;
 };
 
@@ -42,10 +42,11 @@ struct tw_passwords {
     char            nobody[TW_PASSWORD_HASH_MAX]; /* what an unknown account's password is compared with */
 };
 
-static struct tw_metric refused = {.name = "tillwire_edge_passwords_refused_total", .kind = TW_COUNTER,
+static struct tw_metric refused = {.name = "tillwire_edge_passwords_refused_total",
+                                   .kind = TW_COUNTER,
                                    .help = "Password checks refused because the pool's queue was full."};
-static struct tw_metric waiting = {.name = "tillwire_edge_passwords_waiting", .kind = TW_GAUGE,
-                                   .help = "Password checks in the pool's queue."};
+static struct tw_metric waiting = {
+    .name = "tillwire_edge_passwords_waiting", .kind = TW_GAUGE, .help = "Password checks in the pool's queue."};
 
 static void do_job(struct job *job)
 {
@@ -149,8 +150,8 @@ static enum tw_rc run(struct tw_passwords *passwords, struct job *job, struct tw
     return TW_OK;
 }
 
-enum tw_rc tw_passwords_hash(struct tw_passwords *passwords, struct tw_str password, char ret_hash[TW_PASSWORD_HASH_MAX],
-                             struct tw_err *reterr)
+enum tw_rc tw_passwords_hash(struct tw_passwords *passwords, struct tw_str password,
+                             char ret_hash[TW_PASSWORD_HASH_MAX], struct tw_err *reterr)
 {
     struct job job = {.password = password};
 
@@ -175,26 +176,26 @@ bool tw_password_is_common(struct tw_str password)
 {
     /* The heads of published leak statistics, 8 characters and more; shorter ones are refused by their length. */
     static const char *const common[] = {
-        "12345678",     "123456789",    "1234567890",   "password",     "password1",   "password12",   "password123",
-        "passw0rd",     "p@ssw0rd",     "p@ssword",     "qwertyui",     "qwertyuiop",  "qwerty12",     "qwerty123",
-        "qwerty1234",   "1q2w3e4r",     "1q2w3e4r5t",   "1qaz2wsx",     "zaq12wsx",    "q1w2e3r4",     "asdfghjk",
-        "asdfghjkl",    "zxcvbnm1",     "zxcvbnm123",   "abcd1234",     "abc12345",    "abc123456",    "aa123456",
-        "a1234567",     "a12345678",    "iloveyou",     "iloveyou1",    "iloveyou2",   "sunshine",     "sunshine1",
-        "princess",     "princess1",    "football",     "football1",    "baseball",    "baseball1",    "basketball",
-        "superman",     "superman1",    "batman123",    "trustno1",     "welcome1",    "welcome123",   "letmein1",
-        "letmein123",   "whatever",     "starwars",     "computer",     "michelle",    "jennifer",     "jordan23",
-        "liverpool",    "charlie1",     "michael1",     "master123",    "dragon123",   "monkey123",    "shadow123",
-        "admin123",     "admin1234",    "administrator", "changeme",    "changeme1",   "default1",     "secret123",
-        "testtest",     "test1234",     "test12345",    "11111111",     "111111111",   "00000000",     "000000000",
-        "22222222",     "33333333",     "55555555",     "66666666",     "77777777",    "88888888",     "99999999",
-        "87654321",     "987654321",    "9876543210",   "0987654321",   "12341234",    "11223344",     "12121212",
-        "13131313",     "31415926",     "01234567",     "0123456789",   "123123123",   "123321123",    "147258369",
-        "159753456",    "123454321",    "1234qwer",     "qwer1234",     "12345qwert",  "1234567a",     "123456789a",
-        "q1w2e3r4t5",   "1a2b3c4d",     "aaaaaaaa",     "abcdefgh",     "abcdefghi",   "abcdabcd",     "asdf1234",
-        "asdfasdf",     "internet",     "samsung1",     "google123",    "facebook",    "facebook1",    "minecraft",
-        "pokemon1",     "bismillah",    "indonesia",    "jakarta123",   "sayang123",   "rahasia123",   "corvette",
-        "mercedes",     "nicholas",     "elizabeth",    "alexander",    "victoria",    "danielle",     "jonathan",
-        "chocolate",    "butterfly",    "blink182",     "metallica",    "slipknot",    "november",     "december",
+        "12345678",   "123456789", "1234567890",    "password",   "password1",  "password12", "password123",
+        "passw0rd",   "p@ssw0rd",  "p@ssword",      "qwertyui",   "qwertyuiop", "qwerty12",   "qwerty123",
+        "qwerty1234", "1q2w3e4r",  "1q2w3e4r5t",    "1qaz2wsx",   "zaq12wsx",   "q1w2e3r4",   "asdfghjk",
+        "asdfghjkl",  "zxcvbnm1",  "zxcvbnm123",    "abcd1234",   "abc12345",   "abc123456",  "aa123456",
+        "a1234567",   "a12345678", "iloveyou",      "iloveyou1",  "iloveyou2",  "sunshine",   "sunshine1",
+        "princess",   "princess1", "football",      "football1",  "baseball",   "baseball1",  "basketball",
+        "superman",   "superman1", "batman123",     "trustno1",   "welcome1",   "welcome123", "letmein1",
+        "letmein123", "whatever",  "starwars",      "computer",   "michelle",   "jennifer",   "jordan23",
+        "liverpool",  "charlie1",  "michael1",      "master123",  "dragon123",  "monkey123",  "shadow123",
+        "admin123",   "admin1234", "administrator", "changeme",   "changeme1",  "default1",   "secret123",
+        "testtest",   "test1234",  "test12345",     "11111111",   "111111111",  "00000000",   "000000000",
+        "22222222",   "33333333",  "55555555",      "66666666",   "77777777",   "88888888",   "99999999",
+        "87654321",   "987654321", "9876543210",    "0987654321", "12341234",   "11223344",   "12121212",
+        "13131313",   "31415926",  "01234567",      "0123456789", "123123123",  "123321123",  "147258369",
+        "159753456",  "123454321", "1234qwer",      "qwer1234",   "12345qwert", "1234567a",   "123456789a",
+        "q1w2e3r4t5", "1a2b3c4d",  "aaaaaaaa",      "abcdefgh",   "abcdefghi",  "abcdabcd",   "asdf1234",
+        "asdfasdf",   "internet",  "samsung1",      "google123",  "facebook",   "facebook1",  "minecraft",
+        "pokemon1",   "bismillah", "indonesia",     "jakarta123", "sayang123",  "rahasia123", "corvette",
+        "mercedes",   "nicholas",  "elizabeth",     "alexander",  "victoria",   "danielle",   "jonathan",
+        "chocolate",  "butterfly", "blink182",      "metallica",  "slipknot",   "november",   "december",
     };
 
     for (size_t i = 0; i < TW_LEN(common); i++) {

@@ -1,6 +1,7 @@
 /**
- * argon2id in a bounded pool of its own. Hashing is slow on purpose; threads of their own, few and of low priority, keep
- * it from taking the processor away from requests, and a short queue keeps a flood of logins from taking the memory.
+ * argon2id in a bounded pool of its own. Hashing is slow on purpose; threads of their own, few and of low priority,
+ * keep it from taking the processor away from requests, and a short queue keeps a flood of logins from taking the
+ * memory.
  */
 #ifndef TILLWIRE_EDGE_PASSWORDS_H
 #define TILLWIRE_EDGE_PASSWORDS_H
@@ -14,11 +15,11 @@ enum { TW_PASSWORD_HASH_MAX = 128 }; /**< longest PHC text, with its NUL */
 
 struct tw_passwords *tw_passwords_new(size_t threads, size_t queue);
 /** No call may be under way. Accepts NULL. */
-void tw_passwords_free(struct tw_passwords *passwords);
+void                 tw_passwords_free(struct tw_passwords *passwords);
 
 /** Blocks while the pool works. UNREACHED: the queue is full. */
-enum tw_rc tw_passwords_hash(struct tw_passwords *passwords, struct tw_str password, char ret_hash[TW_PASSWORD_HASH_MAX],
-                             struct tw_err *reterr);
+enum tw_rc tw_passwords_hash(struct tw_passwords *passwords, struct tw_str password,
+                             char ret_hash[TW_PASSWORD_HASH_MAX], struct tw_err *reterr);
 /** Blocks while the pool works. @p hash NULL: there is no such account; takes as long and never matches. */
 enum tw_rc tw_passwords_verify(struct tw_passwords *passwords, struct tw_str password, const char *hash,
                                bool *ret_matches, struct tw_err *reterr);

@@ -1,6 +1,6 @@
 /*
- * The order matters: everything libjwt would trust a token for (algorithm, key, well-formedness) is settled by us on the
- * token's own bytes first; only then does libjwt compute the signature; only then are claims believed.
+ * The order matters: everything libjwt would trust a token for (algorithm, key, well-formedness) is settled by us on
+ * the token's own bytes first; only then does libjwt compute the signature; only then are claims believed.
  */
 #include "auth/token.h"
 
@@ -35,8 +35,8 @@ static bool kid_is_valid(struct tw_str kid)
         return false;
     for (size_t i = 0; i < kid.len; i++) {
         char c = kid.ptr[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-                     c == '.';
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                     c == '_' || c == '.';
         if (!plain)
             return false;
     }
@@ -62,14 +62,15 @@ static enum tw_rc key_line_parse(struct tw_str line, struct tw_token_keys *keys,
     struct tw_str kid = {line.ptr, (size_t)(colon - line.ptr)};
     struct tw_str hex = {colon + 1, line.len - kid.len - 1};
     if (!kid_is_valid(kid) || key_find(keys, kid))
-        return tw_fail(reterr, TW_INVALID, WHERE, number, "line %ld of the token keys has a bad or repeated kid", number);
+        return tw_fail(reterr, TW_INVALID, WHERE, number, "line %ld of the token keys has a bad or repeated kid",
+                       number);
     if (keys->count == TW_TOKEN_KEYS_MAX)
         return tw_fail(reterr, TW_INVALID, WHERE, number, "more than %d token keys", TW_TOKEN_KEYS_MAX);
     /* An empty or short HMAC key verifies forged tokens: refused before it can reach libjwt. */
     if (hex.len % 2 != 0 || hex.len < 2 * TW_TOKEN_KEY_MIN_BYTES || hex.len > 2 * TW_TOKEN_KEY_MAX_BYTES ||
         !tw_hex_parse(hex, key->bytes, hex.len / 2))
-        return tw_fail(reterr, TW_INVALID, WHERE, number, "line %ld of the token keys is not a key of 32 to 64 bytes in hex",
-                       number);
+        return tw_fail(reterr, TW_INVALID, WHERE, number,
+                       "line %ld of the token keys is not a key of 32 to 64 bytes in hex", number);
     key->len = hex.len / 2;
     memcpy(key->kid, kid.ptr, kid.len);
     key->kid[kid.len] = '\0';
@@ -139,7 +140,7 @@ static bool claims_add(jwt_t *jwt, const struct tw_token_rules *rules, const str
 enum tw_rc tw_token_sign(const struct tw_token_rules *rules, const struct tw_token_claims *claims, char **ret_token,
                          struct tw_err *reterr)
 {
-    const struct tw_token_key *key = &rules->keys->keys[0];
+    const struct tw_token_key  *key = &rules->keys->keys[0];
     TW_AUTO(jwt_release) jwt_t *jwt = NULL;
 
     if (rules->keys->count == 0 || key->len < TW_TOKEN_KEY_MIN_BYTES)
@@ -254,7 +255,7 @@ static const struct tw_token_key *header_key(const struct tw_token_rules *rules,
 
 static bool signature_is_valid(struct tw_str token, const struct tw_token_key *key)
 {
-    char text[TW_TOKEN_MAX_BYTES + 1];
+    char                        text[TW_TOKEN_MAX_BYTES + 1];
     TW_AUTO(jwt_release) jwt_t *jwt = NULL;
 
     memcpy(text, token.ptr, token.len);

@@ -1,6 +1,6 @@
 /**
- * Access tokens: signed and verified JWTs, by a closed table of keys. A library of its own (`tw_token`), used by the edge
- * and by the operator's tool. libjwt 1.10.2 checks next to nothing by itself; every check is here and listed in
+ * Access tokens: signed and verified JWTs, by a closed table of keys. A library of its own (`tw_token`), used by the
+ * edge and by the operator's tool. libjwt 1.10.2 checks next to nothing by itself; every check is here and listed in
  * docs/decisions/access-tokens.md.
  *
  * Thread safe: nothing is kept between calls.

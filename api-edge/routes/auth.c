@@ -15,7 +15,7 @@ enum { SESSION_MS = 5000, REFRESH_SECRET_BYTES = 32, REFRESH_SECRET_TEXT = 43 };
 
 /** What a login hands out; the log gets only hashes. */
 struct tokens {
-    struct tw_str access;                                             /* in the arena */
+    struct tw_str access;                                              /* in the arena */
     char          refresh[TW_UUID_TEXT + 1 + REFRESH_SECRET_TEXT + 1]; /* "<row id>.<secret>" */
 };
 
@@ -130,7 +130,7 @@ static void start_session(struct tw_request *request, const struct tw_member *me
 static bool read_login(struct tw_request *request, struct tw_auth_login_body *ret_body, struct tw_reply *reply)
 {
     TW_AUTO(json_release) json_t *json = NULL;
-    struct tw_field_errors errors = {.count = 0};
+    struct tw_field_errors        errors = {.count = 0};
 
     if (!tw_route_json(request, &json, reply))
         return false;

@@ -86,8 +86,8 @@ static void write_cart(const struct tw_cart *cart, struct tw_uuid member_id, str
 static bool read_cart(struct tw_request *request, struct tw_cart *ret_cart, struct tw_reply *reply)
 {
     struct tw_err err = {0};
-    enum tw_rc    rc = tw_carts_get(request->edge->carts, request->caller.member_id, tw_now_ms(), request->arena,
-                                    ret_cart, &err);
+    enum tw_rc    rc =
+        tw_carts_get(request->edge->carts, request->caller.member_id, tw_now_ms(), request->arena, ret_cart, &err);
 
     if (rc != TW_OK)
         tw_route_store_failed(request, rc, &err, reply);
@@ -148,10 +148,10 @@ static bool find_product(const struct tw_request *request, struct tw_uuid produc
 static void add_item(struct tw_request *request, struct tw_reply *reply)
 {
     TW_AUTO(json_release) json_t *json = NULL;
-    struct tw_cart_add_item_body body = {0};
-    struct tw_field_errors       errors = {.count = 0};
-    struct tw_product            product = {0};
-    struct tw_submission         submission = submission_of(request, &tw_cart_add_item_type);
+    struct tw_cart_add_item_body  body = {0};
+    struct tw_field_errors        errors = {.count = 0};
+    struct tw_product             product = {0};
+    struct tw_submission          submission = submission_of(request, &tw_cart_add_item_type);
 
     if (!tw_route_json(request, &json, reply))
         return;
@@ -176,11 +176,11 @@ static void add_item(struct tw_request *request, struct tw_reply *reply)
 static void set_item(struct tw_request *request, struct tw_reply *reply)
 {
     TW_AUTO(json_release) json_t *json = NULL;
-    struct tw_cart_set_item_body body = {0};
-    struct tw_field_errors       errors = {.count = 0};
-    struct tw_product            product = {0};
-    struct tw_uuid               product_id;
-    struct tw_submission         submission = submission_of(request, &tw_cart_set_item_type);
+    struct tw_cart_set_item_body  body = {0};
+    struct tw_field_errors        errors = {.count = 0};
+    struct tw_product             product = {0};
+    struct tw_uuid                product_id;
+    struct tw_submission          submission = submission_of(request, &tw_cart_set_item_type);
 
     if (!tw_route_uuid(request, PRODUCT_SEGMENT, &product_id, reply) || !tw_route_json(request, &json, reply))
         return;

@@ -98,8 +98,9 @@ static bool find_accepted(struct tw_request *request, struct tw_uuid command_id,
 }
 
 /** Takes a seat, looks once more (it may have been decided meanwhile), and only then waits. */
-static enum tw_rc wait_for_row(struct tw_request *request, struct tw_uuid command_id, const struct tw_location *location,
-                               int wait_s, struct tw_ledger_row *ret_row, struct tw_err *reterr)
+static enum tw_rc wait_for_row(struct tw_request *request, struct tw_uuid command_id,
+                               const struct tw_location *location, int wait_s, struct tw_ledger_row *ret_row,
+                               struct tw_err *reterr)
 {
     struct tw_tail *tail = request->edge->tail;
     struct tw_seat *seat = tw_tail_sit(tail, command_id);

@@ -83,14 +83,14 @@ static bool read_registration(struct tw_request *request, struct tw_member_regis
                               struct tw_member_register *ret_command, struct tw_reply *reply)
 {
     TW_AUTO(json_release) json_t *json = NULL;
-    struct tw_field_errors errors = {.count = 0};
-    struct tw_err          err = {0};
+    struct tw_field_errors        errors = {.count = 0};
+    struct tw_err                 err = {0};
 
     if (!tw_route_json(request, &json, reply))
         return false;
     enum tw_rc rc = tw_member_register_body_from_json(json, request->arena, ret_body, &errors);
-    if (rc == TW_OK && tw_email_fold(ret_body->email, request->arena, &ret_command->email, &ret_command->email_folded,
-                                     &err) != TW_OK)
+    if (rc == TW_OK &&
+        tw_email_fold(ret_body->email, request->arena, &ret_command->email, &ret_command->email_folded, &err) != TW_OK)
         tw_field_errors_add(&errors, request->arena, TW_STR("/email"), TW_BODY_FORMAT, err.msg);
     if (rc == TW_OK && tw_password_is_common(ret_body->password))
         tw_field_errors_add(&errors, request->arena, TW_STR("/password"), TW_BODY_VALUE,

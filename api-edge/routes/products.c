@@ -172,7 +172,7 @@ static struct tw_product_create command_of(const struct tw_product_create_body *
 static bool read_create(struct tw_request *request, struct tw_product_create_body *ret_body, struct tw_reply *reply)
 {
     TW_AUTO(json_release) json_t *json = NULL;
-    struct tw_field_errors errors = {.count = 0};
+    struct tw_field_errors        errors = {.count = 0};
 
     if (!tw_route_json(request, &json, reply))
         return false;
@@ -211,7 +211,6 @@ static void create_product(struct tw_request *request, struct tw_reply *reply)
 }
 
 /* --- views -------------------------------------------------------------------------------------------------------- */
-
 
 static void record_view(struct tw_request *request, struct tw_reply *reply)
 {

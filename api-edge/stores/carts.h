@@ -14,7 +14,8 @@
 struct tw_carts;
 
 /** INVALID: the list of servers cannot be parsed. */
-enum tw_rc tw_carts_open(const char *redis_uris, size_t connections, struct tw_carts **ret_carts, struct tw_err *reterr);
+enum tw_rc tw_carts_open(const char *redis_uris, size_t connections, struct tw_carts **ret_carts,
+                         struct tw_err *reterr);
 /** Accepts NULL. */
 void       tw_carts_close(struct tw_carts *carts);
 

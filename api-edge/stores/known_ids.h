@@ -14,8 +14,8 @@
 enum { TW_KNOWN_SETS = 16384, TW_KNOWN_WAYS = 4, TW_KNOWN_KEY_BYTES = 16 };
 
 struct tw_known_ids {
-    uint8_t           key[TW_KNOWN_KEY_BYTES];
-    _Atomic uint64_t  marks[TW_KNOWN_SETS][TW_KNOWN_WAYS]; /**< 0: free */
+    uint8_t          key[TW_KNOWN_KEY_BYTES];
+    _Atomic uint64_t marks[TW_KNOWN_SETS][TW_KNOWN_WAYS]; /**< 0: free */
 };
 
 /** Empty, with a key of its own. */

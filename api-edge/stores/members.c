@@ -73,11 +73,23 @@ static enum tw_member_status status_of(const char *text)
 
 /* --- members ------------------------------------------------------------------------------------------------------ */
 
-enum { M_ID, M_EMAIL, M_PASSWORD, M_NAME, M_PHONE, M_STATUS, M_CREATED, M_UPDATED, M_LOGIN, M_VERSION, M_CREDENTIAL,
-       M_SERVICE };
-#define MEMBER_COLUMNS                                                                                              \
-    "select id, email, password_hash, full_name, phone_number, status, " MS("created_at") ", " MS("updated_at") ", " \
-    MS("last_login_at") ", version, credential_version, is_service from tillwire.members "
+enum {
+    M_ID,
+    M_EMAIL,
+    M_PASSWORD,
+    M_NAME,
+    M_PHONE,
+    M_STATUS,
+    M_CREATED,
+    M_UPDATED,
+    M_LOGIN,
+    M_VERSION,
+    M_CREDENTIAL,
+    M_SERVICE
+};
+#define MEMBER_COLUMNS                                                                             \
+    "select id, email, password_hash, full_name, phone_number, status, " MS("created_at") ", " MS( \
+        "updated_at") ", " MS("last_login_at") ", version, credential_version, is_service from tillwire.members "
 
 static enum tw_rc read_member(const PGresult *result, struct tw_arena *arena, struct tw_member *ret_member,
                               struct tw_err *reterr)
@@ -109,8 +121,8 @@ static enum tw_rc read_member(const PGresult *result, struct tw_arena *arena, st
 enum tw_rc tw_members_by_id(struct tw_members *members, struct tw_uuid member_id, struct tw_arena *arena,
                             struct tw_member *ret_member, struct tw_err *reterr)
 {
-    char        id[TW_UUID_TEXT + 1];
-    const char *params[] = {id};
+    char                              id[TW_UUID_TEXT + 1];
+    const char                       *params[] = {id};
     TW_AUTO(result_release) PGresult *result = NULL;
 
     tw_uuid_format(member_id, id);
@@ -121,7 +133,7 @@ enum tw_rc tw_members_by_id(struct tw_members *members, struct tw_uuid member_id
 enum tw_rc tw_members_by_email(struct tw_members *members, struct tw_str folded_email, struct tw_arena *arena,
                                struct tw_member *ret_member, struct tw_err *reterr)
 {
-    const char *params[] = {tw_arena_copy(arena, folded_email).ptr};
+    const char                       *params[] = {tw_arena_copy(arena, folded_email).ptr};
     TW_AUTO(result_release) PGresult *result = NULL;
 
     TW_TRY(tw_pg_pool_query(members->pool, MEMBER_COLUMNS "where email_folded = $1", 1, params, &result, reterr));
@@ -131,9 +143,9 @@ enum tw_rc tw_members_by_email(struct tw_members *members, struct tw_str folded_
 enum tw_rc tw_members_token_counts(struct tw_members *members, struct tw_uuid token_id, struct tw_uuid member_id,
                                    struct tw_err *reterr)
 {
-    char        id[TW_UUID_TEXT + 1];
-    char        member[TW_UUID_TEXT + 1];
-    const char *params[] = {id, member};
+    char                              id[TW_UUID_TEXT + 1];
+    char                              member[TW_UUID_TEXT + 1];
+    const char                       *params[] = {id, member};
     TW_AUTO(result_release) PGresult *result = NULL;
 
     tw_uuid_format(token_id, id);
@@ -147,13 +159,24 @@ enum tw_rc tw_members_token_counts(struct tw_members *members, struct tw_uuid to
 
 /* --- ledger ------------------------------------------------------------------------------------------------------- */
 
-enum { L_CALLER, L_FINGERPRINT, L_TYPE, L_STATUS, L_HTTP, L_PROBLEM, L_DETAIL, L_RESOURCE, L_OFFSET, L_SUBMITTED,
-       L_DECIDED };
+enum {
+    L_CALLER,
+    L_FINGERPRINT,
+    L_TYPE,
+    L_STATUS,
+    L_HTTP,
+    L_PROBLEM,
+    L_DETAIL,
+    L_RESOURCE,
+    L_OFFSET,
+    L_SUBMITTED,
+    L_DECIDED
+};
 /** A key that went to two partitions has two rows; the first one decided it. */
-#define LEDGER_QUERY                                                                                                 \
-    "select caller, encode(fingerprint, 'hex'), command_type, status, http_status, problem, detail, resource, "        \
-    "cause_offset, " MS("submitted_at") ", " MS("decided_at") " from tillwire.tw_ledger where id = $1::uuid "           \
-    "order by decided_at, partition limit 1"
+#define LEDGER_QUERY                                                                                            \
+    "select caller, encode(fingerprint, 'hex'), command_type, status, http_status, problem, detail, resource, " \
+    "cause_offset, " MS("submitted_at") ", " MS("decided_at") " from tillwire.tw_ledger where id = $1::uuid "   \
+                                                              "order by decided_at, partition limit 1"
 
 static enum tw_status status_of_command(const char *text)
 {
@@ -183,9 +206,9 @@ static void read_row(const PGresult *result, struct tw_arena *arena, struct tw_l
 enum tw_rc tw_members_ledger(struct tw_members *members, struct tw_uuid command_id, struct tw_arena *arena,
                              struct tw_ledger_row *ret_row, struct tw_err *reterr)
 {
-    struct tw_uuid ledger_id = tw_command_id_ledger(command_id);
-    char           id[TW_UUID_TEXT + 1];
-    const char    *params[] = {id};
+    struct tw_uuid                    ledger_id = tw_command_id_ledger(command_id);
+    char                              id[TW_UUID_TEXT + 1];
+    const char                       *params[] = {id};
     TW_AUTO(result_release) PGresult *result = NULL;
 
     tw_uuid_format(ledger_id, id);
@@ -201,8 +224,8 @@ enum tw_rc tw_members_ledger(struct tw_members *members, struct tw_uuid command_
 
 enum tw_rc tw_members_check_pins(struct tw_members *members, const char *id_key_check, struct tw_err *reterr)
 {
-    char        folding[16];
-    const char *params[] = {id_key_check, folding};
+    char                              folding[16];
+    const char                       *params[] = {id_key_check, folding};
     TW_AUTO(result_release) PGresult *result = NULL;
 
     snprintf(folding, sizeof(folding), "%d", TW_FOLDING_VERSION);

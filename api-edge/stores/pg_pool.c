@@ -19,7 +19,7 @@ struct tw_pg_pool {
     pthread_cond_t  freed;
     size_t          size;
     size_t          idle_count;
-    PGconn        **idle; /* NULL: a connection yet to be made */
+    PGconn        **idle;            /* NULL: a connection yet to be made */
     int64_t         closed_until_us; /* a connect failed: nobody tries before this */
 };
 
@@ -87,8 +87,8 @@ static void give(struct tw_pg_pool *pool, PGconn *connection, bool failed)
 static PGconn *connect_now(const char *uri)
 {
     static const char *const names[] = {"dbname", "connect_timeout", "application_name", "options", NULL};
-    const char              *values[] = {uri, "2", "tillwire-edge",
-                                         "-c default_transaction_read_only=on -c statement_timeout=2000", NULL};
+    const char *values[] = {uri, "2", "tillwire-edge", "-c default_transaction_read_only=on -c statement_timeout=2000",
+                            NULL};
 
     return PQconnectdbParams(names, values, 1);
 }

@@ -1,7 +1,7 @@
 /**
- * A few PostgreSQL connections shared by request threads, for read-only queries. A query that does not answer within its
- * time is given up together with its connection, so that a hung server costs a bounded wait and no thread. While the
- * server cannot be reached, callers are told at once.
+ * A few PostgreSQL connections shared by request threads, for read-only queries. A query that does not answer within
+ * its time is given up together with its connection, so that a hung server costs a bounded wait and no thread. While
+ * the server cannot be reached, callers are told at once.
  */
 #ifndef TILLWIRE_EDGE_PG_POOL_H
 #define TILLWIRE_EDGE_PG_POOL_H

@@ -93,16 +93,17 @@ static enum tw_rc borrow(struct tw_products *products, struct loan *ret_loan, st
 }
 
 /** Called with the one document found. */
-typedef enum tw_rc (*document_fn)(const bson_t *document, struct tw_arena *arena, void *ret_value, struct tw_err *reterr);
+typedef enum tw_rc (*document_fn)(const bson_t *document, struct tw_arena *arena, void *ret_value,
+                                  struct tw_err *reterr);
 
 static enum tw_rc find_one(struct tw_products *products, const char *collection, const bson_t *filter,
                            const bson_t *options, document_fn read, struct tw_arena *arena, void *ret_value,
                            struct tw_err *reterr)
 {
     TW_AUTO(loan_end) struct loan loan = {0};
-    const bson_t *document = NULL;
-    bson_error_t  error;
-    enum tw_rc    rc = TW_OK;
+    const bson_t                 *document = NULL;
+    bson_error_t                  error;
+    enum tw_rc                    rc = TW_OK;
 
     TW_TRY(borrow(products, &loan, reterr));
     mongoc_collection_t *handle = mongoc_client_get_collection(loan.client, products->database, collection);
@@ -193,8 +194,8 @@ enum tw_rc tw_products_ledger(struct tw_products *products, struct tw_uuid comma
 enum tw_rc tw_products_ping(struct tw_products *products, struct tw_err *reterr)
 {
     TW_AUTO(loan_end) struct loan loan = {0};
-    bson_t       command = BSON_INITIALIZER;
-    bson_error_t error;
+    bson_t                        command = BSON_INITIALIZER;
+    bson_error_t                  error;
 
     TW_TRY(borrow(products, &loan, reterr));
     BSON_APPEND_INT32(&command, "ping", 1);

@@ -51,9 +51,9 @@ static void server_init(struct server *server, const struct tw_redis_uri *uri, s
 enum tw_rc tw_redis_pool_open(const char *uris, size_t connections, struct tw_redis_pool **ret_pool,
                               struct tw_err *reterr)
 {
-    struct tw_redis_uri  *parsed = tw_alloc_zeroed(TW_REDIS_SERVERS_MAX, sizeof(*parsed));
-    size_t                count = 0;
-    enum tw_rc            rc = tw_redis_uris_parse(uris, parsed, &count, reterr);
+    struct tw_redis_uri *parsed = tw_alloc_zeroed(TW_REDIS_SERVERS_MAX, sizeof(*parsed));
+    size_t               count = 0;
+    enum tw_rc           rc = tw_redis_uris_parse(uris, parsed, &count, reterr);
 
     if (rc == TW_OK) {
         struct tw_redis_pool *pool = tw_alloc_zeroed(1, sizeof(*pool));
@@ -123,8 +123,8 @@ static void give(struct server *server, redisContext *context)
 /** A greeting before the first command: a good answer, or the connection is of no use. */
 static bool greet(redisContext *context, const char *format, const char *first, const char *second)
 {
-    TW_AUTO(reply_release) redisReply *reply =
-        second ? redisCommand(context, format, first, second) : redisCommand(context, format, first);
+    TW_AUTO(reply_release)
+    redisReply *reply = second ? redisCommand(context, format, first, second) : redisCommand(context, format, first);
 
     return reply && reply->type != REDIS_REPLY_ERROR;
 }

@@ -1,6 +1,6 @@
 /**
- * A few connections to each Redis server, shared by request threads, for reads. A command that does not answer within its
- * time is given up together with its connection. While a server cannot be reached, callers are told at once.
+ * A few connections to each Redis server, shared by request threads, for reads. A command that does not answer within
+ * its time is given up together with its connection. While a server cannot be reached, callers are told at once.
  */
 #ifndef TILLWIRE_EDGE_REDIS_POOL_H
 #define TILLWIRE_EDGE_REDIS_POOL_H
@@ -17,7 +17,8 @@ enum tw_rc tw_redis_pool_open(const char *uris, size_t connections, struct tw_re
 void       tw_redis_pool_close(struct tw_redis_pool *pool);
 size_t     tw_redis_pool_servers(const struct tw_redis_pool *pool);
 
-/** Runs one command (binary safe) on a server. The reply is freed with freeReplyObject(); an error reply is UNREACHED. */
+/** Runs one command (binary safe) on a server. The reply is freed with freeReplyObject(); an error reply is
+ *  UNREACHED. */
 enum tw_rc tw_redis_pool_run(struct tw_redis_pool *pool, size_t server, int argc, const char **argv,
                              const size_t *lengths, struct redisReply **ret_reply, struct tw_err *reterr);
 

@@ -29,6 +29,8 @@ struct tw_producer_options {
     int          linger_us;       /**< 500 at the edge, 0..5000 in workers, 50000 in bulk tools */
     int          timeout_ms;      /**< message.timeout.ms; 0: for ever, gapless (workers' outbox) */
     int          queue_kbytes;    /**< queue.buffering.max.kbytes: the memory ceiling */
+    bool         once;            /**< not idempotent, and never sent again: a lost answer is TW_UNKNOWN. For who may say
+                                   *   "unknown" instead of retrying: docs/decisions/edge-sending.md */
     tw_report_fn report;
     void        *self;
 };

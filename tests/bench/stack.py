@@ -34,8 +34,9 @@ def run(*command: object, timeout_s: float = 300, **options: object) -> str:
     except subprocess.TimeoutExpired as error:
         raise BenchError(f"{Path(words[0]).name} did not end within {timeout_s:.0f} s") from error
     if done.returncode != 0:
+        shown = " ".join(word for word in words[1:4] if "://" not in word)  # addresses hold passwords
         complaint = (done.stderr.strip() or done.stdout.strip())[-2000:]
-        raise BenchError(f"{Path(words[0]).name} {' '.join(words[1:3])} ended with {done.returncode}: {complaint}")
+        raise BenchError(f"{Path(words[0]).name} {shown} ended with {done.returncode}: {complaint}")
     return done.stdout
 
 

@@ -1,9 +1,11 @@
 """Backlogs drained by each worker, beside a consumer that does nothing and a Go worker, all on the same records."""
 
+import os
 import subprocess
 import time
 from dataclasses import dataclass, field
 from typing import Callable
+from urllib.parse import urlsplit
 
 from stack import BenchError, Stack, numbers, read_metric, run, say
 
@@ -28,7 +30,6 @@ class Domain:
 class WorkerResults:
     samples: dict[tuple[str, str], list[float]] = field(default_factory=dict)  # records/s by domain and system
     batch: dict[str, int] = field(default_factory=dict)  # the Go worker's, by domain
-    tried: dict[str, dict[int, float]] = field(default_factory=dict)
 
     def add(self, domain: str, system: str, per_second: float) -> None:
         self.samples.setdefault((domain, system), []).append(per_second)
@@ -66,9 +67,11 @@ class WorkerRounds:
         """The first round tries all sizes of batches, later ones take the best."""
         if domain.name not in self.results.batch:
             tried = {batch: self._run_peer(domain, topic, span, batch) for batch in BATCHES}
-            self.results.tried[domain.name] = tried
-            self.results.batch[domain.name] = max(tried, key=lambda batch: tried[batch])
-            return max(tried.values())
+            best = max(tried, key=lambda batch: tried[batch])
+            self.results.batch[domain.name] = best
+            say(f"Go worker of {domain.store} is best with batches of {best:,}: "
+                + ", ".join(f"{batch:,} {rate:,.0f}/s" for batch, rate in tried.items()))
+            return tried[best]
         return self._run_peer(domain, topic, span, self.results.batch[domain.name])
 
     def _run_peer(self, domain: Domain, topic: str, span: tuple[str, str], batch: int) -> float:
@@ -150,8 +153,11 @@ class WorkerRounds:
         return int(numbers(text)["views"])
 
     def cart_ledger_rows(self) -> int:
-        script = "local n = 0 for _, key in ipairs(redis.call('KEYS', 'tw:ledger:*')) do n = n + redis.call('HLEN', key) end return n"
-        return int(run("redis-cli", "--no-auth-warning", "-u", self.stack.settings["TW_REDIS_URI"], "EVAL", script, "0"))
+        script = ("local n = 0 for _, key in ipairs(redis.call('KEYS', 'tw:ledger:*')) do "
+                  "n = n + redis.call('HLEN', key) end return n")
+        uri = urlsplit(self.stack.settings["TW_REDIS_URI"])
+        return int(run("redis-cli", "-e", "-h", uri.hostname, "-p", uri.port, "EVAL", script, "0",
+                       env={**os.environ, "REDISCLI_AUTH": uri.password}))
 
 
 PRODUCT = Domain("product", "MongoDB", "views", "mongo", "TW_MONGO_URI", 3, WorkerRounds.views)

@@ -41,11 +41,11 @@ PROBE_EVERY_S = 0.05
 
 @dataclass
 class Customer:
-    """A member and the sessions that are theirs. `lines` is what the input says must be in the cart."""
+    """A member and the sessions that are theirs, their visits. `lines` is what the input says must be in the cart."""
 
     email: str
     password: str
-    sessions: list[sessions.Session] = field(default_factory=list)
+    visits: list[sessions.Session] = field(default_factory=list)
     id: str = ""
     token: str = ""
     lines: Counter[int] = field(default_factory=Counter)
@@ -138,7 +138,7 @@ class Demo:
         self.customers = [Customer(f"demo-{self.catalogue.run}-{i}@example.com", uuid.uuid4().hex)
                           for i in range(min(options.members, len(all_sessions)))]
         for i, session in enumerate(all_sessions):
-            self.customers[i % len(self.customers)].sessions.append(session)
+            self.customers[i % len(self.customers)].visits.append(session)
         self.views: Counter[int] = Counter()
         self.unknown_views: Counter[int] = Counter()
         self.visible_s: list[float] = []
@@ -200,7 +200,7 @@ class Demo:
 
     def shopping(self, customer: Customer) -> Job:
         def go(progress: Progress) -> None:
-            for session in customer.sessions:
+            for session in customer.visits:
                 for event in session:
                     if event.type != "orders":
                         self.click(event.aid) if event.type == "clicks" else self.add(customer, event.aid)

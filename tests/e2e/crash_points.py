@@ -64,10 +64,11 @@ class WatermarkWatch:
 
 def crash_at(stack: Stack, load: MixedLoad, domain: str, point: str, hit: int) -> None:
     """The worker runs before and after; in between it ended at that point, which is proved."""
-    stack.stop(domain)
-    stack.start(domain, fail=f"{point}=exit@{hit}", ready=False)  # it may end while it recovers
+    stack.kill(domain)
+    on_the_way_out = point in ON_THE_WAY_OUT
+    stack.start(domain, fail=f"{point}=exit@{hit}", ready=on_the_way_out)  # others may be reached before it is ready
     deadline = time.monotonic() + 20
-    if point in ON_THE_WAY_OUT:
+    if on_the_way_out:
         load.send(domain, 10)
         stack.signal(domain, signal.SIGTERM)
     while stack.is_running(domain):
@@ -76,7 +77,7 @@ def crash_at(stack: Stack, load: MixedLoad, domain: str, point: str, hit: int) -
     assert stack.wait_exit(domain) == FAILPOINT_EXIT
     assert f'"{point}"' in stack.log(domain) and "failpoint fired" in stack.log(domain)
     load.send(domain, 5)  # accepted while it is away
-    stack.start(domain)
+    stack.start(domain, ready=False)  # whoever looks waits until all is folded
 
 
 def check_all_points(stack: Stack, load: MixedLoad, checker: Checker, topics: Topics, history: History, domain: str

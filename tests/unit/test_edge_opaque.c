@@ -4,10 +4,10 @@
 
 #include "unit.h"
 
-static const uint8_t           key[TW_OPAQUE_KEY_BYTES] = {1, 2, 3};
-static const uint8_t           other_key[TW_OPAQUE_KEY_BYTES] = {1, 2, 4};
-static const struct tw_uuid    command = {{1, 0x92, 0xf5}};
-static const struct tw_uuid    caller = {{0x3e, 0x7c}};
+static const uint8_t            key[TW_OPAQUE_KEY_BYTES] = {1, 2, 3};
+static const uint8_t            other_key[TW_OPAQUE_KEY_BYTES] = {1, 2, 4};
+static const struct tw_uuid     command = {{1, 0x92, 0xf5}};
+static const struct tw_uuid     caller = {{0x3e, 0x7c}};
 static const struct tw_location location = {3, 1023, (INT64_C(1) << 47) + 5, INT64_C(1795432108123)};
 
 static void location__comes_back_as_it_was_sealed(void **state)
@@ -18,7 +18,8 @@ static void location__comes_back_as_it_was_sealed(void **state)
     (void)state;
     tw_location_seal(key, command, caller, &location, text);
     assert_int_equal(strlen(text), TW_LOCATION_TEXT);
-    assert_int_equal(strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"), TW_LOCATION_TEXT);
+    assert_int_equal(strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
+                     TW_LOCATION_TEXT);
     assert_true(tw_location_open(key, command, caller, tw_str_of(text), &opened));
     assert_int_equal(opened.type, location.type);
     assert_int_equal(opened.partition, location.partition);

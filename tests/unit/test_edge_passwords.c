@@ -37,7 +37,8 @@ static void unknown_account__costs_as_much_and_never_matches(void **state)
     tw_passwords_verify(passwords, TW_STR("x"), hash, &matches, NULL);
     int64_t known_us = tw_monotonic_us() - start_us;
     start_us = tw_monotonic_us();
-    assert_int_equal(tw_passwords_verify(passwords, TW_STR("no account has this password"), NULL, &matches, NULL), TW_OK);
+    assert_int_equal(tw_passwords_verify(passwords, TW_STR("no account has this password"), NULL, &matches, NULL),
+                     TW_OK);
     int64_t unknown_us = tw_monotonic_us() - start_us;
     assert_false(matches);
     assert_true(unknown_us > known_us / 4); /* a skipped hash would be thousands of times quicker */

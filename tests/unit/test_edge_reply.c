@@ -48,11 +48,12 @@ static void answer__is_one_run_of_head_and_body(void **state)
     tw_json_open(&json, '{');
     tw_json_close(&json, '}');
     tw_reply_field(&reply, "X-More", TW_STR("1"));
-    assert_string_equal(rendered(false, false),
-                        "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 10:00:00 GMT\r\nX-Content-Type-Options: nosniff\r\n"
-                        "Content-Security-Policy: default-src 'none'\r\nReferrer-Policy: no-referrer\r\n"
-                        "Cache-Control: no-store\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 2\r\n"
-                        "X-More: 1\r\n\r\n{}");
+    assert_string_equal(
+        rendered(false, false),
+        "HTTP/1.1 200 OK\r\nDate: Mon, 23 Nov 2026 10:00:00 GMT\r\nX-Content-Type-Options: nosniff\r\n"
+        "Content-Security-Policy: default-src 'none'\r\nReferrer-Policy: no-referrer\r\n"
+        "Cache-Control: no-store\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 2\r\n"
+        "X-More: 1\r\n\r\n{}");
 }
 
 static void head__tells_the_length_and_has_no_body(void **state)
@@ -87,13 +88,13 @@ static void connection__is_spoken_of_only_when_it_differs_from_the_version(void 
 static void every_problem__has_its_status_line(void **state)
 {
     (void)state;
-#define X(name, code, http, title)                                                                      \
-    if (TW_PROBLEM_##name != TW_PROBLEM_NONE) {                                                         \
-        char expected[32];                                                                              \
-        snprintf(expected, sizeof(expected), "HTTP/1.1 %d ", http);                                     \
-        tw_reply_reset(&reply);                                                                         \
-        tw_reply_problem(&reply, &request, TW_PROBLEM_##name, (struct tw_str){0}, NULL);                \
-        assert_memory_equal(rendered(false, false), expected, strlen(expected));                        \
+#define X(name, code, http, title)                                                       \
+    if (TW_PROBLEM_##name != TW_PROBLEM_NONE) {                                          \
+        char expected[32];                                                               \
+        snprintf(expected, sizeof(expected), "HTTP/1.1 %d ", http);                      \
+        tw_reply_reset(&reply);                                                          \
+        tw_reply_problem(&reply, &request, TW_PROBLEM_##name, (struct tw_str){0}, NULL); \
+        assert_memory_equal(rendered(false, false), expected, strlen(expected));         \
     }
     TW_PROBLEM_MAP(X)
 #undef X
@@ -106,7 +107,8 @@ static const char *text(const json_t *object, const char *name)
 
 static void problem__is_a_document_of_rfc_9457(void **state)
 {
-    struct tw_field_errors errors = {.count = 1, .items = {{TW_STR("/quantity"), TW_STR("out-of-range"), TW_STR("must be \"1\"")}}};
+    struct tw_field_errors errors = {.count = 1,
+                                     .items = {{TW_STR("/quantity"), TW_STR("out-of-range"), TW_STR("must be \"1\"")}}};
 
     (void)state;
     tw_buf_add(&reply.body, "half written", 12);

@@ -141,10 +141,17 @@ static void plain_request__is_taken(void **state)
 static void unclear_length__is_refused(void **state)
 {
     static const char *const lengths[] = {
-        "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", "Content-Length: 1\r\nContent-Length: 1\r\n",
-        "Content-Length: +1\r\n", "Content-Length: 1,1\r\n", "Content-Length: \r\n", "Content-Length: 0x1\r\n",
-        "Content-Length: -1\r\n", "Transfer-Encoding: gzip\r\n", "Transfer-Encoding: gzip, chunked\r\n",
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: identity\r\n",
+        "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+        "Content-Length: 1\r\nContent-Length: 1\r\n",
+        "Content-Length: +1\r\n",
+        "Content-Length: 1,1\r\n",
+        "Content-Length: \r\n",
+        "Content-Length: 0x1\r\n",
+        "Content-Length: -1\r\n",
+        "Transfer-Encoding: gzip\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: identity\r\n",
         "Content-Length : 1\r\n",
     };
     char head[256];
@@ -267,10 +274,10 @@ static void segments__are_decoded_one_by_one(void **state)
 static void dangerous_paths__are_refused(void **state)
 {
     static const char *const lines[] = {
-        HEAD("GET /v1/../cart"),    HEAD("GET /v1/./cart"), HEAD("GET /v1/%2e%2e/cart"), HEAD("GET /v1/.%2E/cart"),
-        HEAD("GET /v1%2Fcart"),     HEAD("GET /v1%2fcart"), HEAD("GET /v1/%00"),         HEAD("GET /v1/%0d%0aX"),
-        HEAD("GET /v1/%"),          HEAD("GET /v1/%4"),     HEAD("GET /v1/%4g"),         HEAD("GET /v1/%c3"),
-        HEAD("GET /v1/%ed%a0%80"),  HEAD("GET v1/cart"),    HEAD("GET /v1/cart/.."),     HEAD("GET /v1/%7f"),
+        HEAD("GET /v1/../cart"),   HEAD("GET /v1/./cart"), HEAD("GET /v1/%2e%2e/cart"), HEAD("GET /v1/.%2E/cart"),
+        HEAD("GET /v1%2Fcart"),    HEAD("GET /v1%2fcart"), HEAD("GET /v1/%00"),         HEAD("GET /v1/%0d%0aX"),
+        HEAD("GET /v1/%"),         HEAD("GET /v1/%4"),     HEAD("GET /v1/%4g"),         HEAD("GET /v1/%c3"),
+        HEAD("GET /v1/%ed%a0%80"), HEAD("GET v1/cart"),    HEAD("GET /v1/cart/.."),     HEAD("GET /v1/%7f"),
     };
 
     (void)state;
@@ -388,17 +395,20 @@ static enum tw_problem json_of(const char *type, const char *body)
 
 static void json__is_taken_only_when_it_is_json_in_utf8(void **state)
 {
-    static const char *const wrong[] = {"{\"a\":1,\"a\":2}", "{} x", "{\"a\":\"\xff\"}", "{\"a\":\"\\u0000\"}", "", "{", "1",
-                                        "\"x\"", "{'a':1}", "{\"a\":01}", "{\"a\":1e999}"};
-    char                     deep[80];
+    static const char *const wrong[] = {
+        "{\"a\":1,\"a\":2}", "{} x",       "{\"a\":\"\xff\"}", "{\"a\":\"\\u0000\"}", "", "{", "1", "\"x\"",
+        "{'a':1}",           "{\"a\":01}", "{\"a\":1e999}"};
+    char deep[80];
 
     (void)state;
     assert_int_equal(json_of("application/json", "{\"a\":[1]}"), TW_PROBLEM_NONE);
     for (size_t i = 0; i < TW_LEN(wrong); i++)
         assert_int_equal(json_of("application/json", wrong[i]), TW_PROBLEM_MALFORMED_REQUEST);
-    snprintf(deep, sizeof(deep), "%.32s%.32s", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]");
+    snprintf(deep, sizeof(deep), "%.32s%.32s", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+             "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]");
     assert_int_equal(json_of("application/json", deep), TW_PROBLEM_NONE);
-    snprintf(deep, sizeof(deep), "%.33s%.33s", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]");
+    snprintf(deep, sizeof(deep), "%.33s%.33s", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+             "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]");
     assert_int_equal(json_of("application/json", deep), TW_PROBLEM_MALFORMED_REQUEST);
 }
 
@@ -442,11 +452,12 @@ static void preference__is_read_as_rfc_7240_says(void **state)
 
 static void trace__goes_on_when_the_client_began_a_good_one(void **state)
 {
-    static const char given[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    static const char *const wrong[] = {
-        "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0"};
-    struct tw_request request = {0};
+    static const char        given[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    static const char *const wrong[] = {"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                                        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+                                        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+                                        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0"};
+    struct tw_request        request = {0};
 
     (void)state;
     request.fields[TW_HEADER_TRACEPARENT] = tw_str_of(given);

@@ -15,15 +15,15 @@ struct tw_producer {
     struct tw_producer_options options;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static void           *sent[SENT_MAX]; /* opaques waiting for their report */
-static size_t          sent_count;
+static pthread_mutex_t     lock = PTHREAD_MUTEX_INITIALIZER;
+static void               *sent[SENT_MAX]; /* opaques waiting for their report */
+static size_t              sent_count;
 static _Atomic(enum tw_rc) report_rc = TW_OK;
-static atomic_bool     holds_reports;
-static atomic_bool     refuses;
-static atomic_bool     is_dead;
-static atomic_bool     connected = true;
-static atomic_int      opened;
+static atomic_bool         holds_reports;
+static atomic_bool         refuses;
+static atomic_bool         is_dead;
+static atomic_bool         connected = true;
+static atomic_int          opened;
 
 enum tw_rc tw_producer_open(const struct tw_producer_options *options, struct tw_producer **ret_producer,
                             struct tw_err *reterr)

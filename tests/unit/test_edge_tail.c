@@ -66,7 +66,8 @@ static void hand_over(tw_record_fn fn, void *self)
     };
     char             offset[24];
     struct tw_buf    value = {0};
-    struct tw_header headers[] = {{TW_STR(TW_H_TYPE), TW_STR("command.outcome.v1")}, {TW_STR(TW_H_CAUSE_OFFSET), {offset, 0}}};
+    struct tw_header headers[] = {{TW_STR(TW_H_TYPE), TW_STR("command.outcome.v1")},
+                                  {TW_STR(TW_H_CAUSE_OFFSET), {offset, 0}}};
     struct tw_record record = {.headers = headers, .header_count = 2};
 
     headers[1].value.len = (size_t)snprintf(offset, sizeof(offset), "%lld", (long long)event_offset);

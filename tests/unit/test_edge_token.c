@@ -10,24 +10,24 @@
 
 /* Tokens are crafted here from text, so that each can be wrong in exactly one way. */
 
-#define NOW INT64_C(1795432108)
+#define NOW         INT64_C(1795432108)
 #define GOOD_HEADER "{\"alg\":\"HS256\",\"kid\":\"k1\",\"typ\":\"JWT\"}"
-#define SUB "3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11"
-#define JTI "7d0b1e52-43aa-8f0e-b1c5-91f3e7a4c820"
-#define GOOD_PAYLOAD                                                                                           \
-    "{\"iss\":\"tillwire\",\"aud\":\"api\",\"sub\":\"" SUB "\",\"jti\":\"" JTI "\",\"iat\":1795432100,"          \
+#define SUB         "3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11"
+#define JTI         "7d0b1e52-43aa-8f0e-b1c5-91f3e7a4c820"
+#define GOOD_PAYLOAD                                                                                    \
+    "{\"iss\":\"tillwire\",\"aud\":\"api\",\"sub\":\"" SUB "\",\"jti\":\"" JTI "\",\"iat\":1795432100," \
     "\"exp\":1795432700,\"scope\":\"products:write commands:read\"}"
 
-static struct tw_token_keys keys;
+static struct tw_token_keys  keys;
 static struct tw_token_rules rules = {&keys, "tillwire", "api"};
 
 static int setup(void **state)
 {
     (void)state;
-    return tw_token_keys_parse(tw_str_of("k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
-                                         "# the one before\n"
-                                         "k0:ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"),
-                               &keys, NULL);
+    return (int)tw_token_keys_parse(tw_str_of("k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
+                                              "# the one before\n"
+                                              "k0:ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"),
+                                    &keys, NULL);
 }
 
 static void encode(const void *bytes, size_t len, char *text, size_t size)
@@ -99,7 +99,8 @@ static void older_key__still_verifies(void **state)
     char token[8192];
 
     (void)state;
-    craft("{\"alg\":\"HS256\",\"kid\":\"k0\",\"typ\":\"JWT\"}", GOOD_PAYLOAD, keys.keys[1].bytes, keys.keys[1].len, token);
+    craft("{\"alg\":\"HS256\",\"kid\":\"k0\",\"typ\":\"JWT\"}", GOOD_PAYLOAD, keys.keys[1].bytes, keys.keys[1].len,
+          token);
     assert_int_equal(verify_at(token, NOW), TW_OK);
 }
 
@@ -137,7 +138,8 @@ static void empty_key__verifies_nothing(void **state)
 static void key_id__only_picks_from_the_table(void **state)
 {
     (void)state;
-    assert_int_equal(crafted("{\"alg\":\"HS256\",\"kid\":\"../../dev/null\",\"typ\":\"JWT\"}", GOOD_PAYLOAD), TW_INVALID);
+    assert_int_equal(crafted("{\"alg\":\"HS256\",\"kid\":\"../../dev/null\",\"typ\":\"JWT\"}", GOOD_PAYLOAD),
+                     TW_INVALID);
     assert_int_equal(crafted("{\"alg\":\"HS256\",\"kid\":\"k0\",\"typ\":\"JWT\"}", GOOD_PAYLOAD), TW_INVALID);
     assert_int_equal(crafted("{\"alg\":\"HS256\",\"kid\":1,\"typ\":\"JWT\"}", GOOD_PAYLOAD), TW_INVALID);
     assert_int_equal(crafted("{\"alg\":\"HS256\",\"typ\":\"JWT\"}", GOOD_PAYLOAD), TW_INVALID);
@@ -146,12 +148,15 @@ static void key_id__only_picks_from_the_table(void **state)
 static void header__may_have_nothing_else(void **state)
 {
     (void)state;
-    assert_int_equal(crafted("{\"alg\":\"HS256\",\"kid\":\"k1\",\"typ\":\"JWT\",\"crit\":[\"x\"]}", GOOD_PAYLOAD), TW_INVALID);
-    assert_int_equal(crafted("{\"alg\":\"HS256\",\"kid\":\"k1\",\"typ\":\"JWT\",\"crit\":\"x\"}", GOOD_PAYLOAD), TW_INVALID);
+    assert_int_equal(crafted("{\"alg\":\"HS256\",\"kid\":\"k1\",\"typ\":\"JWT\",\"crit\":[\"x\"]}", GOOD_PAYLOAD),
+                     TW_INVALID);
+    assert_int_equal(crafted("{\"alg\":\"HS256\",\"kid\":\"k1\",\"typ\":\"JWT\",\"crit\":\"x\"}", GOOD_PAYLOAD),
+                     TW_INVALID);
     assert_int_equal(crafted("{\"alg\":\"HS256\",\"kid\":\"k1\",\"typ\":\"JWT\",\"jku\":\"http://x\"}", GOOD_PAYLOAD),
                      TW_INVALID);
     assert_int_equal(crafted("{\"alg\":\"HS256\",\"kid\":\"k1\",\"typ\":\"at+jwt\"}", GOOD_PAYLOAD), TW_INVALID);
-    assert_int_equal(crafted("{\"alg\":\"none\",\"alg\":\"HS256\",\"kid\":\"k1\",\"typ\":\"JWT\"}", GOOD_PAYLOAD), TW_INVALID);
+    assert_int_equal(crafted("{\"alg\":\"none\",\"alg\":\"HS256\",\"kid\":\"k1\",\"typ\":\"JWT\"}", GOOD_PAYLOAD),
+                     TW_INVALID);
 }
 
 static void time__is_checked_with_thirty_seconds_of_grace(void **state)
@@ -171,12 +176,15 @@ static void time__is_checked_with_thirty_seconds_of_grace(void **state)
 static void claims__must_all_be_there_and_ours(void **state)
 {
     static const char *const wrong[] = {
-        "{\"aud\":\"api\",\"sub\":\"" SUB "\",\"jti\":\"" JTI "\",\"iat\":1795432100,\"exp\":1795432700,\"scope\":\"\"}",
-        "{\"iss\":\"other\",\"aud\":\"api\",\"sub\":\"" SUB "\",\"jti\":\"" JTI "\",\"iat\":1795432100,\"exp\":1795432700,"
+        "{\"aud\":\"api\",\"sub\":\"" SUB "\",\"jti\":\"" JTI
+        "\",\"iat\":1795432100,\"exp\":1795432700,\"scope\":\"\"}",
+        "{\"iss\":\"other\",\"aud\":\"api\",\"sub\":\"" SUB "\",\"jti\":\"" JTI
+        "\",\"iat\":1795432100,\"exp\":1795432700,"
         "\"scope\":\"\"}",
         "{\"iss\":\"tillwire\",\"aud\":\"other\",\"sub\":\"" SUB "\",\"jti\":\"" JTI "\",\"iat\":1795432100,"
         "\"exp\":1795432700,\"scope\":\"\"}",
-        "{\"iss\":\"tillwire\",\"aud\":\"api\",\"sub\":\"admin\",\"jti\":\"" JTI "\",\"iat\":1795432100,\"exp\":1795432700,"
+        "{\"iss\":\"tillwire\",\"aud\":\"api\",\"sub\":\"admin\",\"jti\":\"" JTI
+        "\",\"iat\":1795432100,\"exp\":1795432700,"
         "\"scope\":\"\"}",
         PAYLOAD_WITH(",\"iat\":1795432100,\"scope\":\"\""),
         PAYLOAD_WITH(",\"iat\":1795432100,\"exp\":\"1795432700\",\"scope\":\"\""),
@@ -194,7 +202,8 @@ static void claims__must_all_be_there_and_ours(void **state)
     };
 
     (void)state;
-    assert_int_equal(crafted(GOOD_HEADER, PAYLOAD_WITH(",\"iat\":1795432100,\"exp\":1795432700,\"scope\":\"\"")), TW_OK);
+    assert_int_equal(crafted(GOOD_HEADER, PAYLOAD_WITH(",\"iat\":1795432100,\"exp\":1795432700,\"scope\":\"\"")),
+                     TW_OK);
     for (size_t i = 0; i < TW_LEN(wrong); i++) {
         if (crafted(GOOD_HEADER, wrong[i]) != TW_INVALID)
             fail_msg("was taken: %s", wrong[i]);
@@ -310,8 +319,8 @@ static void keys__are_refused_when_short_repeated_or_malformed(void **state)
         "k 1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n",
         "k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e\n",
         "k1:xx0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n",
-        "k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
-        "k1:ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n",
+        ("k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
+         "k1:ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"),
     };
     struct tw_token_keys parsed;
 

@@ -8,15 +8,19 @@
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
 
+/* A broker forgets an idle producer after producer.id.expiration.ms, a day unless an operator shortened it. */
+#define KNOWN_FOR_US (INT64_C(600) * 1000000)
+
 struct tw_flight_slot {
-    struct tw_publisher *publisher;
-    struct tw_flight    *flight;
-    bool                 reported;
+    struct tw_flight *flight;
+    bool              is_event;
+    bool              reported;
 };
 
 struct tw_publisher {
     struct tw_publisher_options options;
     struct tw_producer         *producer; /* NULL: could not be made yet */
+    unsigned                    number;   /* of the producer: 1, 2, … */
     struct tw_flight           *flights;  /* on their way */
     bool                        failed;   /* a report failed: records behind it must not overtake it */
     int64_t                     renew_at_us;
@@ -40,6 +44,10 @@ static void on_report(void *self, const struct tw_report *report)
         return;
     }
     slot->reported = true;
+    if (slot->is_event) {
+        flight->known_to = publisher->number;
+        flight->known_at_us = tw_monotonic_us();
+    }
     while (flight->reported < flight->count && flight->slots[flight->reported].reported)
         flight->reported++;
     tw_metric_add(&published, 1);
@@ -57,6 +65,7 @@ static enum tw_rc make_producer(struct tw_publisher *publisher, struct tw_err *r
         .self = publisher,
     };
 
+    publisher->number++;
     return tw_producer_open(&options, &publisher->producer, reterr);
 }
 
@@ -76,10 +85,17 @@ enum tw_rc tw_publisher_open(const struct tw_publisher_options *options, struct 
     return TW_OK;
 }
 
-/* Hands over records in order until the queue is full; the rest goes with a later serve. */
+/* May the next record follow those that are not reported yet? */
+static bool may_follow(const struct tw_publisher *publisher, const struct tw_flight *flight)
+{
+    return flight->sent == flight->reported ||
+           (flight->known_to == publisher->number && tw_monotonic_us() - flight->known_at_us < KNOWN_FOR_US);
+}
+
+/* Hands over records in order until the queue is full or a report must come first; the rest goes with a later serve. */
 static void send_some(struct tw_publisher *publisher, struct tw_flight *flight)
 {
-    while (publisher->producer && !publisher->failed && flight->sent < flight->count) {
+    while (publisher->producer && !publisher->failed && flight->sent < flight->count && may_follow(publisher, flight)) {
         const struct tw_outbox_record *record = &flight->records[flight->sent];
         const char *topic = record->dead_letter ? publisher->options.dlq_topic : publisher->options.events_topic;
 
@@ -123,7 +139,7 @@ enum tw_rc tw_publisher_put(struct tw_publisher *publisher, struct tw_flight *fl
         return TW_OK;
     flight->slots = TW_NEW_ARRAY(&flight->arena, flight->count, struct tw_flight_slot);
     for (size_t i = 0; i < flight->count; i++)
-        flight->slots[i] = (struct tw_flight_slot){publisher, flight, false};
+        flight->slots[i] = (struct tw_flight_slot){flight, !flight->records[i].dead_letter, false};
     flight->next = publisher->flights;
     publisher->flights = flight;
     flight->on_its_way = true;
@@ -170,6 +186,14 @@ void tw_publisher_serve(struct tw_publisher *publisher, int timeout_ms)
         if (tw_flight_is_done(flight))
             unlink_flight(publisher, flight);
     }
+}
+
+bool tw_publisher_is_waiting(const struct tw_publisher *publisher)
+{
+    for (const struct tw_flight *flight = publisher->flights; flight; flight = flight->next)
+        if (flight->sent < flight->count)
+            return true;
+    return false;
 }
 
 bool tw_publisher_wait(struct tw_publisher *publisher, struct tw_flight *flight, int timeout_ms)

@@ -2,6 +2,10 @@
  * Publishes outboxes, in order and without gaps. Repeats are possible (a new producer sends again from the first record
  * that was not reported), gaps are not: readers drop repeats by (cause offset, n).
  *
+ * Why no gap: a broker that knows a producer in a partition refuses a request whose sequence numbers leave one out. It
+ * knows it once it has appended a first record; until then, a request behind a failed one would get in. So the first
+ * event of a producer in a partition goes alone, and the rest follow its report.
+ *
  * Threads: the worker's loop only.
  */
 #ifndef TILLWIRE_RUNTIME_PUBLISHER_H
@@ -24,7 +28,9 @@ struct tw_flight {
     size_t                   count;
     size_t                   sent;     /**< handed to the producer */
     size_t                   reported; /**< all before this one are in the log */
-    struct tw_flight        *next;     /**< those on their way */
+    unsigned                 known_to; /**< number of the producer that the broker knows in this partition */
+    int64_t                  known_at_us;
+    struct tw_flight        *next; /**< those on their way */
     bool                     on_its_way;
 };
 
@@ -46,6 +52,8 @@ enum tw_rc tw_publisher_put(struct tw_publisher *publisher, struct tw_flight *fl
 /** Serves reports for up to @p timeout_ms, sends what waits for room, and makes a new producer when the old one failed. */
 void       tw_publisher_serve(struct tw_publisher *publisher, int timeout_ms);
 bool       tw_flight_is_done(const struct tw_flight *flight);
+/** Some records wait for a report of others, or for room: serve again soon. */
+bool       tw_publisher_is_waiting(const struct tw_publisher *publisher);
 /** Serves until the flight is done or @p timeout_ms are over; tells which. */
 bool       tw_publisher_wait(struct tw_publisher *publisher, struct tw_flight *flight, int timeout_ms);
 /** The flight is no longer this worker's: forgets it, with a new producer if records are still on their way. */

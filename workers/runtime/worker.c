@@ -203,7 +203,7 @@ static size_t room_to_fetch(const struct worker *worker, int *ret_timeout_ms)
 {
     size_t room = 4 * worker->env.batch_records;
 
-    *ret_timeout_ms = IDLE_POLL_MS;
+    *ret_timeout_ms = tw_publisher_is_waiting(worker->env.publisher) ? 1 : IDLE_POLL_MS;
     for (int32_t i = 0; i < worker->env.turn.partition_count; i++) {
         const struct tw_partition *partition = worker->partitions[i];
 
@@ -213,7 +213,7 @@ static size_t room_to_fetch(const struct worker *worker, int *ret_timeout_ms)
             room = 0;
         if (tw_partition_is_busy(partition))
             *ret_timeout_ms = 0;
-        else if (partition->state == TW_PARTITION_RECOVERING && *ret_timeout_ms)
+        else if (partition->state == TW_PARTITION_RECOVERING && *ret_timeout_ms > RECOVERING_POLL_MS)
             *ret_timeout_ms = RECOVERING_POLL_MS;
     }
     return room;
