@@ -14,6 +14,7 @@ PRODUCTS = 100  # of the catalogue, asked for in turn
 LINGERS = ("0", "500us", "1ms")  # the Go service is measured with what suits it best at each number of connections
 TOPIC_OF_PEER = "bench.commands"
 WRK_THREADS = 2
+WARM_S = 2
 FLOOR, PEER, OURS = "bare civetweb", "Go", "tillwire"
 
 
@@ -93,9 +94,8 @@ class HttpRounds:
             processes.enter_context(peer).wait_port(port)
 
     def _choose_lingers(self) -> None:
-        """Also warms everything up."""
-        self._wrk(self.floor_port, 64, 1)
-        self._wrk(self.edge_port, 64, 2)
+        for port in (self.floor_port, self.edge_port, *self.go_ports.values()):
+            self._wrk(port, max(self.connections), WARM_S)
         for connections in self.connections:
             tried = {linger: self._wrk(port, connections, max(1, self.seconds // 2)).per_second
                      for linger, port in self.go_ports.items()}

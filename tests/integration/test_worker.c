@@ -79,12 +79,17 @@ static void *run_worker(void *brokers)
     return NULL;
 }
 
-static void start_worker(void)
+static void start_worker_with(const char *kafka_settings)
 {
     static char brokers[256];
 
-    snprintf(brokers, sizeof(brokers), "%s", rd_kafka_mock_cluster_bootstraps(cluster));
+    snprintf(brokers, sizeof(brokers), "%s%s", rd_kafka_mock_cluster_bootstraps(cluster), kafka_settings);
     assert_int_equal(pthread_create(&worker_thread, NULL, run_worker, brokers), 0);
+}
+
+static void start_worker(void)
+{
+    start_worker_with("");
 }
 
 static int join_worker(void)
@@ -391,7 +396,7 @@ static void the_first_event_of_a_producer__is_not_overtaken_when_it_fails(void *
     for (uint32_t i = 0; i < 8; i++)
         send_add(1, i, 1);
     rd_kafka_mock_push_request_errors(cluster, PRODUCE_KEY, 1, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
-    start_worker();
+    start_worker_with("?batch.num.messages=2"); /* many requests for one outbox */
     wait_for_watermark(8);
     assert_int_equal(stop_worker(), 0);
     seen = read_topic("cart.events"); /* look() finds the gap */
