@@ -19,24 +19,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 sys.dont_write_bytecode = True
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 
-import ids  # noqa: E402
-import sessions  # noqa: E402
-from shop import Accepted, Shop, Unknown  # noqa: E402
-from stores import Stores, exact_json  # noqa: E402
-from topics import Topics  # noqa: E402
+import ids
+import sessions
+from shop import Accepted, Shop, Unknown
+from stores import Stores, exact_json
+from topics import Topics
 
 CART_LINES_MAX = 100
 LINE_QUANTITY_MAX = 999
 PROBE_EVERY_S = 0.05
 
 
-# --- what should come out ----------------------------------------------------------------------------------------------
+# --- what should come out
 
 
 @dataclass
@@ -71,15 +71,20 @@ class Catalogue:
         return ids.product_id(self.sku(aid))
 
     def product(self, aid: int) -> dict[str, Any]:
-        return {"sku": self.sku(aid), "name": f"Article {aid}", "price": text_of(self.prices[aid]), "category": "demo",
-                "tags": ["demo", f"run-{self.run}"]}
+        return {
+            "sku": self.sku(aid),
+            "name": f"Article {aid}",
+            "price": text_of(self.prices[aid]),
+            "category": "demo",
+            "tags": ["demo", f"run-{self.run}"],
+        }
 
 
 def text_of(minor: int) -> str:
     return f"{minor // 100}.{minor % 100:02}"
 
 
-# --- progress ----------------------------------------------------------------------------------------------------------
+# --- progress
 
 
 class Progress:
@@ -121,7 +126,7 @@ def in_parallel(what: str, connections: int, jobs: Iterable[Job], steps: int) ->
     return time.monotonic() - started
 
 
-# --- the run -----------------------------------------------------------------------------------------------------------
+# --- the run
 
 
 class Demo:
@@ -135,8 +140,10 @@ class Demo:
         dice = random.Random(options.seed)
         articles = sorted({event.aid for session in all_sessions for event in session if event.type != "orders"})
         self.catalogue = Catalogue(uuid.uuid4().hex[:8], {aid: dice.randrange(99, 50_000) for aid in articles})
-        self.customers = [Customer(f"demo-{self.catalogue.run}-{i}@example.com", uuid.uuid4().hex)
-                          for i in range(min(options.members, len(all_sessions)))]
+        self.customers = [
+            Customer(f"demo-{self.catalogue.run}-{i}@example.com", uuid.uuid4().hex)
+            for i in range(min(options.members, len(all_sessions)))
+        ]
         for i, session in enumerate(all_sessions):
             self.customers[i % len(self.customers)].visits.append(session)
         self.views: Counter[int] = Counter()
@@ -155,17 +162,37 @@ class Demo:
 
     def run(self) -> None:
         self._merchant = subprocess.run(
-            [ROOT / "dev", "twctl", "token", "issue", "--scope", "products:write", "--name", f"demo-{self.catalogue.run}"],
-            check=True, capture_output=True, text=True).stdout.strip()
+            [
+                ROOT / "dev",
+                "twctl",
+                "token",
+                "issue",
+                "--scope",
+                "products:write",
+                "--name",
+                f"demo-{self.catalogue.run}",
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
         self.fill_catalogue()
-        in_parallel("members, registered", self.options.connections, [self.signing_up(c) for c in self.customers],
-                    len(self.customers))
+        in_parallel(
+            "members, registered",
+            self.options.connections,
+            [self.signing_up(c) for c in self.customers],
+            len(self.customers),
+        )
         counts = sessions.count_types(self.sessions)
         probe = Probe(self)
         self.accepted.seconds.clear()
         with probe:
-            self.traffic_s = in_parallel("clicks and cart events", self.options.connections,
-                                         [self.shopping(c) for c in self.customers], counts["clicks"] + counts["carts"])
+            self.traffic_s = in_parallel(
+                "clicks and cart events",
+                self.options.connections,
+                [self.shopping(c) for c in self.customers],
+                counts["clicks"] + counts["carts"],
+            )
         self.visible_s = probe.visible_s
         self.wait_until_applied()
 
@@ -216,14 +243,18 @@ class Demo:
             self.unknown_views[aid] += 1
 
     def add(self, customer: Customer, aid: int) -> None:
-        self.shop.write("POST", "/v1/cart/items", {"product_id": self.catalogue.product_id(aid), "quantity": 1},
-                        customer.token)
+        self.shop.write(
+            "POST", "/v1/cart/items", {"product_id": self.catalogue.product_id(aid), "quantity": 1}, customer.token
+        )
         customer.expect(aid)
 
     def lag(self) -> int:
         """Commands whose effect is not readable yet."""
-        return sum(self.topics.end(f"{domain}.commands", p) - mark
-                   for domain in ids.DOMAINS for p, mark in enumerate(self.stores.watermarks(domain)))
+        return sum(
+            self.topics.end(f"{domain}.commands", p) - mark
+            for domain in ids.DOMAINS
+            for p, mark in enumerate(self.stores.watermarks(domain))
+        )
 
     def wait_until_applied(self) -> None:
         deadline = time.monotonic() + 120
@@ -242,7 +273,7 @@ class Probe:
         self._thread = threading.Thread(target=self._run)
         self._product = demo.catalogue.product_id(next(iter(demo.catalogue.prices)))
         self._id, self._token = demo.sign_up(f"probe-{demo.catalogue.run}@example.com", uuid.uuid4().hex)
-        self._failed: Optional[BaseException] = None
+        self._failed: BaseException | None = None
 
     def _run(self) -> None:
         try:
@@ -253,7 +284,7 @@ class Probe:
                 self.visible_s.append(self._until_visible(key, quantity))
                 if self._stop.wait(PROBE_EVERY_S):
                     return
-        except BaseException as error:  # noqa: BLE001 # told by the thread that waits
+        except BaseException as error:  # told by the thread that waits
             self._failed = error
 
     def _until_visible(self, key: str, quantity: int) -> float:
@@ -275,7 +306,7 @@ class Probe:
             raise self._failed
 
 
-# --- the report --------------------------------------------------------------------------------------------------------
+# --- the report
 
 
 def mark(good: bool) -> str:
@@ -293,15 +324,17 @@ class Report:
         self._demo = demo
         self._differences = 0
 
-    def _row(self, *cells: object, good: Optional[bool] = None) -> None:
+    def _row(self, *cells: object, good: bool | None = None) -> None:
         self._differences += good is False
         texts = [f"{cell:>14}" if i else f"{cell:<34}" for i, cell in enumerate(cells)]
-        print("  " + " ".join(texts) + ("" if good is None else f"  {mark(good)}"))
+        print(("  " + " ".join(texts) + ("" if good is None else f"  {mark(good)}")).rstrip())
 
     def print(self) -> bool:
         """True when everything is as the input says."""
-        print(f"\n{len(self._demo.sessions)} sessions of {len(self._demo.customers)} members, "
-              f"{len(self._demo.catalogue.prices)} articles, seed {self._demo.options.seed}")
+        print(
+            f"\n{len(self._demo.sessions)} sessions of {len(self._demo.customers)} members, "
+            f"{len(self._demo.catalogue.prices)} articles, seed {self._demo.options.seed}"
+        )
         self._views()
         self._carts()
         self._topics()
@@ -311,8 +344,13 @@ class Report:
 
     def _views(self) -> None:
         demo = self._demo
-        stored = {document["sku"]: document["view_count"] for document in demo.stores.mongo["products"].find(
-            {"sku": {"$in": [demo.catalogue.sku(aid) for aid in demo.catalogue.prices]}}, {"sku": 1, "view_count": 1})}
+        stored = {
+            document["sku"]: document["view_count"]
+            for document in demo.stores.mongo["products"].find(
+                {"sku": {"$in": [demo.catalogue.sku(aid) for aid in demo.catalogue.prices]}},
+                {"sku": 1, "view_count": 1},
+            )
+        }
         print("\nviews (MongoDB)")
         self._row("product", "input", "view_count")
         wrong = 0
@@ -322,8 +360,12 @@ class Report:
             if rank < 10 or not good:
                 self._row(demo.catalogue.sku(aid), demo.views[aid], found, good=good)
             wrong += not good
-        self._row(f"all {len(stored)} products", sum(demo.views.values()), sum(stored.values()),
-                  good=not wrong and len(stored) == len(demo.catalogue.prices))
+        self._row(
+            f"all {len(stored)} products",
+            sum(demo.views.values()),
+            sum(stored.values()),
+            good=not wrong and len(stored) == len(demo.catalogue.prices),
+        )
         if demo.unknown_views:
             self._row("answers that left it open", sum(demo.unknown_views.values()), "")
 
@@ -333,15 +375,19 @@ class Report:
         self._row("", "input", "items", "summary")
         totals = [Counter[str](), Counter[str](), Counter[str]()]
         for customer in demo.customers:
-            expected = {"pieces": customer.lines.total(), "cents": sum(
-                count * demo.catalogue.prices[aid] for aid, count in customer.lines.items())}
+            expected = {
+                "pieces": customer.lines.total(),
+                "cents": sum(count * demo.catalogue.prices[aid] for aid, count in customer.lines.items()),
+            }
             items, summary = self._stored_cart(customer)
             for total, one in zip(totals, (expected, items, summary)):
                 total.update(one)
             if not expected == items == summary:
                 self._row(customer.email, expected["pieces"], items["pieces"], summary["pieces"], good=False)
         self._row("pieces", *(total["pieces"] for total in totals), good=len({t["pieces"] for t in totals}) == 1)
-        self._row("total price", *(text_of(total["cents"]) for total in totals), good=len({t["cents"] for t in totals}) == 1)
+        self._row(
+            "total price", *(text_of(total["cents"]) for total in totals), good=len({t["cents"] for t in totals}) == 1
+        )
         self._row("additions beyond 100 lines", sum(customer.refused for customer in demo.customers), "", "")
         self._row("orders, left out", sessions.count_types(demo.sessions)["orders"], "", "")
 
@@ -351,8 +397,10 @@ class Report:
         texts = self._demo.stores.cart_texts(customer.id)
         summary = exact_json(texts.pop(f"cart:{customer.id}:summary", '{"total_items":0,"total_price":0}'))
         lines = {item["product_id"]: item for item in map(exact_json, texts.values())}
-        items = {"pieces": sum(line["quantity"] for line in lines.values()),
-                 "cents": int(sum((line["price"] * line["quantity"] for line in lines.values()), Decimal(0)) * 100)}
+        items = {
+            "pieces": sum(line["quantity"] for line in lines.values()),
+            "cents": int(sum((line["price"] * line["quantity"] for line in lines.values()), Decimal(0)) * 100),
+        }
         expected = {catalogue.product_id(aid): count for aid, count in customer.lines.items() if count}
         if {product: line["quantity"] for product, line in lines.items()} != expected:
             items = {"pieces": -1, "cents": -1}
@@ -381,18 +429,23 @@ class Report:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sessions", type=Path, help="JSON lines of the OTTO data set; without it, sessions are made up")
+    parser = argparse.ArgumentParser(
+        prog="./dev demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--sessions", type=Path, help="JSON lines of the OTTO data set; without it, sessions are made up"
+    )
     parser.add_argument("--sessions-count", type=int, default=300, help="how many to make up, or to read at most")
     parser.add_argument("--seed", type=int, default=1, help="of what is made up: sessions, prices")
-    parser.add_argument("--members", type=int, default=40, help="sessions are dealt to so many (hashing passwords is slow)")
+    parser.add_argument(
+        "--members", type=int, default=40, help="sessions are dealt to so many (hashing passwords is slow)"
+    )
     parser.add_argument("--connections", type=int, default=16, help="requests at a time")
     options = parser.parse_args()
     if min(options.sessions_count, options.members, options.connections) < 1:
         parser.error("counts begin at 1")
     if options.sessions:
-        all_sessions = sessions.read(options.sessions)[:options.sessions_count]
+        all_sessions = sessions.read(options.sessions)[: options.sessions_count]
     else:
         all_sessions = sessions.generate(options.sessions_count, options.seed)
     demo = Demo(options, all_sessions)

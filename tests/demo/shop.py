@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any
 from urllib.parse import urlsplit
 
 IDLE_S = 0.3  # the edge closes connections that idle longer; a request must not meet that moment
@@ -39,16 +39,19 @@ class Shop:
     def _connection(self) -> http.client.HTTPConnection:
         local = self._local
         if not hasattr(local, "connection"):
-            local.connection, local.used_at = http.client.HTTPConnection(self._address.hostname or "", self._address.port,
-                                                                         timeout=20), 0.0
+            local.connection, local.used_at = (
+                http.client.HTTPConnection(self._address.hostname or "", self._address.port, timeout=20),
+                0.0,
+            )
         if time.monotonic() - local.used_at > IDLE_S:
             local.connection.close()
         local.used_at = time.monotonic()
         connection: http.client.HTTPConnection = local.connection
         return connection
 
-    def ask(self, method: str, path: str, body: Any = None, token: str = "", key: str = "", wait: bool = False
-            ) -> tuple[int, dict[str, Any]]:
+    def ask(
+        self, method: str, path: str, body: Any = None, token: str = "", key: str = "", wait: bool = False
+    ) -> tuple[int, dict[str, Any]]:
         """One request, one answer."""
         fields = {"Content-Type": "application/json"} if body is not None else {}
         if token:
@@ -74,7 +77,7 @@ class Shop:
         while True:
             started = time.monotonic()
             status, problem = 503, {"code": "enqueue-timeout"}
-            broken: Optional[Unknown] = None
+            broken: Unknown | None = None
             try:
                 status, problem = self.ask(method, path, body, token, key)
             except Unknown as error:

@@ -20,10 +20,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import ids
-from model import Cart, Event, Model, Partition, time_text
+from model import Event, Model, Partition, time_text
+from rules import Cart, State
 from stores import Stores, decimal_of, exact_json, milliseconds
 from topics import Record, Topics, readers_rule
 
@@ -36,8 +37,8 @@ class Told:
 
     what: str
     status: int  # 0: the connection broke, which is as unknown as a 503
-    command_id: Optional[str] = None  # of a 202
-    key: Optional[str] = None  # its Idempotency-Key
+    command_id: str | None = None  # of a 202
+    key: str | None = None  # its Idempotency-Key
     waited: bool = False  # asked for the final code, which may also be the worker's refusal
 
     @property
@@ -57,7 +58,7 @@ class History:
     secrets: set[str] = field(default_factory=set)
 
 
-# --- logs ---------------------------------------------------------------------------------------------------------------
+# --- logs
 
 
 def accepted_are_in_the_log(history: History, commands: Iterable[Record]) -> Sentences:
@@ -80,8 +81,11 @@ def accepted_are_in_the_log(history: History, commands: Iterable[Record]) -> Sen
 
 def accepted_have_an_end(history: History, model: Model) -> Sentences:
     """I1, the other half: applied, rejected with a reason, or given up."""
-    return [f"I1: {told.command_id} ({told.what}) has no outcome" for told in history.told
-            if told.accepted and told.command_id not in model.outcomes]
+    return [
+        f"I1: {told.command_id} ({told.what}) has no outcome"
+        for told in history.told
+        if told.accepted and told.command_id not in model.outcomes
+    ]
 
 
 def same_id_same_event(events: list[Record]) -> Sentences:
@@ -97,13 +101,17 @@ def same_id_same_event(events: list[Record]) -> Sentences:
 
 def _as_expected(event: Record, expected: Event) -> bool:
     body = {name: value for name, value in event.body.items() if name != "detail"}
-    return (event.command_id, event.type, (event.key or b"").decode("utf-8", "replace"), event.header("ce_time"),
-            event.header("tw_command_id")) == (expected.id, expected.type, expected.key, expected.time,
-                                               expected.command_id) and body == expected.body
+    return (
+        event.command_id,
+        event.type,
+        (event.key or b"").decode("utf-8", "replace"),
+        event.header("ce_time"),
+        event.header("tw_command_id"),
+    ) == (expected.id, expected.type, expected.key, expected.time, expected.command_id) and body == expected.body
 
 
 def events_are_those_of_the_fold(partition: Partition, events: list[Record]) -> Sentences:
-    """I9: under the readers' rule, all expected events in their order; between them only coalesced ones that are right."""
+    """I9: under the readers' rule, all expected events in order, between them only right coalesced ones."""
     name = f"{partition.domain}.events {partition.number}"
     kept = readers_rule(events)
     plain = [event for event in kept if event.type != "product.viewed.v1"]
@@ -135,8 +143,11 @@ def headers_are_complete(events: list[Record]) -> Sentences:
     wanted = {"ce_specversion": "1.0", "content-type": "application/msgpack"}
     wrong = []
     for event in events:
-        missing = [name for name in ("ce_id", "ce_type", "ce_source", "ce_time", "tw_command_id", "tw_cause_offset", "tw_n")
-                   if not event.header(name)]
+        missing = [
+            name
+            for name in ("ce_id", "ce_type", "ce_source", "ce_time", "tw_command_id", "tw_cause_offset", "tw_n")
+            if not event.header(name)
+        ]
         missing += [name for name, value in wanted.items() if event.header(name) != value]
         if missing:
             wrong.append(f"{event.topic} {event.partition}/{event.offset} lacks {', '.join(missing)}")
@@ -176,13 +187,20 @@ def dead_letters_are_the_poison(partition: Partition, commands: list[Record], de
 
 
 def _letter_is_untouched(name: str, letter: Record, origin: Record, reason: str) -> Sentences:
-    added = {"tw_dlq_topic": origin.topic, "tw_dlq_partition": str(origin.partition), "tw_dlq_reason": reason,
-             "tw_dlq_timestamp": str(origin.timestamp_ms)}
-    wrong = [f"I11: {name} {origin.offset}: {key} is {letter.header(key)!r}, expected {value!r}"
-             for key, value in added.items() if letter.header(key) != value]
+    added = {
+        "tw_dlq_topic": origin.topic,
+        "tw_dlq_partition": str(origin.partition),
+        "tw_dlq_reason": reason,
+        "tw_dlq_timestamp": str(origin.timestamp_ms),
+    }
+    wrong = [
+        f"I11: {name} {origin.offset}: {key} is {letter.header(key)!r}, expected {value!r}"
+        for key, value in added.items()
+        if letter.header(key) != value
+    ]
     if letter.value != origin.value or (letter.key or b"") != (origin.key or b""):
         wrong.append(f"I11: {name} {origin.offset}: key or bytes were changed")
-    if tuple(letter.headers[:len(origin.headers)]) != origin.headers:
+    if tuple(letter.headers[: len(origin.headers)]) != origin.headers:
         wrong.append(f"I11: {name} {origin.offset}: headers were changed")
     return wrong
 
@@ -193,41 +211,57 @@ def no_secrets(secrets: set[str], texts: Iterable[tuple[str, bytes]]) -> Sentenc
     return [f"I13: a secret stands in {name}" for name, text in texts if any(needle in text for needle in needles)]
 
 
-# --- stores -------------------------------------------------------------------------------------------------------------
+# --- stores
 
 
 def watermarks_are_at_the_end(domain: str, marks: list[int], ends: list[int], committed: list[int]) -> Sentences:
     """I3."""
-    wrong = [f"I3: {domain} {p}: the watermark is {mark}, the log ends at {end}"
-             for p, (mark, end) in enumerate(zip(marks, ends)) if mark != end]
-    return wrong + [f"I3: {domain} {p}: Kafka has offset {offset}, the store only {mark}"
-                    for p, (mark, offset) in enumerate(zip(marks, committed)) if offset > mark]
+    wrong = [
+        f"I3: {domain} {p}: the watermark is {mark}, the log ends at {end}"
+        for p, (mark, end) in enumerate(zip(marks, ends))
+        if mark != end
+    ]
+    return wrong + [
+        f"I3: {domain} {p}: Kafka has offset {offset}, the store only {mark}"
+        for p, (mark, offset) in enumerate(zip(marks, committed))
+        if offset > mark
+    ]
 
 
 def _differences(name: str, expected: dict[str, Any], found: dict[str, Any]) -> Sentences:
-    return [f"{name}: {key} is {found.get(key)!r}, expected {value!r}" for key, value in expected.items()
-            if found.get(key) != value]
+    return [
+        f"{name}: {key} is {found.get(key)!r}, expected {value!r}"
+        for key, value in expected.items()
+        if found.get(key) != value
+    ]
 
 
-def members_are_those_of_the_fold(model: Model, rows: list[dict[str, Any]], tokens: list[dict[str, Any]]) -> Sentences:
+def members_are_those_of_the_fold(state: State, rows: list[dict[str, Any]], tokens: list[dict[str, Any]]) -> Sentences:
     wrong = []
     found = {str(row["id"]): row for row in rows}
-    for member_id in model.members.keys() | found.keys():
-        if member_id not in found or member_id not in model.members:
-            wrong.append(f"I2: member {member_id} is only in the {'log' if member_id in model.members else 'store'}")
+    for member_id in state.members.keys() | found.keys():
+        if member_id not in found or member_id not in state.members:
+            wrong.append(f"I2: member {member_id} is only in the {'log' if member_id in state.members else 'store'}")
             continue
         row = {**found[member_id]}
         for column in ("created_at", "updated_at", "last_login_at"):
             row[column] = milliseconds(row[column])
-        wrong += _differences(f"I2: member {member_id}", model.members[member_id], row)
-    stored = {str(row["id"]): {**row, "member_id": str(row["member_id"]), "family_id": str(row["family_id"]),
-                               "expires_at": milliseconds(row["expires_at"]),
-                               "created_at": milliseconds(row["created_at"])} for row in tokens}
-    for token_id in model.tokens.keys() | stored.keys():
-        if token_id not in stored or token_id not in model.tokens:
-            wrong.append(f"I2: token {token_id} is only in the {'log' if token_id in model.tokens else 'store'}")
+        wrong += _differences(f"I2: member {member_id}", state.members[member_id], row)
+    stored = {
+        str(row["id"]): {
+            **row,
+            "member_id": str(row["member_id"]),
+            "family_id": str(row["family_id"]),
+            "expires_at": milliseconds(row["expires_at"]),
+            "created_at": milliseconds(row["created_at"]),
+        }
+        for row in tokens
+    }
+    for token_id in state.tokens.keys() | stored.keys():
+        if token_id not in stored or token_id not in state.tokens:
+            wrong.append(f"I2: token {token_id} is only in the {'log' if token_id in state.tokens else 'store'}")
         else:
-            wrong += _differences(f"I2: token {token_id}", model.tokens[token_id], stored[token_id])
+            wrong += _differences(f"I2: token {token_id}", state.tokens[token_id], stored[token_id])
     return wrong
 
 
@@ -241,13 +275,15 @@ def emails_are_unique(rows: list[dict[str, Any]], addresses: list[dict[str, Any]
     return wrong + [f"I16: member {m} has {n} default addresses" for m, n in defaults.items() if n != 1]
 
 
-def products_are_those_of_the_fold(model: Model, documents: list[dict[str, Any]]) -> Sentences:
+def products_are_those_of_the_fold(state: State, documents: list[dict[str, Any]]) -> Sentences:
     """I5 and the rest of each document."""
     wrong = []
     found = {ids.product_id(document["sku"]): document for document in documents}
-    for product_id in model.products.keys() | found.keys():
-        if product_id not in found or product_id not in model.products:
-            wrong.append(f"I2: product {product_id} is only in the {'log' if product_id in model.products else 'store'}")
+    for product_id in state.products.keys() | found.keys():
+        if product_id not in found or product_id not in state.products:
+            wrong.append(
+                f"I2: product {product_id} is only in the {'log' if product_id in state.products else 'store'}"
+            )
             continue
         document = {**found[product_id]}
         for name in ("created_at", "updated_at"):
@@ -255,10 +291,12 @@ def products_are_those_of_the_fold(model: Model, documents: list[dict[str, Any]]
         for name in ("price", "discount_price", "effective_price", "rating"):
             if document[name] is not None:
                 document[name] = decimal_of(document[name]) * 100
-        if document["view_count"] != model.products[product_id]["view_count"]:
-            wrong.append(f"I5: {product_id} has {document['view_count']} views, accepted were "
-                         f"{model.products[product_id]['view_count']}")
-        wrong += _differences(f"I2: product {product_id}", model.products[product_id], document)
+        if document["view_count"] != state.products[product_id]["view_count"]:
+            wrong.append(
+                f"I5: {product_id} has {document['view_count']} views, accepted were "
+                f"{state.products[product_id]['view_count']}"
+            )
+        wrong += _differences(f"I2: product {product_id}", state.products[product_id], document)
         if document["_id"].binary != ids.product_object_id(document["sku"]):
             wrong.append(f"product {product_id} has another _id than its SKU gives")
     return wrong
@@ -271,20 +309,28 @@ def _price_text(minor: int) -> Decimal:
 def _expected_keys(member_id: str, cart: Cart) -> dict[str, dict[str, Any]]:
     keys: dict[str, dict[str, Any]] = {
         f"cart:{member_id}:{line.product_id}": {
-            "product_id": line.product_id, "product_name": line.product_name, "price": _price_text(line.price_minor),
-            "quantity": line.quantity, "added_at": time_text(line.added_ms)} for line in cart.lines.values()}
+            "product_id": line.product_id,
+            "product_name": line.product_name,
+            "price": _price_text(line.price_minor),
+            "quantity": line.quantity,
+            "added_at": time_text(line.added_ms),
+        }
+        for line in cart.lines.values()
+    }
     if cart.lines:
         keys[f"cart:{member_id}:summary"] = {
-            "total_items": cart.items, "total_price": _price_text(cart.price_minor),
-            "updated_at": time_text(cart.updated_ms)}
+            "total_items": cart.items,
+            "total_price": _price_text(cart.price_minor),
+            "updated_at": time_text(cart.updated_ms),
+        }
     return keys
 
 
-def carts_are_those_of_the_fold(model: Model, keys: dict[str, tuple[str, int]]) -> Sentences:
+def carts_are_those_of_the_fold(state: State, keys: dict[str, tuple[str, int]]) -> Sentences:
     """I7 and each key's content."""
     wrong = []
     expected: dict[str, tuple[dict[str, Any], int]] = {}
-    for member_id, cart in model.carts.items():
+    for member_id, cart in state.carts.items():
         for key, value in _expected_keys(member_id, cart).items():
             expected[key] = (value, cart.ends_ms)
     for key in expected.keys() | keys.keys():
@@ -308,7 +354,9 @@ def carts_agree_with_themselves(keys: dict[str, tuple[str, int]]) -> Sentences:
         carts[member_id][what] = value
     for member_id, cart in carts.items():
         if "summary" not in cart or len(cart) == 1:
-            wrong.append(f"I7: cart of {member_id} has {'no summary' if len(cart) > 1 or 'summary' not in cart else 'no items'}")
+            wrong.append(
+                f"I7: cart of {member_id} has {'no summary' if len(cart) > 1 or 'summary' not in cart else 'no items'}"
+            )
             continue
         if len({ends_ms for _, ends_ms in cart.values()}) != 1:
             wrong.append(f"I7: keys of the cart of {member_id} end at different times")
@@ -320,7 +368,7 @@ def carts_agree_with_themselves(keys: dict[str, tuple[str, int]]) -> Sentences:
     return wrong
 
 
-# --- all of it ----------------------------------------------------------------------------------------------------------
+# --- all of it
 
 
 class Checker:
@@ -357,12 +405,14 @@ class Checker:
         for (domain, p), partition in self.model.partitions.items():
             events = self.topics.partition(f"{domain}.events", p)
             reached = max((event.cause for event in events), default=(-1, -1))
-            last = max([(e.cause_offset, e.n) for e in partition.events[-1:]] + [*self._last_view(partition)],
-                       default=(-1, -1))
+            last = max(
+                [(e.cause_offset, e.n) for e in partition.events[-1:]] + [*self._last_view(partition)], default=(-1, -1)
+            )
             if reached < last:
                 left.append(f"{domain}.events {p} is at {reached}, to come is {last}")
-            missing = partition.dead.keys() - {int(r.header("tw_dlq_offset") or -1)
-                                               for r in self.topics.partition(f"{domain}.dlq", p)}
+            missing = partition.dead.keys() - {
+                int(r.header("tw_dlq_offset") or -1) for r in self.topics.partition(f"{domain}.dlq", p)
+            }
             if missing:
                 left.append(f"{domain}.dlq {p} lacks {sorted(missing)}")
         return left
@@ -371,7 +421,7 @@ class Checker:
     def _last_view(partition: Partition) -> list[tuple[int, int]]:
         return [max(partition.views)] if partition.views else []
 
-    def check(self, history: Optional[History] = None, since: Optional[dict[tuple[str, int], int]] = None) -> None:
+    def check(self, history: History | None = None, since: dict[tuple[str, int], int] | None = None) -> None:
         """Fails with all violations. `since`: where the command topics ended when the history began."""
         self.drained()
         wrong = self.violations()
@@ -388,24 +438,30 @@ class Checker:
             events = self.topics.partition(f"{domain}.events", p)
             wrong += headers_are_complete(events) + same_id_same_event(events)
             wrong += events_are_those_of_the_fold(partition, events) + versions_go_up_by_one(partition, events)
-            wrong += dead_letters_are_the_poison(partition, self.topics.partition(f"{domain}.commands", p),
-                                                 self.topics.partition(f"{domain}.dlq", p))
+            wrong += dead_letters_are_the_poison(
+                partition, self.topics.partition(f"{domain}.commands", p), self.topics.partition(f"{domain}.dlq", p)
+            )
         for domain in ids.DOMAINS:
             count = len(self.stores.watermarks(domain))
             committed = self.topics.committed(f"tillwire-{domain}", f"{domain}.commands")
-            wrong += watermarks_are_at_the_end(domain, self.stores.watermarks(domain),
-                                               [self.topics.end(f"{domain}.commands", p) for p in range(count)], committed)
+            wrong += watermarks_are_at_the_end(
+                domain,
+                self.stores.watermarks(domain),
+                [self.topics.end(f"{domain}.commands", p) for p in range(count)],
+                committed,
+            )
         members = self.stores.rows("select * from members")
-        wrong += members_are_those_of_the_fold(self.model, members, self.stores.rows("select * from jwt_tokens"))
+        wrong += members_are_those_of_the_fold(self.model.state, members, self.stores.rows("select * from jwt_tokens"))
         wrong += emails_are_unique(members, self.stores.rows("select * from member_addresses"))
-        wrong += products_are_those_of_the_fold(self.model, list(self.stores.mongo["products"].find()))
-        wrong += carts_are_those_of_the_fold(self.model, self.stores.all_carts())
+        wrong += products_are_those_of_the_fold(self.model.state, list(self.stores.mongo["products"].find()))
+        wrong += carts_are_those_of_the_fold(self.model.state, self.stores.all_carts())
         return wrong
 
     def _texts(self) -> Iterable[tuple[str, bytes]]:
         for record in self.topics.all():
-            yield f"{record.topic} {record.partition}/{record.offset}", b"\n".join(
-                [record.value, record.key or b"", *(value for _, value in record.headers)])
+            yield (
+                f"{record.topic} {record.partition}/{record.offset}",
+                b"\n".join([record.value, record.key or b"", *(value for _, value in record.headers)]),
+            )
         for log in sorted(self._logs.glob("*.log")):
             yield log.name, log.read_bytes()
-

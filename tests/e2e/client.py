@@ -3,7 +3,7 @@
 import random
 import uuid
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 import httpx
 
@@ -39,7 +39,7 @@ class Member:
 
 
 class Client:
-    def __init__(self, url: str, history: Optional[History] = None, token: str = "") -> None:
+    def __init__(self, url: str, history: History | None = None, token: str = "") -> None:
         # The edge closes connections that idle for longer; a request must not meet that moment.
         self.http = httpx.Client(base_url=url, timeout=15, limits=httpx.Limits(keepalive_expiry=0.3))
         self.history = history if history is not None else History()
@@ -55,14 +55,22 @@ class Client:
         other.http = self.http
         return other
 
-    def _fields(self, more: Optional[dict[str, str]]) -> dict[str, str]:
+    def _fields(self, more: dict[str, str] | None) -> dict[str, str]:
         return {**({"Authorization": f"Bearer {self.token}"} if self.token else {}), **(more or {})}
 
     def get(self, path: str, **fields: str) -> httpx.Response:
         return self.http.get(path, headers=self._fields(fields))
 
-    def write(self, method: str, path: str, body: Any = None, *, key: str = "", wait: bool = False,
-              fields: Optional[dict[str, str]] = None) -> httpx.Response:
+    def write(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str = "",
+        wait: bool = False,
+        fields: dict[str, str] | None = None,
+    ) -> httpx.Response:
         """`key`: an Idempotency-Key. `wait`: for the final code. A broken connection is noted and raised."""
         sent = {**self._fields(fields), **({"Idempotency-Key": key} if key else {}), **(WAIT if wait else {})}
         told = Told(f"{method} {path}", 0, None, key or None, wait)
@@ -96,8 +104,9 @@ class Client:
         assert registered.status_code == 201, registered.text
         tokens = self.login(email, password)
         assert tokens.status_code == 200, tokens.text
-        return Member(tokens.json()["member_id"], email, password, tokens.json()["access_token"],
-                      tokens.json()["refresh_token"])
+        return Member(
+            tokens.json()["member_id"], email, password, tokens.json()["access_token"], tokens.json()["refresh_token"]
+        )
 
     # --- products
 
@@ -115,7 +124,9 @@ class Client:
     # --- carts
 
     def add(self, product_id: str, quantity: int, wait: bool = True, key: str = "") -> httpx.Response:
-        return self.write("POST", "/v1/cart/items", {"product_id": product_id, "quantity": quantity}, wait=wait, key=key)
+        return self.write(
+            "POST", "/v1/cart/items", {"product_id": product_id, "quantity": quantity}, wait=wait, key=key
+        )
 
     def set(self, product_id: str, quantity: int, wait: bool = True) -> httpx.Response:
         return self.write("PUT", f"/v1/cart/items/{product_id}", {"quantity": quantity}, wait=wait)

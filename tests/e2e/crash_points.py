@@ -3,7 +3,6 @@
 import signal
 import threading
 import time
-from typing import Optional
 
 import ids
 from checker import Checker, History
@@ -12,8 +11,19 @@ from stack import FAILPOINT_EXIT, Stack
 from stores import Stores
 from topics import Topics
 
-POINTS = ("after_consume", "after_decode", "after_load", "before_commit", "in_commit", "after_commit", "before_publish",
-          "after_produce_before_report", "after_report", "before_offset_commit", "after_offset_commit")
+POINTS = (
+    "after_consume",
+    "after_decode",
+    "after_load",
+    "before_commit",
+    "in_commit",
+    "after_commit",
+    "before_publish",
+    "after_produce_before_report",
+    "after_report",
+    "before_offset_commit",
+    "after_offset_commit",
+)
 PRODUCT_POINTS = ("after_redo", "in_apply", "before_applied")
 ON_THE_WAY_OUT = ("in_revoke", "in_shutdown")
 THREE_TIMES = ("in_commit", "after_commit", "after_produce_before_report")
@@ -26,7 +36,7 @@ def matrix(domain: str) -> list[tuple[str, int]]:
 
 
 class WatermarkWatch:
-    """Looks all the time: a stored watermark never goes back, and Kafka's committed offset is never ahead of it (I3)."""
+    """Looks all the time: a stored watermark never goes back, and Kafka's offset is never ahead of it (I3)."""
 
     def __init__(self, environment: dict[str, str], domain: str) -> None:
         self._environment = environment
@@ -38,14 +48,20 @@ class WatermarkWatch:
 
     def _run(self) -> None:
         stores, topics = Stores(self._environment), Topics(self._environment["TW_KAFKA"])
-        highest: Optional[list[int]] = None
+        highest: list[int] | None = None
         while not self._stop.wait(0.1):
             committed = topics.committed(f"tillwire-{self._domain}", f"{self._domain}.commands")
             marks = stores.watermarks(self._domain)  # read after the other: it may only have grown meanwhile
-            self.wrong += [f"I3: partition {p}: Kafka has {c}, the store {m}"
-                           for p, (c, m) in enumerate(zip(committed, marks)) if c > m]
-            self.wrong += [f"I3: partition {p} went back from {h} to {m}"
-                           for p, (h, m) in enumerate(zip(highest or marks, marks)) if m < h]
+            self.wrong += [
+                f"I3: partition {p}: Kafka has {c}, the store {m}"
+                for p, (c, m) in enumerate(zip(committed, marks))
+                if c > m
+            ]
+            self.wrong += [
+                f"I3: partition {p} went back from {h} to {m}"
+                for p, (h, m) in enumerate(zip(highest or marks, marks))
+                if m < h
+            ]
             highest = marks
             self.looks += 1
         stores.close()
@@ -80,8 +96,9 @@ def crash_at(stack: Stack, load: MixedLoad, domain: str, point: str, hit: int) -
     stack.start(domain, ready=False)  # whoever looks waits until all is folded
 
 
-def check_all_points(stack: Stack, load: MixedLoad, checker: Checker, topics: Topics, history: History, domain: str
-                     ) -> None:
+def check_all_points(
+    stack: Stack, load: MixedLoad, checker: Checker, topics: Topics, history: History, domain: str
+) -> None:
     before = topics.ends()
     told = len(history.told)
     with WatermarkWatch(stack.environment, domain):
@@ -92,6 +109,8 @@ def check_all_points(stack: Stack, load: MixedLoad, checker: Checker, topics: To
             assert not wrong, f"after {point}@{hit}: " + "\n".join(wrong[:20])
     recent = History(history.told[told:], history.secrets)
     checker.check(recent, before)
-    folded = sum(len(topics.partition(f"{domain}.commands", p)) - before[f"{domain}.commands", p]
-                 for p in range(len(topics.ends()) // len(ids.DOMAINS)))
+    folded = sum(
+        len(topics.partition(f"{domain}.commands", p)) - before[f"{domain}.commands", p]
+        for p in range(len(topics.ends()) // len(ids.DOMAINS))
+    )
     assert folded > 5 * len(matrix(domain)), "the load was too small to mean anything"

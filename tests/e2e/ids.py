@@ -52,7 +52,7 @@ def derived_id(command_id: str, tag: str) -> str:
     return str(_version_8(hashlib.sha256(b"tillwire/derived/v1" + tag.encode() + uuid.UUID(command_id).bytes).digest()))
 
 
-# --- command ids -------------------------------------------------------------------------------------------------------
+# --- command ids
 
 
 def command_domain(command_id: str) -> int:
@@ -75,7 +75,7 @@ def ledger_id(command_id: str) -> str:
     return str(uuid.UUID(bytes=bytes(b)))
 
 
-# --- partitions --------------------------------------------------------------------------------------------------------
+# --- partitions
 
 
 def murmur2(data: bytes) -> int:

@@ -36,8 +36,11 @@ def load_commands() -> dict[str, dict[str, Any]]:
 def load_topics() -> dict[str, int]:
     """Topic name -> number of partitions."""
     manifest = json.loads((SCHEMAS / "topics.json").read_text(encoding="utf-8"))
-    return {f"{domain}.{kind}": entry["partitions"]
-            for domain, entry in manifest["domains"].items() for kind in manifest["kinds"]}
+    return {
+        f"{domain}.{kind}": entry["partitions"]
+        for domain, entry in manifest["domains"].items()
+        for kind in manifest["kinds"]
+    }
 
 
 COMMANDS = load_commands()

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Optional, TypeVar
+from typing import TypeVar
 
 import httpx
 
@@ -54,7 +54,9 @@ class Stack:
     def dev(self, *words: str, timeout_s: float = 120) -> str:
         """Runs ./dev on this stack; returns what it printed."""
         environment = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
-        done = subprocess.run([ROOT / "dev", *words], env=environment, capture_output=True, text=True, timeout=timeout_s)
+        done = subprocess.run(
+            [ROOT / "dev", *words], env=environment, capture_output=True, text=True, timeout=timeout_s
+        )
         assert done.returncode == 0, f"./dev {' '.join(words)}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -92,7 +94,7 @@ class Stack:
 
     # --- programs
 
-    def start(self, *names: str, fail: str = "", settings: Optional[dict[str, str]] = None, ready: bool = True) -> None:
+    def start(self, *names: str, fail: str = "", settings: dict[str, str] | None = None, ready: bool = True) -> None:
         """Starts them side by side and waits until they are ready. `fail`: TW_FAIL of the failpoint builds."""
         for name in names:
             self._spawn(name, {**(settings or {}), **({"TW_FAIL": fail} if fail else {})})
@@ -108,8 +110,14 @@ class Stack:
         with log.open("ab") as out:
             self._log_start[name] = out.tell()
             process = subprocess.Popen(
-                [Path(os.environ["TW_BIN_DIR"]) / f"tillwire-{kind}"], cwd="/", stdin=subprocess.DEVNULL, stdout=out,
-                stderr=out, start_new_session=True, env={**plain, **self._environment_of(name), **settings})
+                [Path(os.environ["TW_BIN_DIR"]) / f"tillwire-{kind}"],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                env={**plain, **self._environment_of(name), **settings},
+            )
         self._running[name] = process
         (self.state / "run" / f"{name}.pid").write_text(f"{process.pid} {_start_time(process.pid)}\n")
 
@@ -120,6 +128,13 @@ class Stack:
         address = self._environment_of(name)["TW_ADMIN_LISTEN"]
         return httpx.get(f"http://{address}{path}", timeout=5)
 
+    def is_listening(self, name: str) -> bool:
+        """Its admin port answers, whatever it says."""
+        try:
+            return bool(self.admin(name, "/healthz").status_code)
+        except httpx.TransportError:
+            return False
+
     def is_ready(self, name: str) -> bool:
         try:
             return self.admin(name, "/readyz").status_code == 200
@@ -128,7 +143,9 @@ class Stack:
 
     def wait_ready(self, name: str, timeout_s: float = 40) -> None:
         def answer() -> bool:
-            assert self.is_running(name), f"{name} ended with {self._running[name].returncode}:\n{self.log(name)[-2000:]}"
+            assert self.is_running(name), (
+                f"{name} ended with {self._running[name].returncode}:\n{self.log(name)[-2000:]}"
+            )
             return self.is_ready(name)
 
         wait_until(f"{name} is ready", answer, timeout_s)

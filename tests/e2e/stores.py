@@ -4,7 +4,7 @@ import json
 import struct
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Optional
+from typing import Any
 
 import psycopg
 import pymongo
@@ -24,11 +24,16 @@ class Stores:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
-        self._postgres: Optional[psycopg.Connection[dict[str, Any]]] = None
-        self.redis: Any = redis.Redis.from_url(environment["TW_REDIS_URI"], socket_timeout=10,
-                                          retry_on_error=[redis.ConnectionError], health_check_interval=1)
+        self._postgres: psycopg.Connection[dict[str, Any]] | None = None
+        self.redis: Any = redis.Redis.from_url(
+            environment["TW_REDIS_URI"],
+            socket_timeout=10,
+            retry_on_error=[redis.ConnectionError],
+            health_check_interval=1,
+        )
         self._mongo: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
-            environment["TW_MONGO_URI"], serverSelectionTimeoutMS=10_000, tz_aware=True)
+            environment["TW_MONGO_URI"], serverSelectionTimeoutMS=10_000, tz_aware=True
+        )
         self.mongo = self._mongo.get_default_database(codec_options=CodecOptions(tz_aware=True))
 
     def close(self) -> None:
@@ -45,8 +50,12 @@ class Stores:
             try:
                 if not self._postgres or self._postgres.closed:
                     self._postgres = psycopg.connect(
-                        self._environment["TW_POSTGRES_URI"], autocommit=True, row_factory=dict_row, connect_timeout=10,
-                        options="-c search_path=tillwire")
+                        self._environment["TW_POSTGRES_URI"],
+                        autocommit=True,
+                        row_factory=dict_row,
+                        connect_timeout=10,
+                        options="-c search_path=tillwire",
+                    )
                 cursor = self._postgres.execute(sql, values)
                 return cursor.fetchall() if cursor.description else []
             except psycopg.OperationalError:
@@ -56,13 +65,13 @@ class Stores:
                     raise
         raise AssertionError
 
-    def member(self, member_id: str) -> Optional[dict[str, Any]]:
+    def member(self, member_id: str) -> dict[str, Any] | None:
         found = self.rows("select * from members where id = %s", member_id)
         return found[0] if found else None
 
     # --- MongoDB
 
-    def product(self, product_id: str) -> Optional[dict[str, Any]]:
+    def product(self, product_id: str) -> dict[str, Any] | None:
         return self.mongo["products"].find_one({"_id": ObjectId(ids.object_id_of(product_id))})
 
     def view_count(self, product_id: str) -> int:
@@ -113,7 +122,7 @@ def decimal_of(value: Decimal128) -> Decimal:
     return value.to_decimal()
 
 
-def milliseconds(time: Optional[datetime]) -> Optional[int]:
+def milliseconds(time: datetime | None) -> int | None:
     """Of a database time; one without a zone is UTC, as all of ours are."""
     if time is None:
         return None

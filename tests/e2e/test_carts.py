@@ -20,8 +20,9 @@ def member_of(shopper: Client) -> str:
     return str(shopper.get("/v1/cart").json()["member_id"])
 
 
-def test_an_added_line_is_exactly_the_data_models_keys_and_json(shopper: Client, merchant: Client, stores: Stores
-                                                                ) -> None:
+def test_an_added_line_is_exactly_the_data_models_keys_and_json(
+    shopper: Client, merchant: Client, stores: Stores
+) -> None:
     product = merchant.new_product(name='Café "T" shirt', price="199.00", discount_price="149.50")
     response = shopper.add(product, 3)
     assert response.status_code == 200, response.text
@@ -88,8 +89,9 @@ def test_an_unknown_product_is_404_and_leaves_nothing_in_the_log(shopper: Client
     assert topics.ends() == before
 
 
-def test_an_inactive_product_is_409_and_leaves_nothing_in_the_log(shopper: Client, merchant: Client, topics: Topics
-                                                                  ) -> None:
+def test_an_inactive_product_is_409_and_leaves_nothing_in_the_log(
+    shopper: Client, merchant: Client, topics: Topics
+) -> None:
     product = merchant.create_product(is_active=False).json()["product_id"]
     before = topics.ends()
     response = shopper.add(product, 1)
@@ -116,13 +118,23 @@ def test_a_cart_holds_at_most_100_lines(shopper: Client, merchant: Client) -> No
     assert shopper.add(ids.product_id(skus[0]), 1).status_code == 200
 
 
-@pytest.mark.parametrize(("body", "pointer"), [
-    ({"quantity": 0}, "/quantity"), ({"quantity": 1000}, "/quantity"), ({"quantity": -1}, "/quantity"),
-    ({"quantity": "2"}, "/quantity"), ({"quantity": 1.5}, "/quantity"), ({"quantity": True}, "/quantity"),
-    ({"price": "0.01"}, "/price"), ({"product_name": "mine"}, "/product_name"), ({"product_id": "x"}, "/product_id"),
-])
-def test_a_wrong_body_is_refused_with_a_pointer(shopper: Client, product: str, body: dict[str, object], pointer: str
-                                                ) -> None:
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"quantity": 0}, "/quantity"),
+        ({"quantity": 1000}, "/quantity"),
+        ({"quantity": -1}, "/quantity"),
+        ({"quantity": "2"}, "/quantity"),
+        ({"quantity": 1.5}, "/quantity"),
+        ({"quantity": True}, "/quantity"),
+        ({"price": "0.01"}, "/price"),
+        ({"product_name": "mine"}, "/product_name"),
+        ({"product_id": "x"}, "/product_id"),
+    ],
+)
+def test_a_wrong_body_is_refused_with_a_pointer(
+    shopper: Client, product: str, body: dict[str, object], pointer: str
+) -> None:
     response = shopper.write("POST", "/v1/cart/items", {"product_id": product, "quantity": 1, **body})
     assert response.status_code == 422, response.text
     assert pointer in [error["pointer"] for error in response.json()["errors"]], response.text

@@ -16,7 +16,8 @@ import checker
 import ids
 from checker import History, Told
 from messages import TOPICS, money_text
-from model import Cart, Event, Model, Partition, time_text
+from model import Event, Model, Partition, time_text
+from rules import Cart
 from topics import Record, readers_rule
 
 ID_KEY = bytes(range(32))
@@ -31,7 +32,9 @@ class World:
     """The logs of a few commands, and events and dead letters as an honest worker would publish them."""
 
     def __init__(self) -> None:
-        self.logs: dict[tuple[str, int], list[Record]] = {(t, p): [] for t, count in TOPICS.items() for p in range(count)}
+        self.logs: dict[tuple[str, int], list[Record]] = {
+            (t, p): [] for t, count in TOPICS.items() for p in range(count)
+        }
         self.sent: dict[str, str] = {}
         self._write_commands()
         self.model = Model(ID_KEY)
@@ -44,50 +47,145 @@ class World:
 
     def _append(self, topic: str, number: int, key: bytes, value: bytes, headers: dict[str, str]) -> Record:
         log = self.logs[topic, number]
-        record = Record(topic, number, len(log), NOW + len(log), key, value,
-                        tuple((name, text.encode()) for name, text in headers.items()))
+        record = Record(
+            topic,
+            number,
+            len(log),
+            NOW + len(log),
+            key,
+            value,
+            tuple((name, text.encode()) for name, text in headers.items()),
+        )
         log.append(record)
         return record
 
     def _command(self, title: str, ce_type: str, key: str, **body: Any) -> None:
         topic = f"{ce_type.split('.')[0]}.commands"
         self.sent[title] = str(uuid.UUID(int=0x0192F5C09A007000_8000000000000000 + len(self.sent)))
-        self._append(topic, ids.partition_of(key.encode(), TOPICS[topic]), key.encode(), msgpack.packb(body), {
-            "ce_id": self.sent[title], "ce_type": ce_type, "ce_source": "/tillwire/edge", "ce_time": time_text(NOW),
-            "ce_specversion": "1.0", "content-type": "application/msgpack"})
+        self._append(
+            topic,
+            ids.partition_of(key.encode(), TOPICS[topic]),
+            key.encode(),
+            msgpack.packb(body),
+            {
+                "ce_id": self.sent[title],
+                "ce_type": ce_type,
+                "ce_source": "/tillwire/edge",
+                "ce_time": time_text(NOW),
+                "ce_specversion": "1.0",
+                "content-type": "application/msgpack",
+            },
+        )
 
     def _write_commands(self) -> None:
-        self._command("register", "member.register.v1", MEMBER, member_id=MEMBER, email=EMAIL, email_folded=EMAIL,
-                      password_hash="$argon2id$…", full_name="Ana Lim")
-        self._command("create", "product.create.v1", PRODUCT, product_id=PRODUCT, sku=SKU, name="T-shirt",
-                      slug="t-shirt", price="199.00", discount_price="149.50", category="shirts", tags=[], images={},
-                      is_active=True)
+        self._command(
+            "register",
+            "member.register.v1",
+            MEMBER,
+            member_id=MEMBER,
+            email=EMAIL,
+            email_folded=EMAIL,
+            password_hash="$argon2id$…",
+            full_name="Ana Lim",
+        )
+        self._command(
+            "create",
+            "product.create.v1",
+            PRODUCT,
+            product_id=PRODUCT,
+            sku=SKU,
+            name="T-shirt",
+            slug="t-shirt",
+            price="199.00",
+            discount_price="149.50",
+            category="shirts",
+            tags=[],
+            images={},
+            is_active=True,
+        )
         for i in range(3):
             self._command(f"view{i}", "product.record_view.v1", PRODUCT, product_id=PRODUCT)
         for i, quantity in enumerate((2, 3, 999)):  # the last one is refused
-            self._command(f"add{i}", "cart.add_item.v1", MEMBER, member_id=MEMBER, product_id=PRODUCT, quantity=quantity,
-                          product_name="T-shirt", price="149.50", product_version=1)
+            self._command(
+                f"add{i}",
+                "cart.add_item.v1",
+                MEMBER,
+                member_id=MEMBER,
+                product_id=PRODUCT,
+                quantity=quantity,
+                product_name="T-shirt",
+                price="149.50",
+                product_version=1,
+            )
         self._command("poison", "cart.no_such.v1", MEMBER, member_id=MEMBER)
-        self._command("last", "cart.add_item.v1", MEMBER, member_id=MEMBER, product_id=PRODUCT, quantity=1,
-                      product_name="T-shirt", price="149.50", product_version=1)
+        self._command(
+            "last",
+            "cart.add_item.v1",
+            MEMBER,
+            member_id=MEMBER,
+            product_id=PRODUCT,
+            quantity=1,
+            product_name="T-shirt",
+            price="149.50",
+            product_version=1,
+        )
 
     def _publish(self, partition: Partition) -> None:
         last_view = max(partition.views, default=None)
-        viewed = [] if last_view is None else [Event(
-            f"{partition.domain}.commands/{partition.number}/{last_view[0]}/{last_view[1]}", "product.viewed.v1", PRODUCT,
-            *last_view, self.sent["view2"], time_text(partition.clock_ms), partition.views[last_view])]
+        viewed = (
+            []
+            if last_view is None
+            else [
+                Event(
+                    f"{partition.domain}.commands/{partition.number}/{last_view[0]}/{last_view[1]}",
+                    "product.viewed.v1",
+                    PRODUCT,
+                    *last_view,
+                    self.sent["view2"],
+                    time_text(partition.clock_ms),
+                    partition.views[last_view],
+                )
+            ]
+        )
         for event in sorted([*partition.events, *viewed], key=lambda e: (e.cause_offset, e.n)):
-            self._append(f"{partition.domain}.events", partition.number, event.key.encode(), msgpack.packb(event.body), {
-                "ce_id": event.id, "ce_type": event.type, "ce_source": f"/tillwire/{partition.domain}",
-                "ce_time": event.time, "ce_specversion": "1.0", "content-type": "application/msgpack",
-                "tw_command_id": event.command_id, "tw_cause_offset": str(event.cause_offset), "tw_n": str(event.n)})
+            self._append(
+                f"{partition.domain}.events",
+                partition.number,
+                event.key.encode(),
+                msgpack.packb(event.body),
+                {
+                    "ce_id": event.id,
+                    "ce_type": event.type,
+                    "ce_source": f"/tillwire/{partition.domain}",
+                    "ce_time": event.time,
+                    "ce_specversion": "1.0",
+                    "content-type": "application/msgpack",
+                    "tw_command_id": event.command_id,
+                    "tw_cause_offset": str(event.cause_offset),
+                    "tw_n": str(event.n),
+                },
+            )
         for offset, reason in partition.dead.items():
             origin = self.logs[f"{partition.domain}.commands", partition.number][offset]
-            self.logs[f"{partition.domain}.dlq", partition.number].append(dataclasses.replace(
-                origin, topic=f"{partition.domain}.dlq", headers=(*origin.headers, *((k, v.encode()) for k, v in {
-                    "tw_dlq_topic": origin.topic, "tw_dlq_partition": str(origin.partition),
-                    "tw_dlq_offset": str(offset), "tw_dlq_timestamp": str(origin.timestamp_ms),
-                    "tw_dlq_reason": reason}.items()))))
+            self.logs[f"{partition.domain}.dlq", partition.number].append(
+                dataclasses.replace(
+                    origin,
+                    topic=f"{partition.domain}.dlq",
+                    headers=(
+                        *origin.headers,
+                        *(
+                            (k, v.encode())
+                            for k, v in {
+                                "tw_dlq_topic": origin.topic,
+                                "tw_dlq_partition": str(origin.partition),
+                                "tw_dlq_offset": str(offset),
+                                "tw_dlq_timestamp": str(origin.timestamp_ms),
+                                "tw_dlq_reason": reason,
+                            }.items()
+                        ),
+                    ),
+                )
+            )
 
     # what the rules look at
 
@@ -99,20 +197,24 @@ class World:
 
     def members(self) -> list[dict[str, Any]]:
         at = datetime(2025, 6, 15, 15, 6, 40, 123_000)
-        return [{"id": uuid.UUID(MEMBER), **self.model.members[MEMBER], "created_at": at, "updated_at": at}]
+        return [{"id": uuid.UUID(MEMBER), **self.model.state.members[MEMBER], "created_at": at, "updated_at": at}]
 
     def products(self) -> list[dict[str, Any]]:
-        product = self.model.products[PRODUCT]
+        product = self.model.state.products[PRODUCT]
         at = datetime(2025, 6, 15, 15, 6, 40, product["created_at"] % 1000 * 1000)
-        decimals = {name: Decimal128(money_text(product[name])) for name in
-                    ("price", "discount_price", "effective_price", "rating")}
-        return [{"_id": ObjectId(ids.product_object_id(SKU)), **product, **decimals, "created_at": at, "updated_at": at}]
+        decimals = {
+            name: Decimal128(money_text(product[name]))
+            for name in ("price", "discount_price", "effective_price", "rating")
+        }
+        return [
+            {"_id": ObjectId(ids.product_object_id(SKU)), **product, **decimals, "created_at": at, "updated_at": at}
+        ]
 
     def carts(self) -> dict[str, tuple[str, int]]:
         def text(value: dict[str, Any]) -> str:
             return json.dumps(value, default=float)
 
-        cart = self.model.carts[MEMBER]
+        cart = self.model.state.carts[MEMBER]
         return {key: (text(value), cart.ends_ms) for key, value in checker._expected_keys(MEMBER, cart).items()}
 
 
@@ -122,18 +224,22 @@ def world() -> World:
 
 
 def test_a_true_world_has_no_violations(world: World) -> None:
-    assert world.model.carts[MEMBER].items == 6 and world.model.products[PRODUCT]["view_count"] == 3
+    assert world.model.state.carts[MEMBER].items == 6 and world.model.state.products[PRODUCT]["view_count"] == 3
     for (domain, number), partition in world.model.partitions.items():
         events = world.logs[f"{domain}.events", number]
         assert checker.headers_are_complete(events) == []
         assert checker.same_id_same_event(events) == []
         assert checker.events_are_those_of_the_fold(partition, events) == []
         assert checker.versions_go_up_by_one(partition, events) == []
-        assert checker.dead_letters_are_the_poison(partition, world.logs[f"{domain}.commands", number],
-                                                   world.logs[f"{domain}.dlq", number]) == []
-    assert checker.members_are_those_of_the_fold(world.model, world.members(), []) == []
-    assert checker.products_are_those_of_the_fold(world.model, world.products()) == []
-    assert checker.carts_are_those_of_the_fold(world.model, world.carts()) == []
+        assert (
+            checker.dead_letters_are_the_poison(
+                partition, world.logs[f"{domain}.commands", number], world.logs[f"{domain}.dlq", number]
+            )
+            == []
+        )
+    assert checker.members_are_those_of_the_fold(world.model.state, world.members(), []) == []
+    assert checker.products_are_those_of_the_fold(world.model.state, world.products()) == []
+    assert checker.carts_are_those_of_the_fold(world.model.state, world.carts()) == []
     assert checker.watermarks_are_at_the_end("cart", [5, 0], [5, 0], [5, 0]) == []
 
 
@@ -241,9 +347,14 @@ def test_wrong_dead_letters_are_found(world: World) -> None:
     dead = world.logs["cart.dlq", partition.number]
     (letter,) = dead
     good = dataclasses.replace(letter, headers=(*letter.headers, ("tw_dlq_offset", b"0")))
-    for lie in ([], [letter, letter], [letter, good], [dataclasses.replace(letter, value=b"")],
-                [dataclasses.replace(letter, headers=letter.headers[1:])],
-                [dataclasses.replace(letter, headers=(*letter.headers, ("tw_dlq_reason", b"misrouted")))]):
+    for lie in (
+        [],
+        [letter, letter],
+        [letter, good],
+        [dataclasses.replace(letter, value=b"")],
+        [dataclasses.replace(letter, headers=letter.headers[1:])],
+        [dataclasses.replace(letter, headers=(*letter.headers, ("tw_dlq_reason", b"misrouted")))],
+    ):
         assert any("I11" in s for s in checker.dead_letters_are_the_poison(partition, log, lie)), lie
 
 
@@ -259,19 +370,21 @@ def test_a_lost_or_doubled_view_is_found(world: World) -> None:
     for count in (2, 4):
         (product,) = world.products()
         product["view_count"] = count
-        assert any("I5" in s for s in checker.products_are_those_of_the_fold(world.model, [product]))
+        assert any("I5" in s for s in checker.products_are_those_of_the_fold(world.model.state, [product]))
 
 
 def test_a_wrong_product_is_found(world: World) -> None:
     for field, value in {"name": "Hat", "price": Decimal128("199.01"), "discount_price": None, "tags": ["x"]}.items():
-        assert checker.products_are_those_of_the_fold(world.model, [{**world.products()[0], field: value}]) != []
-    assert checker.products_are_those_of_the_fold(world.model, []) != []
+        assert checker.products_are_those_of_the_fold(world.model.state, [{**world.products()[0], field: value}]) != []
+    assert checker.products_are_those_of_the_fold(world.model.state, []) != []
 
 
 def test_a_wrong_member_is_found(world: World) -> None:
     for column, value in {"full_name": "Eve", "status": "SUSPENDED", "created_at": datetime(2025, 1, 1)}.items():
-        assert checker.members_are_those_of_the_fold(world.model, [{**world.members()[0], column: value}], []) != []
-    assert checker.members_are_those_of_the_fold(world.model, [], []) != []
+        assert (
+            checker.members_are_those_of_the_fold(world.model.state, [{**world.members()[0], column: value}], []) != []
+        )
+    assert checker.members_are_those_of_the_fold(world.model.state, [], []) != []
     twin = {**world.members()[0], "id": uuid.uuid4(), "email": " ANA@Example.COM "}
     assert any("I16" in s for s in checker.emails_are_unique([*world.members(), twin], []))
     assert checker.emails_are_unique([], [{"member_id": 1, "is_default": False}]) != []
@@ -280,19 +393,24 @@ def test_a_wrong_member_is_found(world: World) -> None:
 def test_a_wrong_cart_is_found(world: World) -> None:
     item, summary = f"cart:{MEMBER}:{PRODUCT}", f"cart:{MEMBER}:summary"
     true = world.carts()
-    lies = [{item: true[item]}, {summary: true[summary]}, {}, {**true, item: (true[item][0], 1)},
-            {**true, item: (true[item][0].replace("149.5", "149.6"), true[item][1])},
-            {**true, summary: (true[summary][0].replace('"total_items": 6', '"total_items": 7'), true[summary][1])},
-            {**true, f"cart:{uuid.uuid4()}:summary": true[summary]}]
+    lies = [
+        {item: true[item]},
+        {summary: true[summary]},
+        {},
+        {**true, item: (true[item][0], 1)},
+        {**true, item: (true[item][0].replace("149.5", "149.6"), true[item][1])},
+        {**true, summary: (true[summary][0].replace('"total_items": 6', '"total_items": 7'), true[summary][1])},
+        {**true, f"cart:{uuid.uuid4()}:summary": true[summary]},
+    ]
     for lie in lies:
-        assert any("I7" in s for s in checker.carts_are_those_of_the_fold(world.model, lie)), lie
+        assert any("I7" in s for s in checker.carts_are_those_of_the_fold(world.model.state, lie)), lie
     broken = {**true, summary: (true[summary][0].replace('"total_items": 6', '"total_items": 7'), true[summary][1])}
     assert any("add up" in s for s in checker.carts_agree_with_themselves(broken))
 
 
 def test_an_empty_cart_has_no_keys(world: World) -> None:
-    world.model.carts[MEMBER] = Cart(9)
-    assert checker.carts_are_those_of_the_fold(world.model, {}) == []
+    world.model.state.carts[MEMBER] = Cart(9)
+    assert checker.carts_are_those_of_the_fold(world.model.state, {}) == []
 
 
 def test_a_secret_in_a_text_is_found() -> None:

@@ -7,6 +7,7 @@ import pytest
 import ids
 from checker import Checker
 from client import Client, product_body, some_email, some_password, some_sku
+from messages import TOPICS
 from stack import Stack, wait_until
 from topics import Topics
 
@@ -23,7 +24,7 @@ def test_a_202_names_the_command_and_where_to_ask(shopper: Client, product: str,
     (record,) = topics.commands_of(body["command_id"])
     assert ids.command_domain(body["command_id"]) == ids.DOMAINS["cart"]
     assert ids.command_partition(body["command_id"]) == record.partition
-    assert record.partition == ids.partition_of(record.key or b"", 6)
+    assert record.partition == ids.partition_of(record.key or b"", TOPICS["cart.commands"])
 
 
 def status_of(caller: Client, location: str, wait: bool = True) -> dict[str, object]:
@@ -50,8 +51,9 @@ def test_a_command_ends_rejected_with_its_problem(shopper: Client, product: str)
 
 
 @pytest.mark.parametrize("domain", ["member", "product", "cart"])
-def test_a_command_is_accepted_while_its_worker_is_away(healed: Stack, merchant: Client, shopper: Client, product: str,
-                                                         domain: str) -> None:
+def test_a_command_is_accepted_while_its_worker_is_away(
+    healed: Stack, merchant: Client, shopper: Client, product: str, domain: str
+) -> None:
     healed.kill(domain)
     if domain == "member":
         caller, response = shopper, shopper.register(some_email(), some_password(), wait=False)
@@ -62,15 +64,17 @@ def test_a_command_is_accepted_while_its_worker_is_away(healed: Stack, merchant:
     assert response.status_code == 202, response.text
     assert status_of(caller, response.headers["Location"], wait=False)["status"] == "accepted"
     healed.start(domain)
-    status = wait_until("it ends", lambda: (s := status_of(caller, response.headers["Location"]))["status"] != "accepted"
-                        and s)
+    status = wait_until(
+        "it ends", lambda: (s := status_of(caller, response.headers["Location"]))["status"] != "accepted" and s
+    )
     assert isinstance(status, dict) and status["status"] == "succeeded"
 
 
 def test_a_wait_that_is_too_short_ends_as_a_202(healed: Stack, shopper: Client, product: str) -> None:
     healed.kill("cart")
-    response = shopper.write("POST", "/v1/cart/items", {"product_id": product, "quantity": 1},
-                             fields={"Prefer": "wait=1"})
+    response = shopper.write(
+        "POST", "/v1/cart/items", {"product_id": product, "quantity": 1}, fields={"Prefer": "wait=1"}
+    )
     assert response.status_code == 202 and response.json()["status"] == "accepted"
 
 
@@ -90,7 +94,9 @@ def test_another_members_command_is_404(anyone: Client, shopper: Client, product
 # --- Idempotency-Key
 
 
-def test_a_repeat_with_the_same_key_is_one_command_with_one_effect(shopper: Client, product: str, topics: Topics) -> None:
+def test_a_repeat_with_the_same_key_is_one_command_with_one_effect(
+    shopper: Client, product: str, topics: Topics
+) -> None:
     key = uuid.uuid4().hex
     first = shopper.add(product, 2, wait=False, key=key)
     assert first.status_code == 202
@@ -110,8 +116,10 @@ def test_repeats_that_race_have_one_effect(shopper: Client, product: str, topics
     assert len(commands) == 1
     wait_until("the cart has it", lambda: shopper.get("/v1/cart/summary").json()["total_items"] == 2)
     status_of(shopper, answers[0].headers["Location"])
-    wait_until("each record has its outcome", lambda: len(topics.events_of(commands.copy().pop())) >= 1 + len(
-        topics.commands_of(commands.copy().pop())))
+    wait_until(
+        "each record has its outcome",
+        lambda: len(topics.events_of(commands.copy().pop())) >= 1 + len(topics.commands_of(commands.copy().pop())),
+    )
     assert shopper.get("/v1/cart/summary").json()["total_items"] == 2
 
 
@@ -125,8 +133,12 @@ def test_another_body_under_the_same_key_is_422(shopper: Client, product: str) -
 
 def test_spaces_and_order_of_members_are_no_other_body(shopper: Client, product: str) -> None:
     key, path = uuid.uuid4().hex, "/v1/cart/items"
-    fields = {"Authorization": f"Bearer {shopper.token}", "Content-Type": "application/json", "Idempotency-Key": key,
-              "Prefer": "wait=10"}
+    fields = {
+        "Authorization": f"Bearer {shopper.token}",
+        "Content-Type": "application/json",
+        "Idempotency-Key": key,
+        "Prefer": "wait=10",
+    }
     one = shopper.http.post(path, content=f'{{"product_id":"{product}","quantity":2}}', headers=fields)
     two = shopper.http.post(path, content=f'{{ "quantity" : 2, "product_id":"{product}"}}', headers=fields)
     assert one.status_code == two.status_code == 200, two.text

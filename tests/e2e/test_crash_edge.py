@@ -12,8 +12,9 @@ from topics import Topics
 
 
 @pytest.mark.parametrize("point", ["after_produce_before_report", "after_report_before_reply"])
-def test_a_retry_after_a_crash_of_the_edge_has_one_effect(healed: Stack, anyone: Client, product: str, topics: Topics,
-                                                          checker: Checker, history: History, point: str) -> None:
+def test_a_retry_after_a_crash_of_the_edge_has_one_effect(
+    healed: Stack, anyone: Client, product: str, topics: Topics, checker: Checker, history: History, point: str
+) -> None:
     shopper = anyone.as_caller(anyone.new_member().access_token)
     healed.stop("edge")
     before = topics.ends()

@@ -15,8 +15,9 @@ def load(merchant: Client, anyone: Client) -> MixedLoad:
 
 
 @pytest.mark.parametrize("domain", WORKERS)
-def test_a_worker_survives_a_crash_at_every_point(healed: Stack, load: MixedLoad, checker: Checker, topics: Topics,
-                                                  history: History, domain: str) -> None:
+def test_a_worker_survives_a_crash_at_every_point(
+    healed: Stack, load: MixedLoad, checker: Checker, topics: Topics, history: History, domain: str
+) -> None:
     check_all_points(healed, load, checker, topics, history, domain)
 
 
@@ -29,7 +30,9 @@ def test_five_crashes_in_a_row_at_one_point_give_up_no_record(healed: Stack, loa
 
 
 @pytest.mark.parametrize("domain", WORKERS)
-def test_sigterm_under_load_ends_within_ten_seconds(healed: Stack, load: MixedLoad, checker: Checker, domain: str) -> None:
+def test_sigterm_under_load_ends_within_ten_seconds(
+    healed: Stack, load: MixedLoad, checker: Checker, domain: str
+) -> None:
     for _ in range(2):
         for _ in range(5):
             load.send(domain, 10)

@@ -26,10 +26,14 @@ def test_an_event_is_a_complete_cloudevent(shopper: Client, product: str, topics
         assert len({name for name, _ in event.headers}) == len(event.headers)
 
 
-def test_an_event_has_the_key_and_the_partition_of_its_cause(anyone: Client, merchant: Client, shopper: Client,
-                                                             product: str, topics: Topics) -> None:
-    answers = [anyone.register(some_email(), some_password(), wait=False), merchant.create_product(wait=False),
-               shopper.add(product, 1, wait=False)]
+def test_an_event_has_the_key_and_the_partition_of_its_cause(
+    anyone: Client, merchant: Client, shopper: Client, product: str, topics: Topics
+) -> None:
+    answers = [
+        anyone.register(some_email(), some_password(), wait=False),
+        merchant.create_product(wait=False),
+        shopper.add(product, 1, wait=False),
+    ]
     for answer in answers:
         command_id = answer.json()["command_id"]
         events = events_of(topics, command_id, 2)
@@ -42,28 +46,49 @@ def test_an_event_has_the_key_and_the_partition_of_its_cause(anyone: Client, mer
 
 def test_the_clients_trace_goes_through_to_the_event(shopper: Client, product: str, topics: Topics) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-    response = shopper.write("POST", "/v1/cart/items", {"product_id": product, "quantity": 1},
-                             fields={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    response = shopper.write(
+        "POST",
+        "/v1/cart/items",
+        {"product_id": product, "quantity": 1},
+        fields={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"},
+    )
     for event in events_of(topics, response.json()["command_id"], 2):
         assert (event.header("traceparent") or "").split("-")[1] == trace
 
 
-def test_domain_events_come_before_the_outcome_and_say_what_happened(shopper: Client, merchant: Client, topics: Topics
-                                                                     ) -> None:
+def test_domain_events_come_before_the_outcome_and_say_what_happened(
+    shopper: Client, merchant: Client, topics: Topics
+) -> None:
     product = merchant.new_product(price="12.50")
     added, outcome = events_of(topics, shopper.add(product, 2, wait=False).json()["command_id"], 2)
     assert (added.type, outcome.type) == ("cart.item_added.v1", "command.outcome.v1")
-    assert {"product_id": product, "price": "12.50", "added": 2, "quantity": 2, "total_items": 2,
-            "total_price": "25.00", "product_version": 1}.items() <= added.body.items()
-    assert {"status": "succeeded", "http_status": 200, "command_type": "cart.add_item", "repeated": False,
-            "resource": "/v1/cart"}.items() <= outcome.body.items()
+    assert {
+        "product_id": product,
+        "price": "12.50",
+        "added": 2,
+        "quantity": 2,
+        "total_items": 2,
+        "total_price": "25.00",
+        "product_version": 1,
+    }.items() <= added.body.items()
+    assert {
+        "status": "succeeded",
+        "http_status": 200,
+        "command_type": "cart.add_item",
+        "repeated": False,
+        "resource": "/v1/cart",
+    }.items() <= outcome.body.items()
 
 
 def test_a_refusal_has_an_outcome_and_nothing_else(shopper: Client, product: str, topics: Topics) -> None:
     shopper.add(product, 999)
     command_id = shopper.add(product, 1, wait=False).json()["command_id"]
     (outcome,) = events_of(topics, command_id, 1)
-    assert {"status": "rejected", "http_status": 422, "problem_code": "line-quantity-limit"}.items() <= outcome.body.items()
+    assert {
+        "status": "rejected",
+        "http_status": 422,
+        "problem_code": "line-quantity-limit",
+    }.items() <= outcome.body.items()
 
 
 def test_views_share_events_that_carry_the_new_total(anyone: Client, merchant: Client, topics: Topics) -> None:
@@ -74,8 +99,11 @@ def test_views_share_events_that_carry_the_new_total(anyone: Client, merchant: C
 
     def totals() -> list[int]:
         topics.read("product.events")
-        return [e.body["view_count"] for e in topics.records("product.events")
-                if e.type == "product.viewed.v1" and e.body["product_id"] == ids.product_id(sku)]
+        return [
+            e.body["view_count"]
+            for e in topics.records("product.events")
+            if e.type == "product.viewed.v1" and e.body["product_id"] == ids.product_id(sku)
+        ]
 
     wait_until("the last total is told", lambda: totals()[-1:] == [40])
     assert totals() == sorted(set(totals())) and len(totals()) <= 40

@@ -5,9 +5,14 @@ import ids
 
 def test_murmur2_gives_the_values_of_kafkas_own_test() -> None:
     # org.apache.kafka.common.utils.UtilsTest
-    known = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536,
-             b"a-little-bit-longer-string": -1486304829, b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
-             b"abc": 479470107}
+    known = {
+        b"21": -973932308,
+        b"foobar": -790332482,
+        b"a-little-bit-long-string": -985981536,
+        b"a-little-bit-longer-string": -1486304829,
+        b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+        b"abc": 479470107,
+    }
     for text, value in known.items():
         assert ids.murmur2(text) == value & 0xFFFFFFFF
 

@@ -5,7 +5,7 @@ import hmac
 import json
 import re
 import uuid
-from datetime import datetime, timezone
+from datetime import datetime, UTC
 from pathlib import Path
 
 import httpx
@@ -17,12 +17,22 @@ from stack import Stack
 from stores import Stores
 from topics import Topics
 
-DATA_MODEL = {"id", "email", "password_hash", "full_name", "phone_number", "status", "created_at", "updated_at",
-              "last_login_at"}
+DATA_MODEL = {
+    "id",
+    "email",
+    "password_hash",
+    "full_name",
+    "phone_number",
+    "status",
+    "created_at",
+    "updated_at",
+    "last_login_at",
+}
 
 
-def test_a_registered_member_is_a_row_with_the_columns_of_the_data_model(anyone: Client, stores: Stores, id_key: bytes
-                                                                         ) -> None:
+def test_a_registered_member_is_a_row_with_the_columns_of_the_data_model(
+    anyone: Client, stores: Stores, id_key: bytes
+) -> None:
     email, password = some_email(), some_password()
     response = anyone.register(f"  {email} ", password, phone_number="+6281234567890")
     assert response.status_code == 201, response.text
@@ -35,11 +45,16 @@ def test_a_registered_member_is_a_row_with_the_columns_of_the_data_model(anyone:
     row = stores.member(member_id)
     assert row and DATA_MODEL <= row.keys()
     assert (row["email"], row["full_name"], row["phone_number"], row["status"], row["last_login_at"]) == (
-        email, "Ana Lim", "+6281234567890", "ACTIVE", None)
+        email,
+        "Ana Lim",
+        "+6281234567890",
+        "ACTIVE",
+        None,
+    )
     assert row["email_folded"] == email.lower()
     assert re.fullmatch(r"\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+", row["password_hash"])
     assert row["created_at"] == row["updated_at"]
-    age = datetime.now(timezone.utc).replace(tzinfo=None) - row["created_at"]
+    age = datetime.now(UTC).replace(tzinfo=None) - row["created_at"]
     assert abs(age.total_seconds()) < 60
 
 
@@ -52,20 +67,24 @@ def test_an_address_can_be_taken_once_whatever_its_spelling(anyone: Client, stor
     assert len(stores.rows("select 1 from members where email_folded = %s", email.lower())) == 1
 
 
-@pytest.mark.parametrize(("change", "pointer", "code"), [
-    ({"email": None}, "/email", "missing"),
-    ({"email": "no-at-sign"}, "/email", "wrong-format"),
-    ({"email": "a@b@c"}, "/email", "wrong-format"),
-    ({"email": 7}, "/email", "wrong-type"),
-    ({"password": "short"}, "/password", "wrong-length"),
-    ({"password": "x" * 129}, "/password", "wrong-length"),
-    ({"full_name": ""}, "/full_name", "wrong-length"),
-    ({"full_name": "\u20ac" * 67}, "/full_name", "wrong-length"),  # 201 bytes
-    ({"phone_number": "0812"}, "/phone_number", "wrong-format"),
-    ({"nickname": "ana"}, "/nickname", "unknown-member"),
-])
-def test_a_wrong_body_is_refused_with_a_pointer(anyone: Client, topics: Topics, change: dict[str, object], pointer: str,
-                                                code: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "pointer", "code"),
+    [
+        ({"email": None}, "/email", "missing"),
+        ({"email": "no-at-sign"}, "/email", "wrong-format"),
+        ({"email": "a@b@c"}, "/email", "wrong-format"),
+        ({"email": 7}, "/email", "wrong-type"),
+        ({"password": "short"}, "/password", "wrong-length"),
+        ({"password": "x" * 129}, "/password", "wrong-length"),
+        ({"full_name": ""}, "/full_name", "wrong-length"),
+        ({"full_name": "\u20ac" * 67}, "/full_name", "wrong-length"),  # 201 bytes
+        ({"phone_number": "0812"}, "/phone_number", "wrong-format"),
+        ({"nickname": "ana"}, "/nickname", "unknown-member"),
+    ],
+)
+def test_a_wrong_body_is_refused_with_a_pointer(
+    anyone: Client, topics: Topics, change: dict[str, object], pointer: str, code: str
+) -> None:
     before = topics.ends()
     body = {"email": some_email(), "password": some_password(), "full_name": "Ana Lim", **change}
     body = {name: value for name, value in body.items() if value is not None}
@@ -150,7 +169,7 @@ def parts_of(token: str) -> tuple[dict[str, object], dict[str, object]]:
 
 def abused_tokens(good: str, key: bytes) -> dict[str, str]:
     header, claims = parts_of(good)
-    now = int(datetime.now(timezone.utc).timestamp())
+    now = int(datetime.now(UTC).timestamp())
     unsigned = f"{base64url(json.dumps({**header, 'alg': 'none'}).encode())}.{base64url(json.dumps(claims).encode())}."
     return {
         "none at all": "",
@@ -165,8 +184,11 @@ def abused_tokens(good: str, key: bytes) -> dict[str, str]:
         "other audience": signed(header, {**claims, "aud": "somebody-else"}, key),
         "other issuer": signed(header, {**claims, "iss": "somebody-else"}, key),
         "critical extension": signed({**header, "crit": ["exp"]}, claims, key),
-        "other subject": good.split(".")[0] + "." + base64url(json.dumps({**claims, "sub": str(uuid.uuid4())}).encode())
-                         + "." + good.split(".")[2],
+        "other subject": good.split(".")[0]
+        + "."
+        + base64url(json.dumps({**claims, "sub": str(uuid.uuid4())}).encode())
+        + "."
+        + good.split(".")[2],
         "never issued": signed(header, {**claims, "jti": str(uuid.uuid4())}, key),
         "bytes behind it": good + "A",
         "padded": good + "=",
@@ -174,8 +196,9 @@ def abused_tokens(good: str, key: bytes) -> dict[str, str]:
     }
 
 
-def test_every_bad_token_gets_the_same_401_and_leaves_nothing_in_the_log(anyone: Client, product: str, topics: Topics,
-                                                                         stack: Stack) -> None:
+def test_every_bad_token_gets_the_same_401_and_leaves_nothing_in_the_log(
+    anyone: Client, product: str, topics: Topics, stack: Stack
+) -> None:
     good = anyone.new_member().access_token
     key_id, _, key = Path(stack.environment["TW_JWT_KEYS_FILE"]).read_text(encoding="utf-8").strip().partition(":")
     header, _ = parts_of(good)
@@ -184,8 +207,11 @@ def test_every_bad_token_gets_the_same_401_and_leaves_nothing_in_the_log(anyone:
     before = topics.ends()
     answers = {}
     for name, token in abused_tokens(good, bytes.fromhex(key)).items():
-        response = anyone.http.post("/v1/cart/items", json={"product_id": product, "quantity": 1},
-                                    headers={"Authorization": f"Bearer {token}"} if token else {})
+        response = anyone.http.post(
+            "/v1/cart/items",
+            json={"product_id": product, "quantity": 1},
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+        )
         answers[name] = (response.status_code, response.headers.get("WWW-Authenticate"), without_ids(response))
     refusal = answers["none at all"]
     assert refusal[0] == 401 and refusal[1] == "Bearer"

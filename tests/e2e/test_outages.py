@@ -32,14 +32,23 @@ def not_ready_because(stack: Stack, name: str, *words: str) -> bool:
     return answer.status_code == 503 and any(word in answer.text.lower() for word in words)
 
 
+def await_reason(stack: Stack, name: str, *words: str) -> None:
+    wait_until(
+        f"/readyz of {name} speaks of {' or '.join(words)}",
+        lambda: stack.is_listening(name) and not_ready_because(stack, name, *words),
+        30,
+    )
+
+
 def names_of(stack: Stack, server: str) -> tuple[str, str]:
     """How a sentence may name a server: what it is, or its port."""
     setting = {"postgres": "TW_POSTGRES_URI", "mongo": "TW_MONGO_URI", "redis": "TW_REDIS_URI"}[server]
     return server, str(urlsplit(stack.environment[setting]).port)
 
 
-def test_without_the_broker_writes_are_503_and_reads_go_on(healed: Stack, anyone: Client, shopper: Client, product: str,
-                                                           topics: Topics, checker: Checker) -> None:
+def test_without_the_broker_writes_are_503_and_reads_go_on(
+    healed: Stack, anyone: Client, shopper: Client, product: str, topics: Topics, checker: Checker
+) -> None:
     shopper.add(product, 2)
     before = topics.ends()
     written = len(shopper.history.told)
@@ -63,8 +72,9 @@ def test_without_the_broker_writes_are_503_and_reads_go_on(healed: Stack, anyone
     checker.check(history, before)
 
 
-def test_a_broker_that_hangs_gives_no_false_202(healed: Stack, shopper: Client, product: str, topics: Topics,
-                                                checker: Checker) -> None:
+def test_a_broker_that_hangs_gives_no_false_202(
+    healed: Stack, shopper: Client, product: str, topics: Topics, checker: Checker
+) -> None:
     before = topics.ends()
     written = len(shopper.history.told)
     healed.pause_server("kafka")
@@ -76,8 +86,9 @@ def test_a_broker_that_hangs_gives_no_false_202(healed: Stack, shopper: Client, 
     checker.check(type(shopper.history)(shopper.history.told[written:]), before)
 
 
-def test_workers_wait_for_their_stores_and_go_on(healed: Stack, merchant: Client, shopper: Client, product: str,
-                                                 checker: Checker) -> None:
+def test_workers_wait_for_their_stores_and_go_on(
+    healed: Stack, merchant: Client, shopper: Client, product: str, checker: Checker
+) -> None:
     writes = {domain: write_for(domain, merchant, shopper, product) for domain in WORKERS}
     assert {write() for write in writes.values()} == {202}
     for domain in WORKERS:
@@ -100,8 +111,9 @@ def test_workers_wait_for_their_stores_and_go_on(healed: Stack, merchant: Client
 
 
 @pytest.mark.parametrize("domain", WORKERS)
-def test_a_store_that_is_killed_loses_nothing(healed: Stack, merchant: Client, shopper: Client, product: str,
-                                              checker: Checker, domain: str) -> None:
+def test_a_store_that_is_killed_loses_nothing(
+    healed: Stack, merchant: Client, shopper: Client, product: str, checker: Checker, domain: str
+) -> None:
     write = write_for(domain, merchant, shopper, product)
     stop = threading.Event()
     statuses: list[int] = []
@@ -133,8 +145,7 @@ def test_workers_that_start_without_their_store_name_it_and_wait(healed: Stack) 
         healed.stop_server(STORE_OF[domain])
     healed.start(*WORKERS, ready=False)
     for domain in WORKERS:
-        wait_until(f"/readyz of {domain} speaks of {STORE_OF[domain]}", lambda d=domain: is_listening(healed, d)
-                   and not_ready_because(healed, d, *names_of(healed, STORE_OF[d])), 30)
+        await_reason(healed, domain, *names_of(healed, STORE_OF[domain]))
     for domain in WORKERS:
         healed.start_server(STORE_OF[domain])
     for domain in WORKERS:
@@ -145,10 +156,12 @@ def test_programs_that_start_without_the_broker_name_it_and_wait(healed: Stack, 
     healed.stop("cart", "edge")
     healed.stop_server("kafka")
     healed.start("cart", "edge", ready=False)
-    wait_until("/readyz speaks of the broker", lambda: is_listening(healed, "cart")
-               and not_ready_because(healed, "cart", "broker"), 30)
-    wait_until("the edge serves reads", lambda: is_listening(healed, "edge")
-               and anyone.get(f"/v1/products/{product}").status_code == 200, 30)
+    await_reason(healed, "cart", "broker")
+    wait_until(
+        "the edge serves reads",
+        lambda: healed.is_listening("edge") and anyone.get(f"/v1/products/{product}").status_code == 200,
+        30,
+    )
     assert not_ready_because(healed, "edge", "broker")
     assert anyone.view(product).status_code == 503
     healed.start_server("kafka")
@@ -157,19 +170,13 @@ def test_programs_that_start_without_the_broker_name_it_and_wait(healed: Stack, 
     assert anyone.view(product).status_code == 202
 
 
-def is_listening(stack: Stack, name: str) -> bool:
-    try:
-        return bool(stack.admin(name, "/healthz").status_code)
-    except Exception:  # noqa: BLE001 # not there yet, in whatever way
-        return False
-
-
 # --- a store that lost its content
 
 
 @pytest.mark.parametrize("idle", [True, False], ids=["while idle", "under load"])
-def test_an_emptied_redis_is_refilled_from_the_log(healed: Stack, shopper: Client, product: str, stores: Stores,
-                                                   checker: Checker, idle: bool) -> None:
+def test_an_emptied_redis_is_refilled_from_the_log(
+    healed: Stack, shopper: Client, product: str, stores: Stores, checker: Checker, idle: bool
+) -> None:
     shopper.add(product, 1)
     checker.drained()
     before = stores.all_carts()
@@ -189,7 +196,9 @@ def test_an_emptied_redis_is_refilled_from_the_log(healed: Stack, shopper: Clien
     checker.check()
 
 
-def test_the_same_log_refills_an_emptied_postgres(healed: Stack, anyone: Client, stores: Stores, checker: Checker) -> None:
+def test_the_same_log_refills_an_emptied_postgres(
+    healed: Stack, anyone: Client, stores: Stores, checker: Checker
+) -> None:
     anyone.new_member()
     checker.drained()
     content = "select * from members order by id"
@@ -199,8 +208,9 @@ def test_the_same_log_refills_an_emptied_postgres(healed: Stack, anyone: Client,
     checker.check()
 
 
-def test_the_same_log_refills_an_emptied_mongodb(healed: Stack, anyone: Client, product: str, stores: Stores,
-                                                 checker: Checker) -> None:
+def test_the_same_log_refills_an_emptied_mongodb(
+    healed: Stack, anyone: Client, product: str, stores: Stores, checker: Checker
+) -> None:
     anyone.view(product)
     checker.drained()
 

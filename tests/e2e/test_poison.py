@@ -4,7 +4,6 @@ reason, and its neighbours are applied."""
 import os
 import uuid
 from dataclasses import dataclass
-from typing import Optional
 
 import msgpack
 import pytest
@@ -26,15 +25,22 @@ class Poison:
     reason: str
     value: bytes
     headers: Headers
-    key: Optional[bytes] = None  # None here: the member's
+    key: bytes | None = None  # None here: the member's
     elsewhere: bool = False  # in another partition than the key's
     keyless: bool = False
 
 
-def headers_of(ce_type: str = "cart.remove_item.v1", **changed: Optional[str]) -> Headers:
-    headers: dict[str, Optional[str]] = {
-        "ce_id": str(uuid.uuid4()), "ce_type": ce_type, "ce_source": "/somewhere", "ce_time": time_text(1_750_000_000_000),
-        "ce_specversion": "1.0", "content-type": "application/msgpack", "x-unknown": "kept", **changed}
+def headers_of(ce_type: str = "cart.remove_item.v1", **changed: str | None) -> Headers:
+    headers: dict[str, str | None] = {
+        "ce_id": str(uuid.uuid4()),
+        "ce_type": ce_type,
+        "ce_source": "/somewhere",
+        "ce_time": time_text(1_750_000_000_000),
+        "ce_specversion": "1.0",
+        "content-type": "application/msgpack",
+        "x-unknown": "kept",
+        **changed,
+    }
     return [(name, value) for name, value in headers.items() if value is not None]
 
 
@@ -84,8 +90,9 @@ NULL_KEY = pytest.mark.xfail(strict=True, reason="a null key becomes an empty on
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=NULL_KEY if name == "no key" else ()) for name in NAMES])
-def test_a_poisoned_record_is_set_aside_once_and_untouched(anyone: Client, product: str, topics: Topics, name: str,
-                                                           stores: Stores) -> None:
+def test_a_poisoned_record_is_set_aside_once_and_untouched(
+    anyone: Client, product: str, topics: Topics, name: str
+) -> None:
     member = anyone.new_member()
     shopper = anyone.as_caller(member.access_token)
     assert shopper.add(product, 1).status_code == 200
@@ -97,7 +104,7 @@ def test_a_poisoned_record_is_set_aside_once_and_untouched(anyone: Client, produ
     (letter,) = wait_until("it is in the DLQ", lambda: letters(topics, partition, offset))
     origin = topics.partition("cart.commands", partition)[offset]
     assert (letter.key, letter.value) == (origin.key, poison.value)
-    assert letter.headers[:len(origin.headers)] == origin.headers
+    assert letter.headers[: len(origin.headers)] == origin.headers
     assert letter.header("tw_dlq_reason") == poison.reason, letter.header("tw_dlq_message")
     assert letter.header("tw_dlq_topic") == "cart.commands" and letter.header("tw_dlq_message")
     assert letter.header("tw_dlq_partition") == str(partition)
@@ -106,16 +113,24 @@ def test_a_poisoned_record_is_set_aside_once_and_untouched(anyone: Client, produ
 
 def test_a_registration_under_another_addresss_id_is_misrouted(topics: Topics, stores: Stores) -> None:
     stranger = str(uuid.uuid4())
-    body = {"member_id": stranger, "email": "eve@example.com", "email_folded": "eve@example.com",
-            "password_hash": "$argon2id$x", "full_name": "Eve"}
+    body = {
+        "member_id": stranger,
+        "email": "eve@example.com",
+        "email_folded": "eve@example.com",
+        "password_hash": "$argon2id$x",
+        "full_name": "Eve",
+    }
     partition = ids.partition_of(stranger.encode(), TOPICS["member.commands"])
-    _, offset = topics.write("member.commands", stranger.encode(), msgpack.packb(body), headers_of("member.register.v1"),
-                             partition)
+    _, offset = topics.write(
+        "member.commands", stranger.encode(), msgpack.packb(body), headers_of("member.register.v1"), partition
+    )
 
     def in_dlq() -> bool:
         topics.read("member.dlq")
-        return any(r.header("tw_dlq_offset") == str(offset) and r.header("tw_dlq_reason") == "misrouted"
-                   for r in topics.partition("member.dlq", partition))
+        return any(
+            r.header("tw_dlq_offset") == str(offset) and r.header("tw_dlq_reason") == "misrouted"
+            for r in topics.partition("member.dlq", partition)
+        )
 
     wait_until("it is in the DLQ", in_dlq)
     assert stores.member(stranger) is None
@@ -124,10 +139,14 @@ def test_a_registration_under_another_addresss_id_is_misrouted(topics: Topics, s
 def test_a_given_up_command_has_an_outcome(topics: Topics) -> None:
     member = str(uuid.uuid4())
     headers = headers_of("cart.burn.v1")
-    partition, offset = write(topics, member, Poison("unknown_type", b"\x80", headers))
+    _, offset = write(topics, member, Poison("unknown_type", b"\x80", headers))
     command_id = str(dict(headers)["ce_id"])
     (outcome,) = wait_until("its outcome", lambda: topics.events_of(command_id))
-    assert {"status": "dead_lettered", "http_status": 500, "problem_code": "dead-lettered"}.items() <= outcome.body.items()
+    assert {
+        "status": "dead_lettered",
+        "http_status": 500,
+        "problem_code": "dead-lettered",
+    }.items() <= outcome.body.items()
     assert outcome.cause == (offset, 0)
 
 

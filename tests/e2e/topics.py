@@ -1,10 +1,10 @@
-"""Reads whole topics, headers and all, through Confluent's client, and writes raw records where a test needs bad ones."""
+"""Reads whole topics, headers and all, through Confluent's client, and writes raw records for tests of bad ones."""
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Optional
+from typing import Any
 
 import msgpack
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -20,11 +20,11 @@ class Record:
     partition: int
     offset: int
     timestamp_ms: int
-    key: Optional[bytes]
+    key: bytes | None
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
 
-    def header(self, name: str) -> Optional[str]:
+    def header(self, name: str) -> str | None:
         """The last one of that name, as text."""
         found = [value for key, value in self.headers if key == name]
         return found[-1].decode("utf-8", "replace") if found else None
@@ -53,12 +53,19 @@ class Topics:
 
     def __init__(self, brokers: str) -> None:
         self._brokers = brokers
-        self._consumer = Consumer({
-            "bootstrap.servers": brokers, "group.id": "e2e-reader", "enable.auto.commit": False,
-            "auto.offset.reset": "error", "allow.auto.create.topics": False, "log_level": 0,
-        })
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": brokers,
+                "group.id": "e2e-reader",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "allow.auto.create.topics": False,
+                "log_level": 0,
+            }
+        )
         self._known: dict[tuple[str, int], list[Record]] = {
-            (topic, p): [] for topic, count in TOPICS.items() for p in range(count)}
+            (topic, p): [] for topic, count in TOPICS.items() for p in range(count)
+        }
 
     def close(self) -> None:
         self._consumer.close()
@@ -79,7 +86,7 @@ class Topics:
         finally:
             asker.close()
 
-    def read(self, topic: Optional[str] = None) -> None:
+    def read(self, topic: str | None = None) -> None:
         """Reads on to the present end of that topic, or of all."""
         wanted = [at for at in self._known if topic in (None, at[0])]
         left = {}
@@ -108,8 +115,17 @@ class Topics:
         if message.offset() < len(records):
             return
         assert message.offset() == len(records), "offsets of every topic are contiguous"
-        records.append(Record(message.topic(), message.partition(), message.offset(), message.timestamp()[1], message.key(),
-                              message.value() or b"", tuple(message.headers() or ())))
+        records.append(
+            Record(
+                message.topic(),
+                message.partition(),
+                message.offset(),
+                message.timestamp()[1],
+                message.key(),
+                message.value() or b"",
+                tuple(message.headers() or ()),
+            )
+        )
 
     def partition(self, topic: str, partition: int) -> list[Record]:
         """What read() has brought so far, by offset."""
@@ -131,17 +147,18 @@ class Topics:
         self.read()
         return [r for r in self.all() if r.topic.endswith(".events") and r.header("tw_command_id") == command_id]
 
-    def write(self, topic: str, key: Optional[bytes], value: bytes, headers: Headers, partition: int) -> tuple[int, int]:
+    def write(self, topic: str, key: bytes | None, value: bytes, headers: Headers, partition: int) -> tuple[int, int]:
         """Appends one raw record; returns (partition, offset)."""
         placed: list[tuple[int, int]] = []
 
-        def report(error: Optional[KafkaError], message: Any) -> None:
+        def report(error: KafkaError | None, message: Any) -> None:
             if error:
                 raise KafkaException(error)
             placed.append((message.partition(), message.offset()))
 
-        producer = Producer({"bootstrap.servers": self._brokers, "acks": "all", "message.max.bytes": 2_000_000,
-                             "log_level": 0})
+        producer = Producer(
+            {"bootstrap.servers": self._brokers, "acks": "all", "message.max.bytes": 2_000_000, "log_level": 0}
+        )
         producer.produce(topic, value, key, partition, report, headers=headers)
         producer.flush(20)
         assert placed, f"the broker did not take a record for {topic}"

@@ -26,7 +26,7 @@
 #include "tillwire/metrics.h"
 #include "worker.h"
 
-enum { PARTITION = 0, PARTITIONS = 6, PATIENCE_S = 60, PRODUCE_KEY = 0 };
+enum { PARTITION = 0, PARTITIONS = 6, PATIENCE_S = 60, PRODUCE_KEY = 0, HEARTBEAT_KEY = 12 };
 
 static rd_kafka_t              *mock_owner;
 static rd_kafka_mock_cluster_t *cluster;
@@ -72,24 +72,20 @@ static void *run_worker(void *brokers)
         .close_store = tw_memory_store_close,
         .diff_topics = no_differences,
     };
-    char       *arguments[] = {"test-worker", "--kafka", brokers,        "--admin-listen", admin_listen, "--id-key-file",
-                               id_key_path,   "--store-uri", "memory://", "--batch-records", "8", NULL};
+    char *arguments[] = {"test-worker", "--kafka",     brokers,     "--admin-listen",  admin_listen, "--id-key-file",
+                         id_key_path,   "--store-uri", "memory://", "--batch-records", "8",          "--instance-id",
+                         "w1",          NULL};
 
     worker_exit = tw_worker_main(&spec, (int)TW_LEN(arguments) - 1, arguments);
     return NULL;
 }
 
-static void start_worker_with(const char *kafka_settings)
+static void start_worker(void)
 {
     static char brokers[256];
 
-    snprintf(brokers, sizeof(brokers), "%s%s", rd_kafka_mock_cluster_bootstraps(cluster), kafka_settings);
+    snprintf(brokers, sizeof(brokers), "%s", rd_kafka_mock_cluster_bootstraps(cluster));
     assert_int_equal(pthread_create(&worker_thread, NULL, run_worker, brokers), 0);
-}
-
-static void start_worker(void)
-{
-    start_worker_with("");
 }
 
 static int join_worker(void)
@@ -144,12 +140,12 @@ static void send_record(const struct tw_record *record)
 {
     rd_kafka_headers_t *headers = rd_kafka_headers_new(record->header_count);
     rd_kafka_vu_t       arguments[] = {
-        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = "cart.commands"},
-        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = record->partition},
-        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-        {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
-        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {.size = record->key.len}},
-        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {.size = record->value.len}},
+              {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = "cart.commands"},
+              {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = record->partition},
+              {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+              {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
+              {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {.size = record->key.len}},
+              {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {.size = record->value.len}},
     };
 
     for (size_t i = 0; i < record->header_count; i++)
@@ -171,8 +167,8 @@ static void send_add(uint32_t member, uint32_t product, int64_t quantity)
         .price_minor = 450,
         .product_version = 1,
     };
-    struct tw_envelope envelope = tw_test_envelope(&sent, &tw_cart_add_item_type,
-                                                   tw_test_command_id(&sent, TW_DOMAIN_CART, sent.len));
+    struct tw_envelope envelope =
+        tw_test_envelope(&sent, &tw_cart_add_item_type, tw_test_command_id(&sent, TW_DOMAIN_CART, sent.len));
 
     send_record(tw_test_append(&sent, &tw_cart_add_item_type, body.member_id, &body, &envelope));
 }
@@ -180,7 +176,7 @@ static void send_add(uint32_t member, uint32_t product, int64_t quantity)
 static int64_t stored_watermark(void)
 {
     TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
-    struct tw_progress progress = {0};
+    struct tw_progress                     progress = {0};
 
     shared_store.watermark(shared_store.self, PARTITION, &arena, &progress, NULL);
     return progress.next_offset;
@@ -197,9 +193,9 @@ static void wait_for_watermark(int64_t offset)
 
 struct seen {
     int64_t last_cause, last_n;
-    size_t  fresh;   /* above all before it by the readers' rule */
+    size_t  fresh; /* above all before it by the readers' rule */
     size_t  repeats;
-    size_t  added;   /* fresh cart.item_added */
+    size_t  added; /* fresh cart.item_added */
     size_t  total;
     char    reason[64];
 };
@@ -349,7 +345,9 @@ static void a_verdict__outlives_the_store(void **unused)
     send_add(1, 1, 1);
     tw_test_append(&sent, &tw_cart_add_item_type, tw_test_id(&sent, 1),
                    &(struct tw_cart_add_item){.quantity = 1, .product_name = TW_STR("x"), .product_version = 1},
-                   &(struct tw_envelope){.type = TW_STR("cart.unheard_of.v1"), .if_version = -1, .original_ms = -1,
+                   &(struct tw_envelope){.type = TW_STR("cart.unheard_of.v1"),
+                                         .if_version = -1,
+                                         .original_ms = -1,
                                          .command_id = tw_test_command_id(&sent, TW_DOMAIN_CART, 77)});
     send_record(&sent.records[1]);
     send_add(1, 1, 1);
@@ -388,21 +386,6 @@ static void a_producer_that_dies__is_replaced_without_a_gap(void **unused)
     tw_buf_done(&metrics);
 }
 
-static void the_first_event_of_a_producer__is_not_overtaken_when_it_fails(void **unused)
-{
-    struct seen seen;
-
-    (void)unused;
-    for (uint32_t i = 0; i < 8; i++)
-        send_add(1, i, 1);
-    rd_kafka_mock_push_request_errors(cluster, PRODUCE_KEY, 1, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER);
-    start_worker_with("?batch.num.messages=2"); /* many requests for one outbox */
-    wait_for_watermark(8);
-    assert_int_equal(stop_worker(), 0);
-    seen = read_topic("cart.events"); /* look() finds the gap */
-    assert_int_equal(seen.added, 8);
-}
-
 static void a_broker_that_goes_away__is_waited_for(void **unused)
 {
     (void)unused;
@@ -419,10 +402,23 @@ static void a_broker_that_goes_away__is_waited_for(void **unused)
     assert_int_equal(read_topic("cart.events").added, 6);
 }
 
+static void a_static_member_that_is_fenced__joins_again(void **unused)
+{
+    (void)unused;
+    start_worker();
+    send_add(1, 1, 1);
+    wait_for_watermark(1);
+    rd_kafka_mock_push_request_errors(cluster, HEARTBEAT_KEY, 1, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
+    sleep(4); /* heartbeats are 2.5 s apart */
+    send_add(1, 2, 1);
+    wait_for_watermark(2);
+    assert_int_equal(stop_worker(), 0);
+}
+
 static void commit_foreign_progress(int64_t next_offset, const uint8_t *hash)
 {
     TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
-    struct tw_load    load = {0};
+    struct tw_load                         load = {0};
     struct tw_changes changes = {.partition = PARTITION, .after = {.next_offset = next_offset, .clock_ms = 1}};
 
     memcpy(changes.after.last_hash, hash, sizeof(changes.after.last_hash));
@@ -465,8 +461,8 @@ int main(void)
         WORKER_TEST(a_record_the_store_refuses__is_found_and_set_aside_alone),
         WORKER_TEST(a_verdict__outlives_the_store),
         WORKER_TEST(a_producer_that_dies__is_replaced_without_a_gap),
-        WORKER_TEST(the_first_event_of_a_producer__is_not_overtaken_when_it_fails),
         WORKER_TEST(a_broker_that_goes_away__is_waited_for),
+        WORKER_TEST(a_static_member_that_is_fenced__joins_again),
         WORKER_TEST(a_log_shorter_than_the_store_remembers__stops_the_worker),
         WORKER_TEST(a_log_with_another_last_record__stops_the_worker),
     };

@@ -18,6 +18,7 @@
 #include "tillwire/settings.h"
 
 enum { EXIT_WRONG_SETTINGS = 2, EXIT_BROKEN = 3 };
+enum { REOPEN_AFTER_US = 2000000 };
 enum { IDLE_POLL_MS = 100, RECOVERING_POLL_MS = 10, START_RETRY_MS = 1000, STOP_FLUSH_MS = 3000, REVOKE_FLUSH_MS = 5000 };
 
 struct settings {
@@ -69,6 +70,8 @@ struct worker {
     struct tw_admin             *admin;
     struct tw_partition        **partitions; /* by number; NULL: not ours */
     bool                         joined;
+    bool                         consumer_lost; /* it gave up for good: a new one takes its place */
+    int64_t                      reopen_at_us;
     bool                         broken; /* stop: `err` says why */
     struct tw_err                err;
     int64_t                      told_at_us;
@@ -153,16 +156,54 @@ static void on_message(void *self, rd_kafka_message_t *message)
         stop_broken(worker, &err);
 }
 
+/* A broker that was restarted may take a static member for its own rival. A new consumer joins under the same name;
+ * the store's fence keeps everything right even when there really are two. */
+static void lose_consumer(struct worker *worker, const struct tw_err *err)
+{
+    if (!worker->consumer_lost)
+        tw_log_err(TW_LOG_WARN, "the group consumer is lost; a new one joins", err, NULL);
+    worker->consumer_lost = true;
+    worker->joined = false;
+    worker->reopen_at_us = tw_monotonic_us() + REOPEN_AFTER_US;
+}
+
 static void on_failed(void *self, int32_t partition, const struct tw_err *err)
 {
     struct worker *worker = self;
 
     if (partition >= 0 && worker->partitions[partition])
         tw_partition_fail(worker->partitions[partition], err); /* its recovery finds out whether the log lies */
-    else if (err->native == RD_KAFKA_RESP_ERR__FATAL || (err->rc == TW_BROKEN && err->native == 0))
-        stop_broken(worker, err);
+    else if (err->native == RD_KAFKA_RESP_ERR__FATAL)
+        lose_consumer(worker, err);
     else
         tw_log_err(TW_LOG_WARN, "consumer", err, NULL);
+}
+
+static const char *topic_name(const struct tw_domain *domain, enum tw_topic_kind kind)
+{
+    return tw_topic_of(domain->number, kind)->name;
+}
+
+static enum tw_rc open_consumer(struct worker *worker, struct tw_err *reterr)
+{
+    const struct settings     *settings = &worker->settings;
+    struct tw_consumer_options consumer = {
+        .brokers = settings->kafka,
+        .client_id = worker->spec->program,
+        .group = *settings->group ? settings->group : worker->spec->program,
+        .instance_id = settings->instance_id,
+        .topic = worker->env.commands_topic,
+        .session_timeout_ms = (int)settings->session_timeout_ms,
+        .queue_kbytes = (int)settings->fetch_mbytes * 1024,
+        .assigned = on_assigned,
+        .revoked = on_revoked,
+        .rebalanced = on_rebalanced,
+        .message = on_message,
+        .failed = on_failed,
+        .self = worker,
+    };
+
+    return tw_consumer_open(&consumer, &worker->consumer, reterr);
 }
 
 /* --- the loop ---------------------------------------------------------------------------------------------------- */
@@ -251,6 +292,8 @@ static void tell_health(struct worker *worker)
 
     if (stop_asked)
         reason = "stopping";
+    else if (worker->consumer_lost)
+        reason = "the group consumer gave up; a new one is about to join";
     else if (!worker->joined)
         reason = "waiting for the broker: not in the consumer group yet";
     else if (!tw_consumer_is_connected(worker->consumer))
@@ -267,14 +310,41 @@ static void tell_health(struct worker *worker)
     tw_admin_set(worker->admin, reason);
 }
 
+static void drop_partitions(struct worker *worker)
+{
+    for (int32_t i = 0; i < worker->env.turn.partition_count; i++) {
+        tw_partition_free(worker->partitions[i], 0);
+        worker->partitions[i] = NULL;
+    }
+}
+
+static void replace_consumer(struct worker *worker)
+{
+    struct tw_err err;
+
+    tw_consumer_close(worker->consumer);
+    worker->consumer = NULL;
+    drop_partitions(worker);
+    if (open_consumer(worker, &err) == TW_OK) {
+        worker->consumer_lost = false;
+    } else {
+        tw_log_err(TW_LOG_WARN, "no new consumer yet", &err, NULL);
+        worker->reopen_at_us = tw_monotonic_us() + REOPEN_AFTER_US;
+    }
+}
+
 static void run(struct worker *worker)
 {
     while (!stop_asked && !worker->broken) {
         int    timeout_ms;
         size_t room = room_to_fetch(worker, &timeout_ms);
 
-        if (room)
+        if (worker->consumer_lost && tw_monotonic_us() >= worker->reopen_at_us)
+            replace_consumer(worker);
+        if (room && worker->consumer)
             tw_consumer_poll(worker->consumer, timeout_ms, room);
+        else if (!worker->consumer)
+            tw_publisher_serve(worker->env.publisher, timeout_ms);
         tw_publisher_serve(worker->env.publisher, 0);
         for (int32_t i = 0; i < worker->env.turn.partition_count && !worker->broken; i++) {
             struct tw_err err;
@@ -282,8 +352,10 @@ static void run(struct worker *worker)
             if (worker->partitions[i] && tw_partition_step(worker->partitions[i], &err) != TW_OK)
                 stop_broken(worker, &err);
         }
-        settle_assignment(worker);
-        tell_offsets(worker);
+        if (!worker->consumer_lost) {
+            settle_assignment(worker);
+            tell_offsets(worker);
+        }
         tell_health(worker);
     }
 }
@@ -366,11 +438,6 @@ static enum tw_rc read_id_key(struct worker *worker, struct tw_err *reterr)
                    worker->settings.id_key_file, TW_ID_KEY_BYTES);
 }
 
-static const char *topic_name(const struct tw_domain *domain, enum tw_topic_kind kind)
-{
-    return tw_topic_of(domain->number, kind)->name;
-}
-
 static enum tw_rc open_all(struct worker *worker, struct tw_err *reterr)
 {
     const struct tw_domain     *domain = worker->spec->domain;
@@ -384,27 +451,12 @@ static enum tw_rc open_all(struct worker *worker, struct tw_err *reterr)
         .linger_us = (int)settings->linger_us,
         .queue_kbytes = (int)settings->publish_mbytes * 1024,
     };
-    struct tw_consumer_options consumer = {
-        .brokers = settings->kafka,
-        .client_id = worker->spec->program,
-        .group = *settings->group ? settings->group : worker->spec->program,
-        .instance_id = settings->instance_id,
-        .topic = topic_name(domain, TW_TOPIC_COMMANDS),
-        .session_timeout_ms = (int)settings->session_timeout_ms,
-        .queue_kbytes = (int)settings->fetch_mbytes * 1024,
-        .assigned = on_assigned,
-        .revoked = on_revoked,
-        .rebalanced = on_rebalanced,
-        .message = on_message,
-        .failed = on_failed,
-        .self = worker,
-    };
 
     worker->env.turn.domain = domain;
     worker->env.turn.store = &worker->store;
     worker->env.turn.partition_count = tw_topic_of(domain->number, TW_TOPIC_COMMANDS)->partitions;
     worker->env.turn.program = worker->program;
-    worker->env.commands_topic = consumer.topic;
+    worker->env.commands_topic = topic_name(domain, TW_TOPIC_COMMANDS);
     worker->env.dlq_topic = publisher.dlq_topic;
     worker->env.batch_records = (size_t)settings->batch_records;
     worker->env.batch_bytes = (size_t)settings->batch_kbytes * 1024;
@@ -424,7 +476,7 @@ static enum tw_rc open_all(struct worker *worker, struct tw_err *reterr)
     TW_TRY(check_store(worker, reterr));
     TW_TRY(tw_publisher_open(&publisher, &worker->env.publisher, reterr));
     TW_TRY(tw_reader_open(settings->kafka, worker->spec->program, &worker->env.reader, reterr));
-    return tw_consumer_open(&consumer, &worker->consumer, reterr);
+    return open_consumer(worker, reterr);
 }
 
 /* Order: events out, group left, store closed. What was not acknowledged is in the store's outbox. */
@@ -434,8 +486,7 @@ static void close_all(struct worker *worker)
     tw_publisher_close(worker->env.publisher, STOP_FLUSH_MS);
     worker->env.publisher = NULL;
     tw_consumer_close(worker->consumer);
-    for (int32_t i = 0; i < worker->env.turn.partition_count; i++)
-        tw_partition_free(worker->partitions[i], 0);
+    drop_partitions(worker);
     free(worker->partitions);
     tw_reader_close(worker->env.reader);
     if (worker->store.self)

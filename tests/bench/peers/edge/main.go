@@ -86,7 +86,9 @@ func (e *edge) recordView(answer http.ResponseWriter, request *http.Request) {
 		return
 	}
 	command := uuid.Must(uuid.NewV7())
-	record, err := e.client.ProduceSync(request.Context(), e.record(command, product)).First()
+	// Not the request's own context: records given up half-way, when clients leave, stall an idempotent producer.
+	ctx := context.WithoutCancel(request.Context())
+	record, err := e.client.ProduceSync(ctx, e.record(command, product)).First()
 	if err != nil {
 		http.Error(answer, err.Error(), http.StatusServiceUnavailable)
 		return
