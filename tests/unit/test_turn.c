@@ -377,6 +377,29 @@ static void records_that_cannot_be_decoded__become_dead_letters_and_neighbours_g
     free_world(world);
 }
 
+static void a_dead_letter__keeps_null_apart_from_empty(void **unused)
+{
+    struct world            *world = new_world(&tw_cart_domain);
+    struct tw_outbox_record *records;
+    size_t                   count;
+
+    (void)unused;
+    append_add(world, 1, 1, 1, NULL)->key = (struct tw_str){NULL, 0};
+    append_add(world, 1, 1, 1, NULL)->key = TW_STR("");
+    world->log.records[1].value = (struct tw_str){NULL, 0};
+    fold_all(world, 2);
+    records = outbox(world, &count);
+    for (size_t i = 0, dead = 0; i < count; i++) {
+        if (!records[i].dead_letter)
+            continue;
+        assert_int_equal(records[i].key.ptr == NULL, dead == 0);
+        assert_int_equal(records[i].value.ptr == NULL, dead == 1);
+        dead++;
+    }
+    assert_int_equal(world->turn.counts.dead, 2);
+    free_world(world);
+}
+
 static void a_record_in_a_foreign_partition__is_misrouted(void **unused)
 {
     struct world           *world = new_world(&tw_cart_domain);
@@ -656,6 +679,7 @@ int main(void)
         cmocka_unit_test(a_rejected_command__leaves_no_trace_but_its_answer),
         cmocka_unit_test(if_match__compares_the_version_before_deciding),
         cmocka_unit_test(records_that_cannot_be_decoded__become_dead_letters_and_neighbours_go_on),
+        cmocka_unit_test(a_dead_letter__keeps_null_apart_from_empty),
         cmocka_unit_test(a_record_in_a_foreign_partition__is_misrouted),
         cmocka_unit_test(an_offset_the_dead_letters_name__is_passed_over_but_moves_clock_hash_and_watermark),
         cmocka_unit_test(a_verdict__leaves_the_same_store_when_it_is_given_and_when_it_is_passed_over),

@@ -10,16 +10,17 @@
 
 #include "tillwire/clock.h"
 
-enum { ENTRY_EVENT = 1, ENTRY_DEAD_LETTER = 2 };
+enum { ENTRY_EVENT = 1, ENTRY_DEAD_LETTER = 2, NO_BYTES = -1 };
 
 static void put_int(struct tw_buf *out, int64_t value)
 {
     tw_buf_add(out, &value, sizeof(value));
 }
 
+/* A dead letter keeps the difference between a null and an empty key, value or header. */
 static void put_bytes(struct tw_buf *out, struct tw_str bytes)
 {
-    put_int(out, (int64_t)bytes.len);
+    put_int(out, bytes.ptr ? (int64_t)bytes.len : NO_BYTES);
     tw_buf_add_str(out, bytes);
 }
 
@@ -84,10 +85,12 @@ static struct tw_str take_bytes(struct cursor *cursor)
     int64_t       len = take_int(cursor);
     struct tw_str bytes = {NULL, 0};
 
-    if (!cursor->ok || len < 0 || len > cursor->end - cursor->at) {
+    if (!cursor->ok || len < NO_BYTES || len > cursor->end - cursor->at) {
         cursor->ok = false;
         return bytes;
     }
+    if (len == NO_BYTES)
+        return bytes;
     bytes = (struct tw_str){cursor->at, (size_t)len};
     cursor->at += len;
     return bytes;
