@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tillwire/clock.h"
 #include "tillwire/email.h"
@@ -281,19 +282,30 @@ static int32_t partitions_of(const char *topic)
     return tw_topic_of(TW_DOMAIN_PRODUCT, TW_TOPIC_COMMANDS)->partitions; /* the peers' is made like this one */
 }
 
+/* The first question about a topic may be answered before librdkafka knows it: UNREACHED, worth asking again. */
+static int64_t end_of(struct tw_reader *reader, const char *topic, int32_t partition)
+{
+    int64_t       deadline_us = tw_monotonic_us() + INT64_C(1000) * TIMEOUT_MS;
+    int64_t       low, high;
+    struct tw_err err;
+
+    while (tw_reader_bounds(reader, topic, partition, TIMEOUT_MS, &low, &high, &err) != TW_OK) {
+        if (err.rc != TW_UNREACHED || tw_monotonic_us() > deadline_us)
+            give_up(topic, &err);
+        usleep(50000);
+    }
+    return high;
+}
+
 static int print_ends(const char *brokers, const char *topic)
 {
     struct tw_reader *reader;
     struct tw_err     err;
-    int64_t           low, high;
 
     if (tw_reader_open(brokers, "bench-ends", &reader, &err) != TW_OK)
         give_up("reader", &err);
-    for (int32_t i = 0; i < partitions_of(topic); i++) {
-        if (tw_reader_bounds(reader, topic, i, TIMEOUT_MS, &low, &high, &err) != TW_OK)
-            give_up(topic, &err);
-        printf("%s%" PRId64, i ? "," : "", high);
-    }
+    for (int32_t i = 0; i < partitions_of(topic); i++)
+        printf("%s%" PRId64, i ? "," : "", end_of(reader, topic, i));
     putchar('\n');
     tw_reader_close(reader);
     return 0;

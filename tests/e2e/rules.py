@@ -1,4 +1,4 @@
-"""What each command means, written a second time in plain Python: state in, outcome and events out. Read model.py first.
+"""What each command means, written a second time in plain Python: a state in, an outcome and events out.
 
 Left out because no test lives that long: a cart's end after 7 days, tokens that ended a day ago.
 """
