@@ -86,10 +86,7 @@ def letters(topics: Topics, partition: int, offset: int) -> list[Record]:
     return [r for r in topics.partition("cart.dlq", partition) if r.header("tw_dlq_offset") == str(offset)]
 
 
-NULL_KEY = pytest.mark.xfail(strict=True, reason="a null key becomes an empty one in the DLQ")
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=NULL_KEY if name == "no key" else ()) for name in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_poisoned_record_is_set_aside_once_and_untouched(
     anyone: Client, product: str, topics: Topics, name: str
 ) -> None:

@@ -115,13 +115,6 @@ def test_a_product_can_be_read_by_anyone(anyone: Client, merchant: Client) -> No
     assert response.headers["Cache-Control"] == "public, max-age=30"
 
 
-@pytest.mark.xfail(strict=True, reason="the edge sends no ETag yet")
-def test_a_product_has_an_etag(anyone: Client, product: str) -> None:
-    etag = anyone.get(f"/v1/products/{product}").headers["ETag"]
-    assert etag.startswith('"1.')
-    assert anyone.get(f"/v1/products/{product}", **{"If-None-Match": etag}).status_code == 304
-
-
 def test_an_unknown_product_is_404(anyone: Client) -> None:
     for path in (ids.product_id(some_sku()), "0192f5c0-7b1e-8d3a-8f27-6c1d2e3f4a5b", "no-uuid"):
         response = anyone.get(f"/v1/products/{path}")
