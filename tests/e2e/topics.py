@@ -71,7 +71,15 @@ class Topics:
         self._consumer.close()
 
     def end(self, topic: str, partition: int) -> int:
-        return self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10, cached=False)[1]
+        """The next offset. A broker that just came back may not lead its partitions yet: asked again, for a while."""
+        for _ in range(40):
+            try:
+                return self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10, cached=False)[1]
+            except KafkaException as error:
+                if not error.args[0].retriable() and error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                    raise
+                time.sleep(0.5)
+        raise TimeoutError(f"no broker leads {topic} partition {partition}")
 
     def ends(self, kind: str = "commands") -> dict[tuple[str, int], int]:
         """The next offset of every partition of that kind of topic."""

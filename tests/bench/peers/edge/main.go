@@ -10,7 +10,7 @@ import (
 	"fmt"
 	"log"
 	"math/rand/v2"
-	"net/http"; "os"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -36,7 +36,7 @@ type edge struct {
 
 func newClient(brokers string, linger time.Duration) (*kgo.Client, error) {
 	return kgo.NewClient(
-		kgo.SeedBrokers(brokers), kgo.WithLogger(kgo.BasicLogger(func() *os.File { f, _ := os.Create(fmt.Sprintf("/tmp/b/goedge-%v-%d.log", linger, os.Getpid())); return f }(), kgo.LogLevelInfo, func() string { return time.Now().Format("15:04:05.000 ") })),
+		kgo.SeedBrokers(brokers),
 		kgo.RequiredAcks(kgo.AllISRAcks()), // idempotent by default
 		kgo.ProducerLinger(linger),
 		kgo.ProducerBatchCompression(kgo.Lz4Compression()),   // as the edge
