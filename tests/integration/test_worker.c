@@ -68,6 +68,8 @@ static void *run_worker(void *brokers)
         .domain = &tw_cart_domain,
         .store_uri = "store_uri",
         .store_help = "unused",
+        .batch_records = "500",
+        .batch_kbytes = "256",
         .open_store = open_store,
         .close_store = tw_memory_store_close,
         .diff_topics = no_differences,

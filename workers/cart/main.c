@@ -10,6 +10,8 @@ int main(int argc, char **argv)
         .domain = &tw_cart_domain,
         .store_uri = "redis_uri",
         .store_help = "Redis servers, redis://:password@host:port/db with commas; partition p lives on server p mod n.",
+        .batch_records = "500",
+        .batch_kbytes = "256",
         .open_store = tw_cart_store_open,
         .close_store = tw_cart_store_close,
     };

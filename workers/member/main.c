@@ -10,6 +10,8 @@ int main(int argc, char **argv)
         .domain = &tw_member_domain,
         .store_uri = "postgres_uri",
         .store_help = "PostgreSQL, postgresql://user:password@host:port/database.",
+        .batch_records = "1000",
+        .batch_kbytes = "512",
         .open_store = tw_member_store_open,
         .close_store = tw_member_store_close,
         .pin_id_key = tw_member_store_pin,

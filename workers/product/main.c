@@ -10,6 +10,8 @@ int main(int argc, char **argv)
         .domain = &tw_product_domain,
         .store_uri = "mongo_uri",
         .store_help = "MongoDB, mongodb://host:port/database.",
+        .batch_records = "5000",
+        .batch_kbytes = "1024",
         .open_store = tw_product_store_open,
         .close_store = tw_product_store_close,
     };

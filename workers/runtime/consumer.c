@@ -6,14 +6,12 @@
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
 
-enum { BATCH_MAX = 2000 };
-
 struct tw_consumer {
     struct tw_consumer_options options;
     rd_kafka_t                *rk;
     rd_kafka_queue_t          *queue;
     int                        brokers_up;
-    rd_kafka_message_t        *batch[BATCH_MAX];
+    rd_kafka_message_t        *batch[TW_CONSUMER_POLL_MAX];
 };
 
 static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what, rd_kafka_topic_partition_list_t *list, void *opaque)
@@ -134,8 +132,8 @@ size_t tw_consumer_poll(struct tw_consumer *consumer, int timeout_ms, size_t max
     if (!first)
         return 0;
     take(consumer, first);
-    if (max > BATCH_MAX)
-        max = BATCH_MAX;
+    if (max > TW_CONSUMER_POLL_MAX)
+        max = TW_CONSUMER_POLL_MAX;
     /* With a time-out of its own the batch call would wait until the array is full. */
     more = max > 1 ? rd_kafka_consume_batch_queue(consumer->queue, 0, consumer->batch, max - 1) : 0;
     for (ssize_t i = 0; i < more; i++)

@@ -34,9 +34,13 @@ struct tw_consumer_options {
     void *self;
 };
 
+/** Messages handed over by one call, at most. */
+enum { TW_CONSUMER_POLL_MAX = 1000 };
+
 enum tw_rc tw_consumer_open(const struct tw_consumer_options *options, struct tw_consumer **ret_consumer,
                             struct tw_err *reterr);
-/** Waits up to @p timeout_ms for a first message, then takes what is there, at most @p max. Returns how many. */
+/** Waits up to @p timeout_ms for a first message, then takes what is there, at most @p max and TW_CONSUMER_POLL_MAX.
+ *  Returns how many. */
 size_t     tw_consumer_poll(struct tw_consumer *consumer, int timeout_ms, size_t max);
 /** What to fetch from now on; whatever was fetched before and not yet taken is dropped. */
 enum tw_rc tw_consumer_assign(struct tw_consumer *consumer, const struct tw_position *positions, size_t count,

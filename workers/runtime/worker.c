@@ -49,8 +49,6 @@ static const struct tw_setting rows[] = {
     {.name = "id_key_file", .offset = OFFSET(id_key_file), .secret = true, .help = "File with the 32-byte id key as hex; the same for every program, for ever."},
     {.name = "group", .offset = OFFSET(group), .fallback = "", .help = "Consumer group; empty: the program's name."},
     {.name = "instance_id", .offset = OFFSET(instance_id), .fallback = "", .help = "Static group member id: a restart keeps its partitions; empty: none."},
-    {.name = "batch_records", .type = TW_SET_INT, .offset = OFFSET(batch_records), .fallback = "500", .min = 1, .max = 5000, .help = "Records folded in one commit, at most."},
-    {.name = "batch_kbytes", .type = TW_SET_INT, .offset = OFFSET(batch_kbytes), .fallback = "256", .min = 1, .max = 1024, .help = "Bytes of records folded in one commit, KiB; one record always goes."},
     {.name = "cache_mbytes", .type = TW_SET_INT, .offset = OFFSET(cache_mbytes), .fallback = "32", .min = 0, .max = 4096, .help = "States kept between batches, MiB a partition."},
     {.name = "fetch_mbytes", .type = TW_SET_INT, .offset = OFFSET(fetch_mbytes), .fallback = "32", .min = 1, .max = 1024, .help = "Records fetched ahead, MiB."},
     {.name = "publish_mbytes", .type = TW_SET_INT, .offset = OFFSET(publish_mbytes), .fallback = "64", .min = 4, .max = 1024, .help = "Events waiting for the broker, MiB."},
@@ -260,6 +258,17 @@ static size_t room_to_fetch(const struct worker *worker, int *ret_timeout_ms)
     return room;
 }
 
+/* One call hands over a bounded number, often of one partition alone: goes on while there is more at hand, so that a
+ * backlog is folded in full batches. */
+static void fetch(struct worker *worker)
+{
+    int    timeout_ms;
+    size_t room = room_to_fetch(worker, &timeout_ms);
+
+    while (room && tw_consumer_poll(worker->consumer, timeout_ms, room) == TW_CONSUMER_POLL_MAX)
+        room = room_to_fetch(worker, &timeout_ms);
+}
+
 static void tell_offsets(struct worker *worker)
 {
     struct tw_position *positions;
@@ -336,15 +345,12 @@ static void replace_consumer(struct worker *worker)
 static void run(struct worker *worker)
 {
     while (!stop_asked && !worker->broken) {
-        int    timeout_ms;
-        size_t room = room_to_fetch(worker, &timeout_ms);
-
         if (worker->consumer_lost && tw_monotonic_us() >= worker->reopen_at_us)
             replace_consumer(worker);
-        if (room && worker->consumer)
-            tw_consumer_poll(worker->consumer, timeout_ms, room);
-        else if (!worker->consumer)
-            tw_publisher_serve(worker->env.publisher, timeout_ms);
+        if (worker->consumer)
+            fetch(worker);
+        else
+            tw_publisher_serve(worker->env.publisher, IDLE_POLL_MS);
         tw_publisher_serve(worker->env.publisher, 0);
         for (int32_t i = 0; i < worker->env.turn.partition_count && !worker->broken; i++) {
             struct tw_err err;
@@ -497,12 +503,15 @@ static void close_all(struct worker *worker)
 
 static enum tw_settings_result read_settings(struct worker *worker, int argc, char **argv)
 {
-    struct tw_setting table[TW_LEN(rows) + 2] = {
-        {.name = worker->spec->store_uri, .offset = OFFSET(store_uri), .secret = true, .help = worker->spec->store_help},
+    const struct tw_worker_spec *spec = worker->spec;
+    struct tw_setting table[TW_LEN(rows) + 4] = {
+        {.name = spec->store_uri, .offset = OFFSET(store_uri), .secret = true, .help = spec->store_help},
+        {.name = "batch_records", .type = TW_SET_INT, .offset = OFFSET(batch_records), .fallback = spec->batch_records, .min = 1, .max = 5000, .help = "Records folded in one commit, at most."},
+        {.name = "batch_kbytes", .type = TW_SET_INT, .offset = OFFSET(batch_kbytes), .fallback = spec->batch_kbytes, .min = 1, .max = 1024, .help = "Bytes of records folded in one commit, KiB; one record always goes."},
     };
 
-    memcpy(table + 1, rows, sizeof(rows));
-    return tw_settings_read(table, worker->spec->program, worker->spec->about, argc, argv, &worker->settings, NULL);
+    memcpy(table + 3, rows, sizeof(rows));
+    return tw_settings_read(table, spec->program, spec->about, argc, argv, &worker->settings, NULL);
 }
 
 int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv)

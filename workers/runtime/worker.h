@@ -12,6 +12,8 @@ struct tw_worker_spec {
     const struct tw_domain *domain;
     const char             *store_uri;  /**< name of the setting with the store's address: "redis_uri" */
     const char             *store_help; /**< its sentence in --help */
+    const char             *batch_records; /**< default of that setting: what one commit of this store bears well */
+    const char             *batch_kbytes;
     /** Checks the address; connecting is left to the first watermark(). */
     enum tw_rc (*open_store)(const char *uri, int timeout_ms, struct tw_store *ret_store, struct tw_err *reterr);
     void (*close_store)(struct tw_store *store);
