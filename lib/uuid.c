@@ -187,7 +187,7 @@ static struct tw_uuid of_digest(const uint8_t digest[32])
     return id;
 }
 
-struct tw_uuid tw_derived_id(struct tw_uuid command_id, const char *tag)
+struct tw_uuid tw_derived_id(struct tw_uuid command_id, struct tw_uuid owner, const char *tag)
 {
     static const char        space[] = "tillwire/derived/v1";
     crypto_hash_sha256_state hash;
@@ -197,6 +197,7 @@ struct tw_uuid tw_derived_id(struct tw_uuid command_id, const char *tag)
     crypto_hash_sha256_update(&hash, (const uint8_t *)space, strlen(space));
     crypto_hash_sha256_update(&hash, (const uint8_t *)tag, strlen(tag));
     crypto_hash_sha256_update(&hash, command_id.bytes, sizeof(command_id.bytes));
+    crypto_hash_sha256_update(&hash, owner.bytes, sizeof(owner.bytes));
     crypto_hash_sha256_final(&hash, digest);
     return of_digest(digest);
 }

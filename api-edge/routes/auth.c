@@ -36,7 +36,7 @@ static bool make_access(struct tw_request *request, struct tw_uuid command_id, s
     char                  *token = NULL;
     struct tw_token_claims claims = {
         .subject = member_id,
-        .token_id = tw_derived_id(command_id, "access"),
+        .token_id = tw_derived_id(command_id, member_id, "access"),
         .issued_s = now_ms / 1000,
         .expires_s = now_ms / 1000 + request->edge->settings->access_ttl_s,
     };
@@ -50,12 +50,12 @@ static bool make_access(struct tw_request *request, struct tw_uuid command_id, s
     return true;
 }
 
-static void make_refresh(struct tw_uuid command_id, struct tokens *ret_tokens)
+static void make_refresh(struct tw_uuid command_id, struct tw_uuid member_id, struct tokens *ret_tokens)
 {
     uint8_t secret[REFRESH_SECRET_BYTES];
 
     randombytes_buf(secret, sizeof(secret));
-    tw_uuid_format(tw_derived_id(command_id, "refresh"), ret_tokens->refresh);
+    tw_uuid_format(tw_derived_id(command_id, member_id, "refresh"), ret_tokens->refresh);
     ret_tokens->refresh[TW_UUID_TEXT] = '.';
     sodium_bin2base64(ret_tokens->refresh + TW_UUID_TEXT + 1, REFRESH_SECRET_TEXT + 1, secret, sizeof(secret),
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
@@ -116,7 +116,7 @@ static void start_session(struct tw_request *request, const struct tw_member *me
         tw_reply_refuse(reply, request, TW_PROBLEM_INTERNAL, "");
         return;
     }
-    make_refresh(submission.id, &tokens);
+    make_refresh(submission.id, member->member_id, &tokens);
     sha256(tokens.access, command.access_token_hash);
     sha256(tw_str_of(tokens.refresh), command.refresh_token_hash);
     if (!tw_command_finish(request, &submission, &command, SESSION_MS, &told, reply))

@@ -41,8 +41,10 @@ int64_t        tw_command_id_time_ms(struct tw_uuid id);
 /** The ledger's key: the partition bits zeroed, so that a look-up finds it wherever the same key went first. */
 struct tw_uuid tw_command_id_ledger(struct tw_uuid id);
 
-/** Ids of new things derive from the command that makes them: UUIDv8 of SHA-256("tillwire/derived/v1" tag id). */
-struct tw_uuid tw_derived_id(struct tw_uuid command_id, const char *tag);
+/** Ids of new things derive from the command that makes them and the aggregate they belong to: UUIDv8 of
+ *  SHA-256("tillwire/derived/v1" tag command-id owner). The owner is in it because nothing keeps a writer from using one
+ *  command id for two aggregates, and their things must not meet in one table. */
+struct tw_uuid tw_derived_id(struct tw_uuid command_id, struct tw_uuid owner, const char *tag);
 
 /** 12 bytes of a MongoDB ObjectId: the first 12 of SHA-256("tillwire/product/v1" NUL sku). */
 void           tw_product_object_id(struct tw_str sku, uint8_t ret_object_id[12]);

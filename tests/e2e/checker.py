@@ -198,7 +198,7 @@ def _letter_is_untouched(name: str, letter: Record, origin: Record, reason: str)
         for key, value in added.items()
         if letter.header(key) != value
     ]
-    if letter.value != origin.value or (letter.key or b"") != (origin.key or b""):
+    if (letter.key, letter.value) != (origin.key, origin.value):
         wrong.append(f"I11: {name} {origin.offset}: key or bytes were changed")
     if tuple(letter.headers[: len(origin.headers)]) != origin.headers:
         wrong.append(f"I11: {name} {origin.offset}: headers were changed")

@@ -48,8 +48,9 @@ def member_id_of_folded(id_key: bytes, folded: str) -> str:
     return str(_version_8(hmac.digest(id_key, b"tillwire/member/v1\0" + folded.encode(), "sha256")))
 
 
-def derived_id(command_id: str, tag: str) -> str:
-    return str(_version_8(hashlib.sha256(b"tillwire/derived/v1" + tag.encode() + uuid.UUID(command_id).bytes).digest()))
+def derived_id(command_id: str, owner: str, tag: str) -> str:
+    parts = b"tillwire/derived/v1" + tag.encode() + uuid.UUID(command_id).bytes + uuid.UUID(owner).bytes
+    return str(_version_8(hashlib.sha256(parts).digest()))
 
 
 # --- command ids

@@ -122,14 +122,14 @@ class State:
         return self._new_member(c, "member.service_registered.v1", f"/v1/members/{c.body['member_id']}")
 
     def _add_token(self, c: Command, kind: str, token_hash: bytes, expires_at: int, scope: str, label: str) -> str:
-        token = ids.derived_id(c.id, kind)
+        token = ids.derived_id(c.id, c.body["member_id"], kind)
         self.tokens[token] = {
             "member_id": c.body["member_id"],
             "token_hash": token_hash.hex(),
             "expires_at": expires_at,
             "is_revoked": False,
             "created_at": c.at_ms,
-            "family_id": ids.derived_id(c.id, "family"),
+            "family_id": ids.derived_id(c.id, c.body["member_id"], "family"),
             "kind": kind,
             "scope": scope,
             "label": label,
@@ -142,7 +142,7 @@ class State:
             return rejected(404, "not-found")
         if member["is_service"] or member["credential_version"] != c.body["credential_version"]:
             return rejected(409, "stale-credentials")
-        if ids.derived_id(c.id, "access") in self.tokens:
+        if ids.derived_id(c.id, c.body["member_id"], "access") in self.tokens:
             return rejected(422, "idempotency-key-reused")
         tokens = {
             f"{kind}_token_id": self._add_token(
@@ -159,13 +159,13 @@ class State:
             refresh_expires_at=c.body["refresh_expires_at"],
             version=member["version"],
         )
-        return succeeded(200, f"/v1/auth/sessions/{ids.derived_id(c.id, 'family')}")
+        return succeeded(200, "/v1/auth/sessions/" + ids.derived_id(c.id, c.body["member_id"], "family"))
 
     def member_issue_token(self, c: Command) -> Outcome:
         member = self.members.get(c.body["member_id"])
         if not member or not member["is_service"]:
             return rejected(404, "not-found")
-        if ids.derived_id(c.id, "service") in self.tokens:
+        if ids.derived_id(c.id, c.body["member_id"], "service") in self.tokens:
             return rejected(422, "idempotency-key-reused")
         token = self._add_token(
             c, "service", c.body["token_hash"], c.body["expires_at"], c.body["scope"], c.body["label"]
@@ -178,7 +178,7 @@ class State:
             expires_at=c.body["expires_at"],
             version=member["version"],
         )
-        return succeeded(201, f"/v1/auth/sessions/{ids.derived_id(c.id, 'family')}")
+        return succeeded(201, "/v1/auth/sessions/" + ids.derived_id(c.id, c.body["member_id"], "family"))
 
     # --- products
 

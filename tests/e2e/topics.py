@@ -1,16 +1,17 @@
 """Reads whole topics, headers and all, through Confluent's client, and writes raw records for tests of bad ones."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from messages import TOPICS
 
+T = TypeVar("T")
 Headers = list[tuple[str, str | bytes | None]]
 
 
@@ -48,6 +49,19 @@ class Record:
         return int(self.header("tw_cause_offset") or -1), int(self.header("tw_n") or -1)
 
 
+def patiently(ask: Callable[[], T], patience_s: float = 30) -> T:
+    """The answer of a broker that may just have come back, and not lead its partitions yet."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            passing = error.args[0].retriable() or error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION
+            if not passing or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
+
+
 class Topics:
     """Keeps what it has read: a later read() fetches only what was added since."""
 
@@ -71,15 +85,9 @@ class Topics:
         self._consumer.close()
 
     def end(self, topic: str, partition: int) -> int:
-        """The next offset. A broker that just came back may not lead its partitions yet: asked again, for a while."""
-        for _ in range(40):
-            try:
-                return self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10, cached=False)[1]
-            except KafkaException as error:
-                if not error.args[0].retriable() and error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
-                    raise
-                time.sleep(0.5)
-        raise TimeoutError(f"no broker leads {topic} partition {partition}")
+        """The next offset."""
+        at = TopicPartition(topic, partition)
+        return patiently(lambda: self._consumer.get_watermark_offsets(at, timeout=10, cached=False)[1])
 
     def ends(self, kind: str = "commands") -> dict[tuple[str, int], int]:
         """The next offset of every partition of that kind of topic."""
@@ -90,7 +98,7 @@ class Topics:
         asker = Consumer({"bootstrap.servers": self._brokers, "group.id": group, "log_level": 0})
         try:
             partitions = [TopicPartition(topic, p) for p in range(TOPICS[topic])]
-            return [max(0, found.offset) for found in asker.committed(partitions, timeout=10)]
+            return [max(0, found.offset) for found in patiently(lambda: asker.committed(partitions, timeout=10))]
         finally:
             asker.close()
 

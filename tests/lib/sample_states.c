@@ -71,7 +71,7 @@ static struct tw_uuid id_of(const char *what, uint32_t i, uint32_t k)
 
     memcpy(base.bytes, &i, sizeof(i));
     memcpy(base.bytes + 4, &k, sizeof(k));
-    return tw_derived_id(base, what);
+    return tw_derived_id(base, tw_uuid_nil, what);
 }
 
 /* --- members ----------------------------------------------------------------------------------------------------- */

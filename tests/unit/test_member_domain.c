@@ -352,7 +352,7 @@ static void start_session__adds_two_tokens_of_one_family(void **state)
 {
     struct tw_turn                         *turn = *state;
     struct tw_uuid                          id = command_id(77);
-    struct tw_uuid                          family = tw_derived_id(id, "family");
+    struct tw_uuid                          family = tw_derived_id(id, ana, "family");
     struct tw_member_start_session          body = session(AT_MS + 5, 14 * DAY_MS);
     const struct tw_member_token           *access, *refresh;
     const struct tw_member_session_started *event;
@@ -362,8 +362,8 @@ static void start_session__adds_two_tokens_of_one_family(void **state)
     assert_int_equal(turn->outcome.http_status, 200);
     assert_path(turn->outcome.resource, "/v1/auth/sessions", family);
     assert_int_equal(member(turn)->tokens_len, 2);
-    access = token_of(member(turn), tw_derived_id(id, "access"));
-    refresh = token_of(member(turn), tw_derived_id(id, "refresh"));
+    access = token_of(member(turn), tw_derived_id(id, ana, "access"));
+    refresh = token_of(member(turn), tw_derived_id(id, ana, "refresh"));
     assert_int_equal(access->kind, TW_MEMBER_TOKEN_KIND_ACCESS);
     assert_int_equal(refresh->kind, TW_MEMBER_TOKEN_KIND_REFRESH);
     assert_true(tw_uuid_eq(access->family_id, family) && tw_uuid_eq(refresh->family_id, family));
@@ -485,10 +485,10 @@ static void issue_token__adds_a_scoped_token(void **state)
 
     given_service(turn);
     assert_int_equal(issue(turn, AT_MS + 5, 365 * DAY_MS)->http_status, 201);
-    assert_path(turn->outcome.resource, "/v1/auth/sessions", tw_derived_id(id, "family"));
+    assert_path(turn->outcome.resource, "/v1/auth/sessions", tw_derived_id(id, ana, "family"));
     assert_int_equal(member(turn)->tokens_len, 1);
     token = &member(turn)->tokens[0];
-    assert_true(tw_uuid_eq(token->token_id, tw_derived_id(id, "service")));
+    assert_true(tw_uuid_eq(token->token_id, tw_derived_id(id, ana, "service")));
     assert_int_equal(token->kind, TW_MEMBER_TOKEN_KIND_SERVICE);
     assert_str(token->scope, "products:write");
     assert_str(token->label, "import job");
@@ -547,7 +547,7 @@ static void tokens__are_dropped_a_day_after_their_end(void **state)
     struct tw_uuid  access;
 
     given_member(turn);
-    access = tw_derived_id(command_id(turn->command_number), "access");
+    access = tw_derived_id(command_id(turn->command_number), ana, "access");
     login(turn, AT_MS, 14 * DAY_MS);
     login(turn, AT_MS + HOUR_MS + DAY_MS - 1, DAY_MS);
     assert_non_null(find_token(member(turn), access));
@@ -574,8 +574,8 @@ static void tokens__never_exceed_400_rows_and_the_oldest_ended_goes_first(void *
     struct tw_uuid  first, second;
 
     given_member(turn);
-    first = tw_derived_id(command_id(turn->command_number), "refresh");
-    second = tw_derived_id(command_id(turn->command_number + 1), "refresh");
+    first = tw_derived_id(command_id(turn->command_number), ana, "refresh");
+    second = tw_derived_id(command_id(turn->command_number + 1), ana, "refresh");
     for (int i = 0; i < 200; i++) { /* each ends before the next begins, and stays as a row */
         login(turn, AT_MS + i, 14 * DAY_MS);
         for (uint32_t k = 0; k < member(turn)->tokens_len; k++)

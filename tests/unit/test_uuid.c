@@ -152,10 +152,12 @@ static void command_id_ledger__forgets_the_partition_only(void **state)
 static void derived_id__is_pinned(void **state)
 {
     struct tw_uuid command_id = parsed("0192f0a0-b1c2-7c05-8811-223344556677");
+    struct tw_uuid owner = parsed("60ec45f4-e4a3-84d3-b5ee-bee43579306a");
 
     (void)state;
-    assert_uuid(tw_derived_id(command_id, "session"), "f27c2e4a-6ab6-8043-90ec-54eaa1a34332");
-    assert_false(tw_uuid_eq(tw_derived_id(command_id, "session"), tw_derived_id(command_id, "address")));
+    assert_uuid(tw_derived_id(command_id, owner, "session"), "cddf7993-bf78-889f-be32-082491b44dcd");
+    assert_false(tw_uuid_eq(tw_derived_id(command_id, owner, "session"), tw_derived_id(command_id, owner, "address")));
+    assert_false(tw_uuid_eq(tw_derived_id(command_id, owner, "session"), tw_derived_id(command_id, command_id, "session")));
 }
 
 static void product_id__is_pinned(void **state)

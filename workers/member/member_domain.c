@@ -183,14 +183,14 @@ static struct tw_outcome decide_start_session(struct tw_decision *d, const struc
     const struct tw_member               *known = tw_state(d, MEMBER);
     struct tw_uuid                        command_id = cmd->envelope->command_id;
     struct tw_member_token                access = {
-                       .token_id = tw_derived_id(command_id, TW_MEMBER_ID_ACCESS),
-                       .family_id = tw_derived_id(command_id, TW_MEMBER_ID_FAMILY),
+                       .token_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_ACCESS),
+                       .family_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_FAMILY),
                        .kind = TW_MEMBER_TOKEN_KIND_ACCESS,
                        .expires_at_ms = body->access_expires_at_ms,
                        .created_at_ms = cmd->at_ms,
     };
     struct tw_member_token refresh = {
-        .token_id = tw_derived_id(command_id, TW_MEMBER_ID_REFRESH),
+        .token_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_REFRESH),
         .family_id = access.family_id,
         .kind = TW_MEMBER_TOKEN_KIND_REFRESH,
         .expires_at_ms = body->refresh_expires_at_ms,
@@ -239,8 +239,8 @@ static struct tw_outcome decide_issue_token(struct tw_decision *d, const struct 
     const struct tw_member             *known = tw_state(d, MEMBER);
     struct tw_uuid                      command_id = cmd->envelope->command_id;
     struct tw_member_token              token = {
-                     .token_id = tw_derived_id(command_id, TW_MEMBER_ID_SERVICE),
-                     .family_id = tw_derived_id(command_id, TW_MEMBER_ID_FAMILY),
+                     .token_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_SERVICE),
+                     .family_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_FAMILY),
                      .kind = TW_MEMBER_TOKEN_KIND_SERVICE,
                      .scope = body->scope,
                      .label = body->label,

@@ -122,7 +122,7 @@ static enum tw_rc sign(struct issuing *issuing, struct tw_uuid id, struct tw_mem
                                          issuing->settings->jwt_audience};
     struct tw_token_claims      claims = {
              .subject = issuing->member.member_id,
-             .token_id = tw_derived_id(id, TW_MEMBER_ID_SERVICE),
+             .token_id = tw_derived_id(id, issuing->member.member_id, TW_MEMBER_ID_SERVICE),
              .issued_s = tw_now_ms() / 1000,
     };
 
