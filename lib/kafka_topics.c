@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "kafka_common.h"
+#include "tillwire/clock.h"
 #include "tillwire/gen/topics.h"
 #include "tillwire/kafka.h"
 
@@ -67,6 +69,17 @@ static enum tw_rc take_answer(struct admin *admin, const char *what, rd_kafka_ev
 
 /* --- what there is ----------------------------------------------------------------------------------------------- */
 
+/* A topic that was just made shows errors and partitions without a leader for a moment: that passes by itself. */
+static rd_kafka_resp_err_t error_of(const rd_kafka_metadata_topic_t *topic)
+{
+    if (topic->err)
+        return topic->err;
+    for (int i = 0; i < topic->partition_cnt; i++)
+        if (topic->partitions[i].leader < 0)
+            return RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
 /* 0 partitions: there is no such topic. */
 static enum tw_rc count_partitions(struct admin *admin, const char *topic, int *ret_count, struct tw_err *reterr)
 {
@@ -77,9 +90,11 @@ static enum tw_rc count_partitions(struct admin *admin, const char *topic, int *
     rd_kafka_topic_destroy(handle);
     if (error)
         return tw_kafka_fail(reterr, "topics", error, "asking the brokers for their topics");
-    *ret_count = metadata->topic_cnt == 1 && !metadata->topics[0].err ? metadata->topics[0].partition_cnt : 0;
+    error = metadata->topic_cnt == 1 ? error_of(&metadata->topics[0]) : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    *ret_count = error ? 0 : metadata->topics[0].partition_cnt;
     rd_kafka_metadata_destroy(metadata);
-    return TW_OK;
+    return !error || error == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? TW_OK
+                                                                      : tw_kafka_fail(reterr, "topics", error, topic);
 }
 
 static enum tw_rc describe(struct admin *admin, const char *topic, rd_kafka_event_t **ret_event, struct tw_err *reterr)
@@ -220,6 +235,23 @@ static enum tw_rc alter(struct admin *admin, const struct tw_topic *topic, struc
     return TW_OK;
 }
 
+/* Whoever is started next finds the topic: the broker's answer to its creation comes before its metadata. */
+static enum tw_rc wait_until_there(struct admin *admin, const struct tw_topic *topic, struct tw_err *reterr)
+{
+    const struct timespec pause = {0, 50 * 1000000L};
+    int64_t               deadline_us = tw_monotonic_us() + (int64_t)admin->timeout_ms * 1000;
+
+    while (tw_monotonic_us() < deadline_us) {
+        int partitions;
+
+        if (count_partitions(admin, topic->name, &partitions, NULL) == TW_OK && partitions)
+            return TW_OK;
+        nanosleep(&pause, NULL);
+    }
+    return tw_fail(reterr, TW_UNREACHED, "topics", 0, "topic '%s' was created but has no leaders after %d ms",
+                   topic->name, admin->timeout_ms);
+}
+
 static enum tw_rc apply_topic(struct admin *admin, const struct tw_topic *topic, int replication, struct tw_buf *ret_log,
                               struct tw_err *reterr)
 {
@@ -229,6 +261,7 @@ static enum tw_rc apply_topic(struct admin *admin, const struct tw_topic *topic,
     TW_TRY(count_partitions(admin, topic->name, &partitions, reterr));
     if (!partitions) {
         TW_TRY(create(admin, topic, replication, reterr));
+        TW_TRY(wait_until_there(admin, topic, reterr));
         tw_buf_printf(ret_log, "created '%s' with %" PRId32 " partitions\n", topic->name, topic->partitions);
         return TW_OK;
     }

@@ -11,6 +11,7 @@ from stack import BenchError, Stack, numbers, read_metric, run, say
 
 CATALOGUE = 5000  # load.c
 BATCHES = (1000, 5000)  # the Go worker is measured with the one that suits it best
+WARM_RECORDS = 20_000  # two of the servers run on a JVM
 DRAIN_TIMEOUT_S = 180
 FLOOR, PEER, OURS = "librdkafka", "Go", "tillwire"
 
@@ -24,6 +25,10 @@ class Domain:
     uri: str  # name of the setting
     port: int  # of the worker's admin page, from the stack's first
     count: Callable[["WorkerRounds"], int]  # of what a folded command leaves behind
+
+    @property
+    def topic(self) -> str:
+        return f"{self.name}.commands"
 
 
 @dataclass
@@ -42,53 +47,60 @@ class WorkerRounds:
         self.results = WorkerResults()
 
     def measure(self, rounds: int) -> WorkerResults:
+        say("warming up")
+        for domain in DOMAINS:
+            span = self._backlog(domain, 0, WARM_RECORDS)
+            self._run_peer(domain, span, BATCHES[0])
+            self._ours(domain, WARM_RECORDS)
         for round_ in range(1, rounds + 1):
             for domain in DOMAINS:
                 self._round(domain, round_, rounds)
         return self.results
 
+    def _backlog(self, domain: Domain, round_: int, records: int) -> tuple[str, str]:
+        """Writes it; returns where it begins and ends, partition by partition."""
+        begin = self.stack.ends(domain.topic)
+        self.stack.load(domain.load, round_, records)
+        return ",".join(map(str, begin)), ",".join(map(str, self.stack.ends(domain.topic)))
+
     def _round(self, domain: Domain, round_: int, rounds: int) -> None:
-        topic = f"{domain.name}.commands"
-        begin = self.stack.ends(topic)
-        self.stack.load(domain.load, round_, self.records)
-        end = self.stack.ends(topic)
-        span = (",".join(map(str, begin)), ",".join(map(str, end)))
-        rates = {FLOOR: self._floor(topic, span), PEER: self._peer(domain, topic, span), OURS: self._ours(domain)}
+        span = self._backlog(domain, round_, self.records)
+        rates = {FLOOR: self._floor(domain, span), PEER: self._peer(domain, span), OURS: self._ours(domain, self.records)}
         for system, rate in rates.items():
             self.results.add(domain.name, system, rate)
         say(f"round {round_} of {rounds}, {domain.name}: "
             + ", ".join(f"{system} {rate:,.0f}/s" for system, rate in rates.items()))
 
-    def _floor(self, topic: str, span: tuple[str, str]) -> float:
-        result = numbers(self.stack.tool("bench_plain_consumer", self.stack.settings["TW_KAFKA"], topic, *span))
+    def _floor(self, domain: Domain, span: tuple[str, str]) -> float:
+        result = numbers(self.stack.tool("bench_plain_consumer", self.stack.settings["TW_KAFKA"], domain.topic, *span))
         return result["records"] / result["seconds"]
 
-    def _peer(self, domain: Domain, topic: str, span: tuple[str, str]) -> float:
+    def _peer(self, domain: Domain, span: tuple[str, str]) -> float:
         """The first round tries all sizes of batches, later ones take the best."""
         if domain.name not in self.results.batch:
-            tried = {batch: self._run_peer(domain, topic, span, batch) for batch in BATCHES}
+            tried = {batch: self._run_peer(domain, span, batch) for batch in BATCHES}
             best = max(tried, key=lambda batch: tried[batch])
             self.results.batch[domain.name] = best
             say(f"Go worker of {domain.store} is best with batches of {best:,}: "
                 + ", ".join(f"{batch:,} {rate:,.0f}/s" for batch, rate in tried.items()))
             return tried[best]
-        return self._run_peer(domain, topic, span, self.results.batch[domain.name])
+        return self._run_peer(domain, span, self.results.batch[domain.name])
 
-    def _run_peer(self, domain: Domain, topic: str, span: tuple[str, str], batch: int) -> float:
+    def _run_peer(self, domain: Domain, span: tuple[str, str], batch: int) -> float:
         settings = self.stack.settings
         result = numbers(run(self.stack.peers / "worker", "-store", domain.peer_store, "-uri", settings[domain.uri],
-                             "-brokers", settings["TW_KAFKA"], "-topic", topic, "-from", span[0], "-to", span[1],
+                             "-brokers", settings["TW_KAFKA"], "-topic", domain.topic, "-from", span[0], "-to", span[1],
                              "-batch", batch))
         return result["records"] / result["seconds"]
 
     # --- ours
 
-    def _ours(self, domain: Domain) -> float:
+    def _ours(self, domain: Domain, records: int) -> float:
         before = domain.count(self)
-        rate = self.drain(domain, self.records)
+        rate = self.drain(domain, records)
         new = domain.count(self) - before
-        if new != self.records:
-            raise BenchError(f"{domain.name}: {self.records} commands, but {new} are new in {domain.store}")
+        if new != records:
+            raise BenchError(f"{domain.name}: {records} commands, but {new} are new in {domain.store}")
         return rate
 
     def drain(self, domain: Domain, records: int) -> float:

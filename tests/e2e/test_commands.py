@@ -123,6 +123,26 @@ def test_repeats_that_race_have_one_effect(shopper: Client, product: str, topics
     assert shopper.get("/v1/cart/summary").json()["total_items"] == 2
 
 
+def test_a_record_that_is_in_the_log_twice_has_one_effect(shopper: Client, product: str, topics: Topics) -> None:
+    command_id = shopper.add(product, 2, wait=False, key=uuid.uuid4().hex).json()["command_id"]
+    (first,) = topics.commands_of(command_id)
+    again = topics.write(first.topic, first.key, first.value, list(first.headers), first.partition)
+    other = [(name, b"0" * 32 if name == "tw_fingerprint" else value) for name, value in first.headers]
+    misused = topics.write(first.topic, first.key, first.value, list(other), first.partition)
+
+    def outcomes() -> dict[int, tuple[str, int, bool]]:
+        told = [e for e in topics.events_of(command_id) if e.type == "command.outcome.v1"]
+        return {e.cause[0]: (e.body["status"], e.body["http_status"], e.body["repeated"]) for e in told}
+
+    wait_until("each record has its outcome", lambda: len(outcomes()) == 3)
+    assert outcomes() == {
+        first.offset: ("succeeded", 200, False),
+        again[1]: ("succeeded", 200, True),
+        misused[1]: ("rejected", 422, False),
+    }
+    assert shopper.get("/v1/cart/summary").json()["total_items"] == 2
+
+
 def test_another_body_under_the_same_key_is_422(shopper: Client, product: str) -> None:
     key = uuid.uuid4().hex
     assert shopper.add(product, 2, key=key).status_code == 200
