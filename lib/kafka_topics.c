@@ -261,7 +261,6 @@ static enum tw_rc apply_topic(struct admin *admin, const struct tw_topic *topic,
     TW_TRY(count_partitions(admin, topic->name, &partitions, reterr));
     if (!partitions) {
         TW_TRY(create(admin, topic, replication, reterr));
-        TW_TRY(wait_until_there(admin, topic, reterr));
         tw_buf_printf(ret_log, "created '%s' with %" PRId32 " partitions\n", topic->name, topic->partitions);
         return TW_OK;
     }
@@ -286,5 +285,7 @@ enum tw_rc tw_topics_apply(const char *brokers, int replication, int timeout_ms,
     TW_TRY(open_admin(brokers, timeout_ms, &admin, reterr));
     for (size_t i = 0; i < tw_topic_count; i++)
         TW_TRY(apply_topic(&admin, &tw_topics[i], replication, ret_log, reterr));
+    for (size_t i = 0; i < tw_topic_count; i++)
+        TW_TRY(wait_until_there(&admin, &tw_topics[i], reterr));
     return TW_OK;
 }
