@@ -1,4 +1,4 @@
-"""The table at the end: medians, ratios of the same run, and a warning where a ratio means little."""
+"""The table at the end: medians, ratios round by round, and a warning where a ratio means little."""
 
 import os
 import statistics
@@ -29,8 +29,9 @@ def row(*cells: object) -> str:
     return " ".join(f"{cell!s:<{width}}" for cell, width in zip(cells, widths)).rstrip()
 
 
-def ratio(ours: float, theirs: float) -> str:
-    return f"{ours / theirs:.2f}" if theirs else "-"
+def ratio(ours: list[float], theirs: list[float]) -> float:
+    """The median of each round's own ratio: what held up one round held up both."""
+    return statistics.median(a / b for a, b in zip(ours, theirs))
 
 
 def http_table(results: HttpResults) -> list[str]:
@@ -38,16 +39,17 @@ def http_table(results: HttpResults) -> list[str]:
              row("connections", http_rounds.FLOOR, "Go, its best linger", http_rounds.OURS, "tillwire/Go", "tillwire/bare")]
     warnings = []
     for connections, linger in results.linger.items():
-        rate, cell = {}, {}
+        rates, cell = {}, {}
         for system in (http_rounds.FLOOR, http_rounds.PEER, http_rounds.OURS):
             samples = results.samples[connections, system]
-            rate[system] = statistics.median(sample.per_second for sample in samples)
+            rates[system] = [sample.per_second for sample in samples]
             p99 = statistics.median(sample.p99_ms for sample in samples)
-            cell[system] = f"{rate[system]:,.0f} ({p99:.1f})"
-        floor, peer, ours = (rate[s] for s in (http_rounds.FLOOR, http_rounds.PEER, http_rounds.OURS))
+            cell[system] = f"{statistics.median(rates[system]):,.0f} ({p99:.1f})"
+        floor, peer, ours = (rates[s] for s in (http_rounds.FLOOR, http_rounds.PEER, http_rounds.OURS))
         lines.append(row(connections, cell[http_rounds.FLOOR], f"{cell[http_rounds.PEER]} {linger}",
-                         cell[http_rounds.OURS], ratio(ours, peer), ratio(ours, floor)))
-        warnings += warning(f"at {connections} connections", peer / floor, HEALTHY_HTTP.get(connections), "bare civetweb")
+                         cell[http_rounds.OURS], f"{ratio(ours, peer):.2f}", f"{ratio(ours, floor):.2f}"))
+        warnings += warning(f"at {connections} connections", ratio(peer, floor), HEALTHY_HTTP.get(connections),
+                            "bare civetweb")
     return lines + warnings
 
 
@@ -56,11 +58,12 @@ def worker_table(results: WorkerResults, records: int) -> list[str]:
              row("worker", "librdkafka, no work", "Go, its best batch", worker_rounds.OURS, "tillwire/Go", "tillwire/rdkafka")]
     warnings = []
     for domain in DOMAINS:
-        floor, peer, ours = (statistics.median(results.samples[domain.name, system])
+        floor, peer, ours = (results.samples[domain.name, system]
                              for system in (worker_rounds.FLOOR, worker_rounds.PEER, worker_rounds.OURS))
-        lines.append(row(domain.name, f"{floor:,.0f}", f"{peer:,.0f} ({domain.store}, {results.batch[domain.name]:,})",
-                         f"{ours:,.0f}", ratio(ours, peer), f"{ours / floor:.3f}"))
-        warnings += warning(f"for {domain.name}", peer / floor, HEALTHY_WORKER[domain.name], "librdkafka")
+        go = f"{statistics.median(peer):,.0f} ({domain.store}, {results.batch[domain.name]:,})"
+        lines.append(row(domain.name, f"{statistics.median(floor):,.0f}", go, f"{statistics.median(ours):,.0f}",
+                         f"{ratio(ours, peer):.2f}", f"{ratio(ours, floor):.3f}"))
+        warnings += warning(f"for {domain.name}", ratio(peer, floor), HEALTHY_WORKER[domain.name], "librdkafka")
     return lines + warnings
 
 
