@@ -57,7 +57,7 @@ static const struct tw_setting table[] = {
     {"password_threads", TW_SET_INT, AT(password_threads), "2", 1, 64, NULL, false,
      "Threads that hash passwords, 19 MiB each while they do."},
     {"linger_us", TW_SET_INT, AT(linger_us), "500", 0, 100000, NULL, false,
-     "How long the producer waits for company before it sends, microseconds."},
+     "How long a record waits for company before it is sent, microseconds; twice as long when many are under way."},
     {"queue_kbytes", TW_SET_INT, AT(queue_kbytes), "65536", 64, 2097151, NULL, false,
      "Commands waiting for the broker, KiB; a full queue answers 503."},
     {"rate_limits", TW_SET_BOOL, AT(rate_limits), "on", 0, 0, NULL, false, "Limits on logins and registrations."},

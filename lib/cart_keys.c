@@ -9,7 +9,7 @@
 
 enum { PROGRESS_VERSION = 1 };
 
-#define DAY_MS (INT64_C(24) * 60 * 60 * 1000)
+#define DAY_MS       (INT64_C(24) * 60 * 60 * 1000)
 #define REDIS_SCHEME "redis://"
 
 /* ---- carts ---- */

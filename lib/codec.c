@@ -21,8 +21,8 @@
 #include "tillwire/money.h"
 
 enum {
-    DEPTH_MAX = 16,        /* of values that are skipped; what the schemas declare is never deeper */
-    UNKNOWN_MAX = 64,      /* fields of one map that this version does not know */
+    DEPTH_MAX = 16,          /* of values that are skipped; what the schemas declare is never deeper */
+    UNKNOWN_MAX = 64,        /* fields of one map that this version does not know */
     DECIMAL_DIGITS_MAX = 16, /* before the point: times 100 it still fits an int64 */
 };
 

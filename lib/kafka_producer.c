@@ -22,7 +22,7 @@ struct tw_producer {
     atomic_bool       connected;
     int               queue_max_kbytes;
     atomic_llong      queued_bytes;
-    rd_kafka_topic_t *topics[TOPICS_MAX]; /* filled by warm() before the first send, read-only then */
+    rd_kafka_topic_t *topics[TOPICS_MAX]; /* filled before the first send, read-only then */
     size_t            topic_count;
 };
 
@@ -132,13 +132,13 @@ enum tw_rc tw_producer_send(struct tw_producer *producer, const char *topic, int
     rd_kafka_topic_t   *handle = find_topic(producer, topic);
     rd_kafka_headers_t *list = make_headers(headers, header_count);
     rd_kafka_vu_t       arguments[] = {
-        {.vtype = handle ? RD_KAFKA_VTYPE_RKT : RD_KAFKA_VTYPE_TOPIC},
-        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition < 0 ? RD_KAFKA_PARTITION_UA : partition},
-        {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
-        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = opaque},
-        {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = list},
-        {.vtype = RD_KAFKA_VTYPE_VALUE},
-        {.vtype = RD_KAFKA_VTYPE_KEY},
+              {.vtype = handle ? RD_KAFKA_VTYPE_RKT : RD_KAFKA_VTYPE_TOPIC},
+              {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition < 0 ? RD_KAFKA_PARTITION_UA : partition},
+              {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
+              {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = opaque},
+              {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = list},
+              {.vtype = RD_KAFKA_VTYPE_VALUE},
+              {.vtype = RD_KAFKA_VTYPE_KEY},
     };
     size_t              argument_count = TW_LEN(arguments);
     rd_kafka_error_t   *error;
@@ -175,22 +175,29 @@ int tw_producer_poll(struct tw_producer *producer, int timeout_ms)
     return rd_kafka_poll(producer->rk, timeout_ms);
 }
 
+enum tw_rc tw_producer_know(struct tw_producer *producer, const char *topic, struct tw_err *reterr)
+{
+    rd_kafka_topic_t *handle;
+
+    if (find_topic(producer, topic))
+        return TW_OK;
+    if (producer->topic_count == TOPICS_MAX)
+        return tw_fail(reterr, TW_BROKEN, "producer.know", 0, "more than %d topics", TOPICS_MAX);
+    handle = rd_kafka_topic_new(producer->rk, topic, NULL);
+    if (!handle)
+        return tw_kafka_fail(reterr, "producer.know", rd_kafka_last_error(), topic);
+    producer->topics[producer->topic_count++] = handle;
+    return TW_OK;
+}
+
 static enum tw_rc warm_topic(struct tw_producer *producer, const char *topic, int timeout_ms, struct tw_err *reterr)
 {
-    rd_kafka_topic_t            *handle = find_topic(producer, topic);
-    const rd_kafka_metadata_t   *metadata;
-    rd_kafka_resp_err_t          error;
-    int                          partitions;
+    const rd_kafka_metadata_t *metadata;
+    rd_kafka_resp_err_t        error;
+    int                        partitions;
 
-    if (!handle) {
-        if (producer->topic_count == TOPICS_MAX)
-            return tw_fail(reterr, TW_BROKEN, "producer.warm", 0, "more than %d topics", TOPICS_MAX);
-        handle = rd_kafka_topic_new(producer->rk, topic, NULL);
-        if (!handle)
-            return tw_kafka_fail(reterr, "producer.warm", rd_kafka_last_error(), topic);
-        producer->topics[producer->topic_count++] = handle;
-    }
-    error = rd_kafka_metadata(producer->rk, 0, handle, &metadata, timeout_ms);
+    TW_TRY(tw_producer_know(producer, topic, reterr));
+    error = rd_kafka_metadata(producer->rk, 0, find_topic(producer, topic), &metadata, timeout_ms);
     if (error)
         return tw_kafka_fail(reterr, "producer.warm", error, topic);
     error = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;

@@ -54,7 +54,8 @@ static void destroy_event(rd_kafka_event_t **event)
 }
 
 /* Waits for the answer to one request. */
-static enum tw_rc take_answer(struct admin *admin, const char *what, rd_kafka_event_t **ret_event, struct tw_err *reterr)
+static enum tw_rc take_answer(struct admin *admin, const char *what, rd_kafka_event_t **ret_event,
+                              struct tw_err *reterr)
 {
     rd_kafka_event_t   *event = rd_kafka_queue_poll(admin->queue, admin->timeout_ms + 1000);
     rd_kafka_resp_err_t error = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
@@ -185,7 +186,7 @@ static enum tw_rc check_created(rd_kafka_event_t *event, const char *topic, stru
     const rd_kafka_CreateTopics_result_t *result = rd_kafka_event_CreateTopics_result(event);
     size_t                                count;
     const rd_kafka_topic_result_t       **topics = rd_kafka_CreateTopics_result_topics(result, &count);
-    rd_kafka_resp_err_t                   error = count == 1 ? rd_kafka_topic_result_error(topics[0]) : RD_KAFKA_RESP_ERR__FAIL;
+    rd_kafka_resp_err_t error = count == 1 ? rd_kafka_topic_result_error(topics[0]) : RD_KAFKA_RESP_ERR__FAIL;
 
     if (error && error != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) /* somebody else made it just now */
         return tw_fail(reterr, TW_BROKEN, "topics", error, "cannot create topic '%s': %s", topic,
@@ -196,9 +197,9 @@ static enum tw_rc check_created(rd_kafka_event_t *event, const char *topic, stru
 static enum tw_rc create(struct admin *admin, const struct tw_topic *topic, int replication, struct tw_err *reterr)
 {
     TW_AUTO(destroy_event) rd_kafka_event_t *event = NULL;
-    rd_kafka_AdminOptions_t *options = make_options(admin, RD_KAFKA_ADMIN_OP_CREATETOPICS);
-    char                     text[160];
-    rd_kafka_NewTopic_t     *fresh = rd_kafka_NewTopic_new(topic->name, topic->partitions, replication, text, sizeof(text));
+    rd_kafka_AdminOptions_t                 *options = make_options(admin, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    char                                     text[160];
+    rd_kafka_NewTopic_t *fresh = rd_kafka_NewTopic_new(topic->name, topic->partitions, replication, text, sizeof(text));
 
     if (!fresh) {
         rd_kafka_AdminOptions_destroy(options);
@@ -217,10 +218,10 @@ static enum tw_rc create(struct admin *admin, const struct tw_topic *topic, int 
 static enum tw_rc alter(struct admin *admin, const struct tw_topic *topic, struct tw_err *reterr)
 {
     TW_AUTO(destroy_event) rd_kafka_event_t *event = NULL;
-    rd_kafka_ConfigResource_t  *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic->name);
-    rd_kafka_AdminOptions_t    *options = make_options(admin, RD_KAFKA_ADMIN_OP_ALTERCONFIGS);
+    rd_kafka_ConfigResource_t        *resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic->name);
+    rd_kafka_AdminOptions_t          *options = make_options(admin, RD_KAFKA_ADMIN_OP_ALTERCONFIGS);
     const rd_kafka_ConfigResource_t **answers;
-    size_t                      count;
+    size_t                            count;
 
     for (size_t i = 0; i < topic->config_count; i++)
         rd_kafka_ConfigResource_set_config(resource, topic->configs[i].name, topic->configs[i].value);
@@ -252,11 +253,11 @@ static enum tw_rc wait_until_there(struct admin *admin, const struct tw_topic *t
                    topic->name, admin->timeout_ms);
 }
 
-static enum tw_rc apply_topic(struct admin *admin, const struct tw_topic *topic, int replication, struct tw_buf *ret_log,
-                              struct tw_err *reterr)
+static enum tw_rc apply_topic(struct admin *admin, const struct tw_topic *topic, int replication,
+                              struct tw_buf *ret_log, struct tw_err *reterr)
 {
     TW_AUTO(tw_buf_done) struct tw_buf differences = {0};
-    int partitions;
+    int                                partitions;
 
     TW_TRY(count_partitions(admin, topic->name, &partitions, reterr));
     if (!partitions) {

@@ -21,9 +21,14 @@ struct field {
 };
 
 #define ALWAYS_THERE SIZE_MAX
-#define FIELD(name, kind, member) {name, kind, offsetof(struct tw_product, member), ALWAYS_THERE}
-#define NULLABLE(name, kind, member, has) \
-    {name, kind, offsetof(struct tw_product, member), offsetof(struct tw_product, has)}
+#define FIELD(name, kind, member)                                     \
+    {                                                                 \
+        name, kind, offsetof(struct tw_product, member), ALWAYS_THERE \
+    }
+#define NULLABLE(name, kind, member, has)                                                 \
+    {                                                                                     \
+        name, kind, offsetof(struct tw_product, member), offsetof(struct tw_product, has) \
+    }
 
 /* In the order documents have them; `_id` stands before and `guard` behind. */
 static const struct field fields[] = {

@@ -93,6 +93,19 @@ bool tw_str_to_int(struct tw_str s, int64_t *ret_value)
     return true;
 }
 
+struct tw_str tw_str_of_int(int64_t value, char text[TW_INT_TEXT])
+{
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    char    *at = text + TW_INT_TEXT;
+
+    do
+        *--at = (char)('0' + rest % 10);
+    while (rest /= 10);
+    if (value < 0)
+        *--at = '-';
+    return (struct tw_str){at, (size_t)(text + TW_INT_TEXT - at)};
+}
+
 /* Makes room for `more` bytes behind the content; false, with `overflow` set, when the ceiling forbids it. */
 static bool reserve(struct tw_buf *buf, size_t more)
 {

@@ -9,7 +9,7 @@
 
 struct tw_arena_chunk;
 struct tw_arena {
-    struct tw_arena_chunk *chunks; /**< newest first */
+    struct tw_arena_chunk *chunks;     /**< newest first */
     size_t                 used_bytes; /**< handed out since the last reset */
 };
 
@@ -23,7 +23,7 @@ struct tw_str tw_arena_printf(struct tw_arena *arena, const char *format, ...) T
 /** Grows an array of @p size_bytes elements so that one more fits; the old memory stays until the reset. */
 void         *tw_arena_grow(struct tw_arena *arena, void *array, uint32_t len, uint32_t *cap, size_t size_bytes);
 
-#define TW_NEW(arena, type) ((type *)tw_arena_alloc((arena), sizeof(type)))
+#define TW_NEW(arena, type)              ((type *)tw_arena_alloc((arena), sizeof(type)))
 #define TW_NEW_ARRAY(arena, count, type) ((type *)tw_arena_array((arena), (count), sizeof(type)))
 
 /** Forgets everything; keeps one chunk so that a steady loop stops calling malloc. */

@@ -12,11 +12,11 @@
 #define TW_AUTO(fn) __attribute__((cleanup(fn)))
 
 /** Returns the code of a failed call to the caller; goes on after TW_OK. Needs tillwire/err.h. */
-#define TW_TRY(call)                  \
-    do {                              \
+#define TW_TRY(call)                   \
+    do {                               \
         enum tw_rc tw_try_rc = (call); \
-        if (tw_try_rc != TW_OK)       \
-            return tw_try_rc;         \
+        if (tw_try_rc != TW_OK)        \
+            return tw_try_rc;          \
     } while (0)
 
 #define TW_LEN(array) (sizeof(array) / sizeof((array)[0]))

@@ -23,19 +23,19 @@ struct tw_pair {
 
 /** How a field is held in C and written in msgpack. */
 enum tw_kind {
-    TW_KIND_UUID,      /**< struct tw_uuid; 36 characters */
-    TW_KIND_UUID_BIN,  /**< struct tw_uuid; bin of 16 */
-    TW_KIND_STRING,    /**< struct tw_str; UTF-8 without NUL, min..max bytes */
-    TW_KIND_BYTES,     /**< uint8_t[max]; bin of exactly max */
-    TW_KIND_INT,       /**< int64_t min..max */
-    TW_KIND_TIME,      /**< int64_t, ms since 1970 */
-    TW_KIND_BOOL,      /**< bool */
-    TW_KIND_DECIMAL,   /**< int64_t hundredths; text "199.00" */
-    TW_KIND_ENUM,      /**< an enum; its name as text */
-    TW_KIND_ENUM_INT,  /**< an enum; its number */
-    TW_KIND_LIST,      /**< T *, uint32_t len, uint32_t cap; array of min..max */
-    TW_KIND_MAP,       /**< struct tw_pair *, len, cap; map of text to text */
-    TW_KIND_STRUCT,    /**< embedded struct; map */
+    TW_KIND_UUID,     /**< struct tw_uuid; 36 characters */
+    TW_KIND_UUID_BIN, /**< struct tw_uuid; bin of 16 */
+    TW_KIND_STRING,   /**< struct tw_str; UTF-8 without NUL, min..max bytes */
+    TW_KIND_BYTES,    /**< uint8_t[max]; bin of exactly max */
+    TW_KIND_INT,      /**< int64_t min..max */
+    TW_KIND_TIME,     /**< int64_t, ms since 1970 */
+    TW_KIND_BOOL,     /**< bool */
+    TW_KIND_DECIMAL,  /**< int64_t hundredths; text "199.00" */
+    TW_KIND_ENUM,     /**< an enum; its name as text */
+    TW_KIND_ENUM_INT, /**< an enum; its number */
+    TW_KIND_LIST,     /**< T *, uint32_t len, uint32_t cap; array of min..max */
+    TW_KIND_MAP,      /**< struct tw_pair *, len, cap; map of text to text */
+    TW_KIND_STRUCT,   /**< embedded struct; map */
 };
 
 /** Rules for the text of a string beyond its length. A closed list: the schemas name them in lower case. */
@@ -61,9 +61,9 @@ struct tw_field {
     uint16_t                item_size;  /**< LIST, MAP: bytes of one element */
     int64_t                 min;        /**< range: of the value, the bytes, or the number of elements */
     int64_t                 max;
-    const struct tw_str    *values;     /**< ENUM: names by number; max is the last number */
-    const struct tw_field  *item;       /**< LIST of scalars, MAP (its values): rule of one element, offset 0 */
-    const struct tw_layout *layout;     /**< STRUCT, LIST of structs */
+    const struct tw_str    *values; /**< ENUM: names by number; max is the last number */
+    const struct tw_field  *item;   /**< LIST of scalars, MAP (its values): rule of one element, offset 0 */
+    const struct tw_layout *layout; /**< STRUCT, LIST of structs */
 };
 
 enum { TW_FIELDS_MAX = 64, TW_MAP_NAME_MAX_BYTES = 100 };

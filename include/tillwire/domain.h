@@ -10,8 +10,8 @@
 struct tw_event {
     const struct tw_type *type;
     int64_t               cause_offset;
-    int32_t               n;      /**< 0, 1, … among the events of one cause */
-    int64_t               at_ms;  /**< ce_time: the partition's clock at the cause */
+    int32_t               n;     /**< 0, 1, … among the events of one cause */
+    int64_t               at_ms; /**< ce_time: the partition's clock at the cause */
     struct tw_uuid        command_id;
     struct tw_str         traceparent;
     struct tw_str         key;     /**< the cause's record key */
@@ -24,17 +24,17 @@ struct tw_command {
     const void               *body; /**< the generated struct of `type` */
     const struct tw_envelope *envelope;
     int64_t                   offset;
-    int64_t                   at_ms;  /**< the partition's clock, or the original time of a requeued command */
+    int64_t                   at_ms;    /**< the partition's clock, or the original time of a requeued command */
     int64_t                   clock_ms; /**< the partition's clock: what has ended has ended, for a requeued one too */
-    struct tw_uuid            key_id; /**< the aggregate's id: the record's key */
+    struct tw_uuid            key_id;   /**< the aggregate's id: the record's key */
 };
 
 /** Where decide() works: the entities of its keys in the order keys() gave them, and where events go. */
 struct tw_turn;
 struct tw_decision {
-    struct tw_arena   *arena;
-    struct tw_entity **entities;
-    struct tw_turn    *turn; /**< the runtime's; use the functions below */
+    struct tw_arena         *arena;
+    struct tw_entity       **entities;
+    struct tw_turn          *turn; /**< the runtime's; use the functions below */
     const struct tw_command *cmd;
 };
 
@@ -50,12 +50,12 @@ void        tw_emit_coalesced(struct tw_decision *d, size_t index);
 enum { TW_KEYS_MAX = 4 };
 
 struct tw_domain {
-    const char                   *name; /**< "cart": topics cart.commands, cart.events, cart.dlq */
-    enum tw_domain_number         number;
-    const struct tw_type *const  *commands; /**< every released version */
-    size_t                        command_count;
-    const struct tw_type *const  *states; /**< by tw_key.kind */
-    size_t                        state_count;
+    const char                  *name; /**< "cart": topics cart.commands, cart.events, cart.dlq */
+    enum tw_domain_number        number;
+    const struct tw_type *const *commands; /**< every released version */
+    size_t                       command_count;
+    const struct tw_type *const *states; /**< by tw_key.kind */
+    size_t                       state_count;
     /** The entities a command touches, the aggregate first; returns how many (at most TW_KEYS_MAX). */
     size_t (*keys)(const struct tw_command *cmd, struct tw_key ret_keys[TW_KEYS_MAX]);
     /** The natural-key rule: false when the id in the body is not the one that follows from its SKU or e-mail.

@@ -29,14 +29,14 @@ enum { TW_FINGERPRINT_BYTES = 16, TW_RECORD_HASH_BYTES = 16 };
 
 /** What the headers of a command record say. */
 struct tw_envelope {
-    struct tw_str  type;           /**< ce_type: "cart.add_item.v1" */
-    struct tw_uuid command_id;     /**< ce_id */
-    int64_t        submitted_ms;   /**< ce_time: when the edge wrote it; information only, never for deciding */
-    struct tw_str  traceparent;    /**< W3C, empty when absent */
-    struct tw_uuid caller;         /**< tw_caller: the member on whose behalf; nil when anonymous */
+    struct tw_str  type;         /**< ce_type: "cart.add_item.v1" */
+    struct tw_uuid command_id;   /**< ce_id */
+    int64_t        submitted_ms; /**< ce_time: when the edge wrote it; information only, never for deciding */
+    struct tw_str  traceparent;  /**< W3C, empty when absent */
+    struct tw_uuid caller;       /**< tw_caller: the member on whose behalf; nil when anonymous */
     uint8_t        fingerprint[TW_FINGERPRINT_BYTES]; /**< tw_fingerprint (hex): HMAC of the body; zeros when absent */
-    int64_t        if_version;     /**< tw_if_version: If-Match; -1 when absent */
-    int64_t        original_ms;    /**< tw_time: original time of a requeued command; -1 when absent */
+    int64_t        if_version;                        /**< tw_if_version: If-Match; -1 when absent */
+    int64_t        original_ms; /**< tw_time: original time of a requeued command; -1 when absent */
 };
 
 /** Header names, on the wire. */
@@ -59,9 +59,10 @@ struct tw_envelope {
 #define TW_H_DLQ_PARTITION "tw_dlq_partition"
 #define TW_H_DLQ_OFFSET    "tw_dlq_offset"
 #define TW_H_DLQ_TIMESTAMP "tw_dlq_timestamp" /* ms since 1970 */
-#define TW_H_DLQ_REASON    "tw_dlq_reason"    /* a code: undecodable, unknown_type, bad_envelope, misrouted, refused_by_store … */
-#define TW_H_DLQ_MESSAGE   "tw_dlq_message"   /* a clause for people */
-#define TW_H_DLQ_PROGRAM   "tw_dlq_program"   /* "tillwire-cart 0.1.0" */
+#define TW_H_DLQ_REASON \
+    "tw_dlq_reason" /* a code: undecodable, unknown_type, bad_envelope, misrouted, refused_by_store … */
+#define TW_H_DLQ_MESSAGE "tw_dlq_message" /* a clause for people */
+#define TW_H_DLQ_PROGRAM "tw_dlq_program" /* "tillwire-cart 0.1.0" */
 
 #define TW_CONTENT_TYPE "application/msgpack"
 

@@ -14,11 +14,11 @@ struct tw_producer;
 
 /** How a record ended: TW_OK with partition and offset; TW_UNREACHED not in the log; TW_UNKNOWN perhaps in the log. */
 struct tw_report {
-    enum tw_rc rc;
-    int32_t    partition;
-    int64_t    offset;
-    void      *opaque; /**< what tw_producer_send() was given */
-    const char *text;  /**< librdkafka's words on a failure; static */
+    enum tw_rc  rc;
+    int32_t     partition;
+    int64_t     offset;
+    void       *opaque; /**< what tw_producer_send() was given */
+    const char *text;   /**< librdkafka's words on a failure; static */
 };
 /** Called from tw_producer_poll() and tw_producer_close() only. */
 typedef void (*tw_report_fn)(void *self, const struct tw_report *report);
@@ -26,10 +26,10 @@ typedef void (*tw_report_fn)(void *self, const struct tw_report *report);
 struct tw_producer_options {
     const char  *brokers;
     const char  *client_id;
-    int          linger_us;       /**< 500 at the edge, 0..5000 in workers, 50000 in bulk tools */
-    int          timeout_ms;      /**< message.timeout.ms; 0: for ever, gapless (workers' outbox) */
-    int          queue_kbytes;    /**< queue.buffering.max.kbytes: the memory ceiling */
-    bool         once;            /**< not idempotent, and never sent again: a lost answer is TW_UNKNOWN. For who may say
+    int          linger_us;    /**< 500 at the edge, 0..5000 in workers, 50000 in bulk tools */
+    int          timeout_ms;   /**< message.timeout.ms; 0: for ever, gapless (workers' outbox) */
+    int          queue_kbytes; /**< queue.buffering.max.kbytes: the memory ceiling */
+    bool         once;         /**< not idempotent, and never sent again: a lost answer is TW_UNKNOWN. For who may say
                                    *   "unknown" instead of retrying: docs/decisions/edge-sending.md */
     tw_report_fn report;
     void        *self;
@@ -44,6 +44,8 @@ enum tw_rc tw_producer_send(struct tw_producer *producer, const char *topic, int
                             struct tw_err *reterr);
 /** Serves reports for up to @p timeout_ms; returns how many. One thread at a time. */
 int        tw_producer_poll(struct tw_producer *producer, int timeout_ms);
+/** Saves a look-up by name with every record of @p topic. Before the first send; asks nobody. */
+enum tw_rc tw_producer_know(struct tw_producer *producer, const char *topic, struct tw_err *reterr);
 /** Learns about the topics and gets the producer id, so that the first send is quick. UNREACHED when it takes longer. */
 enum tw_rc tw_producer_warm(struct tw_producer *producer, const char *const *topics, size_t topic_count, int timeout_ms,
                             struct tw_err *reterr);

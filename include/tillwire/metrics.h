@@ -17,9 +17,9 @@ struct tw_metric {
     const char         *labels; /**< `outcome="rejected"`, or NULL */
     enum tw_metric_kind kind;
     const char         *help;
-    _Atomic int64_t     value;  /**< counter, gauge; histogram: sum in microseconds */
+    _Atomic int64_t     value;                   /**< counter, gauge; histogram: sum in microseconds */
     _Atomic int64_t     buckets[TW_BUCKETS + 1]; /**< histogram: counts up to 100 us * 2^i, then +Inf */
-    struct tw_metric   *next;   /**< registry */
+    struct tw_metric   *next;                    /**< registry */
     atomic_bool         registered;
 };
 

@@ -26,10 +26,10 @@ struct tw_decimal128 {
 /** Exactly @p hundredths / 100 with two places: 19900 is `199.00`. */
 struct tw_decimal128 tw_decimal128_of(int64_t hundredths);
 /** Any spelling of a multiple of 0.01 that fits, `199`, `199.000` or `1.99E+2` too; false for anything else. */
-bool tw_decimal128_to_hundredths(struct tw_decimal128 decimal, int64_t *ret_hundredths);
+bool                 tw_decimal128_to_hundredths(struct tw_decimal128 decimal, int64_t *ret_hundredths);
 
 /** Appends every field but `_id`. @p guard: offset of the last record that changed the product. */
-void tw_product_to_document(const struct tw_product *product, int64_t guard, struct _bson_t *ret_document);
+void       tw_product_to_document(const struct tw_product *product, int64_t guard, struct _bson_t *ret_document);
 /** Total: any document gives a product or BROKEN with a clause that names the field. Texts are copied into @p arena;
  *  fields this version does not know are passed over. */
 enum tw_rc tw_product_from_document(const struct _bson_t *document, struct tw_arena *arena,
@@ -43,15 +43,15 @@ enum tw_product_difference {
 };
 enum tw_product_difference tw_product_compare(const struct tw_product *before, const struct tw_product *after);
 /** Appends the fields of @p after that are not as in @p before. */
-void tw_product_append_changes(const struct tw_product *before, const struct tw_product *after,
-                               struct _bson_t *ret_fields);
+void                       tw_product_append_changes(const struct tw_product *before, const struct tw_product *after,
+                                                     struct _bson_t *ret_fields);
 
 enum { TW_LEDGER_DOCUMENT_ID = 48 }; /**< longest `_id` of a ledger row, without NUL */
 
 /** `_id` of a row: "<partition>/<command id with its partition bits zeroed>". Two partitions may remember the same id:
  *  who looks for a command asks for all of them, or for the one its id names. */
-void tw_ledger_document_id(int32_t partition, struct tw_uuid ledger_id, char ret_id[TW_LEDGER_DOCUMENT_ID + 1]);
-void tw_ledger_to_document(int32_t partition, const struct tw_ledger_row *row, struct _bson_t *ret_document);
+void       tw_ledger_document_id(int32_t partition, struct tw_uuid ledger_id, char ret_id[TW_LEDGER_DOCUMENT_ID + 1]);
+void       tw_ledger_to_document(int32_t partition, const struct tw_ledger_row *row, struct _bson_t *ret_document);
 /** Total, as tw_product_from_document(). */
 enum tw_rc tw_ledger_from_document(const struct _bson_t *document, struct tw_arena *arena,
                                    struct tw_ledger_row *ret_row, struct tw_err *reterr);

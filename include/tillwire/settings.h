@@ -17,17 +17,20 @@ enum tw_setting_type {
 };
 
 struct tw_setting {
-    const char          *name;    /**< "batch_records" */
+    const char          *name; /**< "batch_records" */
     enum tw_setting_type type;
-    size_t               offset;  /**< of the member in the program's settings struct */
+    size_t               offset;   /**< of the member in the program's settings struct */
     const char          *fallback; /**< default as text; NULL: must be given */
     int64_t              min, max; /**< TW_SET_INT: range; TW_SET_TEXT: length in bytes (max 0: 4096) */
-    const char          *choices; /**< TW_SET_CHOICE */
-    bool                 secret;  /**< never printed; holds or points to a secret */
-    const char          *help;    /**< a sentence, with the unit */
+    const char          *choices;  /**< TW_SET_CHOICE */
+    bool                 secret;   /**< never printed; holds or points to a secret */
+    const char          *help;     /**< a sentence, with the unit */
 };
 
-#define TW_SETTING_END {0}
+#define TW_SETTING_END \
+    {                  \
+        0              \
+    }
 
 enum tw_settings_result { TW_SETTINGS_RUN, TW_SETTINGS_EXIT_OK, TW_SETTINGS_EXIT_BAD };
 
@@ -38,13 +41,13 @@ enum tw_settings_result { TW_SETTINGS_RUN, TW_SETTINGS_EXIT_OK, TW_SETTINGS_EXIT
  * Texts live as long as the process. @p about: a few lines for --help. `argv` left over after the options is returned
  * through @p ret_rest (NULL: none allowed).
  */
-enum tw_settings_result tw_settings_read(const struct tw_setting *table, const char *program, const char *about, int argc,
-                                         char **argv, void *ret_settings, char ***ret_rest);
+enum tw_settings_result tw_settings_read(const struct tw_setting *table, const char *program, const char *about,
+                                         int argc, char **argv, void *ret_settings, char ***ret_rest);
 
 /** Reads a small secret file, trims white space at its end; refuses one that others may read. Free with free(). */
 enum tw_rc tw_secret_read(const char *path, size_t max_bytes, char **ret_text, struct tw_err *reterr);
 /** Exactly @p len bytes as hex. */
-bool tw_hex_parse(struct tw_str hex, uint8_t *ret_bytes, size_t len);
-void tw_hex_format(const uint8_t *bytes, size_t len, char *ret_text /* 2 * len + 1 */);
+bool       tw_hex_parse(struct tw_str hex, uint8_t *ret_bytes, size_t len);
+void       tw_hex_format(const uint8_t *bytes, size_t len, char *ret_text /* 2 * len + 1 */);
 
 #endif

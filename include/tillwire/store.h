@@ -19,10 +19,10 @@
 
 /** What a store remembers of one partition. All zero: nothing was ever folded. */
 struct tw_progress {
-    int64_t       next_offset; /**< the watermark: first offset that is not folded yet */
-    int64_t       clock_ms;    /**< largest record timestamp so far */
+    int64_t       next_offset;                     /**< the watermark: first offset that is not folded yet */
+    int64_t       clock_ms;                        /**< largest record timestamp so far */
     uint8_t       last_hash[TW_RECORD_HASH_BYTES]; /**< tw_record_hash() of record next_offset - 1 */
-    struct tw_str outbox;      /**< what the last commit published or still has to; empty: forgotten or none */
+    struct tw_str outbox; /**< what the last commit published or still has to; empty: forgotten or none */
 };
 
 /** What a batch loads and changes: an aggregate, or (sub not nil) a document beside it under the same partition key. */
@@ -34,11 +34,11 @@ struct tw_key {
 
 struct tw_entity {
     struct tw_key key;
-    const void   *before; /**< as the store has it (domain struct, in the batch's arena); NULL: it has none */
+    const void   *before;       /**< as the store has it (domain struct, in the batch's arena); NULL: it has none */
     int64_t       before_guard; /**< offset of the last record that changed `before`; -1: none. Only MongoDB keeps it */
-    void         *state;  /**< after the batch: NULL until a command touches it; never NULL when changed */
-    int64_t       guard;  /**< offset of the last record that changed `state` */
-    bool          changed; /**< commit writes it */
+    void         *state;        /**< after the batch: NULL until a command touches it; never NULL when changed */
+    int64_t       guard;        /**< offset of the last record that changed `state` */
+    bool          changed;      /**< commit writes it */
     int64_t       coalesce_offset; /**< last record whose event is coalesced at the batch's end; -1: none */
 };
 
@@ -47,11 +47,12 @@ struct tw_ledger_row {
     struct tw_uuid    id;     /**< tw_command_id_ledger() */
     struct tw_uuid    caller; /**< nil: anonymous */
     uint8_t           fingerprint[TW_FINGERPRINT_BYTES];
-    struct tw_str     type;   /**< "cart.add_item" */
+    struct tw_str     type; /**< "cart.add_item" */
     struct tw_outcome outcome;
     int64_t           offset;
     int64_t           submitted_ms; /**< by the edge's clock */
     int64_t           at_ms;        /**< by the partition's clock */
+    bool              replaces;     /**< in a commit: the load found a row with this id, which goes */
 };
 
 /** In: what to look for. Out: what the store has. */

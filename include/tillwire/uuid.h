@@ -30,16 +30,16 @@ enum tw_domain_number { TW_DOMAIN_MEMBER = 1, TW_DOMAIN_PRODUCT = 2, TW_DOMAIN_C
  * UUIDv7), so that any edge knows where to look. Version 7: a request without Idempotency-Key, its time in front.
  * Version 8: derived from caller, method, path and key.
  */
-struct tw_uuid tw_command_id_new(int64_t now_ms, enum tw_domain_number domain, int32_t partition);
-struct tw_uuid tw_command_id_keyed(const uint8_t digest[16], enum tw_domain_number domain, int32_t partition);
-bool           tw_command_id_is_keyed(struct tw_uuid id);
+struct tw_uuid        tw_command_id_new(int64_t now_ms, enum tw_domain_number domain, int32_t partition);
+struct tw_uuid        tw_command_id_keyed(const uint8_t digest[16], enum tw_domain_number domain, int32_t partition);
+bool                  tw_command_id_is_keyed(struct tw_uuid id);
 /** 0 when the bits name no domain. */
 enum tw_domain_number tw_command_id_domain(struct tw_uuid id);
-int32_t        tw_command_id_partition(struct tw_uuid id);
+int32_t               tw_command_id_partition(struct tw_uuid id);
 /** Milliseconds since 1970 in a version 7 id; -1 in a keyed one. */
-int64_t        tw_command_id_time_ms(struct tw_uuid id);
+int64_t               tw_command_id_time_ms(struct tw_uuid id);
 /** The ledger's key: the partition bits zeroed, so that a look-up finds it wherever the same key went first. */
-struct tw_uuid tw_command_id_ledger(struct tw_uuid id);
+struct tw_uuid        tw_command_id_ledger(struct tw_uuid id);
 
 /** Ids of new things derive from the command that makes them and the aggregate they belong to: UUIDv8 of
  *  SHA-256("tillwire/derived/v1" tag command-id owner). The owner is in it because nothing keeps a writer from using one

@@ -144,7 +144,8 @@ static void fill_add(struct load *load, int64_t i, struct draft *ret_draft)
     int owner[2] = {(int)load->round, cart};
 
     (void)i;
-    ret_draft->aggregate = tw_derived_id(tw_uuid_nil, tw_uuid_nil, tw_arena_printf(&load->arena, "%d.%d", owner[0], owner[1]).ptr);
+    ret_draft->aggregate =
+        tw_derived_id(tw_uuid_nil, tw_uuid_nil, tw_arena_printf(&load->arena, "%d.%d", owner[0], owner[1]).ptr);
     ret_draft->caller = ret_draft->aggregate;
     ret_draft->body.add = (struct tw_cart_add_item){
         .member_id = ret_draft->aggregate,

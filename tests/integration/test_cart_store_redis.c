@@ -20,13 +20,13 @@
 
 enum { TIMEOUT_MS = 2000, PARTITION = 4 };
 
-#define DAY_MS INT64_C(86400000)
+#define DAY_MS  INT64_C(86400000)
 /* A partition clock beyond any wall clock of a test run, at noon; carts changed then live until 2050. */
-#define AT_MS (INT64_C(29200) * DAY_MS + DAY_MS / 2)
+#define AT_MS   (INT64_C(29200) * DAY_MS + DAY_MS / 2)
 #define ENDS_MS (AT_MS + 7 * DAY_MS)
 
 #define ALICE "a11ce000-0000-8000-8000-000000000001"
-#define BOB "b0b00000-0000-8000-8000-000000000002"
+#define BOB   "b0b00000-0000-8000-8000-000000000002"
 #define SHIRT "51510000-0000-8000-8000-000000000003"
 #define SOCKS "52520000-0000-8000-8000-000000000004"
 
@@ -176,8 +176,7 @@ static int teardown(void **state)
 static enum tw_rc look_in(struct worker *worker, int32_t partition)
 {
     struct tw_progress progress;
-    enum tw_rc         rc =
-        worker->store.watermark(worker->store.self, partition, &worker->arena, &progress, &worker->err);
+    enum tw_rc rc = worker->store.watermark(worker->store.self, partition, &worker->arena, &progress, &worker->err);
 
     if (rc == TW_OK)
         worker->next_offset = progress.next_offset;
@@ -191,14 +190,14 @@ static enum tw_rc look(struct worker *worker)
 
 /* One batch of one record. */
 struct batch {
-    int32_t         partition;
-    struct tw_entity entity;
+    int32_t                 partition;
+    struct tw_entity        entity;
     const struct tw_entity *entities[1];
-    struct tw_ledger_row row;
-    struct tw_load       load;
-    struct tw_uuid       ids[1];
-    int64_t              clock_ms; /* after the batch */
-    int64_t              row_ms;   /* of its record; 0: the same */
+    struct tw_ledger_row    row;
+    struct tw_load          load;
+    struct tw_uuid          ids[1];
+    int64_t                 clock_ms; /* after the batch */
+    int64_t                 row_ms;   /* of its record; 0: the same */
 };
 
 static struct batch *batch_of(struct worker *worker, const char *member)
@@ -209,8 +208,8 @@ static struct batch *batch_of(struct worker *worker, const char *member)
     batch->clock_ms = AT_MS;
     batch->entity.key.id = id_of(member);
     batch->ids[0] = (struct tw_uuid){{(uint8_t)worker->next_offset, 0x77}};
-    batch->load = (struct tw_load){
-        .entities = &batch->entity, .entity_count = 1, .ledger_ids = batch->ids, .ledger_id_count = 1};
+    batch->load =
+        (struct tw_load){.entities = &batch->entity, .entity_count = 1, .ledger_ids = batch->ids, .ledger_id_count = 1};
     return batch;
 }
 
@@ -262,12 +261,20 @@ static struct tw_cart_line *lines_of_shirt_and_socks(struct worker *worker)
 {
     struct tw_cart_line *lines = TW_NEW_ARRAY(&worker->arena, 2, struct tw_cart_line);
 
-    lines[0] = (struct tw_cart_line){.product_id = id_of(SHIRT), .product_name = TW_STR("Shirt \"M\""),
-                                     .price_minor = 14900, .quantity = 2, .added_at_ms = AT_MS,
-                                     .product_version = 7, .available = true};
-    lines[1] = (struct tw_cart_line){.product_id = id_of(SOCKS), .product_name = TW_STR("Socks"),
-                                     .price_minor = 495, .quantity = 3, .added_at_ms = AT_MS,
-                                     .product_version = 1, .available = true};
+    lines[0] = (struct tw_cart_line){.product_id = id_of(SHIRT),
+                                     .product_name = TW_STR("Shirt \"M\""),
+                                     .price_minor = 14900,
+                                     .quantity = 2,
+                                     .added_at_ms = AT_MS,
+                                     .product_version = 7,
+                                     .available = true};
+    lines[1] = (struct tw_cart_line){.product_id = id_of(SOCKS),
+                                     .product_name = TW_STR("Socks"),
+                                     .price_minor = 495,
+                                     .quantity = 3,
+                                     .added_at_ms = AT_MS,
+                                     .product_version = 1,
+                                     .available = true};
     return lines;
 }
 
@@ -276,9 +283,14 @@ static struct tw_cart *cart_of(struct worker *worker, const char *member, uint32
 {
     struct tw_cart *cart = TW_NEW(&worker->arena, struct tw_cart);
 
-    *cart = (struct tw_cart){.member_id = id_of(member), .version = 1, .created_at_ms = at_ms, .updated_at_ms = at_ms,
-                             .ends_at_ms = at_ms + 7 * DAY_MS, .lines = lines_of_shirt_and_socks(worker),
-                             .lines_len = count, .lines_cap = 2};
+    *cart = (struct tw_cart){.member_id = id_of(member),
+                             .version = 1,
+                             .created_at_ms = at_ms,
+                             .updated_at_ms = at_ms,
+                             .ends_at_ms = at_ms + 7 * DAY_MS,
+                             .lines = lines_of_shirt_and_socks(worker),
+                             .lines_len = count,
+                             .lines_cap = 2};
     return cart;
 }
 

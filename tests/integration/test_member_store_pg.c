@@ -400,7 +400,7 @@ static void the_first_commit__is_won_by_one_of_two_owners(void **state)
 
     next_offset(world);
     assert_true(PQsendQuery(admin, "begin; select tillwire.tw_advance(3, 0, 5, 0, '\\x00', ''); select pg_sleep(0.3);"
-                                  " commit"));
+                                   " commit"));
     usleep(100 * 1000);
     assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_FENCED, world->err);
     for (PGresult *result; (result = PQgetResult(admin));)
@@ -604,8 +604,8 @@ static void a_uri_that_is_none__is_invalid_and_not_repeated(void **state)
     struct world   *world = *state;
     struct tw_store store = {0};
 
-    assert_rc(tw_member_store_open("postgresql://u:secret@h/d?no_such_word=1", TIMEOUT_MS, &store, &world->err), TW_INVALID,
-              world->err);
+    assert_rc(tw_member_store_open("postgresql://u:secret@h/d?no_such_word=1", TIMEOUT_MS, &store, &world->err),
+              TW_INVALID, world->err);
     assert_null(strstr(world->err.msg, "secret"));
     tw_member_store_close(&store);
     tw_member_store_close(NULL);

@@ -339,9 +339,9 @@ static void a_product__keeps_its_types_in_the_server_through_views_and_changes(v
         const char *name;
         bson_type_t type;
     } fields[] = {
-        {"_id", BSON_TYPE_OID},        {"price", BSON_TYPE_DECIMAL128}, {"discount_price", BSON_TYPE_NULL},
-        {"tags", BSON_TYPE_ARRAY},     {"images", BSON_TYPE_DOCUMENT},  {"view_count", BSON_TYPE_INT64},
-        {"version", BSON_TYPE_INT64},  {"guard", BSON_TYPE_INT64},      {"rating", BSON_TYPE_DECIMAL128},
+        {"_id", BSON_TYPE_OID},        {"price", BSON_TYPE_DECIMAL128},     {"discount_price", BSON_TYPE_NULL},
+        {"tags", BSON_TYPE_ARRAY},     {"images", BSON_TYPE_DOCUMENT},      {"view_count", BSON_TYPE_INT64},
+        {"version", BSON_TYPE_INT64},  {"guard", BSON_TYPE_INT64},          {"rating", BSON_TYPE_DECIMAL128},
         {"is_active", BSON_TYPE_BOOL}, {"created_at", BSON_TYPE_DATE_TIME},
     };
     struct tw_store    store = given_products(2);
@@ -411,7 +411,7 @@ static void crash(enum deed deed, const char *failpoint)
 /* How far a worker came before it died. */
 struct gap {
     const char *failpoint; /* a TW_FAIL value */
-    int64_t     products; /* done */
+    int64_t     products;  /* done */
     int64_t     rows;
 };
 

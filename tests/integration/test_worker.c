@@ -74,9 +74,14 @@ static void *run_worker(void *brokers)
         .close_store = tw_memory_store_close,
         .diff_topics = no_differences,
     };
-    char *arguments[] = {"test-worker", "--kafka",     brokers,     "--admin-listen",  admin_listen, "--id-key-file",
-                         id_key_path,   "--store-uri", "memory://", "--batch-records", "8",          "--instance-id",
-                         "w1",          "--session-timeout-ms", "6000", NULL};
+    char *arguments[] = {"test-worker", "--kafka",
+                         brokers,       "--admin-listen",
+                         admin_listen,  "--id-key-file",
+                         id_key_path,   "--store-uri",
+                         "memory://",   "--batch-records",
+                         "8",           "--instance-id",
+                         "w1",          "--session-timeout-ms",
+                         "6000",        NULL};
 
     worker_exit = tw_worker_main(&spec, (int)TW_LEN(arguments) - 1, arguments);
     return NULL;

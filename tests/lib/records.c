@@ -4,8 +4,8 @@
 
 void tw_test_log_init(struct tw_test_log *log, int32_t partition, int32_t partition_count)
 {
-    *log = (struct tw_test_log){.partition = partition, .partition_count = partition_count,
-                                .now_ms = INT64_C(1790000000000)};
+    *log = (struct tw_test_log){
+        .partition = partition, .partition_count = partition_count, .now_ms = INT64_C(1790000000000)};
 }
 
 void tw_test_log_done(struct tw_test_log *log)
@@ -49,7 +49,8 @@ struct tw_uuid tw_test_keyed_id(const struct tw_test_log *log, enum tw_domain_nu
     return tw_command_id_keyed(tw_test_uuid(n).bytes, domain, log->partition);
 }
 
-struct tw_envelope tw_test_envelope(const struct tw_test_log *log, const struct tw_type *type, struct tw_uuid command_id)
+struct tw_envelope tw_test_envelope(const struct tw_test_log *log, const struct tw_type *type,
+                                    struct tw_uuid command_id)
 {
     return (struct tw_envelope){
         .type = tw_str_of(type->ce_type),

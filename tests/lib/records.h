@@ -29,7 +29,8 @@ struct tw_uuid tw_test_command_id(const struct tw_test_log *log, enum tw_domain_
 struct tw_uuid tw_test_keyed_id(const struct tw_test_log *log, enum tw_domain_number domain, uint32_t n);
 
 /** What the record's headers say unless a test wants otherwise. */
-struct tw_envelope tw_test_envelope(const struct tw_test_log *log, const struct tw_type *type, struct tw_uuid command_id);
+struct tw_envelope tw_test_envelope(const struct tw_test_log *log, const struct tw_type *type,
+                                    struct tw_uuid command_id);
 /** Appends a record; the caller may spoil it afterwards. The pointer lives until the next append. */
 struct tw_record  *tw_test_append(struct tw_test_log *log, const struct tw_type *type, struct tw_uuid key,
                                   const void *body, const struct tw_envelope *envelope);

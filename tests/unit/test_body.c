@@ -89,7 +89,7 @@ static void assert_only_error(read_fn read, const char *text, const char *expect
 }
 
 #define ITEM(quantity) "{\"product_id\":\"0192f5c0-7b1e-8d3a-8f27-6c1d2e3f4a5b\",\"quantity\":" quantity "}"
-#define PRODUCT(more) "{\"sku\":\"TEE\",\"name\":\"Tee\",\"price\":\"199.00\",\"category\":\"shirts\"" more "}"
+#define PRODUCT(more)  "{\"sku\":\"TEE\",\"name\":\"Tee\",\"price\":\"199.00\",\"category\":\"shirts\"" more "}"
 
 static void a_good_body_is_read(void **state)
 {
@@ -166,7 +166,8 @@ static void each_fault_of_an_item_has_its_own_words(void **state)
     assert_only_error(read_add_item, ITEM("\"2\""), "/quantity wrong-type must be an integer");
     assert_only_error(read_add_item, ITEM("true"), "/quantity wrong-type must be an integer");
     assert_only_error(read_add_item, ITEM("null"), "/quantity wrong-type must be an integer");
-    assert_only_error(read_add_item, "{\"product_id\":\"x\",\"quantity\":1}", "/product_id wrong-format must be a UUID");
+    assert_only_error(read_add_item, "{\"product_id\":\"x\",\"quantity\":1}",
+                      "/product_id wrong-format must be a UUID");
     assert_only_error(read_add_item, "{\"product_id\":1,\"quantity\":1}", "/product_id wrong-type must be a UUID");
 }
 
@@ -206,10 +207,11 @@ static void pointers_lead_into_lists_and_maps(void **state)
 static void counts_are_kept(void **state)
 {
     (void)state;
-    assert_only_error(read_create,
-                      PRODUCT(",\"tags\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"0\",\"1\",\"2\",\"3\","
-                              "\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"0\",\"1\"]"),
-                      "/tags wrong-count must have 0 to 20 elements");
+    assert_only_error(
+        read_create,
+        PRODUCT(",\"tags\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"0\",\"1\",\"2\",\"3\","
+                "\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"0\",\"1\"]"),
+        "/tags wrong-count must have 0 to 20 elements");
 }
 
 static void texts_are_checked(void **state)

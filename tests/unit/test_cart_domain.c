@@ -6,7 +6,7 @@
 #include "tillwire/gen/cart_messages.h"
 #include "unit.h"
 
-#define AT_MS INT64_C(1795428000123)
+#define AT_MS  INT64_C(1795428000123)
 #define DAY_MS INT64_C(86400000)
 
 /* --- the turn that decide() works in, reduced to one member's cart ------------------------------------------------ */
@@ -17,7 +17,7 @@ struct tw_turn {
     const struct tw_type *event_type; /* the last one emitted */
     const void           *event;
     int                   event_count;
-    int64_t               offset; /* of the next command */
+    int64_t               offset;  /* of the next command */
     struct tw_outcome     outcome; /* of the last one */
 };
 
@@ -83,12 +83,17 @@ static int teardown(void **state)
 
 static void decide(struct tw_turn *turn, const struct tw_type *type, const void *body, int64_t at_ms)
 {
-    struct tw_entity   *entities[] = {&turn->entity};
-    struct tw_envelope  envelope = {.if_version = -1, .original_ms = -1};
-    struct tw_command   cmd = {.type = type, .body = body, .envelope = &envelope, .offset = turn->offset++,
-                               .at_ms = at_ms, .clock_ms = at_ms, .key_id = member};
-    struct tw_decision  d = {&turn->arena, entities, turn, &cmd};
-    struct tw_key       keys[TW_KEYS_MAX];
+    struct tw_entity  *entities[] = {&turn->entity};
+    struct tw_envelope envelope = {.if_version = -1, .original_ms = -1};
+    struct tw_command  cmd = {.type = type,
+                              .body = body,
+                              .envelope = &envelope,
+                              .offset = turn->offset++,
+                              .at_ms = at_ms,
+                              .clock_ms = at_ms,
+                              .key_id = member};
+    struct tw_decision d = {&turn->arena, entities, turn, &cmd};
+    struct tw_key      keys[TW_KEYS_MAX];
 
     assert_int_equal(tw_cart_domain.keys(&cmd, keys), 1);
     assert_memory_equal(&keys[0], &((struct tw_key){.kind = 0, .id = member}), sizeof(keys[0]));
@@ -110,8 +115,8 @@ static const struct seen seen_socks = {{{0x52, [15] = 2}}, "Socks", 495, 3};
 
 static void add_at(struct tw_turn *turn, struct seen seen, int64_t quantity, int64_t at_ms)
 {
-    struct tw_cart_add_item body = {member, seen.product_id, quantity, tw_str_of(seen.name), seen.price_minor,
-                                    seen.version};
+    struct tw_cart_add_item body = {member,           seen.product_id, quantity, tw_str_of(seen.name),
+                                    seen.price_minor, seen.version};
 
     decide(turn, &tw_cart_add_item_type, &body, at_ms);
 }
@@ -123,8 +128,8 @@ static void add(struct tw_turn *turn, struct seen seen, int64_t quantity)
 
 static void set_at(struct tw_turn *turn, struct seen seen, int64_t quantity, int64_t at_ms)
 {
-    struct tw_cart_set_item body = {member, seen.product_id, quantity, tw_str_of(seen.name), seen.price_minor,
-                                    seen.version};
+    struct tw_cart_set_item body = {member,           seen.product_id, quantity, tw_str_of(seen.name),
+                                    seen.price_minor, seen.version};
 
     decide(turn, &tw_cart_set_item_type, &body, at_ms);
 }

@@ -11,7 +11,7 @@ static const struct tw_uuid member = {
 static const struct tw_uuid product = {
     {0x01, 0x92, 0xf5, 0xc0, 0x7b, 0x1e, 0x8d, 0x3a, 0x8f, 0x27, 0x6c, 0x1d, 0x2e, 0x3f, 0x4a, 0x5b}};
 
-#define MEMBER "3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11"
+#define MEMBER  "3e7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11"
 #define PRODUCT "0192f5c0-7b1e-8d3a-8f27-6c1d2e3f4a5b"
 
 static void assert_key(size_t len, const char *key, const char *expected)
@@ -103,7 +103,7 @@ static void progress__has_its_released_form(void **state)
 {
     static const char form[] = "\x01\x08\x07\x06\x05\x04\x03\x02\x01\xfe\xff\xff\xff\xff\xff\xff\xff"
                                "\xa0\xa1\xa2\xa3\xa4\xa5\xa6\xa7\xa8\xa9\xaa\xab\xac\xad\xae\xafout\0box";
-    struct tw_buf packed = {0};
+    struct tw_buf     packed = {0};
 
     (void)state;
     tw_cart_progress_pack(&sample, &packed);

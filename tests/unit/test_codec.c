@@ -31,19 +31,36 @@
 #define TW_GOLDEN_DIR "tests/data/golden"
 #endif
 
-#define CASE(name) {&tw_##name##_type, &tw_##name##_layout}
+#define CASE(name)                             \
+    {                                          \
+        &tw_##name##_type, &tw_##name##_layout \
+    }
 
 static const struct {
     const struct tw_type   *type;
     const struct tw_layout *layout;
 } cases[] = {
-    CASE(cart_add_item),       CASE(cart_remove_item),       CASE(cart_set_item),
-    CASE(cart_item_added),     CASE(cart_item_removed),      CASE(cart_item_set),
-    CASE(cart),                CASE(member_issue_token),     CASE(member_register),
-    CASE(member_register_service), CASE(member_start_session), CASE(member_registered),
-    CASE(member_service_registered), CASE(member_session_started), CASE(member_token_issued),
-    CASE(member),              CASE(product_create),         CASE(product_record_view),
-    CASE(product_created),     CASE(product_viewed),         CASE(product),
+    CASE(cart_add_item),
+    CASE(cart_remove_item),
+    CASE(cart_set_item),
+    CASE(cart_item_added),
+    CASE(cart_item_removed),
+    CASE(cart_item_set),
+    CASE(cart),
+    CASE(member_issue_token),
+    CASE(member_register),
+    CASE(member_register_service),
+    CASE(member_start_session),
+    CASE(member_registered),
+    CASE(member_service_registered),
+    CASE(member_session_started),
+    CASE(member_token_issued),
+    CASE(member),
+    CASE(product_create),
+    CASE(product_record_view),
+    CASE(product_created),
+    CASE(product_viewed),
+    CASE(product),
     CASE(command_outcome),
 };
 
@@ -336,7 +353,7 @@ static struct tw_str pack_filled(const struct tw_type *type, const struct tw_lay
 
 static void assert_refused(const struct tw_type *type, struct tw_str bytes, const char *message)
 {
-    char          *value = tw_arena_alloc(&arena, type->size);
+    char         *value = tw_arena_alloc(&arena, type->size);
     struct tw_err err = {0};
 
     memset(value, 0x5a, type->size);
@@ -352,8 +369,9 @@ static void assert_refused(const struct tw_type *type, struct tw_str bytes, cons
 
 static void every_released_message_is_tested(void **state)
 {
-    const struct tw_type *const *lists[] = {tw_cart_commands,  tw_cart_events,    tw_member_commands, tw_member_events,
-                                            tw_product_commands, tw_product_events, tw_shared_events};
+    const struct tw_type *const *lists[] = {tw_cart_commands, tw_cart_events,      tw_member_commands,
+                                            tw_member_events, tw_product_commands, tw_product_events,
+                                            tw_shared_events};
     size_t counts[] = {tw_cart_command_count,    tw_cart_event_count,    tw_member_command_count, tw_member_event_count,
                        tw_product_command_count, tw_product_event_count, tw_shared_event_count};
     size_t messages = 3; /* the states are in no list */
@@ -422,9 +440,12 @@ static void a_message_reads_as_a_stranger_would_expect(void **state)
 {
     struct tw_cart_add_item cmd = {
         .quantity = 2, .product_name = TW_STR("Tee"), .price_minor = 14900, .product_version = 7};
-    static const char       expected[] = "\x86\xa9member_id\xd9\x24" "00000000-0000-0000-0000-000000000000"
-                                   "\xaaproduct_id\xd9\x24" "00000000-0000-0000-0000-000000000000"
-                                   "\xa8quantity\x02\xacproduct_name\xa3Tee\xa5price\xa6" "149.00"
+    static const char expected[] = "\x86\xa9member_id\xd9\x24"
+                                   "00000000-0000-0000-0000-000000000000"
+                                   "\xaaproduct_id\xd9\x24"
+                                   "00000000-0000-0000-0000-000000000000"
+                                   "\xa8quantity\x02\xacproduct_name\xa3Tee\xa5price\xa6"
+                                   "149.00"
                                    "\xafproduct_version\x07";
 
     (void)state;
@@ -580,7 +601,7 @@ static struct tw_str item_bytes(const struct wrong_item *wrong)
 static const struct wrong_item right = {ID, "\x02", 1, "149.00", NULL, 0, 6};
 
 #define QUANTITY(literal) .quantity_bytes = (literal), .quantity_len = sizeof(literal) - 1
-#define EXTRA(literal) .extra = (literal), .extra_len = sizeof(literal) - 1
+#define EXTRA(literal)    .extra = (literal), .extra_len = sizeof(literal) - 1
 
 static void fields_may_come_in_any_order_and_unknown_ones_are_skipped(void **state)
 {
@@ -605,12 +626,21 @@ static void each_integer_width_is_read_and_its_range_kept(void **state)
         size_t      len;
         bool        good;
     } numbers[] = {
-        {"\x01", 1, true},          {"\x00", 1, false},         {"\xff", 1, false},
-        {"\xcc\xc8", 2, true},      {"\xcd\x03\xe7", 3, true},  {"\xcd\x03\xe8", 3, false},
-        {"\xce\0\0\x03\xe7", 5, true}, {"\xcf\0\0\0\0\0\0\x03\xe7", 9, true},
+        {"\x01", 1, true},
+        {"\x00", 1, false},
+        {"\xff", 1, false},
+        {"\xcc\xc8", 2, true},
+        {"\xcd\x03\xe7", 3, true},
+        {"\xcd\x03\xe8", 3, false},
+        {"\xce\0\0\x03\xe7", 5, true},
+        {"\xcf\0\0\0\0\0\0\x03\xe7", 9, true},
         {"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", 9, false},
-        {"\xd0\x05", 2, true},      {"\xd0\xfb", 2, false},     {"\xd1\x03\xe7", 3, true},
-        {"\xd2\0\0\x03\xe7", 5, true}, {"\xd3\0\0\0\0\0\0\x03\xe7", 9, true}, {"\xd3\x80\0\0\0\0\0\0\0", 9, false},
+        {"\xd0\x05", 2, true},
+        {"\xd0\xfb", 2, false},
+        {"\xd1\x03\xe7", 3, true},
+        {"\xd2\0\0\x03\xe7", 5, true},
+        {"\xd3\0\0\0\0\0\0\x03\xe7", 9, true},
+        {"\xd3\x80\0\0\0\0\0\0\0", 9, false},
     };
 
     (void)state;
@@ -633,30 +663,23 @@ static void a_refusal_names_the_field(void **state)
         struct wrong_item item;
         const char       *message;
     } refusals[] = {
-        {{"x", QUANTITY("\x02"), "1.00", NULL, 0, 6},
-         "field 'member_id' must be a UUID"},
-        {{NULL, QUANTITY("\x02"), "1.00", NULL, 0, 5},
-         "field 'member_id' is missing"},
-        {{ID, QUANTITY("\xa1" "2"), "1.00", NULL, 0, 6},
+        {{"x", QUANTITY("\x02"), "1.00", NULL, 0, 6}, "field 'member_id' must be a UUID"},
+        {{NULL, QUANTITY("\x02"), "1.00", NULL, 0, 5}, "field 'member_id' is missing"},
+        {{ID,
+          QUANTITY("\xa1"
+                   "2"),
+          "1.00", NULL, 0, 6},
          "field 'quantity' must be an integer"},
-        {{ID, QUANTITY("\xca\x40\0\0\0"), "1.00", NULL, 0, 6},
-         "field 'quantity' must be an integer"},
-        {{ID, QUANTITY("\xc0"), "1.00", NULL, 0, 6},
-         "field 'quantity' must be an integer"},
-        {{ID, QUANTITY("\x02"), "1.001", NULL, 0, 6},
-         "field 'price' must be a decimal text such as \"199.00\""},
-        {{ID, QUANTITY("\x02"), "10000000000.00", NULL, 0, 6},
-         "field 'price' must be 0.00 to 9999999999.99"},
-        {{ID, QUANTITY("\x02"), "1.00", EXTRA("\xa8quantity\x03"), 7},
-         "field 'quantity' is there twice"},
+        {{ID, QUANTITY("\xca\x40\0\0\0"), "1.00", NULL, 0, 6}, "field 'quantity' must be an integer"},
+        {{ID, QUANTITY("\xc0"), "1.00", NULL, 0, 6}, "field 'quantity' must be an integer"},
+        {{ID, QUANTITY("\x02"), "1.001", NULL, 0, 6}, "field 'price' must be a decimal text such as \"199.00\""},
+        {{ID, QUANTITY("\x02"), "10000000000.00", NULL, 0, 6}, "field 'price' must be 0.00 to 9999999999.99"},
+        {{ID, QUANTITY("\x02"), "1.00", EXTRA("\xa8quantity\x03"), 7}, "field 'quantity' is there twice"},
         {{ID, QUANTITY("\x02"), "1.00", EXTRA("\xa1n\x03\xa1n\x03"), 8},
          "cannot decode msgpack: an unknown field is there twice"},
-        {{ID, QUANTITY("\x02"), "1.00", EXTRA("\x05\x03"), 7},
-         "cannot decode msgpack: a key is not text"},
-        {{ID, QUANTITY("\x02"), "1.00", EXTRA("\x05"), 6},
-         "cannot decode msgpack: bytes follow the message"},
-        {{ID, QUANTITY("\x02"), "1.00", NULL, 0, 7},
-         "cannot decode msgpack: it ends too early"},
+        {{ID, QUANTITY("\x02"), "1.00", EXTRA("\x05\x03"), 7}, "cannot decode msgpack: a key is not text"},
+        {{ID, QUANTITY("\x02"), "1.00", EXTRA("\x05"), 6}, "cannot decode msgpack: bytes follow the message"},
+        {{ID, QUANTITY("\x02"), "1.00", NULL, 0, 7}, "cannot decode msgpack: it ends too early"},
         {{ID, QUANTITY("\xc1"), "1.00", NULL, 0, 6},
          "cannot decode msgpack: it has the byte 0xc1, which is never used"},
     };
@@ -730,7 +753,10 @@ static void nil_for_an_optional_field_is_the_same_as_none(void **state)
     (void)state;
     tw_product_create_type.pack(cmd, &packed);
     packed.ptr[0]++; /* one field more in the map */
-    tw_buf_add(&packed, "\xab" "description\xc0", 13);
+    tw_buf_add(&packed,
+               "\xab"
+               "description\xc0",
+               13);
     assert_int_equal(tw_product_create_type.unpack(tw_buf_str(&packed), &arena, &back, NULL), TW_OK);
     assert_false(back.has_description);
 }
@@ -741,10 +767,27 @@ static void decimals_are_exact(void **state)
         const char *text;
         int64_t     hundredths; /* -1: refused */
     } decimals[] = {
-        {"0", 0},       {"0.00", 0},   {"199", 19900},  {"199.5", 19950},    {"199.05", 19905}, {"0.1", 10},
-        {"", -1},       {"01", -1},    {"1.", -1},      {".5", -1},          {"1.000", -1},     {"-1", -1},
-        {"+1", -1},     {"1e2", -1},   {" 1", -1},      {"1 ", -1},          {"1,5", -1},       {"00", -1},
-        {"1.x", -1},    {"1..", -1},   {"9999999999999999.99", INT64_C(999999999999999999)},
+        {"0", 0},
+        {"0.00", 0},
+        {"199", 19900},
+        {"199.5", 19950},
+        {"199.05", 19905},
+        {"0.1", 10},
+        {"", -1},
+        {"01", -1},
+        {"1.", -1},
+        {".5", -1},
+        {"1.000", -1},
+        {"-1", -1},
+        {"+1", -1},
+        {"1e2", -1},
+        {" 1", -1},
+        {"1 ", -1},
+        {"1,5", -1},
+        {"00", -1},
+        {"1.x", -1},
+        {"1..", -1},
+        {"9999999999999999.99", INT64_C(999999999999999999)},
         {"10000000000000000.00", -1},
     };
 
@@ -765,14 +808,22 @@ static void formats_are_what_they_say(void **state)
         const char    *text;
         bool           good;
     } texts[] = {
-        {TW_FORMAT_E164, "+6281234567890", true},   {TW_FORMAT_E164, "+0281234567890", false},
-        {TW_FORMAT_E164, "6281234567890", false},   {TW_FORMAT_E164, "+628123456789012", true},
-        {TW_FORMAT_E164, "+6281234567890123", false}, {TW_FORMAT_E164, "+62 812", false},
-        {TW_FORMAT_SLUG, "black-tee_2.0~x", true},  {TW_FORMAT_SLUG, "Black", false},
-        {TW_FORMAT_SLUG, "a b", false},             {TW_FORMAT_SLUG, "caf\xc3\xa9", true},
-        {TW_FORMAT_SLUG, "a/b", false},             {TW_FORMAT_URI, "https://a", true},
-        {TW_FORMAT_URI, "https://", false},         {TW_FORMAT_URI, "javascript:alert(1)", false},
-        {TW_FORMAT_URI, "http://a b", false},       {TW_FORMAT_URI, "http://a\"", false},
+        {TW_FORMAT_E164, "+6281234567890", true},
+        {TW_FORMAT_E164, "+0281234567890", false},
+        {TW_FORMAT_E164, "6281234567890", false},
+        {TW_FORMAT_E164, "+628123456789012", true},
+        {TW_FORMAT_E164, "+6281234567890123", false},
+        {TW_FORMAT_E164, "+62 812", false},
+        {TW_FORMAT_SLUG, "black-tee_2.0~x", true},
+        {TW_FORMAT_SLUG, "Black", false},
+        {TW_FORMAT_SLUG, "a b", false},
+        {TW_FORMAT_SLUG, "caf\xc3\xa9", true},
+        {TW_FORMAT_SLUG, "a/b", false},
+        {TW_FORMAT_URI, "https://a", true},
+        {TW_FORMAT_URI, "https://", false},
+        {TW_FORMAT_URI, "javascript:alert(1)", false},
+        {TW_FORMAT_URI, "http://a b", false},
+        {TW_FORMAT_URI, "http://a\"", false},
     };
 
     (void)state;
@@ -794,10 +845,15 @@ static void nothing_but_a_map_is_a_message(void **state)
 static void huge_counts_cost_nothing(void **state)
 {
     static const struct tw_str bytes[] = {
-        TW_STR("\xdf\xff\xff\xff\xff"), TW_STR("\xdd\xff\xff\xff\xff"), TW_STR("\xde\xff\xff"),
-        TW_STR("\x81\xa4tags\xdd\xff\xff\xff\xff"), TW_STR("\x81\xa4tags\xdc\xff\xff"),
-        TW_STR("\x81\xa6images\xdf\x7f\xff\xff\xff"), TW_STR("\x81\xa3sku\xdb\xff\xff\xff\xff"),
-        TW_STR("\x81\xdb\xff\xff\xff\xff"), TW_STR("\x81\xa1x\xc6\xff\xff\xff\xff"),
+        TW_STR("\xdf\xff\xff\xff\xff"),
+        TW_STR("\xdd\xff\xff\xff\xff"),
+        TW_STR("\xde\xff\xff"),
+        TW_STR("\x81\xa4tags\xdd\xff\xff\xff\xff"),
+        TW_STR("\x81\xa4tags\xdc\xff\xff"),
+        TW_STR("\x81\xa6images\xdf\x7f\xff\xff\xff"),
+        TW_STR("\x81\xa3sku\xdb\xff\xff\xff\xff"),
+        TW_STR("\x81\xdb\xff\xff\xff\xff"),
+        TW_STR("\x81\xa1x\xc6\xff\xff\xff\xff"),
         TW_STR("\x81\xa1x\xc9\xff\xff\xff\xff\1"),
     };
 
@@ -946,11 +1002,11 @@ static void check_total(const struct tw_type *type, struct tw_str bytes)
 static void mutated_bytes_give_a_value_or_a_refusal(void **state)
 {
     enum { ROUNDS = 400000 };
-    struct guarded guarded = guarded_new(64 * 1024);
+    struct guarded  guarded = guarded_new(64 * 1024);
     struct tw_arena kept = {0};
-    struct tw_str  wholes[TW_LEN(cases)];
-    uint64_t       random = UINT64_C(0x9e3779b97f4a7c15);
-    char          *bytes = tw_alloc(64 * 1024);
+    struct tw_str   wholes[TW_LEN(cases)];
+    uint64_t        random = UINT64_C(0x9e3779b97f4a7c15);
+    char           *bytes = tw_alloc(64 * 1024);
 
     (void)state;
     for (size_t c = 0; c < TW_LEN(cases); c++)

@@ -62,7 +62,12 @@ void tw_emit_coalesced(struct tw_decision *d, size_t index)
 
 /* --- given, when -------------------------------------------------------------------------------------------------- */
 
-#define ANA {{0x3e, [15] = 1}}
+#define ANA                \
+    {                      \
+        {                  \
+            0x3e, [15] = 1 \
+        }                  \
+    }
 
 static const struct tw_uuid ana = ANA;
 
@@ -98,7 +103,8 @@ static struct tw_outcome *decide_as(struct tw_turn *turn, const struct tw_type *
 {
     struct tw_entity  *entities[] = {&turn->entity};
     struct tw_envelope envelope = {.command_id = id, .if_version = -1, .original_ms = -1};
-    struct tw_command  cmd = {.type = type, .body = body, .envelope = &envelope, .at_ms = at_ms, .clock_ms = at_ms, .key_id = ana};
+    struct tw_command  cmd = {
+         .type = type, .body = body, .envelope = &envelope, .at_ms = at_ms, .clock_ms = at_ms, .key_id = ana};
     struct tw_decision d = {&turn->arena, entities, turn, &cmd};
     int                events_before = turn->event_count;
 
@@ -238,8 +244,8 @@ static const struct tw_member_token *find_token(const struct tw_member *of, stru
 /* The token, which must be there. */
 static const struct tw_member_token *token_of(const struct tw_member *of, struct tw_uuid id)
 {
-    static const struct tw_member_token  none;
-    const struct tw_member_token        *token = find_token(of, id);
+    static const struct tw_member_token none;
+    const struct tw_member_token       *token = find_token(of, id);
 
     assert_non_null(token);
     return token ? token : &none;
@@ -328,12 +334,12 @@ static void register_service__makes_a_member_without_password(void **state)
 
 static void registrations__own_only_the_id_of_their_folded_address(void **state)
 {
-    static const uint8_t               id_key[TW_ID_KEY_BYTES] = {7};
-    static const uint8_t               other_key[TW_ID_KEY_BYTES] = {8};
-    struct tw_member_register          person = registration;
-    struct tw_member_register_service  service = service_registration;
-    struct tw_command                  person_cmd = {.type = &tw_member_register_type, .body = &person};
-    struct tw_command                  service_cmd = {.type = &tw_member_register_service_type, .body = &service};
+    static const uint8_t              id_key[TW_ID_KEY_BYTES] = {7};
+    static const uint8_t              other_key[TW_ID_KEY_BYTES] = {8};
+    struct tw_member_register         person = registration;
+    struct tw_member_register_service service = service_registration;
+    struct tw_command                 person_cmd = {.type = &tw_member_register_type, .body = &person};
+    struct tw_command                 service_cmd = {.type = &tw_member_register_service_type, .body = &service};
 
     (void)state;
     assert_false(tw_member_domain.owns_its_id(&person_cmd, id_key));

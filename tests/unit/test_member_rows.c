@@ -81,15 +81,15 @@ static void what_did_not_change__is_not_written(void **state)
 }
 
 /* Changes one field of a copy by @p code and asks that exactly the row of @p list is written. */
-#define ASSERT_CHANGES(list, ...)                                \
-    do {                                                         \
-        struct tw_member     *after = sample();                  \
-        struct tw_member_rows rows;                              \
-                                                                 \
-        __VA_ARGS__;                                             \
-        rows = difference(sample(), after);                      \
-        assert_int_equal(rows.list##_len, 1);                    \
-        assert_int_equal(count_all(&rows), 1);                   \
+#define ASSERT_CHANGES(list, ...)               \
+    do {                                        \
+        struct tw_member     *after = sample(); \
+        struct tw_member_rows rows;             \
+                                                \
+        __VA_ARGS__;                            \
+        rows = difference(sample(), after);     \
+        assert_int_equal(rows.list##_len, 1);   \
+        assert_int_equal(count_all(&rows), 1);  \
     } while (0)
 
 static void every_column_of_a_member__counts(void **state)

@@ -74,8 +74,15 @@ static void a_decimal__in_another_spelling_is_the_same_number(void **state)
 
 static void a_decimal__that_is_no_multiple_of_a_hundredth_or_too_large_is_refused(void **state)
 {
-    static const char *const others[] = {"0.001", "199.005", "1E-6176", "NaN", "Infinity", "-Infinity", "1E+17",
-                                         "92233720368547758.08", "9.999999999999999999999999999999999E+6144"};
+    static const char *const others[] = {"0.001",
+                                         "199.005",
+                                         "1E-6176",
+                                         "NaN",
+                                         "Infinity",
+                                         "-Infinity",
+                                         "1E+17",
+                                         "92233720368547758.08",
+                                         "9.999999999999999999999999999999999E+6144"};
     int64_t                  back = -1;
 
     (void)state;

@@ -11,9 +11,9 @@
 /* --- the turn that decide() works in, reduced to what one command can see ----------------------------------------- */
 
 struct tw_turn {
-    struct tw_arena   arena;
-    struct tw_entity  entity;
-    struct tw_entity *entities[1];
+    struct tw_arena       arena;
+    struct tw_entity      entity;
+    struct tw_entity     *entities[1];
     const struct tw_type *event_type; /* the last one emitted */
     const void           *event;
     int                   event_count;
@@ -54,7 +54,7 @@ void tw_emit_coalesced(struct tw_decision *d, size_t index)
 
 /* --- given, when -------------------------------------------------------------------------------------------------- */
 
-static struct tw_str tags[] = {{"cotton", 6}, {"summer", 6}};
+static struct tw_str  tags[] = {{"cotton", 6}, {"summer", 6}};
 static struct tw_pair images[] = {{{"front", 5}, {"https://cdn.example.com/front.jpg", 33}}};
 
 static struct tw_product_create a_create(void)
@@ -146,12 +146,12 @@ static void assert_refused(struct tw_turn *turn, struct tw_outcome outcome, enum
 
 static void create__makes_the_product_of_the_command(void **state)
 {
-    struct tw_turn           *turn = *state;
-    struct tw_product_create  cmd = a_create();
-    struct tw_outcome         outcome = when_created(turn, &cmd);
-    const struct tw_product  *product = turn->entity.state;
-    char                      id[TW_UUID_TEXT + 1];
-    struct tw_str             resource;
+    struct tw_turn          *turn = *state;
+    struct tw_product_create cmd = a_create();
+    struct tw_outcome        outcome = when_created(turn, &cmd);
+    const struct tw_product *product = turn->entity.state;
+    char                     id[TW_UUID_TEXT + 1];
+    struct tw_str            resource;
 
     assert_int_equal(outcome.status, TW_SUCCEEDED);
     assert_int_equal(outcome.http_status, 201);

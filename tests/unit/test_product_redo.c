@@ -80,7 +80,7 @@ static void assert_statement(const struct given *given, const char *expected)
 }
 
 #define REDO(statement) "{ \"products\" : [ { " statement " } ], \"tw_ledger\" : [  ] }"
-#define ID "{ \"$oid\" : \"************************\" }"
+#define ID              "{ \"$oid\" : \"************************\" }"
 
 static void a_view__asks_for_the_larger_count_by_id_alone(void **state)
 {
@@ -132,8 +132,9 @@ static void a_new_product__is_inserted_and_never_overwritten(void **state)
     given->entity.before_guard = -1;
     tw_product_to_document(given->after, 51, &values);
     json = bson_as_relaxed_extended_json(&values, NULL);
-    expected = tw_arena_printf(&given->arena, REDO("\"q\" : { \"_id\" : " ID " }, "
-                                                   "\"u\" : { \"$setOnInsert\" : %s }, \"upsert\" : true"),
+    expected = tw_arena_printf(&given->arena,
+                               REDO("\"q\" : { \"_id\" : " ID " }, "
+                                    "\"u\" : { \"$setOnInsert\" : %s }, \"upsert\" : true"),
                                json);
     assert_statement(given, expected.ptr);
     bson_free(json);

@@ -10,8 +10,11 @@
 
 static struct tw_publisher *open_publisher(void)
 {
-    struct tw_publisher_options options = {.brokers = "127.0.0.1:1", .client_id = "test", .domain = "cart",
-                                           .events_topic = "cart.events", .dlq_topic = "cart.dlq",
+    struct tw_publisher_options options = {.brokers = "127.0.0.1:1",
+                                           .client_id = "test",
+                                           .domain = "cart",
+                                           .events_topic = "cart.events",
+                                           .dlq_topic = "cart.dlq",
                                            .queue_kbytes = 1024};
     struct tw_publisher        *publisher;
 
@@ -22,8 +25,8 @@ static struct tw_publisher *open_publisher(void)
 static void pack_events(struct tw_buf *out, int count)
 {
     for (int i = 0; i < count; i++) {
-        struct tw_event event = {.type = &tw_cart_item_added_type, .cause_offset = i, .key = TW_STR("k"),
-                                 .payload = TW_STR("p")};
+        struct tw_event event = {
+            .type = &tw_cart_item_added_type, .cause_offset = i, .key = TW_STR("k"), .payload = TW_STR("p")};
 
         tw_outbox_pack_event(out, &event);
     }

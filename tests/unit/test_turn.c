@@ -45,6 +45,7 @@ static struct world *new_world(const struct tw_domain *domain)
 
 static void free_world(struct world *world)
 {
+    tw_turn_done(&world->turn);
     tw_test_log_done(&world->log);
     tw_memory_store_close(&world->store);
     tw_arena_done(&world->arena);
@@ -57,6 +58,7 @@ static enum tw_rc fold(struct world *world, size_t count)
 {
     struct tw_err err;
 
+    tw_turn_done(&world->turn);
     tw_arena_reset(&world->arena);
     world->turn = (struct tw_turn){
         .config = &world->config,
@@ -156,23 +158,22 @@ static struct tw_record *append_add(struct world *world, uint32_t member, uint32
         .price_minor = 450,
         .product_version = 1,
     };
-    struct tw_envelope fresh =
-        tw_test_envelope(&world->log, &tw_cart_add_item_type,
-                         tw_test_command_id(&world->log, TW_DOMAIN_CART, world->log.len));
+    struct tw_envelope fresh = tw_test_envelope(&world->log, &tw_cart_add_item_type,
+                                                tw_test_command_id(&world->log, TW_DOMAIN_CART, world->log.len));
 
     return tw_test_append(&world->log, &tw_cart_add_item_type, body.member_id, &body, envelope ? envelope : &fresh);
 }
 
 static const struct tw_cart *cart_of(struct world *world, uint32_t member)
 {
-    struct tw_entity entity = {.key = {.id = tw_test_id(&world->log, member)}, .before_guard = -1, .guard = -1,
-                               .coalesce_offset = -1};
-    struct tw_load   load = {.entities = &entity, .entity_count = 1};
-    struct tw_err    err;
+    struct tw_entity entity = {
+        .key = {.id = tw_test_id(&world->log, member)}, .before_guard = -1, .guard = -1, .coalesce_offset = -1};
+    struct tw_load load = {.entities = &entity, .entity_count = 1};
+    struct tw_err  err;
 
-    assert_int_equal(world->store.load(world->store.self, PARTITION, world->progress.next_offset, &load, &world->arena,
-                                       &err),
-                     TW_OK);
+    assert_int_equal(
+        world->store.load(world->store.self, PARTITION, world->progress.next_offset, &load, &world->arena, &err),
+        TW_OK);
     world->store.abandon(world->store.self, PARTITION);
     return entity.before;
 }
@@ -326,7 +327,8 @@ static void if_match__compares_the_version_before_deciding(void **unused)
     (void)unused;
     append_add(world, 1, 1, 1, NULL);
     fold_all(world, 1);
-    envelope = tw_test_envelope(&world->log, &tw_cart_add_item_type, tw_test_command_id(&world->log, TW_DOMAIN_CART, 90));
+    envelope =
+        tw_test_envelope(&world->log, &tw_cart_add_item_type, tw_test_command_id(&world->log, TW_DOMAIN_CART, 90));
     envelope.if_version = cart_of(world, 1)->version + 1;
     append_add(world, 1, 1, 1, &envelope);
     fold_all(world, 1);
@@ -404,13 +406,15 @@ static void a_record_in_a_foreign_partition__is_misrouted(void **unused)
 {
     struct world           *world = new_world(&tw_cart_domain);
     struct tw_test_log      other;
-    struct tw_cart_add_item body = {.quantity = 1, .product_name = TW_STR("Tea"), .price_minor = 1, .product_version = 1};
-    struct tw_envelope      envelope;
+    struct tw_cart_add_item body = {
+        .quantity = 1, .product_name = TW_STR("Tea"), .price_minor = 1, .product_version = 1};
+    struct tw_envelope envelope;
 
     (void)unused;
     tw_test_log_init(&other, PARTITION + 1, PARTITIONS);
     body.member_id = tw_test_id(&other, 0);
-    envelope = tw_test_envelope(&world->log, &tw_cart_add_item_type, tw_test_command_id(&world->log, TW_DOMAIN_CART, 1));
+    envelope =
+        tw_test_envelope(&world->log, &tw_cart_add_item_type, tw_test_command_id(&world->log, TW_DOMAIN_CART, 1));
     tw_test_append(&world->log, &tw_cart_add_item_type, body.member_id, &body, &envelope);
     fold_all(world, 1);
     assert_int_equal(dead_letters(world, "misrouted"), 1);
@@ -525,20 +529,20 @@ static void a_requeued_command__meets_a_cart_that_has_ended_by_the_clock(void **
 static void append_view(struct world *world, struct tw_uuid product_id, const struct tw_uuid *command_id)
 {
     struct tw_product_record_view body = {.product_id = product_id};
-    struct tw_envelope            envelope = tw_test_envelope(
-        &world->log, &tw_product_record_view_type,
-        command_id ? *command_id : tw_test_command_id(&world->log, TW_DOMAIN_PRODUCT, world->log.len));
+    struct tw_envelope            envelope =
+        tw_test_envelope(&world->log, &tw_product_record_view_type,
+                         command_id ? *command_id : tw_test_command_id(&world->log, TW_DOMAIN_PRODUCT, world->log.len));
 
     tw_test_append(&world->log, &tw_product_record_view_type, product_id, &body, &envelope);
 }
 
 static struct tw_uuid append_product(struct world *world)
 {
-    struct tw_product_create body = {.name = TW_STR("Tea"), .slug = TW_STR("tea"), .price_minor = 450,
-                                     .category = TW_STR("Tea"), .is_active = true};
-    char                     text[TW_UUID_TEXT + 1];
-    struct tw_envelope       envelope = tw_test_envelope(&world->log, &tw_product_create_type,
-                                                         tw_test_command_id(&world->log, TW_DOMAIN_PRODUCT, 999));
+    struct tw_product_create body = {
+        .name = TW_STR("Tea"), .slug = TW_STR("tea"), .price_minor = 450, .category = TW_STR("Tea"), .is_active = true};
+    char               text[TW_UUID_TEXT + 1];
+    struct tw_envelope envelope =
+        tw_test_envelope(&world->log, &tw_product_create_type, tw_test_command_id(&world->log, TW_DOMAIN_PRODUCT, 999));
 
     for (int i = 0;; i++) { /* a SKU whose product lives in this partition */
         body.sku = tw_arena_printf(&world->log.arena, "SKU-%d", i);
@@ -553,11 +557,11 @@ static struct tw_uuid append_product(struct world *world)
 
 static void views_of_one_batch__are_one_change_and_one_event_with_the_new_total(void **unused)
 {
-    struct world             *world = new_world(&tw_product_domain);
-    struct tw_uuid            product_id = append_product(world);
-    struct tw_product_viewed  viewed;
-    size_t                    count;
-    struct tw_outbox_record  *records;
+    struct world            *world = new_world(&tw_product_domain);
+    struct tw_uuid           product_id = append_product(world);
+    struct tw_product_viewed viewed;
+    size_t                   count;
+    struct tw_outbox_record *records;
 
     (void)unused;
     fold_all(world, 1);
@@ -598,16 +602,17 @@ static void fill_mixed_log(struct world *world)
 
     for (uint32_t i = 0; i < 3000; i++) {
         unsigned           dice = (unsigned)rand_r(&seed) % 100;
-        struct tw_envelope envelope = tw_test_envelope(
-            &world->log, &tw_cart_add_item_type,
-            dice < 20 ? tw_test_keyed_id(&world->log, TW_DOMAIN_CART, (uint32_t)rand_r(&seed) % 40)
-                      : tw_test_command_id(&world->log, TW_DOMAIN_CART, i));
+        struct tw_envelope envelope =
+            tw_test_envelope(&world->log, &tw_cart_add_item_type,
+                             dice < 20 ? tw_test_keyed_id(&world->log, TW_DOMAIN_CART, (uint32_t)rand_r(&seed) % 40)
+                                       : tw_test_command_id(&world->log, TW_DOMAIN_CART, i));
 
         if (dice < 3)
             envelope.fingerprint[0] = 9;
         if (dice == 50)
             envelope.if_version = 3;
-        append_add(world, (uint32_t)rand_r(&seed) % 20, (uint32_t)rand_r(&seed) % 130, 1 + rand_r(&seed) % 300, &envelope);
+        append_add(world, (uint32_t)rand_r(&seed) % 20, (uint32_t)rand_r(&seed) % 130, 1 + rand_r(&seed) % 300,
+                   &envelope);
         if (dice == 98)
             world->log.records[world->log.len - 1].value = TW_STR("\x81");
         if (dice == 99)
@@ -625,7 +630,8 @@ static void dump_fold(size_t batch, size_t cache_bytes, struct tw_buf *out)
     world->cache = tw_cache_new(cache_bytes);
     fill_mixed_log(world);
     fold_all(world, batch);
-    assert_int_equal(world->store.forget_outbox(world->store.self, PARTITION, world->progress.next_offset, NULL), TW_OK);
+    assert_int_equal(world->store.forget_outbox(world->store.self, PARTITION, world->progress.next_offset, NULL),
+                     TW_OK);
     tw_memory_dump(tw_memory_store_db(&world->store), out);
     free_world(world);
 }

@@ -157,7 +157,8 @@ static void derived_id__is_pinned(void **state)
     (void)state;
     assert_uuid(tw_derived_id(command_id, owner, "session"), "cddf7993-bf78-889f-be32-082491b44dcd");
     assert_false(tw_uuid_eq(tw_derived_id(command_id, owner, "session"), tw_derived_id(command_id, owner, "address")));
-    assert_false(tw_uuid_eq(tw_derived_id(command_id, owner, "session"), tw_derived_id(command_id, command_id, "session")));
+    assert_false(
+        tw_uuid_eq(tw_derived_id(command_id, owner, "session"), tw_derived_id(command_id, command_id, "session")));
 }
 
 static void product_id__is_pinned(void **state)

@@ -174,18 +174,17 @@ static struct tw_outcome remove_line(struct tw_decision *d, const struct tw_comm
 static struct tw_outcome decide_add_item(struct tw_decision *d, const struct tw_command *cmd)
 {
     const struct tw_cart_add_item *body = cmd->body;
-    const struct seen_product      seen = {body->product_id, body->product_name, body->price_minor,
-                                           body->product_version};
-    const struct tw_cart          *live = live_cart(d, cmd);
-    int64_t                        quantity = quantity_of(live, body->product_id) + body->quantity;
-    struct tw_outcome              outcome = check_limits(live, body->product_id, quantity);
+    const struct seen_product seen = {body->product_id, body->product_name, body->price_minor, body->product_version};
+    const struct tw_cart     *live = live_cart(d, cmd);
+    int64_t                   quantity = quantity_of(live, body->product_id) + body->quantity;
+    struct tw_outcome         outcome = check_limits(live, body->product_id, quantity);
 
     if (outcome.status != TW_SUCCEEDED)
         return outcome;
 
     struct tw_cart            *cart = change_cart(d, cmd);
     const struct tw_cart_line *line = put_line(cart, d->arena, &seen, quantity, cmd->at_ms);
-    struct tw_cart_totals    totals = tw_cart_totals(cart);
+    struct tw_cart_totals      totals = tw_cart_totals(cart);
     tw_emit(d, &tw_cart_item_added_type,
             &(struct tw_cart_item_added){
                 .member_id = cart->member_id,
@@ -213,8 +212,7 @@ static struct tw_outcome decide_set_to_nothing(struct tw_decision *d, const stru
 static struct tw_outcome decide_set_item(struct tw_decision *d, const struct tw_command *cmd)
 {
     const struct tw_cart_set_item *body = cmd->body;
-    const struct seen_product      seen = {body->product_id, body->product_name, body->price_minor,
-                                           body->product_version};
+    const struct seen_product seen = {body->product_id, body->product_name, body->price_minor, body->product_version};
 
     if (body->quantity == 0)
         return decide_set_to_nothing(d, cmd, body->product_id);
@@ -224,7 +222,7 @@ static struct tw_outcome decide_set_item(struct tw_decision *d, const struct tw_
 
     struct tw_cart            *cart = change_cart(d, cmd);
     const struct tw_cart_line *line = put_line(cart, d->arena, &seen, body->quantity, cmd->at_ms);
-    struct tw_cart_totals    totals = tw_cart_totals(cart);
+    struct tw_cart_totals      totals = tw_cart_totals(cart);
     tw_emit(d, &tw_cart_item_set_type,
             &(struct tw_cart_item_set){
                 .member_id = cart->member_id,

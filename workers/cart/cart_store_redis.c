@@ -33,7 +33,7 @@ struct part {
     int64_t            server_ms; /* the server's clock at the last load */
     struct tw_buf      value;     /* scratch for one value */
     /* Products whose set of holders is a set, or absent; by the first bytes of their id. */
-    struct tw_uuid checked[CHECKED_HOLDERS];
+    struct tw_uuid     checked[CHECKED_HOLDERS];
 };
 
 struct cart_store {

@@ -11,7 +11,7 @@
 
 #include "tillwire/log.h"
 
-enum { NUMBER_TEXT_SIZE = 24, COMMAND_HEAD_SIZE = 64 };
+enum { COMMAND_HEAD_SIZE = 64 };
 
 /* ---- writing ---- */
 
@@ -43,30 +43,15 @@ static void put_bytes(struct tw_lane *lane, const char *bytes, size_t len)
     }
 }
 
-/* The decimal text, at the end of @p text; returns its first character. */
-static char *format_number(int64_t number, char text[NUMBER_TEXT_SIZE])
-{
-    uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
-    char    *at = text + NUMBER_TEXT_SIZE;
-
-    do
-        *--at = (char)('0' + rest % 10);
-    while (rest /= 10);
-    if (number < 0)
-        *--at = '-';
-    return at;
-}
-
 /* `*3\r\n` or `$16\r\n`. */
 static void put_head(struct tw_lane *lane, char kind, size_t count)
 {
-    char  text[1 + NUMBER_TEXT_SIZE + 2];
-    char *at = format_number((int64_t)count, text + 1);
+    char          text[TW_INT_TEXT];
+    struct tw_str number = tw_str_of_int((int64_t)count, text);
 
-    *--at = kind;
-    text[sizeof(text) - 2] = '\r';
-    text[sizeof(text) - 1] = '\n';
-    put_bytes(lane, at, (size_t)(text + sizeof(text) - at));
+    put_bytes(lane, &kind, 1);
+    put_bytes(lane, number.ptr, number.len);
+    put_bytes(lane, "\r\n", 2);
 }
 
 void tw_lane_arg(struct tw_lane *lane, const void *bytes, size_t len)
@@ -98,10 +83,9 @@ void tw_lane_text(struct tw_lane *lane, const char *text)
 
 void tw_lane_number(struct tw_lane *lane, int64_t number)
 {
-    char  text[NUMBER_TEXT_SIZE];
-    char *at = format_number(number, text);
+    char text[TW_INT_TEXT];
 
-    tw_lane_arg(lane, at, (size_t)(text + sizeof(text) - at));
+    tw_lane_str(lane, tw_str_of_int(number, text));
 }
 
 void tw_lane_id(struct tw_lane *lane, struct tw_uuid id)

@@ -25,8 +25,8 @@ struct tw_lane {
     int32_t                    partition; /**< for sentences */
     const struct tw_redis_uri *server;
     int                        timeout_ms;
-    redisContext              *redis;      /**< NULL: closed */
-    size_t                     unanswered; /**< commands put whose answer was not received */
+    redisContext              *redis;       /**< NULL: closed */
+    size_t                     unanswered;  /**< commands put whose answer was not received */
     int                        write_errno; /**< of the first write that failed; 0: none did */
     bool                       told_about_eviction;
     size_t                     out_len;
@@ -41,12 +41,12 @@ void       tw_lane_close(struct tw_lane *lane);
 
 /** Begins a command of exactly @p args arguments behind its name. What is put goes out in pieces as the buffer fills,
  *  so that the server works meanwhile; the last bytes stay here until tw_lane_send(). */
-void tw_lane_command(struct tw_lane *lane, const char *name, size_t args);
-void tw_lane_arg(struct tw_lane *lane, const void *bytes, size_t len);
-void tw_lane_str(struct tw_lane *lane, struct tw_str text);
-void tw_lane_text(struct tw_lane *lane, const char *text);
-void tw_lane_number(struct tw_lane *lane, int64_t number);
-void tw_lane_id(struct tw_lane *lane, struct tw_uuid id);
+void       tw_lane_command(struct tw_lane *lane, const char *name, size_t args);
+void       tw_lane_arg(struct tw_lane *lane, const void *bytes, size_t len);
+void       tw_lane_str(struct tw_lane *lane, struct tw_str text);
+void       tw_lane_text(struct tw_lane *lane, const char *text);
+void       tw_lane_number(struct tw_lane *lane, int64_t number);
+void       tw_lane_id(struct tw_lane *lane, struct tw_uuid id);
 /** UNREACHED: the server surely did not get the last command whole. */
 enum tw_rc tw_lane_send(struct tw_lane *lane, const char *where, struct tw_err *reterr);
 
@@ -54,8 +54,8 @@ enum tw_rc tw_lane_send(struct tw_lane *lane, const char *where, struct tw_err *
 redisReply *tw_lane_answer(struct tw_lane *lane, enum tw_rc lost, const char *where, struct tw_err *reterr);
 /** The next answer, which must be of @p type; a missing value (REDIS_REPLY_NIL) is no failure where a string is wanted.
  *  @p what: the command or the key, for the sentence. */
-enum tw_rc  tw_lane_receive(struct tw_lane *lane, int type, const char *where, const char *what,
-                            redisReply **ret_reply, struct tw_err *reterr);
+enum tw_rc  tw_lane_receive(struct tw_lane *lane, int type, const char *where, const char *what, redisReply **ret_reply,
+                            struct tw_err *reterr);
 /** The next answer must be `+OK`. */
 enum tw_rc  tw_lane_receive_ok(struct tw_lane *lane, const char *where, const char *what, struct tw_err *reterr);
 /** For TW_AUTO. */

@@ -17,10 +17,10 @@ enum {
 
 /** What new ids derive from a command by, with tw_derived_id(): whoever writes the command knows them beforehand and
  *  can put the `jti` into the token. */
-#define TW_MEMBER_ID_ACCESS "access"   /**< start_session: the access token */
+#define TW_MEMBER_ID_ACCESS  "access"  /**< start_session: the access token */
 #define TW_MEMBER_ID_REFRESH "refresh" /**< start_session: the refresh token */
 #define TW_MEMBER_ID_SERVICE "service" /**< issue_token: the token */
-#define TW_MEMBER_ID_FAMILY "family"   /**< both: the session */
+#define TW_MEMBER_ID_FAMILY  "family"  /**< both: the session */
 
 extern const struct tw_domain tw_member_domain;
 

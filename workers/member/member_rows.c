@@ -5,11 +5,11 @@
 #include <string.h>
 
 /* Appends to `list` of @p rows. */
-#define APPEND(rows, list, arena, ...)                                                                      \
-    do {                                                                                                    \
-        (rows)->list =                                                                                      \
+#define APPEND(rows, list, arena, ...)                                                                            \
+    do {                                                                                                          \
+        (rows)->list =                                                                                            \
             tw_arena_grow((arena), (rows)->list, (rows)->list##_len, &(rows)->list##_cap, sizeof(*(rows)->list)); \
-        (rows)->list[(rows)->list##_len++] = __VA_ARGS__;                                                   \
+        (rows)->list[(rows)->list##_len++] = __VA_ARGS__;                                                         \
     } while (0)
 
 static bool same_optional_str(bool has_a, struct tw_str a, bool has_b, struct tw_str b)
@@ -78,8 +78,8 @@ static void add_addresses(struct tw_member_rows *rows, const struct tw_member *b
 
     for (uint32_t i = 0; i < after->addresses_len; i++) {
         const struct tw_member_address *address = &after->addresses[i];
-        uint32_t                        old = find_row(before->addresses, before->addresses_len, sizeof(*address),
-                                                       address->address_id, &cursor);
+        uint32_t                        old =
+            find_row(before->addresses, before->addresses_len, sizeof(*address), address->address_id, &cursor);
 
         if (old == before->addresses_len) {
             APPEND(rows, new_addresses, arena, (struct tw_address_row){after->member_id, address});
@@ -176,10 +176,10 @@ static int compare_ids(const void *left, const void *right)
 }
 
 /* qsort() may not be given NULL. */
-#define SORT(rows, list, compare)                                                             \
-    do {                                                                                      \
-        if ((rows)->list##_len)                                                               \
-            qsort((rows)->list, (rows)->list##_len, sizeof(*(rows)->list), compare);          \
+#define SORT(rows, list, compare)                                                    \
+    do {                                                                             \
+        if ((rows)->list##_len)                                                      \
+            qsort((rows)->list, (rows)->list##_len, sizeof(*(rows)->list), compare); \
     } while (0)
 
 void tw_member_rows_sort(struct tw_member_rows *rows)

@@ -15,8 +15,8 @@
 enum tw_rc tw_member_store_open(const char *uri, int timeout_ms, struct tw_store *ret_store, struct tw_err *reterr);
 /** From now on only a database whose members were made with the id key of this check value is used, others are BROKEN.
  *  @p id_key_check as tw_id_key_check() gives it. */
-void tw_member_store_pin(struct tw_store *store, const char *id_key_check);
+void       tw_member_store_pin(struct tw_store *store, const char *id_key_check);
 /** Accepts NULL and a store that was never opened. */
-void tw_member_store_close(struct tw_store *store);
+void       tw_member_store_close(struct tw_store *store);
 
 #endif

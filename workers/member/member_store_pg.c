@@ -49,30 +49,30 @@ enum statement {
 };
 
 /* The rows of a statement, one array a column, in the order send_members(), send_addresses() and send_tokens() have. */
-#define MEMBER_ROWS                                                                                            \
-    "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as row (id, email, email_folded,"          \
-    " password_hash, full_name, phone_number, status, created_at, updated_at, last_login_at, version,"         \
+#define MEMBER_ROWS                                                                                    \
+    "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as row (id, email, email_folded,"  \
+    " password_hash, full_name, phone_number, status, created_at, updated_at, last_login_at, version," \
     " credential_version, is_service)"
-#define MEMBER_TYPES                                                                                           \
-    {                                                                                                          \
-        TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS,             \
-            TW_PG_TIMESTAMPS, TW_PG_TIMESTAMPS, TW_PG_TIMESTAMPS, TW_PG_INT8S, TW_PG_INT8S, TW_PG_BOOLS        \
+#define MEMBER_TYPES                                                                                                 \
+    {                                                                                                                \
+        TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TIMESTAMPS, \
+            TW_PG_TIMESTAMPS, TW_PG_TIMESTAMPS, TW_PG_INT8S, TW_PG_INT8S, TW_PG_BOOLS                                \
     }
-#define ADDRESS_ROWS                                                                                           \
-    "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as row (id, member_id, label, address_line1,"             \
+#define ADDRESS_ROWS                                                                               \
+    "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as row (id, member_id, label, address_line1," \
     " address_line2, city, province, postal_code, is_default, created_at)"
-#define ADDRESS_TYPES                                                                                          \
-    {                                                                                                          \
-        TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS,             \
-            TW_PG_TEXTS, TW_PG_BOOLS, TW_PG_TIMESTAMPS                                                         \
+#define ADDRESS_TYPES                                                                                           \
+    {                                                                                                           \
+        TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, \
+            TW_PG_BOOLS, TW_PG_TIMESTAMPS                                                                       \
     }
-#define TOKEN_ROWS                                                                                             \
-    "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as row (id, member_id, family_id, kind, token_hash,"      \
+#define TOKEN_ROWS                                                                                        \
+    "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as row (id, member_id, family_id, kind, token_hash," \
     " scope, label, expires_at, is_revoked, created_at)"
-#define TOKEN_TYPES                                                                                            \
-    {                                                                                                          \
-        TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_BYTEAS, TW_PG_TEXTS, TW_PG_TEXTS,            \
-            TW_PG_TIMESTAMPS, TW_PG_BOOLS, TW_PG_TIMESTAMPS                                                    \
+#define TOKEN_TYPES                                                                                                   \
+    {                                                                                                                 \
+        TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_BYTEAS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TIMESTAMPS, \
+            TW_PG_BOOLS, TW_PG_TIMESTAMPS                                                                             \
     }
 
 static const struct tw_pg_statement statements[] = {
@@ -80,7 +80,8 @@ static const struct tw_pg_statement statements[] = {
     [BEGIN_WRITE] = {"begin_write", "begin isolation level read committed", {0}},
     [COMMIT] = {"commit", "commit", {0}},
     [WATERMARK] = {"watermark", "select next_offset from tw_progress where partition = $1", {TW_PG_INT4}},
-    [PROGRESS] = {"progress", "select next_offset, clock_ms, last_hash, outbox from tw_progress where partition = $1",
+    [PROGRESS] = {"progress",
+                  "select next_offset, clock_ms, last_hash, outbox from tw_progress where partition = $1",
                   {TW_PG_INT4}},
     [LOAD_MEMBERS] = {"load_members",
                       "select id, email, email_folded, password_hash, full_name, phone_number, status, created_at,"
@@ -107,7 +108,8 @@ static const struct tw_pg_statement statements[] = {
                  {TW_PG_INT4, TW_PG_INT8, TW_PG_INT8, TW_PG_INT8, TW_PG_BYTEA, TW_PG_BYTEA}},
     [DELETE_TOKENS] = {"delete_tokens", "delete from jwt_tokens where id = any ($1)", {TW_PG_UUIDS}},
     [DELETE_ADDRESSES] = {"delete_addresses", "delete from member_addresses where id = any ($1)", {TW_PG_UUIDS}},
-    [TAKE_DEFAULTS] = {"take_defaults", "update member_addresses set is_default = false where id = any ($1)",
+    [TAKE_DEFAULTS] = {"take_defaults",
+                       "update member_addresses set is_default = false where id = any ($1)",
                        {TW_PG_UUIDS}},
     /* New rows by a plain insert, changed ones by an update: what is not as it was loaded must not go unnoticed. */
     [INSERT_MEMBERS] = {"insert_members",
@@ -148,9 +150,10 @@ static const struct tw_pg_statement statements[] = {
                        " expires_at = row.expires_at, is_revoked = row.is_revoked, created_at = row.created_at"
                        " from " TOKEN_ROWS " where t.id = row.id",
                        TOKEN_TYPES},
-    /* A row may be there: older than a day, not swept yet, and its id used again. Taking it out first costs half of
-     * what ON CONFLICT does. */
-    [DELETE_LEDGER] = {"delete_ledger", "delete from tw_ledger where id = any ($1) and partition = $2",
+    /* A row may be there: older than a day, not swept yet, and its id used again; or one that gave the command up. Taking
+     * it out first costs half of what ON CONFLICT does. */
+    [DELETE_LEDGER] = {"delete_ledger",
+                       "delete from tw_ledger where id = any ($1) and partition = $2",
                        {TW_PG_UUIDS, TW_PG_INT4}},
     [INSERT_LEDGER] = {"insert_ledger",
                        "insert into tw_ledger (partition, id, caller, fingerprint, command_type, status, http_status,"
@@ -689,6 +692,27 @@ static void send_tokens(struct member_store *self, enum statement statement, con
     send_columns(self, statement, &args, TW_LEN(elements));
 }
 
+/* Only rows that the load found are taken out: looking for the others would cost a descent of the index each. */
+static void send_replaced_rows(struct member_store *self, const struct tw_changes *changes)
+{
+    struct tw_pg_array *ids = &self->columns[0];
+    struct tw_pg_args   args = {0};
+    size_t              count = 0;
+
+    tw_pg_array_start(ids, TW_PG_UUID);
+    for (size_t i = 0; i < changes->row_count; i++) {
+        if (!changes->rows[i].replaces)
+            continue;
+        tw_pg_add_uuid(ids, changes->rows[i].id);
+        count++;
+    }
+    if (!count)
+        return;
+    tw_pg_arg_array(&args, ids);
+    tw_pg_arg_int4(&args, changes->partition);
+    tw_pg_send(self->pg, DELETE_LEDGER, &args);
+}
+
 static void send_ledger(struct member_store *self, const struct tw_changes *changes)
 {
     static const enum tw_pg_type elements[] = {
@@ -696,11 +720,11 @@ static void send_ledger(struct member_store *self, const struct tw_changes *chan
         TW_PG_TEXT, TW_PG_TEXT, TW_PG_TEXT,  TW_PG_INT8, TW_PG_TIMESTAMP, TW_PG_TIMESTAMP,
     };
     struct tw_pg_array *column = self->columns;
-    struct tw_pg_args   delete_args = {0};
     struct tw_pg_args   args = {0};
 
     if (!changes->row_count)
         return;
+    send_replaced_rows(self, changes);
     start_columns(self, elements, TW_LEN(elements));
     for (size_t i = 0; i < changes->row_count; i++) {
         const struct tw_ledger_row *row = &changes->rows[i];
@@ -722,9 +746,6 @@ static void send_ledger(struct member_store *self, const struct tw_changes *chan
         tw_pg_add_time(&column[10], row->submitted_ms);
         tw_pg_add_time(&column[11], row->at_ms);
     }
-    tw_pg_arg_array(&delete_args, &column[0]);
-    tw_pg_arg_int4(&delete_args, changes->partition);
-    tw_pg_send(self->pg, DELETE_LEDGER, &delete_args);
     tw_pg_arg_int4(&args, changes->partition);
     send_columns(self, INSERT_LEDGER, &args, TW_LEN(elements));
 }

@@ -25,8 +25,8 @@ struct tw_pg {
     int                           timeout_ms;
     const struct tw_pg_statement *statements;
     size_t                        statement_count;
-    PGconn                       *conn;        /* NULL: closed */
-    int64_t                       deadline_us; /* of what is under way */
+    PGconn                       *conn;                    /* NULL: closed */
+    int64_t                       deadline_us;             /* of what is under way */
     const char                   *sent[TW_PG_RESULTS_MAX]; /* names of the statements of this pipeline */
     size_t                        sent_count;
     size_t                        answered;
@@ -183,8 +183,7 @@ enum tw_rc tw_pg_new(const char *uri, int timeout_ms, const struct tw_pg_stateme
         return tw_fail(reterr, TW_INVALID, "member.store", 0, "the PostgreSQL URI cannot be read");
     PQconninfoFree(options);
     *ret_pg = tw_alloc_zeroed(1, sizeof(**ret_pg));
-    **ret_pg = (struct tw_pg){
-        .uri = uri, .timeout_ms = timeout_ms, .statements = statements, .statement_count = count};
+    **ret_pg = (struct tw_pg){.uri = uri, .timeout_ms = timeout_ms, .statements = statements, .statement_count = count};
     return TW_OK;
 }
 
@@ -261,14 +260,15 @@ static enum tw_rc set_up_session(struct tw_pg *pg, struct tw_err *reterr)
 /* Blocking, because only then libpq tries the hosts of a URI one after the other, each with its own time-out. */
 enum tw_rc tw_pg_open(struct tw_pg *pg, struct tw_err *reterr)
 {
-    char connect_timeout_s[12], tcp_user_timeout_ms[12];
+    char              connect_timeout_s[12], tcp_user_timeout_ms[12];
     /* What stands before `dbname` the URI may override, what stands after it not. */
-    const char *const names[] = {"fallback_application_name", "connect_timeout", "tcp_user_timeout", "keepalives_idle",
-                                 "keepalives_interval", "keepalives_count", "target_session_attrs", "dbname",
-                                 "client_encoding", NULL};
-    const char *const values[] = {"tillwire-member", connect_timeout_s, tcp_user_timeout_ms, "10",
-                                  "5", "3", "read-write", pg->uri,
-                                  "UTF8", NULL};
+    const char *const names[] = {"fallback_application_name", "connect_timeout",
+                                 "tcp_user_timeout",          "keepalives_idle",
+                                 "keepalives_interval",       "keepalives_count",
+                                 "target_session_attrs",      "dbname",
+                                 "client_encoding",           NULL};
+    const char *const values[] = {
+        "tillwire-member", connect_timeout_s, tcp_user_timeout_ms, "10", "5", "3", "read-write", pg->uri, "UTF8", NULL};
     enum tw_rc rc;
 
     snprintf(connect_timeout_s, sizeof(connect_timeout_s), "%d", pg->timeout_ms / 1000 + 1);
@@ -334,9 +334,9 @@ enum tw_rc tw_pg_start(struct tw_pg *pg, struct tw_err *reterr)
 void tw_pg_send(struct tw_pg *pg, size_t index, const struct tw_pg_args *args)
 {
     /* every argument in binary form */
-    static const int              formats[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+    static const int               formats[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     static const struct tw_pg_args none;
-    const struct tw_pg_statement *statement = &pg->statements[index];
+    const struct tw_pg_statement  *statement = &pg->statements[index];
 
     if (!args)
         args = &none;

@@ -148,8 +148,7 @@ static bool owns_its_id(const struct tw_command *command, const uint8_t id_key[T
     const struct tw_product_create *cmd = command->body;
 
     (void)id_key;
-    return command->type->number != TW_PRODUCT_CREATE ||
-           tw_uuid_eq(cmd->product_id, tw_product_id_of_sku(cmd->sku));
+    return command->type->number != TW_PRODUCT_CREATE || tw_uuid_eq(cmd->product_id, tw_product_id_of_sku(cmd->sku));
 }
 
 static int64_t version(const void *state, int64_t clock_ms)

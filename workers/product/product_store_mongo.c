@@ -88,8 +88,8 @@ static enum tw_rc read_number(struct store *store, const char *collection, int32
     struct number number = {.name = name};
     bson_t       *filter = BCON_NEW("_id", BCON_INT32(partition));
     bson_t       *options = BCON_NEW("projection", "{", name, BCON_INT32(1), "}");
-    enum tw_rc    rc = tw_mongo_find(&store->mongo, collection, filter, options, take_number, &number,
-                                     "product.store.read", reterr);
+    enum tw_rc    rc =
+        tw_mongo_find(&store->mongo, collection, filter, options, take_number, &number, "product.store.read", reterr);
 
     bson_destroy(options);
     bson_destroy(filter);

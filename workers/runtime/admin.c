@@ -2,21 +2,28 @@
 
 #include <civetweb.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "tillwire/clock.h"
+#include "tillwire/log.h"
 #include "tillwire/metrics.h"
 
 enum { STUCK_AFTER_US = 60 * 1000000 }; /* a turn may wait for a store's time-out several times over */
+enum { RETRY_MS = 1000 };
+
+struct loop_state {
+    int64_t alive_at_us;
+    char    reason[256]; /* empty: ready */
+};
 
 struct tw_admin {
     struct mg_context *server;
-    atomic_llong       alive_at_us;
-    pthread_mutex_t    lock; /* guards reason */
-    char               reason[256];
+    pthread_mutex_t    lock; /* guards the states */
+    int                loop_count;
+    struct loop_state *loops;
 };
 
 static void answer(struct mg_connection *connection, int status, const char *type, struct tw_str body)
@@ -26,7 +33,11 @@ static void answer(struct mg_connection *connection, int status, const char *typ
     tw_buf_printf(&out,
                   "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nCache-Control: no-store\r\n"
                   "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n",
-                  status, status == 200 ? "OK" : status == 404 ? "Not Found" : "Service Unavailable", type, body.len);
+                  status,
+                  status == 200   ? "OK"
+                  : status == 404 ? "Not Found"
+                                  : "Service Unavailable",
+                  type, body.len);
     tw_buf_add_str(&out, body);
     mg_write(connection, out.ptr, out.len);
     tw_buf_done(&out);
@@ -41,24 +52,38 @@ static void answer_metrics(struct mg_connection *connection)
     tw_buf_done(&text);
 }
 
+/* The state of the loop that has been silent longest, or of the first that is not ready. */
+static struct loop_state worst(struct tw_admin *admin, bool by_silence)
+{
+    struct loop_state found;
+
+    pthread_mutex_lock(&admin->lock);
+    found = admin->loops[0];
+    for (int i = 1; i < admin->loop_count; i++) {
+        const struct loop_state *loop = &admin->loops[i];
+
+        if (by_silence ? loop->alive_at_us < found.alive_at_us : !*found.reason)
+            found = *loop;
+    }
+    pthread_mutex_unlock(&admin->lock);
+    return found;
+}
+
 static void answer_health(struct mg_connection *connection, struct tw_admin *admin)
 {
-    if (tw_monotonic_us() - atomic_load(&admin->alive_at_us) < STUCK_AFTER_US)
+    if (tw_monotonic_us() - worst(admin, true).alive_at_us < STUCK_AFTER_US)
         answer(connection, 200, "text/plain", TW_STR("alive\n"));
     else
-        answer(connection, 503, "text/plain", TW_STR("the loop has not turned for a minute\n"));
+        answer(connection, 503, "text/plain", TW_STR("a loop has not turned for a minute\n"));
 }
 
 static void answer_ready(struct mg_connection *connection, struct tw_admin *admin)
 {
-    char reason[sizeof(admin->reason)];
-    char line[sizeof(reason) + 2];
+    struct loop_state state = worst(admin, false);
+    char              line[sizeof(state.reason) + 2];
 
-    pthread_mutex_lock(&admin->lock);
-    memcpy(reason, admin->reason, sizeof(reason));
-    pthread_mutex_unlock(&admin->lock);
-    snprintf(line, sizeof(line), "%s\n", *reason ? reason : "ready");
-    answer(connection, *reason ? 503 : 200, "text/plain", tw_str_of(line));
+    snprintf(line, sizeof(line), "%s\n", *state.reason ? state.reason : "ready");
+    answer(connection, *state.reason ? 503 : 200, "text/plain", tw_str_of(line));
 }
 
 static int on_request(struct mg_connection *connection)
@@ -77,7 +102,7 @@ static int on_request(struct mg_connection *connection)
     return 1; /* handled: nothing ever reaches civetweb's own file serving */
 }
 
-enum tw_rc tw_admin_open(const char *listen, struct tw_admin **ret_admin, struct tw_err *reterr)
+enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_admin, struct tw_err *reterr)
 {
     const char         *options[] = {"listening_ports", listen, "num_threads", "3", "request_timeout_ms", "2000",
                                      "tcp_nodelay",     "1",    NULL};
@@ -85,7 +110,10 @@ enum tw_rc tw_admin_open(const char *listen, struct tw_admin **ret_admin, struct
     struct tw_admin    *admin = tw_alloc_zeroed(1, sizeof(*admin));
 
     pthread_mutex_init(&admin->lock, NULL);
-    tw_admin_set(admin, "starting");
+    admin->loop_count = loops;
+    admin->loops = tw_alloc_zeroed((size_t)loops, sizeof(*admin->loops));
+    for (int i = 0; i < loops; i++)
+        tw_admin_set(admin, i, "starting");
     admin->server = mg_start(&callbacks, admin, options);
     if (!admin->server) {
         tw_admin_close(admin);
@@ -96,12 +124,25 @@ enum tw_rc tw_admin_open(const char *listen, struct tw_admin **ret_admin, struct
     return TW_OK;
 }
 
-void tw_admin_set(struct tw_admin *admin, const char *reason)
+void tw_admin_set(struct tw_admin *admin, int loop, const char *reason)
 {
-    atomic_store(&admin->alive_at_us, tw_monotonic_us());
+    struct loop_state *state = &admin->loops[loop];
+
     pthread_mutex_lock(&admin->lock);
-    snprintf(admin->reason, sizeof(admin->reason), "%s", reason ? reason : "");
+    state->alive_at_us = tw_monotonic_us();
+    snprintf(state->reason, sizeof(state->reason), "%s", reason ? reason : "");
     pthread_mutex_unlock(&admin->lock);
+}
+
+void tw_retry_pause(struct tw_retry *retry, struct tw_admin *admin, int loop, const struct tw_err *err)
+{
+    const struct timespec pause = {RETRY_MS / 1000, RETRY_MS % 1000 * 1000000L};
+
+    if (!retry->told)
+        tw_log_err(TW_LOG_WARN, retry->what, err, NULL);
+    retry->told = true;
+    tw_admin_set(admin, loop, err->msg);
+    nanosleep(&pause, NULL);
 }
 
 void tw_admin_close(struct tw_admin *admin)
@@ -111,5 +152,6 @@ void tw_admin_close(struct tw_admin *admin)
     if (admin->server)
         mg_stop(admin->server);
     pthread_mutex_destroy(&admin->lock);
+    free(admin->loops);
     free(admin);
 }

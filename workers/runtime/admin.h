@@ -1,7 +1,7 @@
 /**
- * The admin port of a worker: GET /healthz (the loop turns), /readyz (it can do its work; otherwise why not), /metrics.
+ * The admin port of a worker: GET /healthz (its loops turn), /readyz (it can do its work; otherwise why not), /metrics.
  *
- * Threads: the setters are for the loop; civetweb's threads read under the lock.
+ * Threads: the setters are for the loops; civetweb's threads read under the lock.
  */
 #ifndef TILLWIRE_RUNTIME_ADMIN_H
 #define TILLWIRE_RUNTIME_ADMIN_H
@@ -10,11 +10,19 @@
 
 struct tw_admin;
 
-/** @p listen: "127.0.0.1:8082". BROKEN: the port cannot be had. */
-enum tw_rc tw_admin_open(const char *listen, struct tw_admin **ret_admin, struct tw_err *reterr);
-/** The loop is alive and @p reason (static or copied) is why it is not ready; NULL: it is. */
-void       tw_admin_set(struct tw_admin *admin, const char *reason);
+/** @p listen: "127.0.0.1:8082". The worker is alive and ready when all its @p loops are. BROKEN: the port cannot be
+ *  had. */
+enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_admin, struct tw_err *reterr);
+/** Loop number @p loop is alive and @p reason (copied) is why it is not ready; NULL: it is. */
+void       tw_admin_set(struct tw_admin *admin, int loop, const char *reason);
+
+/** A step of the start that is tried until it works: tells why once, and pauses for a second. */
+struct tw_retry {
+    const char *what; /**< "waiting for the store" */
+    bool        told;
+};
+void tw_retry_pause(struct tw_retry *retry, struct tw_admin *admin, int loop, const struct tw_err *err);
 /** Accepts NULL. */
-void       tw_admin_close(struct tw_admin *admin);
+void tw_admin_close(struct tw_admin *admin);
 
 #endif

@@ -17,8 +17,7 @@ struct tw_cache *tw_cache_new(size_t max_bytes);
 void             tw_cache_free(struct tw_cache *cache);
 void             tw_cache_clear(struct tw_cache *cache);
 /** The view lives until the next change of the cache. */
-bool             tw_cache_get(struct tw_cache *cache, const struct tw_key *key, struct tw_str *ret_packed,
-                              int64_t *ret_guard);
-void             tw_cache_put(struct tw_cache *cache, const struct tw_key *key, struct tw_str packed, int64_t guard);
+bool tw_cache_get(struct tw_cache *cache, const struct tw_key *key, struct tw_str *ret_packed, int64_t *ret_guard);
+void tw_cache_put(struct tw_cache *cache, const struct tw_key *key, struct tw_str packed, int64_t guard);
 
 #endif

@@ -67,18 +67,18 @@ enum tw_rc tw_consumer_open(const struct tw_consumer_options *options, struct tw
     rd_kafka_topic_partition_list_t *topics;
     rd_kafka_resp_err_t              error;
     struct tw_kafka_option           table[] = {
-        {"group.id", options->group},
-        {"group.instance.id", options->instance_id},
-        {"partition.assignment.strategy", "range"},
-        {"enable.auto.commit", "false"},
-        {"enable.auto.offset.store", "false"},
-        {"auto.offset.reset", "error"},
-        {"isolation.level", "read_committed"},
-        {"session.timeout.ms", session},
-        {"heartbeat.interval.ms", heartbeat},
-        {"queued.max.messages.kbytes", kbytes},
-        {"fetch.error.backoff.ms", "100"},
-        {"statistics.interval.ms", "1000"},
+                  {"group.id", options->group},
+                  {"group.instance.id", options->instance_id},
+                  {"partition.assignment.strategy", "range"},
+                  {"enable.auto.commit", "false"},
+                  {"enable.auto.offset.store", "false"},
+                  {"auto.offset.reset", "error"},
+                  {"isolation.level", "read_committed"},
+                  {"session.timeout.ms", session},
+                  {"heartbeat.interval.ms", heartbeat},
+                  {"queued.max.messages.kbytes", kbytes},
+                  {"fetch.error.backoff.ms", "100"},
+                  {"statistics.interval.ms", "1000"},
     };
 
     snprintf(session, sizeof(session), "%d", options->session_timeout_ms);

@@ -15,7 +15,7 @@ struct tw_index {
 /** Room for @p max_count entries. */
 struct tw_index *tw_index_new(struct tw_arena *arena, size_t max_count);
 /** Mixes well enough for ids that other people choose. */
-uint64_t tw_index_hash(const void *bytes, size_t len);
+uint64_t         tw_index_hash(const void *bytes, size_t len);
 
 /** Walks the candidates for @p hash: `for (uint32_t slot = tw_index_first(i, h); i->slots[slot]; slot = next)`. */
 static inline uint32_t tw_index_first(const struct tw_index *index, uint64_t hash)

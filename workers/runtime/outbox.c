@@ -108,12 +108,39 @@ static void add_header(struct header_list *list, const char *name, struct tw_str
 
 static void add_int_header(struct header_list *list, struct tw_arena *arena, const char *name, int64_t value)
 {
-    add_header(list, name, tw_arena_printf(arena, "%" PRId64, value));
+    char text[TW_INT_TEXT];
+
+    add_header(list, name, tw_arena_copy(arena, tw_str_of_int(value, text)));
 }
 
 enum { EVENT_HEADERS = 10, DEAD_LETTER_HEADERS = 7 };
 
-static void render_event(struct cursor *cursor, const char *domain, int32_t partition, struct tw_arena *arena,
+/* What is the same in all events of one outbox. */
+struct origin {
+    const char   *domain;
+    int32_t       partition;
+    struct tw_str source;    /* "/tillwire/cart" */
+    struct tw_str id_prefix; /* "cart.commands/3/" */
+};
+
+/* The same cause always gives the same event id, however often it is published. */
+static struct tw_str event_id(const struct origin *origin, int64_t cause_offset, int64_t n, struct tw_arena *arena)
+{
+    char          texts[2][TW_INT_TEXT];
+    struct tw_str offset = tw_str_of_int(cause_offset, texts[0]);
+    struct tw_str number = tw_str_of_int(n, texts[1]);
+    size_t        len = origin->id_prefix.len + offset.len + 1 + number.len;
+    char         *id = tw_arena_alloc(arena, len);
+    char         *at = id;
+
+    at = mempcpy(at, origin->id_prefix.ptr, origin->id_prefix.len);
+    at = mempcpy(at, offset.ptr, offset.len);
+    *at++ = '/';
+    memcpy(at, number.ptr, number.len);
+    return (struct tw_str){id, len};
+}
+
+static void render_event(struct cursor *cursor, const struct origin *origin, struct tw_arena *arena,
                          struct tw_outbox_record *ret_record)
 {
     struct header_list list = {TW_NEW_ARRAY(arena, EVENT_HEADERS, struct tw_header), 0};
@@ -137,11 +164,9 @@ static void render_event(struct cursor *cursor, const char *domain, int32_t part
     memcpy(id.bytes, command_id.ptr, sizeof(id.bytes));
     tw_uuid_format(id, text);
     tw_time_format(at_ms, time);
-    /* The same cause always gives the same event id, however often it is published. */
-    add_header(&list, TW_H_ID,
-               tw_arena_printf(arena, "%s.commands/%" PRId32 "/%" PRId64 "/%" PRId64, domain, partition, cause_offset, n));
+    add_header(&list, TW_H_ID, event_id(origin, cause_offset, n, arena));
     add_header(&list, TW_H_TYPE, type);
-    add_header(&list, TW_H_SOURCE, tw_arena_printf(arena, "/tillwire/%s", domain));
+    add_header(&list, TW_H_SOURCE, origin->source);
     add_header(&list, TW_H_TIME, tw_arena_copy(arena, tw_str_of(time)));
     add_header(&list, TW_H_SPECVERSION, TW_STR("1.0"));
     add_header(&list, TW_H_CONTENT_TYPE, TW_STR(TW_CONTENT_TYPE));
@@ -154,7 +179,7 @@ static void render_event(struct cursor *cursor, const char *domain, int32_t part
     ret_record->header_count = list.count;
 }
 
-static void render_dead_letter(struct cursor *cursor, const char *domain, int32_t partition, struct tw_arena *arena,
+static void render_dead_letter(struct cursor *cursor, const struct origin *origin, struct tw_arena *arena,
                                struct tw_outbox_record *ret_record)
 {
     struct header_list list = {0};
@@ -179,8 +204,8 @@ static void render_dead_letter(struct cursor *cursor, const char *domain, int32_
 
         list.headers[list.count++] = (struct tw_header){name, take_bytes(cursor)};
     }
-    add_header(&list, TW_H_DLQ_TOPIC, tw_arena_printf(arena, "%s.commands", domain));
-    add_int_header(&list, arena, TW_H_DLQ_PARTITION, partition);
+    add_header(&list, TW_H_DLQ_TOPIC, tw_arena_printf(arena, "%s.commands", origin->domain));
+    add_int_header(&list, arena, TW_H_DLQ_PARTITION, origin->partition);
     add_int_header(&list, arena, TW_H_DLQ_OFFSET, offset);
     add_int_header(&list, arena, TW_H_DLQ_TIMESTAMP, timestamp_ms);
     add_header(&list, TW_H_DLQ_REASON, reason);
@@ -193,7 +218,13 @@ static void render_dead_letter(struct cursor *cursor, const char *domain, int32_
 enum tw_rc tw_outbox_render(struct tw_str packed, const char *domain, int32_t partition, struct tw_arena *arena,
                             struct tw_outbox_record **ret_records, size_t *ret_count, struct tw_err *reterr)
 {
-    struct cursor            cursor = {packed.ptr, packed.ptr + packed.len, true};
+    struct cursor       cursor = {packed.ptr, packed.ptr + packed.len, true};
+    const struct origin origin = {
+        .domain = domain,
+        .partition = partition,
+        .source = tw_arena_printf(arena, "/tillwire/%s", domain),
+        .id_prefix = tw_arena_printf(arena, "%s.commands/%" PRId32 "/", domain, partition),
+    };
     struct tw_outbox_record *records = NULL;
     uint32_t                 count = 0, cap = 0;
 
@@ -202,9 +233,9 @@ enum tw_rc tw_outbox_render(struct tw_str packed, const char *domain, int32_t pa
 
         records = tw_arena_grow(arena, records, count, &cap, sizeof(*records));
         if (kind == ENTRY_EVENT)
-            render_event(&cursor, domain, partition, arena, &records[count]);
+            render_event(&cursor, &origin, arena, &records[count]);
         else if (kind == ENTRY_DEAD_LETTER)
-            render_dead_letter(&cursor, domain, partition, arena, &records[count]);
+            render_dead_letter(&cursor, &origin, arena, &records[count]);
         else
             cursor.ok = false;
         count++;

@@ -9,10 +9,19 @@
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
 
-enum { BACKOFF_FIRST_MS = 50, BACKOFF_LAST_MS = 5000, IDLE_CHECK_US = 1000000, SWEEP_US = 10000000, REPORT_WAIT_MS = 1000 };
+enum {
+    BACKOFF_FIRST_MS = 50,
+    BACKOFF_LAST_MS = 5000,
+    IDLE_CHECK_US = 1000000,
+    SWEEP_US = 10000000,
+    REPORT_WAIT_MS = 1000
+};
 
-#define FOLDED(outcome) {.name = "tillwire_records_total", .labels = "outcome=\"" outcome "\"", \
-                         .help = "Command records folded, by what became of them."}
+#define FOLDED(outcome)                                                        \
+    {                                                                          \
+        .name = "tillwire_records_total", .labels = "outcome=\"" outcome "\"", \
+        .help = "Command records folded, by what became of them."              \
+    }
 static struct tw_metric succeeded = FOLDED("succeeded");
 static struct tw_metric rejected = FOLDED("rejected");
 static struct tw_metric repeated = FOLDED("repeated");
@@ -22,8 +31,8 @@ static struct tw_metric passed_over = FOLDED("passed_over");
 static struct tw_metric recoveries = {.name = "tillwire_recoveries_total",
                                       .help = "Times a partition went back to its watermark after trouble."};
 static struct tw_metric batches = {.name = "tillwire_batches_total", .help = "Batches committed."};
-static struct tw_metric turn_time = {.name = "tillwire_turn_seconds", .kind = TW_HISTOGRAM,
-                                     .help = "From the first record of a batch to its commit."};
+static struct tw_metric turn_time = {
+    .name = "tillwire_turn_seconds", .kind = TW_HISTOGRAM, .help = "From the first record of a batch to its commit."};
 
 struct tw_partition *tw_partition_new(struct tw_partition_env *env, int32_t number)
 {
@@ -86,7 +95,8 @@ void tw_partition_fail(struct tw_partition *partition, const struct tw_err *err)
 {
     const struct tw_log_field where[] = {TW_F_TEXT("topic", partition->env->commands_topic),
                                          TW_F_INT("partition", partition->number),
-                                         TW_F_INT("offset", partition->progress.next_offset), {0}};
+                                         TW_F_INT("offset", partition->progress.next_offset),
+                                         {0}};
     bool                      news = partition->last_error.rc != err->rc;
 
     drop_records(partition, partition->lane_len);
@@ -182,7 +192,8 @@ static enum tw_rc check_hash(struct tw_partition *partition, const rd_kafka_mess
     if (!memcmp(hash, partition->progress.last_hash, sizeof(hash)))
         return TW_OK;
     return tw_fail(reterr, TW_BROKEN, "partition", 0,
-                   "record %" PRId64 " of '%s' partition %d is not the one that was folded: lost tail, re-created topic "
+                   "record %" PRId64
+                   " of '%s' partition %d is not the one that was folded: lost tail, re-created topic "
                    "or wrong cluster",
                    message->offset, partition->env->commands_topic, partition->number);
 }
@@ -248,11 +259,11 @@ bool tw_partition_is_busy(const struct tw_partition *partition)
 static struct tw_record *make_records(struct tw_partition *partition, size_t *ret_count)
 {
     struct tw_partition_env *env = partition->env;
-    size_t                   limit = partition->batch_limit < partition->lane_len ? partition->batch_limit : partition->lane_len;
-    struct tw_record        *records = TW_NEW_ARRAY(&env->arena, limit, struct tw_record);
-    struct tw_header         headers[TW_KAFKA_HEADERS_MAX];
-    size_t                   bytes = 0;
-    size_t                   count = 0;
+    size_t limit = partition->batch_limit < partition->lane_len ? partition->batch_limit : partition->lane_len;
+    struct tw_record *records = TW_NEW_ARRAY(&env->arena, limit, struct tw_record);
+    struct tw_header  headers[TW_KAFKA_HEADERS_MAX];
+    size_t            bytes = 0;
+    size_t            count = 0;
 
     while (count < limit) {
         struct tw_record *record = &records[count];
@@ -334,8 +345,9 @@ static enum tw_rc fold_batch(struct tw_partition *partition, struct tw_err *rete
     struct tw_partition_env *env = partition->env;
     const struct tw_store   *store = env->turn.store;
     int64_t                  started_us = tw_monotonic_us();
-    struct tw_turn           turn = {.config = &env->turn, .arena = &env->arena, .partition = partition->number};
     enum tw_rc               rc;
+    TW_AUTO(tw_turn_done)
+    struct tw_turn turn = {.config = &env->turn, .arena = &env->arena, .partition = partition->number};
 
     tw_arena_reset(&env->arena);
     turn.before = partition->progress;

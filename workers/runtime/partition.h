@@ -37,28 +37,28 @@ struct tw_partition {
     struct tw_partition_env *env;
     int32_t                  number;
     enum tw_partition_state  state;
-    struct tw_progress       progress; /**< of the last known commit; without outbox */
+    struct tw_progress       progress;      /**< of the last known commit; without outbox */
     bool                     outbox_stored; /**< the store still keeps an outbox for this partition */
     struct tw_flight         flight;
     /* the lane */
-    rd_kafka_message_t **lane; /**< contiguous offsets from progress.next_offset */
-    size_t               lane_len, lane_cap;
-    int64_t              lane_end; /**< next offset to take */
-    bool                 checks_hash; /**< the record before the watermark is still to come and to be compared */
-    int64_t              gap_at; /**< watermark at which a gap was seen; -1: none */
+    rd_kafka_message_t     **lane; /**< contiguous offsets from progress.next_offset */
+    size_t                   lane_len, lane_cap;
+    int64_t                  lane_end;    /**< next offset to take */
+    bool                     checks_hash; /**< the record before the watermark is still to come and to be compared */
+    int64_t                  gap_at;      /**< watermark at which a gap was seen; -1: none */
     /* trouble */
-    struct tw_verdicts  verdicts;
-    struct tw_condemned condemned;
-    size_t              batch_limit; /**< records a turn; halved while a refused record is searched */
-    int64_t             retry_at_us;
-    int                 backoff_ms;
-    struct tw_err       last_error; /**< why it is recovering; rc TW_OK: no trouble */
+    struct tw_verdicts       verdicts;
+    struct tw_condemned      condemned;
+    size_t                   batch_limit; /**< records a turn; halved while a refused record is searched */
+    int64_t                  retry_at_us;
+    int                      backoff_ms;
+    struct tw_err            last_error; /**< why it is recovering; rc TW_OK: no trouble */
     /* habits */
-    struct tw_cache *cache;
-    int64_t          checked_at_us; /**< watermark compared with the store */
-    int64_t          swept_at_us;
-    bool             in_assignment; /**< the consumer fetches it */
-    int64_t          told_offset;   /**< last offset told to Kafka */
+    struct tw_cache         *cache;
+    int64_t                  checked_at_us; /**< watermark compared with the store */
+    int64_t                  swept_at_us;
+    bool                     in_assignment; /**< the consumer fetches it */
+    int64_t                  told_offset;   /**< last offset told to Kafka */
 };
 
 struct tw_partition *tw_partition_new(struct tw_partition_env *env, int32_t number);

@@ -66,7 +66,9 @@ static enum tw_rc make_producer(struct tw_publisher *publisher, struct tw_err *r
     };
 
     publisher->number++;
-    return tw_producer_open(&options, &publisher->producer, reterr);
+    TW_TRY(tw_producer_open(&options, &publisher->producer, reterr));
+    TW_TRY(tw_producer_know(publisher->producer, publisher->options.events_topic, reterr));
+    return tw_producer_know(publisher->producer, publisher->options.dlq_topic, reterr);
 }
 
 enum tw_rc tw_publisher_open(const struct tw_publisher_options *options, struct tw_publisher **ret_publisher,
@@ -99,8 +101,8 @@ static void send_some(struct tw_publisher *publisher, struct tw_flight *flight)
         const struct tw_outbox_record *record = &flight->records[flight->sent];
         const char *topic = record->dead_letter ? publisher->options.dlq_topic : publisher->options.events_topic;
 
-        if (tw_producer_send(publisher->producer, topic, flight->partition, record->key, record->value,
-                             record->headers, record->header_count, &flight->slots[flight->sent], NULL) != TW_OK)
+        if (tw_producer_send(publisher->producer, topic, flight->partition, record->key, record->value, record->headers,
+                             record->header_count, &flight->slots[flight->sent], NULL) != TW_OK)
             return;
         flight->sent++;
         tw_failpoint("after_produce_before_report");

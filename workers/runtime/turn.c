@@ -35,6 +35,7 @@ struct tw_item {
 struct tw_known_row {
     struct tw_ledger_row row;
     bool                 present; /* false: looked for and not there */
+    bool                 stored;  /* the store has one with this id */
     bool                 fresh;   /* commit writes it */
 };
 
@@ -77,8 +78,8 @@ static uint32_t entity_at(struct tw_turn *turn, const struct tw_key *key)
         if (known->kind == key->kind && tw_uuid_eq(known->id, key->id) && tw_uuid_eq(known->sub, key->sub))
             return turn->entity_index->slots[slot] - 1;
     }
-    turn->entities = tw_arena_grow(turn->arena, turn->entities, turn->entity_count, &turn->entity_cap,
-                                   sizeof(*turn->entities));
+    turn->entities =
+        tw_arena_grow(turn->arena, turn->entities, turn->entity_count, &turn->entity_cap, sizeof(*turn->entities));
     turn->entities[turn->entity_count] =
         (struct tw_entity){.key = *key, .before_guard = -1, .guard = -1, .coalesce_offset = -1};
     turn->entity_index->slots[slot] = ++turn->entity_count;
@@ -105,7 +106,8 @@ static struct tw_known_row *row_at(struct tw_turn *turn, struct tw_uuid command_
 /* Views have no row unless the client gave a key: each record is one view. */
 static bool is_remembered(const struct tw_item *item)
 {
-    return item->readable && !(item->cmd.type && item->cmd.type->quiet && !tw_command_id_is_keyed(item->envelope.command_id));
+    return item->readable &&
+           !(item->cmd.type && item->cmd.type->quiet && !tw_command_id_is_keyed(item->envelope.command_id));
 }
 
 /* The key must be the aggregate's id, hash to this partition, and follow from its natural key: else two partitions
@@ -125,10 +127,10 @@ static const char *why_misrouted(const struct tw_turn *turn, const struct tw_ite
 
 static void decode_command(struct tw_turn *turn, struct tw_item *item)
 {
-    struct tw_err  err = {0};
-    struct tw_key  keys[TW_KEYS_MAX];
-    const char    *misrouted;
-    void          *body;
+    struct tw_err err = {0};
+    struct tw_key keys[TW_KEYS_MAX];
+    const char   *misrouted;
+    void         *body;
 
     if (tw_envelope_read(item->record, &item->envelope, &err) != TW_OK) {
         give_up(turn, item, TW_DEAD_BAD_ENVELOPE, err.msg);
@@ -239,7 +241,7 @@ enum tw_rc tw_turn_load(struct tw_turn *turn, struct tw_cache *cache, struct tw_
         struct tw_known_row *known = row_at(turn, load.rows[i].id);
 
         known->row = load.rows[i];
-        known->present = true;
+        known->present = known->stored = true;
     }
     return TW_OK;
 }
@@ -270,11 +272,9 @@ void *tw_state_change(struct tw_decision *d, size_t index)
 
 static void add_event(struct tw_turn *turn, struct tw_item *cause, const struct tw_type *type, const void *payload)
 {
-    struct tw_buf packed = {0};
-
-    type->pack(payload, &packed);
-    turn->events =
-        tw_arena_grow(turn->arena, turn->events, turn->event_count, &turn->event_cap, sizeof(*turn->events));
+    tw_buf_clear(&turn->scratch);
+    type->pack(payload, &turn->scratch);
+    turn->events = tw_arena_grow(turn->arena, turn->events, turn->event_count, &turn->event_cap, sizeof(*turn->events));
     turn->events[turn->event_count++] = (struct tw_event){
         .type = type,
         .cause_offset = cause->record->offset,
@@ -283,9 +283,8 @@ static void add_event(struct tw_turn *turn, struct tw_item *cause, const struct 
         .command_id = cause->envelope.command_id,
         .traceparent = cause->envelope.traceparent,
         .key = cause->record->key,
-        .payload = tw_arena_copy(turn->arena, tw_buf_str(&packed)),
+        .payload = tw_arena_copy(turn->arena, tw_buf_str(&turn->scratch)),
     };
-    tw_buf_done(&packed);
 }
 
 void tw_emit(struct tw_decision *d, const struct tw_type *type, const void *payload)
@@ -302,7 +301,7 @@ void tw_emit_coalesced(struct tw_decision *d, size_t index)
 
 static void emit_outcome(struct tw_turn *turn, struct tw_item *item, const struct tw_ledger_row *row, bool repeated)
 {
-    const struct tw_outcome *outcome = &row->outcome;
+    const struct tw_outcome  *outcome = &row->outcome;
     struct tw_command_outcome payload = {
         .command_id = item->envelope.command_id,
         .command_type = row->type,
@@ -390,7 +389,8 @@ static struct tw_outcome decide_command(struct tw_turn *turn, struct tw_item *it
 
     for (size_t k = 0; k < item->entity_count; k++)
         entities[k] = &turn->entities[item->entities[k]];
-    if (item->envelope.if_version >= 0 && domain->version(tw_state(&decision, 0), turn->clock_ms) != item->envelope.if_version)
+    if (item->envelope.if_version >= 0 &&
+        domain->version(tw_state(&decision, 0), turn->clock_ms) != item->envelope.if_version)
         return tw_rejected(TW_PROBLEM_PRECONDITION_FAILED, "the resource changed since it was read");
     outcome = domain->decide(&decision, &item->cmd);
     if (outcome.status != TW_SUCCEEDED) { /* a refusal changes nothing: anything else is our own mistake */
@@ -465,9 +465,7 @@ static int compare_events(const void *left, const void *right)
 /* Events and dead letters in the order of their causes. */
 static struct tw_str pack_outbox(struct tw_turn *turn)
 {
-    struct tw_buf packed = {0};
-    struct tw_str outbox;
-    uint32_t      event = 0;
+    uint32_t event = 0;
 
     if (turn->event_count)
         qsort(turn->events, turn->event_count, sizeof(*turn->events), compare_events);
@@ -475,14 +473,12 @@ static struct tw_str pack_outbox(struct tw_turn *turn)
         const struct tw_item *item = &turn->items[i];
 
         for (; event < turn->event_count && turn->events[event].cause_offset == item->record->offset; event++)
-            tw_outbox_pack_event(&packed, &turn->events[event]);
+            tw_outbox_pack_event(&turn->outbox, &turn->events[event]);
         if (item->kind == ITEM_DEAD)
-            tw_outbox_pack_dead_letter(&packed, item->record, tw_dead_reason_code(item->reason), item->message,
+            tw_outbox_pack_dead_letter(&turn->outbox, item->record, tw_dead_reason_code(item->reason), item->message,
                                        turn->config->program);
     }
-    outbox = tw_arena_copy(turn->arena, tw_buf_str(&packed));
-    tw_buf_done(&packed);
-    return outbox;
+    return tw_buf_str(&turn->outbox);
 }
 
 static int compare_keys(const void *left, const void *right)
@@ -520,9 +516,12 @@ static void collect_rows(struct tw_turn *turn)
     struct tw_ledger_row *fresh = TW_NEW_ARRAY(turn->arena, turn->row_count, struct tw_ledger_row);
     size_t                count = 0;
 
-    for (uint32_t i = 0; i < turn->row_count; i++)
-        if (turn->rows[i].fresh)
-            fresh[count++] = turn->rows[i].row;
+    for (uint32_t i = 0; i < turn->row_count; i++) {
+        if (!turn->rows[i].fresh)
+            continue;
+        fresh[count] = turn->rows[i].row;
+        fresh[count++].replaces = turn->rows[i].stored;
+    }
     if (count)
         qsort(fresh, count, sizeof(*fresh), compare_rows);
     turn->changes.rows = fresh;
@@ -560,7 +559,7 @@ void tw_turn_decide(struct tw_turn *turn)
 
 /* --- commit ------------------------------------------------------------------------------------------------------ */
 
-static void keep(struct tw_turn *turn, struct tw_cache *cache, const struct tw_entity *entity, struct tw_buf *packed)
+static void keep(struct tw_turn *turn, struct tw_cache *cache, const struct tw_entity *entity)
 {
     const void   *state = entity->changed ? entity->state : entity->before;
     struct tw_str known;
@@ -570,19 +569,26 @@ static void keep(struct tw_turn *turn, struct tw_cache *cache, const struct tw_e
         return;
     if (!entity->changed && tw_cache_get(cache, &entity->key, &known, &guard))
         return;
-    tw_buf_clear(packed);
-    turn->config->domain->states[entity->key.kind]->pack(state, packed);
-    tw_cache_put(cache, &entity->key, tw_buf_str(packed), entity->changed ? entity->guard : entity->before_guard);
+    tw_buf_clear(&turn->scratch);
+    turn->config->domain->states[entity->key.kind]->pack(state, &turn->scratch);
+    tw_cache_put(cache, &entity->key, tw_buf_str(&turn->scratch),
+                 entity->changed ? entity->guard : entity->before_guard);
 }
 
 enum tw_rc tw_turn_commit(struct tw_turn *turn, struct tw_cache *cache, struct tw_err *reterr)
 {
     const struct tw_store *store = turn->config->store;
-    struct tw_buf          packed = {0};
 
     TW_TRY(store->commit(store->self, &turn->changes, reterr));
     for (uint32_t i = 0; i < turn->entity_count; i++)
-        keep(turn, cache, &turn->entities[i], &packed);
-    tw_buf_done(&packed);
+        keep(turn, cache, &turn->entities[i]);
     return TW_OK;
+}
+
+void tw_turn_done(struct tw_turn *turn)
+{
+    if (!turn)
+        return;
+    tw_buf_done(&turn->scratch);
+    tw_buf_done(&turn->outbox);
 }

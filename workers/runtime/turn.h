@@ -12,11 +12,11 @@
 #include "verdicts.h"
 
 /** Why a record is given up: the reason in the dead letter's headers. Released names: rows are only added. */
-#define TW_DEAD_MAP(X)                    \
-    X(BAD_ENVELOPE, "bad_envelope")       \
-    X(UNKNOWN_TYPE, "unknown_type")       \
-    X(UNDECODABLE, "undecodable")         \
-    X(MISROUTED, "misrouted")             \
+#define TW_DEAD_MAP(X)              \
+    X(BAD_ENVELOPE, "bad_envelope") \
+    X(UNKNOWN_TYPE, "unknown_type") \
+    X(UNDECODABLE, "undecodable")   \
+    X(MISROUTED, "misrouted")       \
     X(REFUSED_BY_STORE, "refused_by_store")
 
 enum tw_dead_reason {
@@ -52,35 +52,39 @@ struct tw_turn {
     const struct tw_turn_config *config;
     struct tw_arena             *arena;
     int32_t                      partition;
-    struct tw_progress           before; /**< the watermark these records start at */
+    struct tw_progress           before;  /**< the watermark these records start at */
     const struct tw_record      *records; /**< contiguous from before.next_offset */
     size_t                       record_count;
-    const struct tw_verdicts    *verdicts;  /**< offsets to pass over */
+    const struct tw_verdicts    *verdicts; /**< offsets to pass over */
     const struct tw_condemned   *condemned;
     /* results */
-    struct tw_turn_counts counts;
-    struct tw_changes     changes; /**< after tw_turn_decide(); its outbox is packed */
+    struct tw_turn_counts        counts;
+    struct tw_changes            changes; /**< after tw_turn_decide(); its outbox is packed */
     /* working state */
-    struct tw_item           *items;
-    struct tw_entity         *entities;
-    uint32_t                  entity_count, entity_cap;
-    struct tw_index          *entity_index;
-    struct tw_known_row      *rows;
-    uint32_t                  row_count, row_cap;
-    struct tw_index          *row_index;
-    struct tw_event          *events;
-    uint32_t                  event_count, event_cap;
-    int64_t                   clock_ms;
-    struct tw_item           *current; /**< the record being decided */
+    struct tw_item              *items;
+    struct tw_entity            *entities;
+    uint32_t                     entity_count, entity_cap;
+    struct tw_index             *entity_index;
+    struct tw_known_row         *rows;
+    uint32_t                     row_count, row_cap;
+    struct tw_index             *row_index;
+    struct tw_event             *events;
+    uint32_t                     event_count, event_cap;
+    int64_t                      clock_ms;
+    struct tw_item              *current; /**< the record being decided */
+    struct tw_buf                scratch; /**< for one packed value */
+    struct tw_buf                outbox;  /**< what changes.after.outbox views */
 };
 
 /** Decodes every record and collects what it touches. Never fails: what cannot be decoded becomes a dead letter. */
-void tw_turn_decode(struct tw_turn *turn);
+void       tw_turn_decode(struct tw_turn *turn);
 /** Takes states from @p cache and the rest from the store. FENCED, UNREACHED, BROKEN: as tw_store.load. */
 enum tw_rc tw_turn_load(struct tw_turn *turn, struct tw_cache *cache, struct tw_err *reterr);
 /** Decides all records in order and builds turn->changes. */
-void tw_turn_decide(struct tw_turn *turn);
+void       tw_turn_decide(struct tw_turn *turn);
 /** Commits, and puts the new states into @p cache. */
 enum tw_rc tw_turn_commit(struct tw_turn *turn, struct tw_cache *cache, struct tw_err *reterr);
+/** Frees what is not in the arena; the packed outbox goes with it. Accepts NULL. */
+void       tw_turn_done(struct tw_turn *turn);
 
 #endif

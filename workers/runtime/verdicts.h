@@ -13,11 +13,11 @@ struct tw_verdicts {
     int64_t  read_to; /**< next offset of the dead-letter partition to read */
 };
 
-bool tw_verdicts_has(const struct tw_verdicts *verdicts, int64_t offset);
-void tw_verdicts_add(struct tw_verdicts *verdicts, int64_t offset);
+bool       tw_verdicts_has(const struct tw_verdicts *verdicts, int64_t offset);
+void       tw_verdicts_add(struct tw_verdicts *verdicts, int64_t offset);
 /** Reads what the partition of @p dlq_topic holds beyond `read_to`. Blocks; only while a partition recovers. */
 enum tw_rc tw_verdicts_read(struct tw_verdicts *verdicts, struct tw_reader *reader, const char *dlq_topic,
                             int32_t partition, int timeout_ms, struct tw_err *reterr);
-void tw_verdicts_done(struct tw_verdicts *verdicts);
+void       tw_verdicts_done(struct tw_verdicts *verdicts);
 
 #endif

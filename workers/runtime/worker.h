@@ -7,11 +7,11 @@
 #include "tillwire/domain.h"
 
 struct tw_worker_spec {
-    const char             *program;    /**< "tillwire-cart" */
-    const char             *about;      /**< for --help */
+    const char             *program; /**< "tillwire-cart" */
+    const char             *about;   /**< for --help */
     const struct tw_domain *domain;
-    const char             *store_uri;  /**< name of the setting with the store's address: "redis_uri" */
-    const char             *store_help; /**< its sentence in --help */
+    const char             *store_uri;     /**< name of the setting with the store's address: "redis_uri" */
+    const char             *store_help;    /**< its sentence in --help */
     const char             *batch_records; /**< default of that setting: what one commit of this store bears well */
     const char             *batch_kbytes;
     /** Checks the address; connecting is left to the first watermark(). */
