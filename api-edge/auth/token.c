@@ -67,7 +67,7 @@ static enum tw_rc key_line_parse(struct tw_str line, struct tw_token_keys *keys,
     if (keys->count == TW_TOKEN_KEYS_MAX)
         return tw_fail(reterr, TW_INVALID, WHERE, number, "more than %d token keys", TW_TOKEN_KEYS_MAX);
     /* An empty or short HMAC key verifies forged tokens: refused before it can reach libjwt. */
-    if (hex.len % 2 != 0 || hex.len < 2 * TW_TOKEN_KEY_MIN_BYTES || hex.len > 2 * TW_TOKEN_KEY_MAX_BYTES ||
+    if (hex.len % 2 != 0 || hex.len / 2 < TW_TOKEN_KEY_MIN_BYTES || hex.len / 2 > TW_TOKEN_KEY_MAX_BYTES ||
         !tw_hex_parse(hex, key->bytes, hex.len / 2))
         return tw_fail(reterr, TW_INVALID, WHERE, number,
                        "line %ld of the token keys is not a key of 32 to 64 bytes in hex", number);
