@@ -25,7 +25,8 @@ create table tillwire.tw_progress (
 -- The outbox is already packed and lives for one turn: compressing it would only cost time.
 alter table tillwire.tw_progress alter column outbox set storage external;
 
-create type tillwire.command_status as enum ('succeeded', 'rejected', 'dead_lettered');
+-- 'accepted': decided, but a later command ends it (a saga); until then it is the row that tells a repeat.
+create type tillwire.command_status as enum ('succeeded', 'rejected', 'dead_lettered', 'accepted');
 
 -- Commands of the last 24 hours by their partition's clock. `id` has its partition bits zeroed, so a reader finds a
 -- command by the key's first column wherever it went.
@@ -36,7 +37,7 @@ create table tillwire.tw_ledger (
     fingerprint   bytea                   not null, -- HMAC of the request's body; never the body
     command_type  varchar                 not null,
     status        tillwire.command_status not null,
-    http_status   smallint                not null, -- the final code a waiting client gets
+    http_status   smallint                not null, -- the final code a waiting client gets; accepted: 202
     problem       varchar,                          -- null: none
     detail        varchar,
     resource      varchar,

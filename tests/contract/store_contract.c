@@ -36,6 +36,7 @@ struct batch {
     uint32_t from;       /* entities from .. from + entities - 1 */
     uint32_t entities;
     uint32_t rows;        /* ledger rows of its first records */
+    uint32_t replaced;    /* the first so many of them replace the rows of the partition's first records */
     size_t   outbox_size; /* bytes */
     int64_t  clock_ms;    /* 0: follows from `next` */
 };
@@ -105,25 +106,60 @@ static struct tw_uuid row_id(const struct tw_store_fixture *fixture, int64_t off
     return tw_command_id_ledger(tw_command_id_keyed(digest, fixture->states->domain->number, 0));
 }
 
-/* The ledger row of one record: every outcome there is, sooner or later. */
-static struct tw_ledger_row row_of(const struct tw_store_fixture *fixture, const struct batch *batch, int64_t offset)
+/* Offset of the record that brought the command of row n; of a replaced row, the first one that did. */
+static int64_t command_offset(const struct batch *batch, uint32_t n)
+{
+    return n < batch->replaced ? n : batch->first + n;
+}
+
+/* How the command of a record ends, or that it is pending: every outcome there is, sooner or later. */
+static struct tw_outcome outcome_at(const struct tw_store_fixture *fixture, const struct batch *batch, int64_t offset)
 {
     static const struct tw_outcome outcomes[] = {
-        {TW_SUCCEEDED, 201, TW_PROBLEM_NONE, {NULL, 0}, {"/v1/things/42", 13}},
-        {TW_REJECTED, 409, TW_PROBLEM_SKU_TAKEN, {"it's \"taken\", {NULL} \\ %s\n", 26}, {NULL, 0}},
-        {TW_DEAD_LETTERED, 500, TW_PROBLEM_DEAD_LETTERED, {"\xc3\xa9\xe6\xbc\xa2\xf0\x9f\x99\x82", 9}, {"/v1/cart", 8}},
-        {TW_SUCCEEDED, 204, TW_PROBLEM_NONE, {NULL, 0}, {NULL, 0}},
+        {.status = TW_SUCCEEDED, .http_status = 201, .resource = {"/v1/things/42", 13}},
+        {.status = TW_REJECTED,
+         .http_status = 409,
+         .problem = TW_PROBLEM_SKU_TAKEN,
+         .detail = {"it's \"taken\", {NULL} \\ %s\n", 26}},
+        {.status = TW_DEAD_LETTERED,
+         .http_status = 500,
+         .problem = TW_PROBLEM_DEAD_LETTERED,
+         .detail = {"\xc3\xa9\xe6\xbc\xa2\xf0\x9f\x99\x82", 9},
+         .resource = {"/v1/cart", 8}},
+        {.status = TW_SUCCEEDED, .http_status = 204},
+        {.status = TW_PENDING, .http_status = 202, .resource = {"/v1/members/me", 14}},
     };
-    struct tw_ledger_row row = {
-        .id = row_id(fixture, offset),
+    uint64_t number = (uint64_t)(offset + batch->partition);
+
+    return outcomes[number % (TW_LEN(outcomes) - !fixture->states->has_sagas)];
+}
+
+/* Ledger row n of a batch. One that replaces a pending row is of the same record, any other of the one that brought the
+ * command again. */
+static struct tw_ledger_row row_of(const struct tw_store_fixture *fixture, const struct batch *batch, uint32_t n)
+{
+    int64_t              command = command_offset(batch, n);
+    int64_t              offset = command;
+    struct tw_outcome    outcome = outcome_at(fixture, batch, command);
+    struct tw_ledger_row row;
+
+    if (n < batch->replaced && outcome.status == TW_PENDING) {
+        outcome = tw_rejected(TW_PROBLEM_EMAIL_TAKEN, "ended");
+    } else if (n < batch->replaced) {
+        offset = batch->first + n;
+        outcome = outcome_at(fixture, batch, offset);
+    }
+    row = (struct tw_ledger_row){
+        .id = row_id(fixture, command),
         .caller = offset % 3 ? row_id(fixture, offset + batch->partition + 1) : tw_uuid_nil,
         .type = offset % 2 ? TW_STR("thing.do") : TW_STR("some.rather_longer_name_of_a_command"),
-        .outcome = outcomes[(uint64_t)(offset + batch->partition) % TW_LEN(outcomes)],
+        .outcome = outcome,
         .offset = offset,
         .submitted_ms = offset % 5 == 4   ? Y0001_MS
                         : offset % 5 == 3 ? Y9999_MS
                                           : NOON_MS - offset % 1000,
         .at_ms = (batch->clock_ms ? batch->clock_ms : NOON_MS + batch->next) - (batch->next - offset),
+        .replaces = n < batch->replaced,
     };
 
     fill_pattern(row.fingerprint, sizeof(row.fingerprint), (uint64_t)(offset + batch->partition));
@@ -204,7 +240,7 @@ static enum tw_rc load_at(struct player *player, const struct batch *batch, int6
     *ret_turn = (struct turn){.batch = *batch};
     ids = TW_NEW_ARRAY(arena, batch->rows, struct tw_uuid);
     for (uint32_t n = 0; n < batch->rows; n++)
-        ids[n] = row_id(player->fixture, batch->first + n);
+        ids[n] = row_id(player->fixture, command_offset(batch, n));
     ret_turn->load = (struct tw_load){
         .entities = TW_NEW_ARRAY(arena, batch->entities, struct tw_entity),
         .entity_count = batch->entities,
@@ -280,7 +316,7 @@ static enum tw_rc finish_at(struct player *player, struct turn *turn, int64_t fi
     enum tw_rc    rc;
 
     for (uint32_t n = 0; n < batch->rows; n++)
-        rows[n] = row_of(player->fixture, batch, batch->first + n);
+        rows[n] = row_of(player->fixture, batch, n);
     qsort(rows, batch->rows, sizeof(*rows), compare_rows);
     rc = player->store.commit(player->store.self, &changes, &err);
     assert_says_why(rc, &err);
@@ -431,7 +467,7 @@ static struct tw_ledger_row loaded_row(const struct turn *turn, struct tw_uuid i
 static void assert_rows_of(const struct turn *turn, const struct tw_store_fixture *fixture, const struct batch *written)
 {
     for (uint32_t n = 0; n < written->rows; n++) {
-        struct tw_ledger_row expected = row_of(fixture, written, written->first + n);
+        struct tw_ledger_row expected = row_of(fixture, written, n);
         struct tw_ledger_row is = loaded_row(turn, expected.id);
 
         assert_row(&is, &expected);
@@ -578,6 +614,46 @@ static void load__leaves_out_what_it_does_not_know(void **state)
     leave(&first);
 }
 
+/* The first sample that has the id of another one before it, of another kind. */
+static bool find_twins(const struct tw_sample_states *states, uint32_t *ret_one, uint32_t *ret_other)
+{
+    for (uint32_t other = 1; other < 16; other++)
+        for (uint32_t one = 0; one < other; one++)
+            if (tw_uuid_eq(states->key(one).id, states->key(other).id) &&
+                states->key(one).kind != states->key(other).kind) {
+                *ret_one = one;
+                *ret_other = other;
+                return true;
+            }
+    return false;
+}
+
+static void load__tells_kinds_of_one_id_apart(void **state)
+{
+    const struct tw_sample_states *states = fixture_of(state)->states;
+    struct player                  first;
+    struct batch                   one = {.partition = 0, .first = 0, .next = 1, .generation = 1, .entities = 1};
+    struct batch                   other = {.partition = 0, .first = 1, .next = 2, .generation = 2, .entities = 1};
+    struct batch                   both = {.partition = 0, .first = 2, .next = 3, .generation = 3};
+
+    if (!find_twins(states, &one.from, &other.from)) {
+        assert_int_equal(states->domain->state_count, 1); /* nothing to tell apart; else the samples show too little */
+        return;
+    }
+    first = enter(state);
+    fold(&first, &one);
+    assert_is_there(&first, &one, 1);
+    assert_is_not_there(&first, &other, 1);
+    fold(&first, &other);
+    assert_is_there(&first, &one, 2);
+    assert_is_there(&first, &other, 2);
+    both.from = one.from;
+    both.entities = other.from - one.from + 1;
+    fold(&first, &both); /* in one load and one commit */
+    assert_is_there(&first, &both, 3);
+    leave(&first);
+}
+
 static void load__gives_ledger_rows_of_its_own_partition_only(void **state)
 {
     struct player first = enter(state);
@@ -609,6 +685,54 @@ static void load__gives_ledger_rows_for_24_hours_whatever_the_day(void **state)
     assert_is_there(&first, &late, 12);
     assert_is_there(&first, &early, 12);
     assert_is_there(&first, &next_evening, 12);
+    leave(&first);
+}
+
+/* A pending command that ends; one that comes again after it was given up, or after a day. Rows of new commands stand
+ * beside. */
+static void commit__puts_rows_in_the_place_of_those_they_replace(void **state)
+{
+    struct player first = enter(state), second = enter(state);
+    struct batch  ends = {.partition = 0, .first = 10, .next = 20, .rows = 10, .replaced = 6};
+    struct batch  untouched = {.partition = 0, .first = 6, .next = 10, .rows = 4};
+    struct batch  of_other = opening;
+
+    of_other.partition = 1;
+    untouched.clock_ms = NOON_MS + opening.next; /* when they were written */
+    fold(&first, &opening);
+    fold(&first, &of_other); /* rows of the same ids, which must stay */
+    fold(&first, &ends);
+    assert_is_there(&second, &ends, ends.next);
+    assert_is_there(&second, &untouched, ends.next);
+    assert_is_there(&second, &of_other, of_other.next);
+    leave(&second);
+    leave(&first);
+}
+
+static void commit__replaces_rows_of_the_day_before(void **state)
+{
+    struct player first = enter(state);
+    int64_t       midnight = NOON_MS + DAY_MS / 2;
+    struct batch  late = {.partition = 0, .first = 0, .next = 5, .rows = 5, .clock_ms = midnight - 1000};
+    struct batch  early = {
+         .partition = 0, .first = 5, .next = 10, .rows = 5, .replaced = 5, .clock_ms = midnight + 1000};
+
+    fold(&first, &late);
+    fold(&first, &early);
+    assert_is_there(&first, &early, early.next);
+    leave(&first);
+}
+
+static void commit__replaces_rows_that_were_swept_meanwhile(void **state)
+{
+    struct player first = enter(state);
+    struct batch  ends = {
+         .partition = 0, .first = 10, .next = 20, .rows = 8, .replaced = 4, .clock_ms = NOON_MS + 2 * DAY_MS};
+
+    fold(&first, &opening);
+    assert_code(sweep(&first, 0, opening.next, NOON_MS + 2 * DAY_MS), TW_OK);
+    fold(&first, &ends);
+    assert_is_there(&first, &ends, ends.next);
     leave(&first);
 }
 
@@ -1581,8 +1705,12 @@ static int run_all(const struct tw_store_fixture *fixture)
         RULE(load__gives_every_generation_of_a_state_back_exactly),
         RULE(load__gives_the_guard_of_what_it_found_or_none_at_all),
         RULE(load__leaves_out_what_it_does_not_know),
+        RULE(load__tells_kinds_of_one_id_apart),
         RULE(load__gives_ledger_rows_of_its_own_partition_only),
         RULE(load__gives_ledger_rows_for_24_hours_whatever_the_day),
+        RULE(commit__puts_rows_in_the_place_of_those_they_replace),
+        RULE(commit__replaces_rows_of_the_day_before),
+        RULE(commit__replaces_rows_that_were_swept_meanwhile),
         RULE(commit__keeps_a_large_outbox_of_any_bytes),
         RULE(commit__keeps_extreme_numbers),
         RULE(commit__takes_a_batch_of_hundreds),

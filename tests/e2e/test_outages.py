@@ -203,7 +203,9 @@ def test_the_same_log_refills_an_emptied_postgres(
     checker.drained()
     content = "select * from members order by id"
     before = stores.rows(content)
-    stores.rows("truncate members, member_addresses, jwt_tokens, tw_progress, tw_ledger")
+    stores.rows(
+        "truncate members, member_addresses, jwt_tokens, tw_email_changes, tw_email_claims, tw_progress, tw_ledger"
+    )
     wait_until("the members are back", lambda: stores.rows(content) == before, 30)
     checker.check()
 

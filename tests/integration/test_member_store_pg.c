@@ -16,6 +16,7 @@
 #include "tillwire/clock.h"
 #include "tillwire/gen/member_messages.h"
 #include "unit.h"
+#include "workers/member/member_domain.h"
 #include "workers/member/member_store.h"
 #include "workers/member/pg_pipeline.h"
 
@@ -111,7 +112,7 @@ static int setup(void **state)
     struct world *world = tw_alloc_zeroed(1, sizeof(*world));
 
     run("truncate tillwire.members, tillwire.member_addresses, tillwire.jwt_tokens, tillwire.tw_ledger,"
-        " tillwire.tw_progress");
+        " tillwire.tw_progress, tillwire.tw_email_claims, tillwire.tw_email_changes");
     assert_rc(tw_member_store_open(uri, TIMEOUT_MS, &world->store, &world->err), TW_OK, world->err);
     world->member = (struct tw_member){
         .member_id = {{1}},
@@ -152,25 +153,46 @@ static int64_t next_offset(struct world *world)
     return progress.next_offset;
 }
 
-/* Commits the step from @p first_offset to the next with what is given; `before` and `after` may be NULL. */
-static enum tw_rc commit(struct world *world, int64_t first_offset, const struct tw_member *before,
-                         struct tw_member *after, const struct tw_ledger_row *row)
+/* Commits the step from @p first_offset to the next with what is given; @p entity and @p row may be NULL. */
+static enum tw_rc commit_entity(struct world *world, int64_t first_offset, const struct tw_entity *entity,
+                                const struct tw_ledger_row *row)
 {
-    struct tw_entity        entity = {.before = before, .state = after, .changed = true};
-    const struct tw_entity *entities[] = {&entity};
+    const struct tw_entity *entities[] = {entity};
     struct tw_changes       changes = {
               .partition = PARTITION,
               .first_offset = first_offset,
               .after = {.next_offset = first_offset + 1, .clock_ms = AT_MS, .outbox = TW_STR("to publish")},
               .entities = entities,
-              .entity_count = after ? 1 : 0,
+              .entity_count = entity ? 1 : 0,
               .rows = row,
               .row_count = row ? 1 : 0,
     };
 
+    return world->store.commit(world->store.self, &changes, &world->err);
+}
+
+/* The same with a member; `before` and `after` may be NULL. */
+static enum tw_rc commit(struct world *world, int64_t first_offset, const struct tw_member *before,
+                         struct tw_member *after, const struct tw_ledger_row *row)
+{
+    struct tw_entity entity = {.before = before, .state = after, .changed = true};
+
     if (after)
         entity.key.id = after->member_id;
-    return world->store.commit(world->store.self, &changes, &world->err);
+    return commit_entity(world, first_offset, after ? &entity : NULL, row);
+}
+
+static enum tw_rc commit_claim(struct world *world, int64_t first_offset, const struct tw_member_claim *before,
+                               struct tw_member_claim *after)
+{
+    struct tw_entity entity = {
+        .key = {.kind = TW_MEMBER_CLAIM_ENTITY, .id = after->claim_id},
+        .before = before,
+        .state = after,
+        .changed = true,
+    };
+
+    return commit_entity(world, first_offset, &entity, NULL);
 }
 
 static const struct tw_member *load(struct world *world, int64_t first_offset)
@@ -219,6 +241,20 @@ static void give_tokens(struct world *world, uint32_t count)
     for (uint32_t i = 0; i < count; i++)
         member->tokens[i] = (struct tw_member_token){
             .token_id = {{21, (uint8_t)i}}, .family_id = {{22}}, .expires_at_ms = AT_MS, .created_at_ms = AT_MS + i};
+}
+
+static void give_email_change(struct tw_member *member, uint8_t n)
+{
+    member->has_email_change = true;
+    member->email_change = (struct tw_member_email_change){
+        .change_id = {{41, n}},
+        .email = TW_STR("Ana@example.org"),
+        .email_folded = TW_STR("ana@example.org"),
+        .caller = member->member_id,
+        .fingerprint = {0xab, n},
+        .record_offset = n,
+        .submitted_at_ms = AT_MS,
+    };
 }
 
 static struct tw_ledger_row ledger_row(uint8_t n, int64_t at_ms)
@@ -370,6 +406,9 @@ static void what_can_never_be_written__is_refused_and_leaves_nothing(void **stat
 
 static void rows_that_did_not_change__are_not_written(void **state)
 {
+    static const char       versions[] = "select t.xmin || ' ' || m.xmin || ' ' || c.xmin"
+                                         " from tillwire.jwt_tokens t, tillwire.members m, tillwire.tw_email_changes c"
+                                         " where t.created_at = '2026-11-23 10:00:00.123'";
     struct world           *world = *state;
     const struct tw_member *before;
     struct tw_member       *after;
@@ -377,19 +416,15 @@ static void rows_that_did_not_change__are_not_written(void **state)
 
     next_offset(world);
     give_tokens(world, 3);
+    give_email_change(&world->member, 1);
     assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_OK, world->err);
     before = load(world, 1);
-    snprintf(untouched, sizeof(untouched), "%s",
-             ask("select t.xmin || ' ' || m.xmin from tillwire.jwt_tokens t,"
-                 " lateral (select xmin from tillwire.members) m where t.created_at = '2026-11-23 10:00:00.123'"));
+    snprintf(untouched, sizeof(untouched), "%s", ask(versions));
     after = copy(world, before);
     after->tokens[1].is_revoked = true;
     after->tokens_len = 2;
     assert_rc(commit(world, 1, before, after, NULL), TW_OK, world->err);
-    assert_string_equal(ask("select t.xmin || ' ' || m.xmin from tillwire.jwt_tokens t,"
-                            " lateral (select xmin from tillwire.members) m"
-                            " where t.created_at = '2026-11-23 10:00:00.123'"),
-                        untouched);
+    assert_string_equal(ask(versions), untouched);
     assert_string_equal(ask("select string_agg(is_revoked::text, ' ' order by id) from tillwire.jwt_tokens"),
                         "false true");
 }
@@ -484,6 +519,107 @@ static void a_lock__is_waited_for_only_so_long(void **state)
     assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_OK, world->err);
 }
 
+/* --- changes of e-mail addresses ---------------------------------------------------------------------------------- */
+
+static void an_email_change__is_a_row_that_comes_changes_and_goes(void **state)
+{
+    static const char content[] = "select coalesce(string_agg(member_id || ' ' || change_id || ' ' || email || ' ' ||"
+                                  " email_folded || ' ' || record_offset || ' ' || submitted_at, ', '), '')"
+                                  " from tillwire.tw_email_changes";
+    struct world     *world = *state;
+    const struct tw_member *before;
+    struct tw_member       *after;
+
+    next_offset(world);
+    give_email_change(&world->member, 1);
+    assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_OK, world->err);
+    assert_string_equal(ask(content), "01000000-0000-0000-0000-000000000000 29010000-0000-0000-0000-000000000000"
+                                      " Ana@example.org ana@example.org 1 2026-11-23 10:00:00.123");
+    before = load(world, 1);
+    after = copy(world, before);
+    give_email_change(after, 2);
+    assert_rc(commit(world, 1, before, after, NULL), TW_OK, world->err);
+    assert_string_equal(ask("select change_id || ' ' || record_offset from tillwire.tw_email_changes"),
+                        "29020000-0000-0000-0000-000000000000 2");
+    before = load(world, 2);
+    after = copy(world, before);
+    after->has_email_change = false;
+    assert_rc(commit(world, 2, before, after, NULL), TW_OK, world->err);
+    assert_string_equal(ask(content), "");
+    assert_false(load(world, 3)->has_email_change);
+}
+
+static void a_member_whose_email_change_ends__takes_the_address_in_the_same_commit(void **state)
+{
+    struct world           *world = *state;
+    const struct tw_member *before;
+    struct tw_member       *after;
+
+    next_offset(world);
+    give_email_change(&world->member, 1);
+    assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_OK, world->err);
+    before = load(world, 1);
+    after = copy(world, before);
+    after->email = before->email_change.email;
+    after->email_folded = before->email_change.email_folded;
+    after->has_email_change = false;
+    assert_rc(commit(world, 1, before, after, NULL), TW_OK, world->err);
+    assert_string_equal(ask("select email_folded || ' ' || (select count(*) from tillwire.tw_email_changes)"
+                            " from tillwire.members"),
+                        "ana@example.org 0");
+}
+
+static void a_claim__names_a_member_of_any_partition(void **state)
+{
+    struct world          *world = *state;
+    struct tw_member_claim claim = {.claim_id = {{1}}, .member_id = {{77}}, .created_at_ms = AT_MS};
+
+    next_offset(world);
+    assert_rc(commit_claim(world, 0, NULL, &claim), TW_OK, world->err); /* no member 77 was ever folded */
+    assert_string_equal(ask("select id || ' ' || member_id || ' ' || created_at from tillwire.tw_email_claims"),
+                        "01000000-0000-0000-0000-000000000000 4d000000-0000-0000-0000-000000000000"
+                        " 2026-11-23 10:00:00.123");
+    assert_null(load(world, 1)); /* the claim's id is no member's for that */
+}
+
+static void a_claim__is_loaded_beside_the_member_of_its_id(void **state)
+{
+    struct world          *world = *state;
+    struct tw_member_claim claim = {.claim_id = world->member.member_id, .member_id = {{77}}, .created_at_ms = AT_MS};
+    struct tw_entity       entities[] = {
+              {.key = {.kind = TW_MEMBER_CLAIM_ENTITY, .id = {{2}}}},
+              {.key = {.kind = TW_MEMBER_CLAIM_ENTITY, .id = claim.claim_id}},
+              {.key = {.kind = TW_MEMBER_ENTITY, .id = world->member.member_id}},
+    };
+    struct tw_load                wanted = {.entities = entities, .entity_count = TW_LEN(entities)};
+    const struct tw_member_claim *found;
+    const struct tw_member       *member;
+
+    next_offset(world);
+    assert_rc(commit_claim(world, 0, NULL, &claim), TW_OK, world->err);
+    assert_rc(commit(world, 1, NULL, &world->member, NULL), TW_OK, world->err);
+    assert_rc(world->store.load(world->store.self, PARTITION, 2, &wanted, &world->arena, &world->err), TW_OK,
+              world->err);
+    assert_null(entities[0].before);
+    found = entities[1].before;
+    member = entities[2].before;
+    assert_int_equal(found->member_id.bytes[0], 77);
+    assert_int_equal(found->created_at_ms, AT_MS);
+    assert_str(member->full_name, "Ana Lim");
+}
+
+static void a_new_claim_that_is_there__is_a_broken_invariant(void **state)
+{
+    struct world          *world = *state;
+    struct tw_member_claim claim = {.claim_id = {{1}}, .member_id = {{77}}, .created_at_ms = AT_MS};
+
+    next_offset(world);
+    assert_rc(commit_claim(world, 0, NULL, &claim), TW_OK, world->err);
+    claim.member_id.bytes[0] = 78;
+    assert_rc(commit_claim(world, 1, NULL, &claim), TW_BROKEN, world->err);
+    assert_string_equal(ask("select member_id from tillwire.tw_email_claims"), "4d000000-0000-0000-0000-000000000000");
+}
+
 /* --- ledger and housekeeping -------------------------------------------------------------------------------------- */
 
 static void an_old_ledger_row__is_replaced_by_its_id_used_again(void **state)
@@ -494,8 +630,38 @@ static void an_old_ledger_row__is_replaced_by_its_id_used_again(void **state)
     next_offset(world);
     assert_rc(commit(world, 0, NULL, NULL, &row), TW_OK, world->err);
     row.offset = 99;
+    row.replaces = true;
     assert_rc(commit(world, 1, NULL, NULL, &row), TW_OK, world->err);
     assert_string_equal(ask("select string_agg(cause_offset::text, ' ') from tillwire.tw_ledger"), "99");
+}
+
+static void a_ledger_row_that_was_not_to_be_there__is_a_broken_invariant(void **state)
+{
+    struct world        *world = *state;
+    struct tw_ledger_row row = ledger_row(1, AT_MS);
+
+    next_offset(world);
+    assert_rc(commit(world, 0, NULL, NULL, &row), TW_OK, world->err);
+    assert_rc(commit(world, 1, NULL, NULL, &row), TW_BROKEN, world->err);
+    assert_clause(world, "23505 tw_ledger_pkey");
+    assert_int_equal(next_offset(world), 1);
+}
+
+static void a_pending_row__reads_accepted_until_its_command_ends(void **state)
+{
+    static const char    content[] = "select string_agg(status || ' ' || http_status || ' ' || cause_offset, ', ')"
+                                     " from tillwire.tw_ledger";
+    struct world        *world = *state;
+    struct tw_ledger_row row = ledger_row(1, AT_MS);
+
+    next_offset(world);
+    row.outcome = tw_pending(TW_STR("/v1/members/me"));
+    assert_rc(commit(world, 0, NULL, NULL, &row), TW_OK, world->err);
+    assert_string_equal(ask(content), "accepted 202 1");
+    row.outcome = tw_rejected(TW_PROBLEM_EMAIL_TAKEN, "a member with this e-mail address exists");
+    row.replaces = true;
+    assert_rc(commit(world, 1, NULL, NULL, &row), TW_OK, world->err);
+    assert_string_equal(ask(content), "rejected 409 1");
 }
 
 static void sweep__drops_only_rows_that_count_no_more(void **state)
@@ -674,7 +840,14 @@ int main(void)
         RULE(a_connection_lost_before_commit_was_sent__surely_wrote_nothing),
         RULE(an_owner_asleep_in_a_commit__is_ended_by_the_next),
         RULE(a_lock__is_waited_for_only_so_long),
+        RULE(an_email_change__is_a_row_that_comes_changes_and_goes),
+        RULE(a_member_whose_email_change_ends__takes_the_address_in_the_same_commit),
+        RULE(a_claim__names_a_member_of_any_partition),
+        RULE(a_claim__is_loaded_beside_the_member_of_its_id),
+        RULE(a_new_claim_that_is_there__is_a_broken_invariant),
         RULE(an_old_ledger_row__is_replaced_by_its_id_used_again),
+        RULE(a_ledger_row_that_was_not_to_be_there__is_a_broken_invariant),
+        RULE(a_pending_row__reads_accepted_until_its_command_ends),
         RULE(sweep__drops_only_rows_that_count_no_more),
         RULE(sweep__leaves_ended_tokens_to_the_next_change_of_their_member),
         RULE(forget_outbox__empties_it_under_the_fence),

@@ -356,6 +356,7 @@ static void apply(struct tw_memory_db *db, const struct tw_changes *changes)
     for (size_t i = 0; i < changes->row_count; i++) {
         struct key key = ledger_key(changes->partition, changes->rows[i].id);
 
+        assert(changes->rows[i].replaces || !table_find(&db->tables.ledger, &key)); /* PostgreSQL would refuse it */
         tw_ledger_row_pack(&changes->rows[i], &table_put(&db->tables.ledger, &key)->value);
     }
     put_progress(db, changes->partition, &changes->after);

@@ -10,6 +10,7 @@
 #include "tillwire/gen/cart_messages.h"
 #include "tillwire/gen/member_messages.h"
 #include "tillwire/gen/product_messages.h"
+#include "workers/member/member_domain.h"
 
 #define EPOCH_MS INT64_C(0)
 #define Y2026_MS INT64_C(1795428000123)
@@ -26,7 +27,8 @@
              .state_count = TW_LEN(domain_name##_kinds),                      \
     }
 
-KEPT_DOMAIN(member, TW_DOMAIN_MEMBER, &tw_member_type);
+KEPT_DOMAIN(member,
+            TW_DOMAIN_MEMBER, [TW_MEMBER_ENTITY] = &tw_member_type, [TW_MEMBER_CLAIM_ENTITY] = &tw_member_claim_type);
 KEPT_DOMAIN(product, TW_DOMAIN_PRODUCT, &tw_product_type);
 KEPT_DOMAIN(cart, TW_DOMAIN_CART, &tw_cart_type);
 
@@ -74,11 +76,19 @@ static struct tw_uuid id_of(const char *what, uint32_t i, uint32_t k)
     return tw_derived_id(base, tw_uuid_nil, what);
 }
 
-/* --- members ----------------------------------------------------------------------------------------------------- */
+/* --- members, and claims of their addresses ---------------------------------------------------------------------- */
+
+/* Every fourth is a claim, under the id of the member before it: a registration loads both. */
+static bool is_claim(uint32_t i)
+{
+    return i % 4 == 3;
+}
 
 static struct tw_key member_key(uint32_t i)
 {
-    return (struct tw_key){.id = id_of("member", i, 0)};
+    if (is_claim(i))
+        return (struct tw_key){.kind = TW_MEMBER_CLAIM_ENTITY, .id = id_of("member", i - 1, 0)};
+    return (struct tw_key){.kind = TW_MEMBER_ENTITY, .id = id_of("member", i, 0)};
 }
 
 static void fill_addresses(struct tw_member *member, uint32_t i, int64_t g, struct tw_arena *arena)
@@ -132,6 +142,39 @@ static void fill_tokens(struct tw_member *member, uint32_t i, int64_t g, struct 
     }
 }
 
+/* By turns: there is none, one comes, it stays as it is, another takes its place. */
+static void fill_email_change(struct tw_member *member, uint32_t i, int64_t g, struct tw_arena *arena)
+{
+    enum { NONE, COME, STAYS, REPLACED, TURNS } turn = (g + i) % TURNS;
+    uint32_t       k = (uint32_t)((g + i) / TURNS * TURNS) + (turn == REPLACED);
+    struct tw_uuid fingerprint = id_of("fingerprint", i, k);
+
+    member->has_email_change = turn != NONE;
+    if (!member->has_email_change)
+        return;
+    member->email_change = (struct tw_member_email_change){
+        .change_id = id_of("change", i, k),
+        .email = k % 3 ? tw_arena_printf(arena, "New'%u\"\\{NULL}@Example.INVALID", k) : filled(arena, 'e', 254),
+        .email_folded = k % 3 == 1 ? TW_STR("e@x") : tw_arena_printf(arena, "new'%u.%u@example.invalid", i, k),
+        .caller = k % 2 ? tw_uuid_nil : id_of("caller", i, k),
+        .record_offset = k % 2 ? LARGEST : 0,
+        .submitted_at_ms = k % 2 ? EPOCH_MS : Y9999_MS,
+    };
+    memcpy(member->email_change.fingerprint, &fingerprint, sizeof(fingerprint));
+}
+
+static void *claim_make(uint32_t i, int64_t g, struct tw_arena *arena)
+{
+    struct tw_member_claim *claim = TW_NEW(arena, struct tw_member_claim);
+
+    *claim = (struct tw_member_claim){
+        .claim_id = member_key(i).id,
+        .member_id = id_of("member", i, (uint32_t)(g / 2)),
+        .created_at_ms = g % 7 == 6 ? Y9999_MS : Y2026_MS + (g + 1) / 2,
+    };
+    return claim;
+}
+
 static void *member_make(uint32_t i, int64_t g, struct tw_arena *arena)
 {
     struct tw_member *member = TW_NEW(arena, struct tw_member);
@@ -160,10 +203,16 @@ static void *member_make(uint32_t i, int64_t g, struct tw_arena *arena)
         member->last_login_at_ms = Y2026_MS + g;
     fill_addresses(member, i, g, arena);
     fill_tokens(member, i, g, arena);
+    fill_email_change(member, i, g, arena);
     return member;
 }
 
-const struct tw_sample_states tw_sample_members = {&member_domain, member_key, member_make};
+static void *member_or_claim_make(uint32_t i, int64_t g, struct tw_arena *arena)
+{
+    return is_claim(i) ? claim_make(i, g, arena) : member_make(i, g, arena);
+}
+
+const struct tw_sample_states tw_sample_members = {&member_domain, true, member_key, member_or_claim_make};
 
 /* --- products and their ratings ---------------------------------------------------------------------------------- */
 
@@ -247,7 +296,7 @@ static void *product_make(uint32_t i, int64_t g, struct tw_arena *arena)
     return product;
 }
 
-const struct tw_sample_states tw_sample_products = {&product_domain, product_key, product_make};
+const struct tw_sample_states tw_sample_products = {&product_domain, false, product_key, product_make};
 
 /* --- carts ------------------------------------------------------------------------------------------------------- */
 
@@ -294,4 +343,4 @@ static void *cart_make(uint32_t i, int64_t g, struct tw_arena *arena)
     return cart;
 }
 
-const struct tw_sample_states tw_sample_carts = {&cart_domain, cart_key, cart_make};
+const struct tw_sample_states tw_sample_carts = {&cart_domain, false, cart_key, cart_make};

@@ -7,12 +7,15 @@
 
 #include "tillwire/domain.h"
 
-/** Entity states of one domain, endless and always the same: entity @p i at its @p generation 1, 2, 3, … */
+/** Entity states of one domain, endless and always the same: entity @p i at its @p generation 1, 2, 3, … Where a domain
+ *  has several kinds of entities, all are among the first few, and some have the id of another of another kind. */
 struct tw_sample_states {
     const struct tw_domain *domain;
+    bool                    has_sagas; /**< some of its commands are answered with tw_pending() */
     struct tw_key (*key)(uint32_t i);
     /** The state in @p arena. Valid for the domain, at the edges of what a field may hold, and different in every
-     *  generation: texts with quotes and control characters, extreme numbers, lists that grow, shrink and vanish.
+     *  generation: texts with quotes and control characters, extreme numbers, lists that grow, shrink and vanish,
+     *  optional members that come, stay, differ and go.
      *  Nothing in it ends before the year 9999. */
     void *(*make)(uint32_t i, int64_t generation, struct tw_arena *arena);
 };

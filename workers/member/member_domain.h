@@ -7,6 +7,10 @@
 
 #include "tillwire/domain.h"
 
+/** Kinds of states, and positions of the entities a command touches. MEMBER: struct tw_member. CLAIM: struct
+ *  tw_member_claim; only registrations and claims of an address touch one. */
+enum { TW_MEMBER_ENTITY, TW_MEMBER_CLAIM_ENTITY };
+
 /** Constants of version 1 of the commands. They shape what a replay gives, so another number is another version. */
 enum {
     TW_MEMBER_SESSIONS_MAX = 100, /**< live sessions; a token issued to a service member is one, too */

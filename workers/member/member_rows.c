@@ -46,6 +46,19 @@ static bool same_token(const struct tw_member_token *a, const struct tw_member_t
            a->created_at_ms == b->created_at_ms;
 }
 
+static bool same_change(const struct tw_member_email_change *a, const struct tw_member_email_change *b)
+{
+    return tw_uuid_eq(a->change_id, b->change_id) && tw_str_eq(a->email, b->email) &&
+           tw_str_eq(a->email_folded, b->email_folded) && tw_uuid_eq(a->caller, b->caller) &&
+           !memcmp(a->fingerprint, b->fingerprint, sizeof(a->fingerprint)) && a->record_offset == b->record_offset &&
+           a->submitted_at_ms == b->submitted_at_ms;
+}
+
+static bool same_claim(const struct tw_member_claim *a, const struct tw_member_claim *b)
+{
+    return tw_uuid_eq(a->member_id, b->member_id) && a->created_at_ms == b->created_at_ms;
+}
+
 _Static_assert(offsetof(struct tw_member_address, address_id) == 0, "find_row() looks there");
 _Static_assert(offsetof(struct tw_member_token, token_id) == 0, "find_row() looks there");
 
@@ -135,6 +148,19 @@ static void add_gone_tokens(struct tw_member_rows *rows, const struct tw_member 
     }
 }
 
+static void add_email_change(struct tw_member_rows *rows, const struct tw_member *before, const struct tw_member *after,
+                             struct tw_arena *arena)
+{
+    struct tw_email_change_row row = {after->member_id, &after->email_change};
+
+    if (before->has_email_change && !after->has_email_change)
+        APPEND(rows, gone_changes, arena, after->member_id);
+    else if (after->has_email_change && !before->has_email_change)
+        APPEND(rows, new_changes, arena, row);
+    else if (after->has_email_change && !same_change(&before->email_change, &after->email_change))
+        APPEND(rows, changes, arena, row);
+}
+
 void tw_member_rows_add(struct tw_member_rows *rows, const struct tw_member *before, const struct tw_member *after,
                         struct tw_arena *arena)
 {
@@ -150,6 +176,16 @@ void tw_member_rows_add(struct tw_member_rows *rows, const struct tw_member *bef
     add_gone_addresses(rows, before, after, arena);
     add_tokens(rows, before, after, arena);
     add_gone_tokens(rows, before, after, arena);
+    add_email_change(rows, before, after, arena);
+}
+
+void tw_member_rows_add_claim(struct tw_member_rows *rows, const struct tw_member_claim *before,
+                              const struct tw_member_claim *after, struct tw_arena *arena)
+{
+    if (!before)
+        APPEND(rows, new_claims, arena, after);
+    else if (!same_claim(before, after))
+        APPEND(rows, claims, arena, after);
 }
 
 static int compare_members(const void *left, const void *right)
@@ -168,6 +204,18 @@ static int compare_tokens(const void *left, const void *right)
 {
     return tw_uuid_cmp(((const struct tw_token_row *)left)->token->token_id,
                        ((const struct tw_token_row *)right)->token->token_id);
+}
+
+static int compare_changes(const void *left, const void *right)
+{
+    return tw_uuid_cmp(((const struct tw_email_change_row *)left)->member_id,
+                       ((const struct tw_email_change_row *)right)->member_id);
+}
+
+static int compare_claims(const void *left, const void *right)
+{
+    return tw_uuid_cmp((*(const struct tw_member_claim *const *)left)->claim_id,
+                       (*(const struct tw_member_claim *const *)right)->claim_id);
 }
 
 static int compare_ids(const void *left, const void *right)
@@ -193,4 +241,9 @@ void tw_member_rows_sort(struct tw_member_rows *rows)
     SORT(rows, gone_addresses, compare_ids);
     SORT(rows, gone_tokens, compare_ids);
     SORT(rows, lost_defaults, compare_ids);
+    SORT(rows, new_changes, compare_changes);
+    SORT(rows, changes, compare_changes);
+    SORT(rows, gone_changes, compare_ids);
+    SORT(rows, new_claims, compare_claims);
+    SORT(rows, claims, compare_claims);
 }

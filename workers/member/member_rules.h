@@ -8,9 +8,6 @@
 #include "member_domain.h"
 #include "tillwire/gen/member_messages.h"
 
-/** Positions and kinds of the entities a command touches. CLAIM: only registrations and claims of an address. */
-enum { TW_MEMBER_ENTITY, TW_MEMBER_CLAIM_ENTITY };
-
 /** "/v1/members/me/addresses/<id>". */
 struct tw_str tw_member_path(struct tw_arena *arena, const char *folder, struct tw_uuid id);
 

@@ -1,7 +1,7 @@
 /*
  * Members in PostgreSQL. A turn costs two round trips: a load and a commit, each one pipeline.
  *
- * load: the watermark, then members, addresses, tokens and ledger rows, in one snapshot (repeatable read), so what
+ * load: the watermark, then members with what belongs to them, claims of addresses and ledger rows, in one snapshot (repeatable read), so what
  * decide() sees was true at one instant. An owner who commits between our load and our commit does no harm: the commit
  * compares the watermark with the same first offset that the load did.
  *
@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "member_domain.h"
 #include "member_rows.h"
 #include "pg_pipeline.h"
 #include "tillwire/email.h"
@@ -30,10 +31,13 @@ enum statement {
     LOAD_MEMBERS,
     LOAD_ADDRESSES,
     LOAD_TOKENS,
+    LOAD_EMAIL_CHANGES,
+    LOAD_CLAIMS,
     LOAD_LEDGER,
     ADVANCE,
     DELETE_TOKENS,
     DELETE_ADDRESSES,
+    DELETE_EMAIL_CHANGES,
     TAKE_DEFAULTS,
     INSERT_MEMBERS,
     UPDATE_MEMBERS,
@@ -41,6 +45,10 @@ enum statement {
     UPDATE_ADDRESSES,
     INSERT_TOKENS,
     UPDATE_TOKENS,
+    INSERT_EMAIL_CHANGES,
+    UPDATE_EMAIL_CHANGES,
+    INSERT_CLAIMS,
+    UPDATE_CLAIMS,
     DELETE_LEDGER,
     INSERT_LEDGER,
     FORGET_OUTBOX,
@@ -48,7 +56,7 @@ enum statement {
     END_STUCK,
 };
 
-/* The rows of a statement, one array a column, in the order send_members(), send_addresses() and send_tokens() have. */
+/* The rows of a statement, one array a column, in the order that send_members() and its like have. */
 #define MEMBER_ROWS                                                                                    \
     "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as row (id, email, email_folded,"  \
     " password_hash, full_name, phone_number, status, created_at, updated_at, last_login_at, version," \
@@ -74,6 +82,18 @@ enum statement {
         TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_BYTEAS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TIMESTAMPS, \
             TW_PG_BOOLS, TW_PG_TIMESTAMPS                                                                             \
     }
+#define EMAIL_CHANGE_ROWS                                                                               \
+    "unnest($1, $2, $3, $4, $5, $6, $7, $8) as row (member_id, change_id, email, email_folded, caller," \
+    " fingerprint, record_offset, submitted_at)"
+#define EMAIL_CHANGE_TYPES                                                                                           \
+    {                                                                                                                \
+        TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_UUIDS, TW_PG_BYTEAS, TW_PG_INT8S, TW_PG_TIMESTAMPS \
+    }
+#define CLAIM_ROWS "unnest($1, $2, $3) as row (id, member_id, created_at)"
+#define CLAIM_TYPES                                \
+    {                                              \
+        TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TIMESTAMPS \
+    }
 
 static const struct tw_pg_statement statements[] = {
     [BEGIN_READ] = {"begin_read", "begin isolation level repeatable read, read only", {0}},
@@ -98,6 +118,13 @@ static const struct tw_pg_statement statements[] = {
                      " is_revoked, created_at"
                      " from jwt_tokens where member_id = any ($1) order by created_at, id",
                      {TW_PG_UUIDS}},
+    [LOAD_EMAIL_CHANGES] = {"load_email_changes",
+                            "select member_id, change_id, email, email_folded, caller, fingerprint, record_offset,"
+                            " submitted_at from tw_email_changes where member_id = any ($1)",
+                            {TW_PG_UUIDS}},
+    [LOAD_CLAIMS] = {"load_claims",
+                     "select id, member_id, created_at from tw_email_claims where id = any ($1)",
+                     {TW_PG_UUIDS}},
     [LOAD_LEDGER] = {"load_ledger",
                      "select id, caller, fingerprint, command_type, status, http_status::int, problem, detail,"
                      " resource, cause_offset, submitted_at, decided_at"
@@ -108,6 +135,9 @@ static const struct tw_pg_statement statements[] = {
                  {TW_PG_INT4, TW_PG_INT8, TW_PG_INT8, TW_PG_INT8, TW_PG_BYTEA, TW_PG_BYTEA}},
     [DELETE_TOKENS] = {"delete_tokens", "delete from jwt_tokens where id = any ($1)", {TW_PG_UUIDS}},
     [DELETE_ADDRESSES] = {"delete_addresses", "delete from member_addresses where id = any ($1)", {TW_PG_UUIDS}},
+    [DELETE_EMAIL_CHANGES] = {"delete_email_changes",
+                              "delete from tw_email_changes where member_id = any ($1)",
+                              {TW_PG_UUIDS}},
     [TAKE_DEFAULTS] = {"take_defaults",
                        "update member_addresses set is_default = false where id = any ($1)",
                        {TW_PG_UUIDS}},
@@ -150,8 +180,25 @@ static const struct tw_pg_statement statements[] = {
                        " expires_at = row.expires_at, is_revoked = row.is_revoked, created_at = row.created_at"
                        " from " TOKEN_ROWS " where t.id = row.id",
                        TOKEN_TYPES},
-    /* A row may be there: older than a day, not swept yet, and its id used again; or one that gave the command up. Taking
-     * it out first costs half of what ON CONFLICT does. */
+    [INSERT_EMAIL_CHANGES] = {"insert_email_changes",
+                              "insert into tw_email_changes (member_id, change_id, email, email_folded, caller,"
+                              " fingerprint, record_offset, submitted_at) select * from " EMAIL_CHANGE_ROWS,
+                              EMAIL_CHANGE_TYPES},
+    [UPDATE_EMAIL_CHANGES] = {"update_email_changes",
+                              "update tw_email_changes as c set change_id = row.change_id, email = row.email,"
+                              " email_folded = row.email_folded, caller = row.caller, fingerprint = row.fingerprint,"
+                              " record_offset = row.record_offset, submitted_at = row.submitted_at"
+                              " from " EMAIL_CHANGE_ROWS " where c.member_id = row.member_id",
+                              EMAIL_CHANGE_TYPES},
+    [INSERT_CLAIMS] = {"insert_claims",
+                       "insert into tw_email_claims (id, member_id, created_at) select * from " CLAIM_ROWS,
+                       CLAIM_TYPES},
+    [UPDATE_CLAIMS] = {"update_claims",
+                       "update tw_email_claims as c set member_id = row.member_id, created_at = row.created_at"
+                       " from " CLAIM_ROWS " where c.id = row.id",
+                       CLAIM_TYPES},
+    /* A row may be there: older than a day, not swept yet, and its id used again; one that gave the command up; or one of a
+     * command that is only ended now. Taking it out first costs half of what ON CONFLICT does. */
     [DELETE_LEDGER] = {"delete_ledger",
                        "delete from tw_ledger where id = any ($1) and partition = $2",
                        {TW_PG_UUIDS, TW_PG_INT4}},
@@ -310,7 +357,7 @@ static struct tw_str read_str(const PGresult *result, int row, int column, struc
     return tw_arena_copy(arena, tw_pg_bytes(result, row, column));
 }
 
-/* The number of an enum's name. Enums of the database have the names and order of schemas/enums.json. */
+/* The number of an enum's name. */
 static unsigned read_enum(const PGresult *result, int row, int column, const char *const *names, size_t count)
 {
     struct tw_str text = tw_pg_bytes(result, row, column);
@@ -322,6 +369,7 @@ static unsigned read_enum(const PGresult *result, int row, int column, const cha
     return number;
 }
 
+/* Enums of the database have these names in this order, those of schemas/enums.json; only the ledger knows 'accepted'. */
 static const char *const member_status_names[] = {
     [TW_MEMBER_STATUS_ACTIVE] = "ACTIVE",
     [TW_MEMBER_STATUS_INACTIVE] = "INACTIVE",
@@ -338,6 +386,7 @@ static const char *const command_status_names[] = {
     [TW_SUCCEEDED] = "succeeded",
     [TW_REJECTED] = "rejected",
     [TW_DEAD_LETTERED] = "dead_lettered",
+    [TW_PENDING] = "accepted",
 };
 
 static int compare_entities(const void *left, const void *right)
@@ -350,43 +399,44 @@ static int compare_id_with_entity(const void *id, const void *entity)
     return tw_uuid_cmp(*(const struct tw_uuid *)id, (*(struct tw_entity *const *)entity)->key.id);
 }
 
-/* The members that were found, to be looked up by id while their rows are read. */
-struct found_members {
+/* The entities of one kind in a load, to be looked up by id while their rows are read. */
+struct wanted {
     struct tw_entity **entities; /* of the load, by id */
     size_t             count;
-    struct tw_member **members; /* beside `entities`; NULL: not found */
+    struct tw_member **members; /* kind MEMBER: beside `entities`; NULL: not found */
 };
 
-static struct found_members index_entities(const struct tw_load *load, struct tw_arena *arena)
+static struct wanted index_entities(const struct tw_load *load, uint32_t kind, struct tw_arena *arena)
 {
-    struct found_members found = {
+    struct wanted wanted = {
         .entities = TW_NEW_ARRAY(arena, load->entity_count, struct tw_entity *),
-        .count = load->entity_count,
         .members = TW_NEW_ARRAY(arena, load->entity_count, struct tw_member *),
     };
 
-    for (size_t i = 0; i < found.count; i++)
-        found.entities[i] = &load->entities[i];
-    qsort(found.entities, found.count, sizeof(struct tw_entity *), compare_entities);
-    return found;
+    for (size_t i = 0; i < load->entity_count; i++)
+        if (load->entities[i].key.kind == kind)
+            wanted.entities[wanted.count++] = &load->entities[i];
+    if (wanted.count)
+        qsort(wanted.entities, wanted.count, sizeof(struct tw_entity *), compare_entities);
+    return wanted;
 }
 
-/* Place of the member whose id is in this cell. The statements ask for no other members. */
-static size_t place_of(const struct found_members *found, const PGresult *result, int row, int column)
+/* Place of the entity whose id is in this cell. The statements ask for no others. */
+static size_t place_of(const struct wanted *wanted, const PGresult *result, int row, int column)
 {
     struct tw_uuid     id = tw_pg_uuid(result, row, column);
     struct tw_entity **entity =
-        bsearch(&id, found->entities, found->count, sizeof(struct tw_entity *), compare_id_with_entity);
+        bsearch(&id, wanted->entities, wanted->count, sizeof(struct tw_entity *), compare_id_with_entity);
 
     assert(entity);
-    return (size_t)(entity - found->entities);
+    return (size_t)(entity - wanted->entities);
 }
 
-static void read_members(const PGresult *result, struct found_members *found, struct tw_arena *arena)
+static void read_members(const PGresult *result, struct wanted *wanted, struct tw_arena *arena)
 {
     for (int row = 0; row < PQntuples(result); row++) {
         struct tw_member *member = TW_NEW(arena, struct tw_member);
-        size_t            place = place_of(found, result, row, 0);
+        size_t            place = place_of(wanted, result, row, 0);
 
         *member = (struct tw_member){
             .member_id = tw_pg_uuid(result, row, 0),
@@ -406,15 +456,15 @@ static void read_members(const PGresult *result, struct found_members *found, st
             .credential_version = tw_pg_int8(result, row, 11),
             .is_service = tw_pg_bool(result, row, 12),
         };
-        found->members[place] = member;
-        found->entities[place]->before = member;
+        wanted->members[place] = member;
+        wanted->entities[place]->before = member;
     }
 }
 
-static void read_addresses(const PGresult *result, struct found_members *found, struct tw_arena *arena)
+static void read_addresses(const PGresult *result, struct wanted *wanted, struct tw_arena *arena)
 {
     for (int row = 0; row < PQntuples(result); row++) {
-        struct tw_member *member = found->members[place_of(found, result, row, 0)];
+        struct tw_member *member = wanted->members[place_of(wanted, result, row, 0)];
 
         member->addresses = tw_arena_grow(arena, member->addresses, member->addresses_len, &member->addresses_cap,
                                           sizeof(*member->addresses));
@@ -433,10 +483,10 @@ static void read_addresses(const PGresult *result, struct found_members *found, 
     }
 }
 
-static void read_tokens(const PGresult *result, struct found_members *found, struct tw_arena *arena)
+static void read_tokens(const PGresult *result, struct wanted *wanted, struct tw_arena *arena)
 {
     for (int row = 0; row < PQntuples(result); row++) {
-        struct tw_member      *member = found->members[place_of(found, result, row, 0)];
+        struct tw_member      *member = wanted->members[place_of(wanted, result, row, 0)];
         struct tw_str          hash = tw_pg_bytes(result, row, 4);
         struct tw_member_token token = {
             .token_id = tw_pg_uuid(result, row, 1),
@@ -454,6 +504,41 @@ static void read_tokens(const PGresult *result, struct found_members *found, str
         member->tokens =
             tw_arena_grow(arena, member->tokens, member->tokens_len, &member->tokens_cap, sizeof(*member->tokens));
         member->tokens[member->tokens_len++] = token;
+    }
+}
+
+static void read_email_changes(const PGresult *result, struct wanted *wanted, struct tw_arena *arena)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct tw_member              *member = wanted->members[place_of(wanted, result, row, 0)];
+        struct tw_member_email_change *change = &member->email_change;
+        struct tw_str                  fingerprint = tw_pg_bytes(result, row, 5);
+
+        member->has_email_change = true;
+        *change = (struct tw_member_email_change){
+            .change_id = tw_pg_uuid(result, row, 1),
+            .email = read_str(result, row, 2, arena),
+            .email_folded = read_str(result, row, 3, arena),
+            .caller = tw_pg_uuid(result, row, 4),
+            .record_offset = tw_pg_int8(result, row, 6),
+            .submitted_at_ms = tw_pg_time(result, row, 7),
+        };
+        assert(fingerprint.len == sizeof(change->fingerprint));
+        memcpy(change->fingerprint, fingerprint.ptr, sizeof(change->fingerprint));
+    }
+}
+
+static void read_claims(const PGresult *result, struct wanted *wanted, struct tw_arena *arena)
+{
+    for (int row = 0; row < PQntuples(result); row++) {
+        struct tw_member_claim *claim = TW_NEW(arena, struct tw_member_claim);
+
+        *claim = (struct tw_member_claim){
+            .claim_id = tw_pg_uuid(result, row, 0),
+            .member_id = tw_pg_uuid(result, row, 1),
+            .created_at_ms = tw_pg_time(result, row, 2),
+        };
+        wanted->entities[place_of(wanted, result, row, 0)]->before = claim;
     }
 }
 
@@ -494,21 +579,30 @@ static void send_partition(struct member_store *self, enum statement statement, 
     tw_pg_send(self->pg, statement, &args);
 }
 
+/* The argument of a statement that loads entities: the ids of one kind. @p column keeps them until they are sent. */
+static void arg_ids(struct tw_pg_args *args, struct tw_pg_array *column, const struct tw_load *load, uint32_t kind)
+{
+    tw_pg_array_start(column, TW_PG_UUID);
+    for (size_t i = 0; i < load->entity_count; i++)
+        if (load->entities[i].key.kind == kind)
+            tw_pg_add_uuid(column, load->entities[i].key.id);
+    tw_pg_arg_array(args, column);
+}
+
 static void send_load(struct member_store *self, int32_t partition, const struct tw_load *load)
 {
     struct tw_pg_array *ids = &self->columns[0];
-    struct tw_pg_args   args = {0};
-    struct tw_pg_args   ledger_args = {0};
+    struct tw_pg_args   member_args = {0}, claim_args = {0}, ledger_args = {0};
 
     tw_pg_send(self->pg, BEGIN_READ, NULL);
     send_partition(self, WATERMARK, partition);
-    tw_pg_array_start(ids, TW_PG_UUID);
-    for (size_t i = 0; i < load->entity_count; i++)
-        tw_pg_add_uuid(ids, load->entities[i].key.id);
-    tw_pg_arg_array(&args, ids);
-    tw_pg_send(self->pg, LOAD_MEMBERS, &args);
-    tw_pg_send(self->pg, LOAD_ADDRESSES, &args);
-    tw_pg_send(self->pg, LOAD_TOKENS, &args);
+    arg_ids(&member_args, ids, load, TW_MEMBER_ENTITY);
+    tw_pg_send(self->pg, LOAD_MEMBERS, &member_args);
+    tw_pg_send(self->pg, LOAD_ADDRESSES, &member_args);
+    tw_pg_send(self->pg, LOAD_TOKENS, &member_args);
+    tw_pg_send(self->pg, LOAD_EMAIL_CHANGES, &member_args);
+    arg_ids(&claim_args, ids, load, TW_MEMBER_CLAIM_ENTITY);
+    tw_pg_send(self->pg, LOAD_CLAIMS, &claim_args);
     tw_pg_array_start(ids, TW_PG_UUID);
     for (size_t i = 0; i < load->ledger_id_count; i++)
         tw_pg_add_uuid(ids, load->ledger_ids[i]);
@@ -519,14 +613,26 @@ static void send_load(struct member_store *self, int32_t partition, const struct
 }
 
 /* Positions of the answers to send_load(). */
-enum { AT_WATERMARK = 1, AT_MEMBERS, AT_ADDRESSES, AT_TOKENS, AT_LEDGER };
+enum { AT_WATERMARK = 1, AT_MEMBERS, AT_ADDRESSES, AT_TOKENS, AT_EMAIL_CHANGES, AT_CLAIMS, AT_LEDGER };
+
+static void read_load(const struct tw_pg_results *results, struct tw_load *load, struct tw_arena *arena)
+{
+    struct wanted members = index_entities(load, TW_MEMBER_ENTITY, arena);
+    struct wanted claims = index_entities(load, TW_MEMBER_CLAIM_ENTITY, arena);
+
+    read_members(results->at[AT_MEMBERS], &members, arena);
+    read_addresses(results->at[AT_ADDRESSES], &members, arena);
+    read_tokens(results->at[AT_TOKENS], &members, arena);
+    read_email_changes(results->at[AT_EMAIL_CHANGES], &members, arena);
+    read_claims(results->at[AT_CLAIMS], &claims, arena);
+    read_ledger(results->at[AT_LEDGER], load, arena);
+}
 
 static enum tw_rc store_load(void *store, int32_t partition, int64_t first_offset, struct tw_load *load,
                              struct tw_arena *arena, struct tw_err *reterr)
 {
     struct member_store                             *self = store;
     TW_AUTO(tw_pg_results_done) struct tw_pg_results results = {0};
-    struct found_members                             found;
     int64_t                                          watermark = 0;
 
     TW_TRY(tw_pg_start(self->pg, reterr));
@@ -537,11 +643,7 @@ static enum tw_rc store_load(void *store, int32_t partition, int64_t first_offse
     if (watermark != first_offset)
         return tw_fail(reterr, TW_FENCED, "member.store.load", 0, "the watermark is %lld, not %lld",
                        (long long)watermark, (long long)first_offset);
-    found = index_entities(load, arena);
-    read_members(results.at[AT_MEMBERS], &found, arena);
-    read_addresses(results.at[AT_ADDRESSES], &found, arena);
-    read_tokens(results.at[AT_TOKENS], &found, arena);
-    read_ledger(results.at[AT_LEDGER], load, arena);
+    read_load(&results, load, arena);
     return TW_OK;
 }
 
@@ -692,6 +794,50 @@ static void send_tokens(struct member_store *self, enum statement statement, con
     send_columns(self, statement, &args, TW_LEN(elements));
 }
 
+static void send_email_changes(struct member_store *self, enum statement statement,
+                               const struct tw_email_change_row *rows, uint32_t count)
+{
+    static const enum tw_pg_type elements[] = {
+        TW_PG_UUID, TW_PG_UUID, TW_PG_TEXT, TW_PG_TEXT, TW_PG_UUID, TW_PG_BYTEA, TW_PG_INT8, TW_PG_TIMESTAMP,
+    };
+    struct tw_pg_array *column = self->columns;
+    struct tw_pg_args   args = {0};
+
+    if (!count)
+        return;
+    start_columns(self, elements, TW_LEN(elements));
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tw_member_email_change *change = rows[i].change;
+
+        tw_pg_add_uuid(&column[0], rows[i].member_id);
+        tw_pg_add_uuid(&column[1], change->change_id);
+        tw_pg_add_bytes(&column[2], change->email);
+        tw_pg_add_bytes(&column[3], change->email_folded);
+        tw_pg_add_uuid(&column[4], change->caller);
+        tw_pg_add_bytes(&column[5], (struct tw_str){(const char *)change->fingerprint, sizeof(change->fingerprint)});
+        tw_pg_add_int8(&column[6], change->record_offset);
+        tw_pg_add_time(&column[7], change->submitted_at_ms);
+    }
+    send_columns(self, statement, &args, TW_LEN(elements));
+}
+
+static void send_claims(struct member_store *self, enum statement statement,
+                        const struct tw_member_claim *const *claims, uint32_t count)
+{
+    static const enum tw_pg_type elements[] = {TW_PG_UUID, TW_PG_UUID, TW_PG_TIMESTAMP};
+    struct tw_pg_args            args = {0};
+
+    if (!count)
+        return;
+    start_columns(self, elements, TW_LEN(elements));
+    for (uint32_t i = 0; i < count; i++) {
+        tw_pg_add_uuid(&self->columns[0], claims[i]->claim_id);
+        tw_pg_add_uuid(&self->columns[1], claims[i]->member_id);
+        tw_pg_add_time(&self->columns[2], claims[i]->created_at_ms);
+    }
+    send_columns(self, statement, &args, TW_LEN(elements));
+}
+
 /* Only rows that the load found are taken out: looking for the others would cost a descent of the index each. */
 static void send_replaced_rows(struct member_store *self, const struct tw_changes *changes)
 {
@@ -750,29 +896,52 @@ static void send_ledger(struct member_store *self, const struct tw_changes *chan
     send_columns(self, INSERT_LEDGER, &args, TW_LEN(elements));
 }
 
+static struct tw_member_rows gather_rows(const struct tw_changes *changes, struct tw_arena *arena)
+{
+    struct tw_member_rows rows = {0};
+
+    for (size_t i = 0; i < changes->entity_count; i++) {
+        const struct tw_entity *entity = changes->entities[i];
+
+        if (entity->key.kind == TW_MEMBER_CLAIM_ENTITY)
+            tw_member_rows_add_claim(&rows, entity->before, entity->state, arena);
+        else
+            tw_member_rows_add(&rows, entity->before, entity->state, arena);
+    }
+    tw_member_rows_sort(&rows);
+    return rows;
+}
+
+static void send_rows(struct member_store *self, const struct tw_member_rows *rows)
+{
+    send_ids(self, DELETE_TOKENS, rows->gone_tokens, rows->gone_tokens_len);
+    send_ids(self, DELETE_ADDRESSES, rows->gone_addresses, rows->gone_addresses_len);
+    send_ids(self, DELETE_EMAIL_CHANGES, rows->gone_changes, rows->gone_changes_len);
+    send_ids(self, TAKE_DEFAULTS, rows->lost_defaults, rows->lost_defaults_len);
+    send_members(self, INSERT_MEMBERS, rows->new_members, rows->new_members_len);
+    send_members(self, UPDATE_MEMBERS, rows->members, rows->members_len);
+    send_addresses(self, INSERT_ADDRESSES, rows->new_addresses, rows->new_addresses_len);
+    send_addresses(self, UPDATE_ADDRESSES, rows->addresses, rows->addresses_len);
+    send_tokens(self, INSERT_TOKENS, rows->new_tokens, rows->new_tokens_len);
+    send_tokens(self, UPDATE_TOKENS, rows->tokens, rows->tokens_len);
+    send_email_changes(self, INSERT_EMAIL_CHANGES, rows->new_changes, rows->new_changes_len);
+    send_email_changes(self, UPDATE_EMAIL_CHANGES, rows->changes, rows->changes_len);
+    send_claims(self, INSERT_CLAIMS, rows->new_claims, rows->new_claims_len);
+    send_claims(self, UPDATE_CLAIMS, rows->claims, rows->claims_len);
+}
+
 static enum tw_rc store_commit(void *store, const struct tw_changes *changes, struct tw_err *reterr)
 {
     struct member_store  *self = store;
-    struct tw_member_rows rows = {0};
+    struct tw_member_rows rows;
     enum tw_rc            rc;
 
     tw_arena_reset(&self->rows_arena);
-    for (size_t i = 0; i < changes->entity_count; i++)
-        tw_member_rows_add(&rows, changes->entities[i]->before, changes->entities[i]->state, &self->rows_arena);
-    tw_member_rows_sort(&rows);
-
+    rows = gather_rows(changes, &self->rows_arena);
     TW_TRY(tw_pg_start(self->pg, reterr));
     tw_pg_send(self->pg, BEGIN_WRITE, NULL);
     send_advance(self, changes);
-    send_ids(self, DELETE_TOKENS, rows.gone_tokens, rows.gone_tokens_len);
-    send_ids(self, DELETE_ADDRESSES, rows.gone_addresses, rows.gone_addresses_len);
-    send_ids(self, TAKE_DEFAULTS, rows.lost_defaults, rows.lost_defaults_len);
-    send_members(self, INSERT_MEMBERS, rows.new_members, rows.new_members_len);
-    send_members(self, UPDATE_MEMBERS, rows.members, rows.members_len);
-    send_addresses(self, INSERT_ADDRESSES, rows.new_addresses, rows.new_addresses_len);
-    send_addresses(self, UPDATE_ADDRESSES, rows.addresses, rows.addresses_len);
-    send_tokens(self, INSERT_TOKENS, rows.new_tokens, rows.new_tokens_len);
-    send_tokens(self, UPDATE_TOKENS, rows.tokens, rows.tokens_len);
+    send_rows(self, &rows);
     send_ledger(self, changes);
     rc = tw_pg_commit(self->pg, COMMIT, reterr);
     self->commit_failed = rc == TW_UNREACHED;

@@ -20,7 +20,7 @@ struct tw_pg_statement {
     Oid         types[16]; /**< of its arguments; 0 ends them */
 };
 
-enum { TW_PG_RESULTS_MAX = 24 };
+enum { TW_PG_RESULTS_MAX = 40 };
 /** One result per statement sent. Zero-initialised is empty. */
 struct tw_pg_results {
     PGresult *at[TW_PG_RESULTS_MAX];
