@@ -287,6 +287,7 @@ def null_members_of(fields: tuple, raw_fields: list, where: str) -> dict:
         refuse(parsed.type != "bool" or parsed.optional, f"{where}: field '{parsed.name}' must be a required bool")
         refuse(member is None or member.source != "body" or not member.optional,
                f"{where}: field '{parsed.name}' is of '{raw['of']}', which is no optional field of the body")
+        refuse(member.name in found, f"{where}: field '{parsed.name}' is of '{member.name}', which has one already")
         found[member.name] = parsed.name
     return found
 

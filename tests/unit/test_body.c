@@ -51,6 +51,11 @@ static enum tw_rc read_register(const json_t *json, void *ret_body)
     return tw_member_register_body_from_json(json, &arena, ret_body, &errors);
 }
 
+static enum tw_rc read_profile(const json_t *json, void *ret_body)
+{
+    return tw_member_change_profile_body_from_json(json, &arena, ret_body, &errors);
+}
+
 static enum tw_rc read_text(read_fn read, const char *text, void *ret_body)
 {
     json_t    *json = json_of(text);
@@ -75,9 +80,10 @@ static void assert_error(size_t index, const char *expected)
 static void assert_only_error(read_fn read, const char *text, const char *expected)
 {
     union {
-        struct tw_product_create_body  create;
-        struct tw_member_register_body member;
-        struct tw_cart_add_item_body   item;
+        struct tw_product_create_body        create;
+        struct tw_member_register_body       member;
+        struct tw_cart_add_item_body         item;
+        struct tw_member_change_profile_body profile;
     } body;
 
     memset(&body, 0x5a, sizeof(body));
@@ -132,6 +138,33 @@ static void optional_members_may_be_absent_or_null(void **state)
     assert_int_equal(read_text(read_create, PRODUCT(",\"description\":null,\"tags\":null"), &body), TW_OK);
     assert_false(body.has_description || body.has_tags || body.has_images || body.has_is_active || body.has_slug);
     assert_int_equal(body.tags_len, 0);
+}
+
+static void null_clears_what_absent_leaves_alone(void **state)
+{
+    struct tw_member_change_profile_body body;
+
+    (void)state;
+    assert_int_equal(read_text(read_profile, "{\"full_name\":\"Ana\"}", &body), TW_OK);
+    assert_true(body.has_full_name);
+    assert_false(body.has_phone_number || body.clear_phone_number);
+    assert_int_equal(read_text(read_profile, "{\"phone_number\":null}", &body), TW_OK);
+    assert_true(body.clear_phone_number);
+    assert_false(body.has_phone_number || body.has_full_name);
+    assert_int_equal(read_text(read_profile, "{\"phone_number\":\"+628123\"}", &body), TW_OK);
+    assert_true(body.has_phone_number);
+    assert_false(body.clear_phone_number);
+    assert_int_equal(read_text(read_profile, "{\"full_name\":null}", &body), TW_OK); /* a name cannot be cleared */
+    assert_false(body.has_full_name || body.clear_phone_number);
+}
+
+static void the_bool_behind_a_null_is_no_member(void **state)
+{
+    (void)state;
+    assert_only_error(read_profile, "{\"clear_phone_number\":true}",
+                      "/clear_phone_number unknown-member is no member of this body");
+    assert_only_error(read_profile, "{\"phone_number\":null,\"full_name\":\"\"}",
+                      "/full_name wrong-length must be 1 to 200 bytes long");
 }
 
 static void a_body_must_be_an_object(void **state)
@@ -263,6 +296,8 @@ int main(void)
         TEST(a_good_body_is_read),
         TEST(a_full_product_is_read),
         TEST(optional_members_may_be_absent_or_null),
+        TEST(null_clears_what_absent_leaves_alone),
+        TEST(the_bool_behind_a_null_is_no_member),
         TEST(a_body_must_be_an_object),
         TEST(all_faults_are_collected),
         TEST(each_fault_of_an_item_has_its_own_words),

@@ -52,12 +52,25 @@ static void rejected__takes_its_status_from_the_table(void **state)
     assert_int_equal(outcome.resource.len, 0);
 }
 
+static void pending__is_accepted_and_no_refusal(void **state)
+{
+    struct tw_outcome outcome = tw_pending(TW_STR("/v1/members/me"));
+
+    (void)state;
+    assert_int_equal(outcome.status, TW_PENDING);
+    assert_int_equal(outcome.http_status, 202);
+    assert_int_equal(outcome.problem, TW_PROBLEM_NONE);
+    assert_str(outcome.resource, "/v1/members/me");
+    assert_false(outcome.has_effect);
+}
+
 static void status_names__are_those_of_the_edge(void **state)
 {
     (void)state;
     assert_string_equal(tw_status_name(TW_SUCCEEDED), "succeeded");
     assert_string_equal(tw_status_name(TW_REJECTED), "rejected");
     assert_string_equal(tw_status_name(TW_DEAD_LETTERED), "dead_lettered");
+    assert_string_equal(tw_status_name(TW_PENDING), "accepted");
 }
 
 int main(void)
@@ -68,6 +81,7 @@ int main(void)
         cmocka_unit_test(of_code__gives_internal_for_an_unknown_one),
         cmocka_unit_test(succeeded__carries_status_and_resource),
         cmocka_unit_test(rejected__takes_its_status_from_the_table),
+        cmocka_unit_test(pending__is_accepted_and_no_refusal),
         cmocka_unit_test(status_names__are_those_of_the_edge),
     };
 

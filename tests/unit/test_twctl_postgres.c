@@ -7,7 +7,7 @@ static const uint8_t other_key[TW_ID_KEY_BYTES] = {1, 2, 4};
 
 static struct tw_ctl_meta pinned(void)
 {
-    struct tw_ctl_meta meta = {.schema_version = 2, .folding_version = "1"};
+    struct tw_ctl_meta meta = {.schema_version = 3, .folding_version = "1"};
 
     tw_id_key_check(id_key, meta.id_key_check);
     return meta;
