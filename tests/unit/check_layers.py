@@ -27,12 +27,22 @@ def check_contracts(source: pathlib.Path) -> list[str]:
             if is_vendor(name) or ("." in name and "/" not in name and (source / "lib" / name).exists())]
 
 
+def domain_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """<worker>_domain.[ch], what its files share (<worker>_rules.h), and the files that take part in that."""
+    rules = folder / f"{folder.name}_rules.h"
+    parts = [path for path in folder.glob("*.c") if rules.name in includes(path)]
+    return sorted({*folder.glob("*_domain.[ch]"), *folder.glob(rules.name), *parts})
+
+
 def check_domains(source: pathlib.Path) -> list[str]:
     wrong = []
-    for path in (source / "workers").glob("*/*_domain.[ch]"):
-        for name in includes(path):
-            if not (name.startswith("tillwire/") or name == path.stem + ".h" or name in PURE):
-                wrong.append(f"{path.relative_to(source)}: a domain is pure, but includes '{name}'")
+    for folder in (path for path in (source / "workers").iterdir() if path.is_dir()):
+        files = domain_files(folder)
+        own = {path.name for path in files if path.suffix == ".h"}
+        for path in files:
+            for name in includes(path):
+                if not (name.startswith("tillwire/") or name in own or name in PURE):
+                    wrong.append(f"{path.relative_to(source)}: a domain is pure, but includes '{name}'")
     return wrong
 
 
