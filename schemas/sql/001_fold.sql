@@ -47,10 +47,6 @@ create table tillwire.tw_ledger (
     primary key (id, partition)
 );
 
--- For sweeping: rows stand about in the order they were decided, so a summary of page ranges is enough, and costs a
--- commit nothing.
-create index tw_ledger_decided_at on tillwire.tw_ledger using brin (decided_at);
-
 -- The compare-and-set of every commit, and its first statement. It raises, because the pipeline's COMMIT is already on
 -- its way when a client would see a count of rows. Two owners at the very first commit meet in the primary key: the
 -- second waits for the first, then takes the update branch and finds another watermark.
@@ -106,15 +102,25 @@ end
 $$;
 
 -- Drops up to p_limit ledger rows decided before p_before. They no longer count, so nobody can tell whether it ran.
-create function tillwire.tw_sweep(p_partition integer, p_next_offset bigint, p_before timestamp(3), p_limit integer)
+-- It looks at p_pages pages of the table, chosen by chance: a bounded amount however large the table is, and without an
+-- index on the time, which every commit would pay for. (A block range index would not do: its ranges never shrink, so
+-- after a day, when pages are used again, all of them seem to hold old rows.)
+create function tillwire.tw_sweep(p_partition integer, p_next_offset bigint, p_before timestamp(3), p_pages integer,
+                                  p_limit integer)
     returns void language plpgsql as
 $$
+declare
+    pages  bigint := pg_relation_size('tillwire.tw_ledger') / current_setting('block_size')::bigint;
+    first  bigint := p_pages * floor(random() * ceil(pages::numeric / p_pages)::float8)::bigint;
+    start  tid    := format('(%s,0)', first);
+    beyond tid    := format('(%s,0)', first + p_pages);
 begin
     if tillwire.tw_hold(p_partition, p_next_offset) then
         perform set_config('synchronous_commit', 'off', true);
         delete from tillwire.tw_ledger
         where ctid = any (array(select ctid from tillwire.tw_ledger
-                                where partition = p_partition and decided_at < p_before limit p_limit));
+                                where ctid >= start and ctid < beyond
+                                  and partition = p_partition and decided_at < p_before limit p_limit));
     end if;
 end
 $$;

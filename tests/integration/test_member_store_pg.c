@@ -684,6 +684,33 @@ static void sweep__drops_only_rows_that_count_no_more(void **state)
                         "3:2 4:1 4:2");
 }
 
+/* A ledger of several pages, all of it old, behind watermark 1. */
+static void fill_old_ledger(struct world *world)
+{
+    next_offset(world);
+    assert_rc(commit(world, 0, NULL, NULL, NULL), TW_OK, world->err);
+    run("insert into tillwire.tw_ledger select gen_random_uuid(), 3, null, '\\x00', 'member.register', 'succeeded', "
+        "201,"
+        " null, null, null, n, '2026-11-01', '2026-11-01' from generate_series(1, 500) as n");
+    assert_string_equal(ask("select pg_relation_size('tillwire.tw_ledger') >= 5 * 8192"), "t");
+}
+
+static void sweep__drops_a_bounded_amount(void **state)
+{
+    fill_old_ledger(*state);
+    run("select tillwire.tw_sweep(3, 1, '2026-11-02', 1024, 10)");
+    assert_string_equal(ask("select count(*) from tillwire.tw_ledger"), "490");
+    run("select tillwire.tw_sweep(3, 1, '2026-11-02', 1, 500)");
+    assert_string_equal(ask("select count(*) between 300 and 489 from tillwire.tw_ledger"), "t"); /* one page of it */
+}
+
+static void sweep__comes_to_every_page_sooner_or_later(void **state)
+{
+    fill_old_ledger(*state);
+    run("select tillwire.tw_sweep(3, 1, '2026-11-02', 2, 500) from generate_series(1, 300)");
+    assert_string_equal(ask("select count(*) from tillwire.tw_ledger"), "0");
+}
+
 static void sweep__leaves_ended_tokens_to_the_next_change_of_their_member(void **state)
 {
     struct world *world = *state;
@@ -849,6 +876,8 @@ int main(void)
         RULE(a_ledger_row_that_was_not_to_be_there__is_a_broken_invariant),
         RULE(a_pending_row__reads_accepted_until_its_command_ends),
         RULE(sweep__drops_only_rows_that_count_no_more),
+        RULE(sweep__drops_a_bounded_amount),
+        RULE(sweep__comes_to_every_page_sooner_or_later),
         RULE(sweep__leaves_ended_tokens_to_the_next_change_of_their_member),
         RULE(forget_outbox__empties_it_under_the_fence),
         RULE(another_schema_version__is_refused),
