@@ -52,7 +52,7 @@ struct tw_ledger_row {
     int64_t           offset;
     int64_t           submitted_ms; /**< by the edge's clock */
     int64_t           at_ms;        /**< by the partition's clock */
-    bool              replaces;     /**< in a commit: the load found a row with this id, which goes */
+    bool              replaces;     /**< in a commit: the store may have a row with this id, which goes */
 };
 
 /** In: what to look for. Out: what the store has. */

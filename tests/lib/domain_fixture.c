@@ -45,6 +45,16 @@ void tw_emit_coalesced(struct tw_decision *d, size_t index)
     d->entities[index]->coalesce_offset = d->cmd->offset;
 }
 
+void tw_finish(struct tw_decision *d, const struct tw_pending_command *pending, struct tw_outcome outcome)
+{
+    struct tw_turn *turn = d->turn;
+
+    assert_false(turn->has_finished);
+    turn->has_finished = true;
+    turn->finished = *pending;
+    turn->finished_outcome = outcome;
+}
+
 /* --- given -------------------------------------------------------------------------------------------------------- */
 
 int given_nothing_stored(void **state, const struct tw_domain *domain)
@@ -120,9 +130,15 @@ static void decide(struct tw_turn *turn, const struct tw_command *cmd, struct tw
     turn->event_count = turn->event_cap = 0;
     turn->event_type = NULL;
     turn->event = NULL;
+    turn->has_finished = false;
     turn->outcome = turn->domain->decide(&d, cmd);
-    if (turn->outcome.status == TW_SUCCEEDED)
+    if (turn->outcome.status != TW_REJECTED)
         return;
+    assert_false(turn->has_finished);
+    if (turn->outcome.has_effect) {
+        assert_true(turn->event_count > 0);
+        return;
+    }
     assert_int_equal(turn->event_count, 0);
     for (size_t i = 0; i < count; i++) {
         assert_int_not_equal(entities[i]->guard, cmd->offset);
@@ -132,9 +148,14 @@ static void decide(struct tw_turn *turn, const struct tw_command *cmd, struct tw
 
 const struct tw_outcome *when(struct tw_turn *turn, const struct tw_type *type, const void *body, int64_t at_ms)
 {
-    struct tw_envelope envelope = {.command_id = command_id(turn->command_number++), .if_version = -1};
-    struct tw_command  cmd = {
-         .type = type, .body = body, .envelope = &envelope, .offset = turn->offset++, .at_ms = at_ms};
+    struct tw_envelope envelope = {
+        .command_id = command_id(turn->command_number),
+        .submitted_ms = at_ms - SUBMITTED_MS,
+        .fingerprint = {(uint8_t)turn->command_number},
+        .if_version = -1,
+    };
+    struct tw_command cmd = {
+        .type = type, .body = body, .envelope = &envelope, .offset = turn->offset++, .at_ms = at_ms};
     struct tw_key     keys[TW_KEYS_MAX];
     struct tw_entity *entities[TW_KEYS_MAX];
     size_t            count = turn->domain->keys(&cmd, keys);
@@ -149,7 +170,8 @@ const struct tw_outcome *when(struct tw_turn *turn, const struct tw_type *type, 
         turn->clock_ms = at_ms;
     envelope.original_ms = at_ms < turn->clock_ms ? at_ms : -1;
     cmd.clock_ms = turn->clock_ms;
-    cmd.key_id = keys[0].id;
+    cmd.key_id = envelope.caller = keys[0].id;
+    turn->command_number++;
     decide(turn, &cmd, entities, count);
     return &turn->outcome;
 }
@@ -177,6 +199,19 @@ struct tw_entity *entity_of(struct tw_turn *turn, const struct tw_key *key)
     turn->entities[turn->entity_count] =
         (struct tw_entity){.key = *key, .before_guard = -1, .guard = -1, .coalesce_offset = -1};
     return &turn->entities[turn->entity_count++];
+}
+
+const void *event_of(const struct tw_turn *turn, const struct tw_type *type)
+{
+    const void *found = NULL;
+
+    for (uint32_t i = 0; i < turn->event_count; i++) {
+        if (turn->events[i].type != type)
+            continue;
+        assert_null(found);
+        found = turn->events[i].payload;
+    }
+    return found;
 }
 
 void assert_problem(const struct tw_outcome *outcome, enum tw_problem problem)

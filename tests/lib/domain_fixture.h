@@ -3,8 +3,8 @@
  * follows. It stands in for workers/runtime/turn.c, so a program links one of the two.
  *
  * A turn holds the entities that its commands name, by key, from one command to the next. Commands share a batch until
- * next_batch() makes what they left the stored state. Whatever a refusal must not do (events, changes) fails the test
- * in when() itself.
+ * next_batch() makes what they left the stored state. Whatever a refusal must not do (events, changes, ending another
+ * command) fails the test in when() itself.
  */
 #ifndef TILLWIRE_TESTS_DOMAIN_FIXTURE_H
 #define TILLWIRE_TESTS_DOMAIN_FIXTURE_H
@@ -39,6 +39,11 @@ struct tw_turn {
     uint32_t              event_cap;
     const struct tw_type *event_type; /**< of the last event; NULL: there was none */
     const void           *event;
+
+    /* The pending command it ended; there is at most one. */
+    bool                      has_finished;
+    struct tw_pending_command finished;
+    struct tw_outcome         finished_outcome;
 };
 
 /* --- given -------------------------------------------------------------------------------------------------------- */
@@ -59,7 +64,9 @@ struct tw_uuid command_id(uint32_t number);
 /* --- when --------------------------------------------------------------------------------------------------------- */
 
 /** Decides one command, @p body being the generated struct of @p type. One whose time lies before the partition's
- *  clock is a requeued one. */
+ *  clock is a requeued one. It comes from the aggregate itself, SUBMITTED_MS earlier by the edge's clock, and its
+ *  fingerprint begins with its number. */
+#define SUBMITTED_MS INT64_C(250)
 const struct tw_outcome *when(struct tw_turn *turn, const struct tw_type *type, const void *body, int64_t at_ms);
 
 /* --- then --------------------------------------------------------------------------------------------------------- */
@@ -68,6 +75,9 @@ const struct tw_outcome *when(struct tw_turn *turn, const struct tw_type *type, 
 const void       *newest(const struct tw_turn *turn);
 /** The entity of a key, which need not exist in the store. */
 struct tw_entity *entity_of(struct tw_turn *turn, const struct tw_key *key);
+
+/** The only event of this type that the last command emitted; NULL: it emitted none. */
+const void *event_of(const struct tw_turn *turn, const struct tw_type *type);
 
 void assert_problem(const struct tw_outcome *outcome, enum tw_problem problem);
 /** @p actual is `<folder>/<id>`. */

@@ -1,20 +1,19 @@
-/* The rules of a turn (workers/runtime/turn.c) on the cart domain and the store in memory. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
+/* The rules of a turn (workers/runtime/turn.c) on the store in memory, with the commands of three domains. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "cart_domain.h"
+#include "member_domain.h"
 #include "memory_store.h"
 #include "outbox.h"
 #include "product_domain.h"
 #include "records.h"
 #include "tillwire/gen/cart_messages.h"
+#include "tillwire/gen/member_messages.h"
 #include "tillwire/gen/product_messages.h"
 #include "tillwire/gen/shared_messages.h"
 #include "turn.h"
+#include "unit.h"
 
 enum { PARTITION = 2, PARTITIONS = 6 };
 
@@ -595,6 +594,310 @@ static void a_keyed_view__counts_once_and_is_remembered(void **unused)
     free_world(world);
 }
 
+/* --- commands that another one ends ------------------------------------------------------------------------------- */
+
+static struct tw_envelope member_envelope(struct world *world, const struct tw_type *type, uint32_t command)
+{
+    struct tw_envelope envelope =
+        tw_test_envelope(&world->log, type, tw_test_command_id(&world->log, TW_DOMAIN_MEMBER, command));
+
+    envelope.caller = tw_test_uuid(4711);
+    envelope.fingerprint[0] = 5;
+    return envelope;
+}
+
+static void append_member(struct world *world, const struct tw_type *type, uint32_t command, struct tw_uuid member_id,
+                          const void *body)
+{
+    struct tw_envelope envelope = member_envelope(world, type, command);
+
+    tw_test_append(&world->log, type, member_id, body, &envelope);
+}
+
+/* A member of this partition is there; returns the id. Takes offset 0. */
+static struct tw_uuid given_member(struct world *world)
+{
+    struct tw_member_register body = {.password_hash = TW_STR("$x"), .full_name = TW_STR("Ana Lim")};
+    char                      text[TW_UUID_TEXT + 1];
+
+    for (int i = 0;; i++) {
+        body.email = body.email_folded = tw_arena_printf(&world->log.arena, "ana%d@example.com", i);
+        body.member_id = tw_member_id(world->config.id_key, body.email_folded);
+        tw_uuid_format(body.member_id, text);
+        if (tw_partition_of(tw_str_of(text), PARTITIONS) == PARTITION)
+            break;
+    }
+    append_member(world, &tw_member_register_type, 1, body.member_id, &body);
+    fold_all(world, 1);
+    assert_int_equal(outcome_at(world, 0).http_status, 201);
+    return body.member_id;
+}
+
+enum { CHANGE = 2, COMPLETE = 3, OTHERS = 10 }; /* numbers of commands */
+
+static struct tw_member_change_email change_email(const struct world *world, struct tw_uuid member_id)
+{
+    struct tw_member_change_email body = {
+        .member_id = member_id,
+        .credential_version = 1,
+        .email = TW_STR("Ana@new.example"),
+        .email_folded = TW_STR("ana@new.example"),
+    };
+
+    body.claim_id = tw_member_id(world->config.id_key, body.email_folded);
+    return body;
+}
+
+static void append_change(struct world *world, struct tw_uuid member_id)
+{
+    struct tw_member_change_email body = change_email(world, member_id);
+
+    append_member(world, &tw_member_change_email_type, CHANGE, member_id, &body);
+}
+
+static void append_complete(struct world *world, struct tw_uuid member_id)
+{
+    struct tw_member_complete_email_change body = {.member_id = member_id, .granted = true};
+
+    for (size_t i = 0; i < world->log.len; i++) { /* the id that the change was given, whatever the time was then */
+        struct tw_envelope envelope;
+
+        assert_int_equal(tw_envelope_read(&world->log.records[i], &envelope, NULL), TW_OK);
+        if (tw_str_is(envelope.type, tw_member_change_email_type.ce_type))
+            body.change_id = envelope.command_id;
+    }
+    append_member(world, &tw_member_complete_email_change_type, COMPLETE, member_id, &body);
+}
+
+/* Something the member does that has nothing to do with it. */
+static void append_profile(struct world *world, struct tw_uuid member_id, uint32_t command)
+{
+    struct tw_member_change_profile body = {
+        .member_id = member_id, .has_full_name = true, .full_name = TW_STR("Ana L.")};
+
+    append_member(world, &tw_member_change_profile_type, command, member_id, &body);
+}
+
+static size_t event_count(struct world *world)
+{
+    size_t count;
+
+    outbox(world, &count);
+    return count;
+}
+
+/* What the store remembers of the command at @p offset; an outcome without http_status: nothing. */
+static struct tw_ledger_row remembered(struct world *world, size_t offset)
+{
+    struct tw_envelope envelope;
+    struct tw_uuid     id;
+    struct tw_load     load = {.ledger_ids = &id, .ledger_id_count = 1};
+    struct tw_err      err;
+
+    assert_int_equal(tw_envelope_read(&world->log.records[offset], &envelope, NULL), TW_OK);
+    id = tw_command_id_ledger(envelope.command_id);
+    assert_rc(world->store.load(world->store.self, PARTITION, world->progress.next_offset, &load, &world->arena, &err),
+              TW_OK, err);
+    world->store.abandon(world->store.self, PARTITION);
+    return load.row_count ? load.rows[0] : (struct tw_ledger_row){0};
+}
+
+/* A final row and the outcome event of the change at @p change_offset, caused by the record at @p cause_offset. */
+static void assert_ended(struct world *world, int64_t change_offset, int64_t cause_offset)
+{
+    struct tw_command_outcome outcome = outcome_at(world, cause_offset); /* n = 0 or after the domain's own event */
+    struct tw_ledger_row      row = remembered(world, (size_t)change_offset);
+    struct tw_envelope        envelope;
+
+    assert_int_equal(tw_envelope_read(&world->log.records[change_offset], &envelope, NULL), TW_OK);
+    assert_true(tw_uuid_eq(outcome.command_id, envelope.command_id));
+    assert_true(tw_str_is(outcome.command_type, "member.change_email"));
+    assert_int_equal(outcome.status, TW_COMMAND_STATUS_SUCCEEDED);
+    assert_int_equal(outcome.http_status, 200);
+    assert_true(tw_str_is(outcome.resource, "/v1/members/me"));
+    assert_true(outcome.has_caller && tw_uuid_eq(outcome.caller, envelope.caller));
+    assert_false(outcome.repeated);
+    assert_true(outcome.has_record_offset);
+    assert_int_equal(outcome.record_offset, change_offset);
+    assert_int_equal(outcome.submitted_at_ms, envelope.submitted_ms);
+    assert_int_equal(outcome.finished_at_ms, world->log.records[cause_offset].timestamp_ms);
+
+    assert_int_equal(row.outcome.status, TW_SUCCEEDED);
+    assert_int_equal(row.outcome.http_status, 200);
+    assert_int_equal(row.offset, change_offset);
+    assert_int_equal(row.at_ms, outcome.finished_at_ms);
+    assert_int_equal(row.submitted_ms, envelope.submitted_ms);
+    assert_true(tw_uuid_eq(row.caller, envelope.caller));
+    assert_memory_equal(row.fingerprint, envelope.fingerprint, sizeof(row.fingerprint));
+    assert_true(tw_str_is(row.type, "member.change_email"));
+}
+
+static void a_pending_command__is_remembered_and_has_no_outcome_yet(void **unused)
+{
+    struct world        *world = new_world(&tw_member_domain);
+    struct tw_uuid       member_id = given_member(world);
+    struct tw_ledger_row row;
+
+    (void)unused;
+    append_change(world, member_id);
+    fold_all(world, 1);
+    assert_int_equal(world->turn.counts.succeeded, 1);
+    assert_int_equal(event_count(world), 1);
+    assert_int_equal(count_of_type(world, "member.email_change_asked.v1"), 1);
+    row = remembered(world, 1);
+    assert_int_equal(row.outcome.status, TW_PENDING);
+    assert_int_equal(row.outcome.http_status, 202);
+    assert_int_equal(row.offset, 1);
+    free_world(world);
+}
+
+static void a_repeat_of_a_pending_command__publishes_nothing_and_changes_nothing(void **unused)
+{
+    struct world  *world = new_world(&tw_member_domain);
+    struct tw_uuid member_id = given_member(world);
+    struct tw_uuid id;
+
+    (void)unused;
+    append_change(world, member_id);
+    append_change(world, member_id); /* in the same batch */
+    world->log.records[2].headers = world->log.records[1].headers;
+    fold_all(world, 2);
+    assert_int_equal(world->turn.counts.repeated, 1);
+    assert_int_equal(event_count(world), 1);
+    append_change(world, member_id); /* known from the store */
+    world->log.records[3].headers = world->log.records[1].headers;
+    fold_all(world, 1);
+    assert_int_equal(world->turn.counts.repeated, 1);
+    assert_int_equal(event_count(world), 0);
+    assert_int_equal(world->turn.changes.entity_count, 0);
+    assert_int_equal(world->turn.changes.row_count, 0);
+    assert_int_equal(remembered(world, 1).offset, 1);
+    id = remembered(world, 1).id;
+    assert_true(tw_uuid_eq(remembered(world, 3).id, id));
+    free_world(world);
+}
+
+static void a_pending_key_with_another_fingerprint__is_refused_and_stays_pending(void **unused)
+{
+    struct world                 *world = new_world(&tw_member_domain);
+    struct tw_uuid                member_id = given_member(world);
+    struct tw_member_change_email body = change_email(world, member_id);
+    struct tw_envelope            envelope = member_envelope(world, &tw_member_change_email_type, CHANGE);
+
+    (void)unused;
+    tw_test_append(&world->log, &tw_member_change_email_type, member_id, &body, &envelope);
+    envelope.fingerprint[0] = 6;
+    tw_test_append(&world->log, &tw_member_change_email_type, member_id, &body, &envelope);
+    fold_all(world, 2);
+    assert_int_equal(outcome_at(world, 2).http_status, 422);
+    assert_false(outcome_at(world, 2).has_record_offset);
+    assert_int_equal(remembered(world, 1).outcome.status, TW_PENDING);
+    free_world(world);
+}
+
+static void a_pending_command__ends_with_the_one_that_ends_it(void **unused)
+{
+    struct world  *world = new_world(&tw_member_domain);
+    struct tw_uuid member_id = given_member(world);
+
+    (void)unused;
+    append_change(world, member_id);
+    fold_all(world, 1);
+    append_complete(world, member_id);
+    fold_all(world, 1);
+    assert_ended(world, 1, 2);
+    assert_int_equal(world->turn.changes.row_count, 2);
+    for (size_t i = 0; i < 2; i++) /* the pending row goes; of the one that ends it there was none */
+        assert_int_equal(world->turn.changes.rows[i].replaces, world->turn.changes.rows[i].offset == 1);
+    assert_int_equal(count_of_type(world, "command.outcome.v1"), 2);
+    assert_int_equal(count_of_type(world, "member.email_changed.v1"), 1);
+    free_world(world);
+}
+
+static void a_command_that_was_pending__is_repeated_like_any_other_after_its_end(void **unused)
+{
+    struct world             *world = new_world(&tw_member_domain);
+    struct tw_uuid            member_id = given_member(world);
+    struct tw_command_outcome outcome;
+
+    (void)unused;
+    append_change(world, member_id);
+    append_complete(world, member_id);
+    fold_all(world, 1);
+    append_change(world, member_id);
+    world->log.records[3].headers = world->log.records[1].headers;
+    fold_all(world, 1);
+    outcome = outcome_at(world, 3);
+    assert_true(outcome.repeated);
+    assert_int_equal(outcome.http_status, 200);
+    assert_false(outcome.has_record_offset); /* the repeat is its own cause */
+    assert_int_equal(world->turn.changes.entity_count, 0);
+    assert_int_equal(world->turn.changes.row_count, 0);
+    free_world(world);
+}
+
+static void a_pending_command__that_ends_in_the_batch_it_began_in_has_one_row_and_one_outcome(void **unused)
+{
+    struct world  *world = new_world(&tw_member_domain);
+    struct tw_uuid member_id = given_member(world);
+
+    (void)unused;
+    append_change(world, member_id);
+    append_complete(world, member_id);
+    append_change(world, member_id);
+    world->log.records[3].headers = world->log.records[1].headers;
+    fold_all(world, 3);
+    assert_ended(world, 1, 2);
+    assert_true(outcome_at(world, 3).repeated);
+    assert_int_equal(world->turn.changes.row_count, 2);
+    for (size_t i = 0; i < 2; i++)
+        assert_false(world->turn.changes.rows[i].replaces); /* the store has none of the two */
+    assert_int_equal(count_of_type(world, "command.outcome.v1"), 3);
+    free_world(world);
+}
+
+static void a_pending_command__whose_row_was_swept_ends_all_the_same(void **unused)
+{
+    struct world  *world = new_world(&tw_member_domain);
+    struct tw_uuid member_id = given_member(world);
+
+    (void)unused;
+    append_change(world, member_id);
+    fold_all(world, 1);
+    world->log.now_ms += TW_LEDGER_LIFE_MS;
+    append_profile(world, member_id, OTHERS); /* moves the clock */
+    fold_all(world, 1);
+    assert_int_equal(
+        world->store.sweep(world->store.self, PARTITION, world->progress.next_offset, world->progress.clock_ms, NULL),
+        TW_OK);
+    assert_int_equal(remembered(world, 1).outcome.http_status, 0);
+    append_complete(world, member_id);
+    fold_all(world, 1);
+    assert_ended(world, 1, 3);
+    free_world(world);
+}
+
+/* The row of the ended command joins those of the batch, however many there are. */
+static void commands_of_a_batch__keep_their_rows_when_one_of_them_ends_another(void **unused)
+{
+    (void)unused;
+    for (uint32_t others = 0; others < 20; others++) {
+        struct world  *world = new_world(&tw_member_domain);
+        struct tw_uuid member_id = given_member(world);
+
+        append_change(world, member_id);
+        fold_all(world, 1);
+        append_complete(world, member_id);
+        for (uint32_t i = 0; i < others; i++)
+            append_profile(world, member_id, OTHERS + i);
+        fold_all(world, 1 + others);
+        assert_int_equal(world->turn.changes.row_count, 2 + others);
+        for (size_t offset = 1; offset < world->log.len; offset++)
+            assert_int_equal(remembered(world, offset).outcome.http_status, 200);
+        free_world(world);
+    }
+}
+
 /* One log with everything in it gives one store, whatever the batches, with and without the cache. */
 static void fill_mixed_log(struct world *world)
 {
@@ -694,6 +997,14 @@ int main(void)
         cmocka_unit_test(a_requeued_command__meets_a_cart_that_has_ended_by_the_clock),
         cmocka_unit_test(views_of_one_batch__are_one_change_and_one_event_with_the_new_total),
         cmocka_unit_test(a_keyed_view__counts_once_and_is_remembered),
+        cmocka_unit_test(a_pending_command__is_remembered_and_has_no_outcome_yet),
+        cmocka_unit_test(a_repeat_of_a_pending_command__publishes_nothing_and_changes_nothing),
+        cmocka_unit_test(a_pending_key_with_another_fingerprint__is_refused_and_stays_pending),
+        cmocka_unit_test(a_pending_command__ends_with_the_one_that_ends_it),
+        cmocka_unit_test(a_command_that_was_pending__is_repeated_like_any_other_after_its_end),
+        cmocka_unit_test(a_pending_command__that_ends_in_the_batch_it_began_in_has_one_row_and_one_outcome),
+        cmocka_unit_test(a_pending_command__whose_row_was_swept_ends_all_the_same),
+        cmocka_unit_test(commands_of_a_batch__keep_their_rows_when_one_of_them_ends_another),
         cmocka_unit_test(the_same_log__gives_the_same_store_for_any_batch_size),
         cmocka_unit_test(an_outbox_that_is_damaged__is_refused_at_every_byte),
     };

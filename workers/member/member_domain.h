@@ -20,7 +20,8 @@ enum {
 /** Rows of tokens are dropped by the first change of their member this long after their end. */
 #define TW_MEMBER_TOKEN_KEEP_MS (INT64_C(24) * 60 * 60 * 1000)
 
-/** A revoked token's row stays at least this long after the token's end: readers allow their clocks some leeway. */
+/** A token that readers judge by what is written in it can be revoked, and its row stays, for this long after its end:
+ *  they allow their clocks some leeway. */
 #define TW_MEMBER_TOKEN_LEEWAY_MS (INT64_C(60) * 1000)
 
 /** What new ids derive from a command by, with tw_derived_id(): whoever writes the command knows them beforehand and

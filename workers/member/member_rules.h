@@ -19,8 +19,8 @@ const struct tw_member *tw_member_with_credentials(const struct tw_decision *d, 
 /** The state to change, as an edit by the member or an operator: moves `version` and `updated_at`. */
 struct tw_member       *tw_member_edit(struct tw_decision *d, const struct tw_command *cmd);
 
-/** Revokes what is live of session @p family (nil: of every session) but for session @p spared (nil: none), and says so
- *  in one event. Returns how many tokens. */
+/** Revokes what anybody might still take of session @p family (nil: of every session) but for session @p spared (nil:
+ *  none), and says so in one event. Returns how many tokens. */
 uint32_t tw_member_revoke(struct tw_decision *d, const struct tw_command *cmd, struct tw_uuid family,
                           struct tw_uuid spared);
 

@@ -19,12 +19,18 @@ static bool is_live(const struct tw_member_token *token, int64_t clock_ms)
     return !token->is_revoked && token->expires_at_ms > clock_ms;
 }
 
-/* Must its row stay? A live one, and a revoked one that an edge would take for good if it did not find the row: an edge
- * that starts learns what is revoked from the rows. Refresh tokens are only ever good by their row. */
+/* Might an edge take it if it did not know better? Edges judge access and issued tokens by what is written in them, with
+ * some leeway; refresh tokens are only ever good by their row. Such a row must stay, revoked or not: an edge that starts
+ * learns what is revoked from the rows. */
 static bool is_needed(const struct tw_member_token *token, int64_t clock_ms)
 {
-    return is_live(token, clock_ms) || (token->kind != TW_MEMBER_TOKEN_KIND_REFRESH && token->is_revoked &&
-                                        token->expires_at_ms + TW_MEMBER_TOKEN_LEEWAY_MS > clock_ms);
+    return token->kind == TW_MEMBER_TOKEN_KIND_REFRESH ? is_live(token, clock_ms)
+                                                       : token->expires_at_ms + TW_MEMBER_TOKEN_LEEWAY_MS > clock_ms;
+}
+
+static bool is_revocable(const struct tw_member_token *token, int64_t clock_ms)
+{
+    return !token->is_revoked && is_needed(token, clock_ms);
 }
 
 /* One live token of these kinds is one session: a refresh token that was spent is revoked. */
@@ -54,7 +60,7 @@ static bool has_room(const struct tw_member *member, uint32_t sessions, uint32_t
     return live_sessions + sessions <= TW_MEMBER_SESSIONS_MAX && needed + rows <= TW_MEMBER_TOKENS_MAX;
 }
 
-/* Drops what ended a day ago, then the oldest of what else has ended until @p wanted more rows fit. */
+/* Drops what ended a day ago, then the oldest of what nobody needs until @p wanted more rows fit. */
 static void make_room(struct tw_member *member, uint32_t wanted, int64_t clock_ms)
 {
     uint32_t kept = 0, excess;
@@ -117,7 +123,7 @@ uint32_t tw_member_revoke(struct tw_decision *d, const struct tw_command *cmd, s
     for (uint32_t i = 0; i < known->tokens_len; i++) {
         const struct tw_member_token *token = &known->tokens[i];
 
-        if (!is_live(token, cmd->clock_ms) || tw_uuid_eq(token->family_id, spared) ||
+        if (!is_revocable(token, cmd->clock_ms) || tw_uuid_eq(token->family_id, spared) ||
             (!tw_uuid_is_nil(family) && !tw_uuid_eq(token->family_id, family)))
             continue;
         revoked[count++] = (struct tw_revoked_token){token->token_id, token->expires_at_ms};
@@ -339,7 +345,7 @@ struct tw_outcome tw_member_decide_revoke_token(struct tw_decision *d, const str
 
     if (!token)
         return tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such token");
-    if (!is_live(token, cmd->clock_ms))
+    if (!is_revocable(token, cmd->clock_ms))
         return tw_succeeded(204, (struct tw_str){0});
     revoked = (struct tw_revoked_token){token->token_id, token->expires_at_ms};
     member = tw_state_change(d, TW_MEMBER_ENTITY);

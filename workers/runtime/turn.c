@@ -364,6 +364,8 @@ void tw_finish(struct tw_decision *d, const struct tw_pending_command *pending, 
     struct tw_turn      *turn = d->turn;
     struct tw_known_row *known = row_at(turn, pending->command_id);
 
+    if (!known->present)
+        known->stored = true; /* the load did not look for it: there is a pending row, unless it was swept */
     known->row = (struct tw_ledger_row){
         .id = tw_command_id_ledger(pending->command_id),
         .caller = pending->caller,
@@ -375,7 +377,6 @@ void tw_finish(struct tw_decision *d, const struct tw_pending_command *pending, 
     };
     memcpy(known->row.fingerprint, pending->fingerprint, sizeof(known->row.fingerprint));
     known->present = known->fresh = true;
-    known->stored = true; /* the pending row, unless it is a day old and was swept */
     emit_outcome(turn, turn->current, pending->command_id, &known->row, false);
 }
 
@@ -458,8 +459,8 @@ static void decide_item(struct tw_turn *turn, struct tw_item *item)
         turn->counts.rejected++;
     else
         turn->counts.succeeded++;
-    if (known)
-        remember(turn, item, known, outcome);
+    if (known) /* looked up again: the rows move when tw_finish() adds one */
+        remember(turn, item, row_at(turn, item->envelope.command_id), outcome);
 }
 
 static void emit_coalesced(struct tw_turn *turn)
