@@ -353,6 +353,8 @@ static void read_member(const struct reading *reading, const struct tw_field *fi
     struct place  here = {place, tw_str_of(field->name), 0};
     const json_t *value = json_object_get(json, field->name);
 
+    if (field->null_clears && value && json_is_null(value))
+        *(bool *)(ret_base + field->null_offset) = true;
     if (field->optional && (!value || json_is_null(value)))
         return;
     if (!value) {

@@ -13,7 +13,8 @@
 enum { LAYOUT_VERSION = 1, TEXT_MAX_BYTES = UINT16_MAX };
 
 /* Written to stores: values are never reused. */
-static_assert(TW_SUCCEEDED == 0 && TW_REJECTED == 1 && TW_DEAD_LETTERED == 2, "statuses are kept as numbers");
+static_assert(TW_SUCCEEDED == 0 && TW_REJECTED == 1 && TW_DEAD_LETTERED == 2 && TW_PENDING == 3,
+              "statuses are kept as numbers");
 
 static void put_number(struct tw_buf *out, uint64_t number, size_t size_bytes)
 {
@@ -115,7 +116,7 @@ enum tw_rc tw_ledger_row_unpack(struct tw_str bytes, struct tw_arena *arena, str
     row.outcome.problem = tw_problem_of_code(take_text(&reading));
     row.outcome.detail = take_text(&reading);
     row.outcome.resource = take_text(&reading);
-    if (reading.failed || reading.rest.len > 0 || status > TW_DEAD_LETTERED)
+    if (reading.failed || reading.rest.len > 0 || status > TW_PENDING)
         return tw_fail(reterr, TW_INVALID, "ledger.unpack", 0, "ledger row of %zu bytes is malformed", bytes.len);
     row.type = tw_arena_copy(arena, row.type);
     row.outcome.detail = tw_arena_copy(arena, row.outcome.detail);

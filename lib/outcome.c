@@ -46,6 +46,7 @@ const char *tw_status_name(enum tw_status status)
         [TW_SUCCEEDED] = "succeeded",
         [TW_REJECTED] = "rejected",
         [TW_DEAD_LETTERED] = "dead_lettered",
+        [TW_PENDING] = "accepted",
     };
 
     assert((size_t)status < TW_LEN(names));
@@ -55,6 +56,11 @@ const char *tw_status_name(enum tw_status status)
 struct tw_outcome tw_succeeded(int http_status, struct tw_str resource)
 {
     return (struct tw_outcome){.status = TW_SUCCEEDED, .http_status = http_status, .resource = resource};
+}
+
+struct tw_outcome tw_pending(struct tw_str resource)
+{
+    return (struct tw_outcome){.status = TW_PENDING, .http_status = 202, .resource = resource};
 }
 
 struct tw_outcome tw_rejected(enum tw_problem problem, const char *static_detail)

@@ -47,6 +47,19 @@ void        tw_emit(struct tw_decision *d, const struct tw_type *type, const voi
 /** Asks for one coalesced event of this entity at the end of the batch, standing at the last command that asked. */
 void        tw_emit_coalesced(struct tw_decision *d, size_t index);
 
+/** What a domain keeps of a command that it answered with tw_pending(), to end it later. Texts live as long as the
+ *  call. */
+struct tw_pending_command {
+    struct tw_uuid command_id;
+    struct tw_uuid caller;
+    uint8_t        fingerprint[TW_FINGERPRINT_BYTES];
+    int64_t        offset;       /**< of its record */
+    int64_t        submitted_ms; /**< when the edge wrote it */
+    const char    *type;         /**< without version: "member.change_email" */
+};
+/** Ends a pending command of this aggregate with @p outcome: its ledger row and its outcome event. */
+void tw_finish(struct tw_decision *d, const struct tw_pending_command *pending, struct tw_outcome outcome);
+
 enum { TW_KEYS_MAX = 4 };
 
 struct tw_domain {

@@ -9,16 +9,18 @@
 
 enum tw_action { TW_GO_ON, TW_REFUSE_RECORD, TW_RETRY, TW_REREAD, TW_BISECT, TW_STOP };
 
+/* clang-format off */
 /*    name       the runtime does   HTTP  for people                                            */
 #define TW_RC_MAP(X)                                                                             \
-    X(OK, TW_GO_ON, 200, "done")                                                                 \
-    X(INVALID, TW_REFUSE_RECORD, 422, "is malformed")                                            \
-    X(NOT_FOUND, TW_REFUSE_RECORD, 404, "does not exist")                                        \
-    X(UNREACHED, TW_RETRY, 503, "did not answer, worth retrying; nothing was written")           \
-    X(UNKNOWN, TW_REREAD, 503, "the answer was lost: read the watermark to learn what happened") \
-    X(FENCED, TW_REREAD, 503, "another worker went on")                                          \
-    X(REFUSED, TW_BISECT, 500, "the store refuses something in this batch for good")             \
-    X(BROKEN, TW_STOP, 500, "an invariant is violated")
+    X(OK,        TW_GO_ON,          200, "done")                                                 \
+    X(INVALID,   TW_REFUSE_RECORD,  422, "is malformed")                                         \
+    X(NOT_FOUND, TW_REFUSE_RECORD,  404, "does not exist")                                       \
+    X(UNREACHED, TW_RETRY,          503, "did not answer, worth retrying; nothing was written")  \
+    X(UNKNOWN,   TW_REREAD,         503, "the answer was lost: read the watermark to learn what happened") \
+    X(FENCED,    TW_REREAD,         503, "another worker went on")                               \
+    X(REFUSED,   TW_BISECT,         500, "the store refuses something in this batch for good")   \
+    X(BROKEN,    TW_STOP,           500, "an invariant is violated")
+/* clang-format on */
 
 enum tw_rc {
 #define X(name, action, http, text) TW_##name,

@@ -66,6 +66,8 @@ def struct_members(f: Field) -> list:
     lines = ["    " + member_comment(f)]
     if f.optional:
         lines.append(f"    bool has_{f.name};")
+    if f.null_member:
+        lines.append(f"    bool {f.null_member}; /**< the member was null */")
     if f.type in ("list", "map"):
         element = c_type(f.item) if f.type == "list" else c_type(f)
         lines += [f"    {element} *{f.name};", f"    uint32_t {f.name}_len;", f"    uint32_t {f.name}_cap;"]
@@ -113,6 +115,8 @@ def table_row(struct: Struct, f: Field) -> str:
              f".kind = {table_kind(f, struct.compact)}", f".offset = offsetof({owner}, {f.member})"]
     if f.optional:
         parts += [".optional = true", f".has_offset = offsetof({owner}, has_{f.name})"]
+    if f.null_member:
+        parts += [".null_clears = true", f".null_offset = offsetof({owner}, {f.null_member})"]
     if f.min:
         parts.append(f".min = {c_int(f.min)}")
     if f.max:

@@ -117,7 +117,7 @@ def asyncapi(model: Model) -> str:
         "headers": {"$ref": "#/components/schemas/DeadLetterHeaders"}, "payload": {}}
     schemas = {"CommandHeaders": headers_schema(COMMAND_HEADERS), "EventHeaders": headers_schema(EVENT_HEADERS),
                "DeadLetterHeaders": headers_schema(DLQ_HEADERS)}
-    schemas.update({m.ce_type: struct_schema(m.struct, in_body=False) for m in messages})
+    schemas.update({m.ce_type: struct_schema(m.struct, False, m.structs) for m in messages})
     return dump({
         "asyncapi": "3.0.0",
         "info": {"title": "tillwire messages", "version": VERSION,
@@ -256,7 +256,7 @@ def accepted_response() -> dict:
 
 
 def openapi(model: Model) -> str:
-    bodies = {m.body.name: struct_schema(m.body, in_body=True) for m in model.messages if m.body}
+    bodies = {m.body.name: struct_schema(m.body, True, m.structs) for m in model.messages if m.body}
     return dump({
         "openapi": "3.1.0",
         "info": {"title": "tillwire", "version": VERSION,

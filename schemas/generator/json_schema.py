@@ -40,19 +40,19 @@ def time_schema(in_body: bool) -> dict:
     return {"type": "integer", "minimum": 0, "x-unit": "ms since 1970-01-01T00:00:00Z"}
 
 
-def list_schema(f: Field, in_body: bool) -> dict:
-    schema = {"type": "array", "items": value_schema(f.item, in_body), "maxItems": f.max}
+def list_schema(f: Field, in_body: bool, structs: dict) -> dict:
+    schema = {"type": "array", "items": value_schema(f.item, in_body, structs), "maxItems": f.max}
     if f.min:
         schema["minItems"] = f.min
     return schema
 
 
-def map_schema(f: Field, in_body: bool) -> dict:
-    return {"type": "object", "additionalProperties": value_schema(f.item, in_body), "propertyNames": MAP_NAME,
+def map_schema(f: Field, in_body: bool, structs: dict) -> dict:
+    return {"type": "object", "additionalProperties": value_schema(f.item, in_body, structs), "propertyNames": MAP_NAME,
             "maxProperties": f.max}
 
 
-def value_schema(f: Field, in_body: bool) -> dict:
+def value_schema(f: Field, in_body: bool, structs: dict) -> dict:
     if f.type == "uuid":
         return dict(UUID)
     if f.type == "bytes":
@@ -63,8 +63,10 @@ def value_schema(f: Field, in_body: bool) -> dict:
         return {"type": "boolean"}
     if f.type == "time":
         return time_schema(in_body)
+    if f.type == "struct":
+        return struct_schema(structs[f.struct], in_body, structs)
     if f.type in ("list", "map"):
-        return (list_schema if f.type == "list" else map_schema)(f, in_body)
+        return (list_schema if f.type == "list" else map_schema)(f, in_body, structs)
     return {"string": string_schema, "int": int_schema, "money": decimal_schema, "hundredths": decimal_schema}[f.type](f)
 
 
@@ -74,8 +76,10 @@ def example_of(f: Field, in_body: bool):
     return f.example
 
 
-def field_schema(f: Field, in_body: bool) -> dict:
-    schema = {**value_schema(f, in_body), "description": f.doc}
+def field_schema(f: Field, in_body: bool, structs: dict) -> dict:
+    schema = {**value_schema(f, in_body, structs), "description": f.doc}
+    if f.null_member:
+        schema["type"] = [schema["type"], "null"]
     if f.type == "string":
         schema["description"] += f" {f.min} to {f.max} bytes."
     if f.example is not None and f.type != "bytes":
@@ -83,12 +87,12 @@ def field_schema(f: Field, in_body: bool) -> dict:
     return schema
 
 
-def struct_schema(struct: Struct, in_body: bool) -> dict:
+def struct_schema(struct: Struct, in_body: bool, structs: dict) -> dict:
     return {
         "type": "object",
         "description": struct.doc,
         "required": [f.name for f in struct.fields if not f.optional],
-        "properties": {f.name: field_schema(f, in_body) for f in struct.fields},
+        "properties": {f.name: field_schema(f, in_body, structs) for f in struct.fields},
         "additionalProperties": not in_body,  # readers of messages skip what they do not know
     }
 

@@ -17,7 +17,7 @@ FORMATS = {
     "e164": r"^\+[1-9][0-9]{1,14}$",
     "uri": r"^https?://[^\s\"<>]+$",
 }
-SOURCES = ("edge", "body", "path", "body_only")
+SOURCES = ("edge", "body", "path", "body_only", "body_null")
 SCALARS = ("uuid", "string", "bytes", "int", "bool", "money", "hundredths", "time", "enum")
 TYPES = SCALARS + ("list", "map", "struct")
 ITEM_TYPES = ("uuid", "string", "int", "struct")
@@ -29,7 +29,7 @@ MAP_NAME_MAX_BYTES = 100
 KEY_MAX_BYTES = 31  # one msgpack fixstr
 FIELDS_MAX = 64
 
-COMMON_KEYS = {"name", "type", "doc", "example", "from", "optional", "pack", "body", "since"}
+COMMON_KEYS = {"name", "type", "doc", "example", "from", "of", "optional", "pack", "body", "since"}
 KEYS_OF_TYPE = {
     "uuid": set(),
     "string": {"min_bytes", "max_bytes", "format"},
@@ -76,6 +76,7 @@ class Field:
     item: Optional["Field"] = None  # of a list or map
     struct: str = ""  # name of a struct of the same file
     body: dict = field(default_factory=dict)  # what differs in the HTTP body
+    null_member: str = ""  # of a body: the bool that says the member was null
 
     @property
     def member(self) -> str:
@@ -261,6 +262,7 @@ def parse_fields(raw: Any, where: str, enums: dict) -> tuple:
 
 def body_fields(fields: tuple, raw_fields: list, where: str, enums: dict) -> tuple:
     """The members of the HTTP body: those fields, with what their "body" object says instead."""
+    null_members = null_members_of(fields, raw_fields, where)
     members = []
     for parsed, raw in zip(fields, raw_fields):
         if parsed.source not in ("body", "body_only"):
@@ -268,8 +270,25 @@ def body_fields(fields: tuple, raw_fields: list, where: str, enums: dict) -> tup
             continue
         refuse(parsed.type in ("bytes", "struct"), f"{where}: field '{parsed.name}': a body has no {parsed.type}")
         merged = {**{k: v for k, v in raw.items() if k != "body"}, **raw.get("body", {})}
-        members.append(parse_field(merged, f"{where}: body of field '{parsed.name}'", enums))
+        member = parse_field(merged, f"{where}: body of field '{parsed.name}'", enums)
+        members.append(replace(member, null_member=null_members.get(parsed.name, "")))
     return tuple(members)
+
+
+def null_members_of(fields: tuple, raw_fields: list, where: str) -> dict:
+    """Name of a body's member -> name of the bool that is set when the member is null: null clears, absent stays."""
+    by_name = {f.name: f for f in fields}
+    found = {}
+    for parsed, raw in zip(fields, raw_fields):
+        refuse(("of" in raw) != (parsed.source == "body_null"), f"{where}: field '{parsed.name}': 'of' goes with body_null")
+        if parsed.source != "body_null":
+            continue
+        member = by_name.get(raw["of"])
+        refuse(parsed.type != "bool" or parsed.optional, f"{where}: field '{parsed.name}' must be a required bool")
+        refuse(member is None or member.source != "body" or not member.optional,
+               f"{where}: field '{parsed.name}' is of '{raw['of']}', which is no optional field of the body")
+        found[member.name] = parsed.name
+    return found
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -2,101 +2,19 @@
  * What member commands mean. A member is one aggregate with its addresses and tokens; its id follows from the folded
  * e-mail it registered with, so two registrations for one address meet in one partition and the second finds the first.
  *
- * A token is live while it is neither revoked nor past its end by the partition's clock, also when a requeued command
- * is decided at its original time. Ended rows stay for a day and are then dropped by the member's next change, and by
- * nothing else: the stored rows are a function of the log alone, which is why the store's sweep leaves tokens be.
+ * `version` and `updated_at` belong to what a member, or an operator, may edit; sessions and tokens move neither.
+ * `credential_version` counts changes of password, e-mail and status: a command that rests on what the edge read of them
+ * carries the version it saw and is refused when that has moved.
  *
- * `version` and `updated_at` belong to what a member may edit. A login on one device must not fail an If-Match on
- * another, so sessions and tokens move neither.
+ * Here: registering, profile, password, status. member_addresses.c, member_sessions.c, member_email.c: the rest.
  */
-#include "member_domain.h"
+#include "member_rules.h"
 
-#include <assert.h>
 #include <string.h>
 
-#include "tillwire/gen/member_messages.h"
+/* --- shared ------------------------------------------------------------------------------------------------------- */
 
-enum { MEMBER = 0 }; /* position and kind of the only entity a command touches */
-
-/* --- tokens ------------------------------------------------------------------------------------------------------- */
-
-static bool is_live(const struct tw_member_token *token, int64_t clock_ms)
-{
-    return !token->is_revoked && token->expires_at_ms > clock_ms;
-}
-
-/* One live token of these kinds is one session: a refresh token that was spent is revoked. */
-static bool holds_session(const struct tw_member_token *token)
-{
-    return token->kind != TW_MEMBER_TOKEN_KIND_ACCESS;
-}
-
-static bool has_token(const struct tw_member *member, struct tw_uuid token_id)
-{
-    for (uint32_t i = 0; i < member->tokens_len; i++)
-        if (tw_uuid_eq(member->tokens[i].token_id, token_id))
-            return true;
-    return false;
-}
-
-/* May @p member get one more session of @p wanted tokens? The second limit matters only to sessions whose refresh token
- * ends before the access token: it keeps the state within its schema whatever a command says. */
-static bool has_room(const struct tw_member *member, uint32_t wanted, int64_t clock_ms)
-{
-    uint32_t sessions = 0, live = 0;
-
-    for (uint32_t i = 0; i < member->tokens_len; i++) {
-        if (!is_live(&member->tokens[i], clock_ms))
-            continue;
-        live++;
-        sessions += holds_session(&member->tokens[i]);
-    }
-    return sessions < TW_MEMBER_SESSIONS_MAX && live + wanted <= TW_MEMBER_TOKENS_MAX;
-}
-
-/* Drops what ended a day ago, then the oldest of what else has ended until @p wanted more rows fit. */
-static void make_room(struct tw_member *member, uint32_t wanted, int64_t clock_ms)
-{
-    uint32_t kept = 0, excess;
-
-    for (uint32_t i = 0; i < member->tokens_len; i++)
-        if (member->tokens[i].expires_at_ms + TW_MEMBER_TOKEN_KEEP_MS > clock_ms)
-            member->tokens[kept++] = member->tokens[i];
-    excess = kept + wanted > TW_MEMBER_TOKENS_MAX ? kept + wanted - TW_MEMBER_TOKENS_MAX : 0;
-    member->tokens_len = kept;
-    kept = 0;
-    for (uint32_t i = 0; i < member->tokens_len; i++) {
-        if (excess && !is_live(&member->tokens[i], clock_ms))
-            excess--;
-        else
-            member->tokens[kept++] = member->tokens[i];
-    }
-    assert(!excess); /* has_room() */
-    member->tokens_len = kept;
-}
-
-static bool is_older(const struct tw_member_token *a, const struct tw_member_token *b)
-{
-    if (a->created_at_ms != b->created_at_ms)
-        return a->created_at_ms < b->created_at_ms;
-    return tw_uuid_cmp(a->token_id, b->token_id) < 0;
-}
-
-/* Keeps the list oldest first, ties by id: the order a store gives back. A requeued command may come with an old time,
- * so the end of the list is not always the place. */
-static void add_token(struct tw_member *member, struct tw_arena *arena, const struct tw_member_token *token)
-{
-    uint32_t place = member->tokens_len;
-
-    member->tokens =
-        tw_arena_grow(arena, member->tokens, member->tokens_len, &member->tokens_cap, sizeof(*member->tokens));
-    for (; place && is_older(token, &member->tokens[place - 1]); place--)
-        member->tokens[place] = member->tokens[place - 1];
-    member->tokens[place] = *token;
-    member->tokens_len++;
-}
-
-static struct tw_str path_of(struct tw_arena *arena, const char *folder, struct tw_uuid id)
+struct tw_str tw_member_path(struct tw_arena *arena, const char *folder, struct tw_uuid id)
 {
     char text[TW_UUID_TEXT + 1];
 
@@ -104,7 +22,52 @@ static struct tw_str path_of(struct tw_arena *arena, const char *folder, struct 
     return tw_arena_printf(arena, "%s/%s", folder, text);
 }
 
-/* --- commands ----------------------------------------------------------------------------------------------------- */
+const struct tw_member *tw_member_active(const struct tw_decision *d, struct tw_outcome *ret_refusal)
+{
+    const struct tw_member *known = tw_state(d, TW_MEMBER_ENTITY);
+
+    if (!known)
+        *ret_refusal = tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such member");
+    else if (known->status != TW_MEMBER_STATUS_ACTIVE)
+        *ret_refusal = tw_rejected(TW_PROBLEM_MEMBER_NOT_ACTIVE, "only active members do this");
+    else
+        return known;
+    return NULL;
+}
+
+const struct tw_member *tw_member_with_credentials(const struct tw_decision *d, int64_t credential_version,
+                                                   struct tw_outcome *ret_refusal)
+{
+    const struct tw_member *known = tw_member_active(d, ret_refusal);
+
+    if (!known)
+        return NULL;
+    if (known->is_service)
+        *ret_refusal = tw_rejected(TW_PROBLEM_STALE_CREDENTIALS, "a service member has no password");
+    else if (known->credential_version != credential_version)
+        *ret_refusal = tw_rejected(TW_PROBLEM_STALE_CREDENTIALS, "password, e-mail or status changed after the check");
+    else
+        return known;
+    return NULL;
+}
+
+struct tw_member *tw_member_edit(struct tw_decision *d, const struct tw_command *cmd)
+{
+    struct tw_member *member = tw_state_change(d, TW_MEMBER_ENTITY);
+
+    member->version++;
+    if (member->updated_at_ms < cmd->at_ms) /* a requeued command is decided at its old time */
+        member->updated_at_ms = cmd->at_ms;
+    return member;
+}
+
+/* --- registering -------------------------------------------------------------------------------------------------- */
+
+/* By a member who registered with the address, or who changed to it. */
+static bool is_taken(const struct tw_decision *d)
+{
+    return tw_state(d, TW_MEMBER_ENTITY) || tw_state(d, TW_MEMBER_CLAIM_ENTITY);
+}
 
 static struct tw_outcome email_taken(void)
 {
@@ -116,9 +79,9 @@ static struct tw_outcome decide_register(struct tw_decision *d, const struct tw_
     const struct tw_member_register *body = cmd->body;
     struct tw_member                *member;
 
-    if (tw_state(d, MEMBER))
+    if (is_taken(d))
         return email_taken();
-    member = tw_state_change(d, MEMBER);
+    member = tw_state_change(d, TW_MEMBER_ENTITY);
     *member = (struct tw_member){
         .member_id = body->member_id,
         .email = body->email,
@@ -145,9 +108,9 @@ static struct tw_outcome decide_register_service(struct tw_decision *d, const st
     const struct tw_member_register_service *body = cmd->body;
     struct tw_member                        *member;
 
-    if (tw_state(d, MEMBER))
+    if (is_taken(d))
         return email_taken();
-    member = tw_state_change(d, MEMBER);
+    member = tw_state_change(d, TW_MEMBER_ENTITY);
     *member = (struct tw_member){
         .member_id = body->member_id,
         .email = body->email,
@@ -163,135 +126,124 @@ static struct tw_outcome decide_register_service(struct tw_decision *d, const st
     tw_emit(d, &tw_member_service_registered_type,
             &(struct tw_member_service_registered){
                 .member_id = member->member_id, .status = member->status, .version = member->version});
-    return tw_succeeded(201, path_of(d->arena, "/v1/members", member->member_id));
+    return tw_succeeded(201, tw_member_path(d->arena, "/v1/members", member->member_id));
 }
 
-/* A command id that made tokens more than a day ago and comes again would make the same ids again. */
-static struct tw_outcome id_used_before(void)
+/* --- profile, password, status ------------------------------------------------------------------------------------ */
+
+static struct tw_outcome decide_change_profile(struct tw_decision *d, const struct tw_command *cmd)
 {
-    return tw_rejected(TW_PROBLEM_KEY_REUSED, "this command id made a session before");
+    const struct tw_member_change_profile *body = cmd->body;
+    struct tw_outcome                      refusal;
+    struct tw_member                      *member;
+
+    if (!tw_member_active(d, &refusal))
+        return refusal;
+    member = tw_member_edit(d, cmd);
+    if (body->has_full_name)
+        member->full_name = body->full_name;
+    if (body->has_phone_number || body->clear_phone_number) {
+        member->has_phone_number = body->has_phone_number;
+        member->phone_number = body->phone_number;
+    }
+    tw_emit(d, &tw_member_profile_changed_type,
+            &(struct tw_member_profile_changed){.member_id = member->member_id, .version = member->version});
+    return tw_succeeded(200, TW_STR("/v1/members/me"));
 }
 
-static struct tw_outcome too_many_sessions(void)
+static struct tw_outcome decide_change_password(struct tw_decision *d, const struct tw_command *cmd)
 {
-    return tw_rejected(TW_PROBLEM_SESSION_LIMIT, "the member has 100 live sessions");
+    const struct tw_member_change_password *body = cmd->body;
+    struct tw_outcome                       refusal;
+    struct tw_member                       *member;
+
+    if (!tw_member_with_credentials(d, body->credential_version, &refusal))
+        return refusal;
+    member = tw_member_edit(d, cmd);
+    member->password_hash = body->password_hash;
+    member->credential_version++;
+    tw_emit(d, &tw_member_password_changed_type,
+            &(struct tw_member_password_changed){.member_id = member->member_id, .version = member->version});
+    tw_member_revoke(d, cmd, tw_uuid_nil, body->keep_session_id);
+    return tw_succeeded(204, (struct tw_str){0});
 }
 
-static struct tw_outcome decide_start_session(struct tw_decision *d, const struct tw_command *cmd)
+static void change_status(struct tw_decision *d, const struct tw_command *cmd, enum tw_member_status status)
 {
-    const struct tw_member_start_session *body = cmd->body;
-    const struct tw_member               *known = tw_state(d, MEMBER);
-    struct tw_uuid                        command_id = cmd->envelope->command_id;
-    struct tw_member_token                access = {
-                       .token_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_ACCESS),
-                       .family_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_FAMILY),
-                       .kind = TW_MEMBER_TOKEN_KIND_ACCESS,
-                       .expires_at_ms = body->access_expires_at_ms,
-                       .created_at_ms = cmd->at_ms,
-    };
-    struct tw_member_token refresh = {
-        .token_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_REFRESH),
-        .family_id = access.family_id,
-        .kind = TW_MEMBER_TOKEN_KIND_REFRESH,
-        .expires_at_ms = body->refresh_expires_at_ms,
-        .created_at_ms = cmd->at_ms,
-    };
-    struct tw_member *member;
+    struct tw_member *member = tw_member_edit(d, cmd);
+
+    member->status = status;
+    member->credential_version++;
+    tw_emit(d, &tw_member_status_changed_type,
+            &(struct tw_member_status_changed){
+                .member_id = member->member_id, .status = status, .version = member->version});
+    if (status != TW_MEMBER_STATUS_ACTIVE)
+        tw_member_revoke(d, cmd, tw_uuid_nil, tw_uuid_nil);
+}
+
+static struct tw_outcome decide_deactivate(struct tw_decision *d, const struct tw_command *cmd)
+{
+    struct tw_outcome refusal;
+
+    if (!tw_member_active(d, &refusal))
+        return refusal;
+    change_status(d, cmd, TW_MEMBER_STATUS_INACTIVE);
+    return tw_succeeded(204, (struct tw_str){0});
+}
+
+static struct tw_outcome decide_set_status(struct tw_decision *d, const struct tw_command *cmd)
+{
+    const struct tw_member_set_status *body = cmd->body;
+    const struct tw_member            *known = tw_state(d, TW_MEMBER_ENTITY);
 
     if (!known)
         return tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such member");
-    if (known->status != TW_MEMBER_STATUS_ACTIVE)
-        return tw_rejected(TW_PROBLEM_MEMBER_NOT_ACTIVE, "only active members log in");
-    if (known->is_service)
-        return tw_rejected(TW_PROBLEM_STALE_CREDENTIALS, "a service member has no password");
-    if (known->credential_version != body->credential_version)
-        return tw_rejected(TW_PROBLEM_STALE_CREDENTIALS, "password, e-mail or status changed after the check");
-    if (has_token(known, access.token_id) || has_token(known, refresh.token_id))
-        return id_used_before();
-    if (!has_room(known, 2, cmd->clock_ms))
-        return too_many_sessions();
-
-    memcpy(access.token_hash, body->access_token_hash, sizeof(access.token_hash));
-    memcpy(refresh.token_hash, body->refresh_token_hash, sizeof(refresh.token_hash));
-    member = tw_state_change(d, MEMBER);
-    make_room(member, 2, cmd->clock_ms);
-    add_token(member, d->arena, &access);
-    add_token(member, d->arena, &refresh);
-    if (!member->has_last_login_at || member->last_login_at_ms < cmd->at_ms) { /* a requeued login is not the last */
-        member->has_last_login_at = true;
-        member->last_login_at_ms = cmd->at_ms;
-    }
-    tw_emit(d, &tw_member_session_started_type,
-            &(struct tw_member_session_started){
-                .member_id = member->member_id,
-                .access_token_id = access.token_id,
-                .refresh_token_id = refresh.token_id,
-                .access_expires_at_ms = access.expires_at_ms,
-                .refresh_expires_at_ms = refresh.expires_at_ms,
-                .version = member->version,
-            });
-    return tw_succeeded(200, path_of(d->arena, "/v1/auth/sessions", access.family_id));
-}
-
-static struct tw_outcome decide_issue_token(struct tw_decision *d, const struct tw_command *cmd)
-{
-    const struct tw_member_issue_token *body = cmd->body;
-    const struct tw_member             *known = tw_state(d, MEMBER);
-    struct tw_uuid                      command_id = cmd->envelope->command_id;
-    struct tw_member_token              token = {
-                     .token_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_SERVICE),
-                     .family_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_FAMILY),
-                     .kind = TW_MEMBER_TOKEN_KIND_SERVICE,
-                     .scope = body->scope,
-                     .label = body->label,
-                     .expires_at_ms = body->expires_at_ms,
-                     .created_at_ms = cmd->at_ms,
-    };
-    struct tw_member *member;
-
-    if (!known || !known->is_service)
-        return tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such service member");
-    if (known->status != TW_MEMBER_STATUS_ACTIVE)
-        return tw_rejected(TW_PROBLEM_MEMBER_NOT_ACTIVE, "tokens are issued to active members only");
-    if (has_token(known, token.token_id))
-        return id_used_before();
-    if (!has_room(known, 1, cmd->clock_ms))
-        return too_many_sessions();
-
-    memcpy(token.token_hash, body->token_hash, sizeof(token.token_hash));
-    member = tw_state_change(d, MEMBER);
-    make_room(member, 1, cmd->clock_ms);
-    add_token(member, d->arena, &token);
-    tw_emit(d, &tw_member_token_issued_type,
-            &(struct tw_member_token_issued){
-                .member_id = member->member_id,
-                .token_id = token.token_id,
-                .scope = token.scope,
-                .expires_at_ms = token.expires_at_ms,
-                .version = member->version,
-            });
-    return tw_succeeded(201, path_of(d->arena, "/v1/auth/sessions", token.family_id));
+    if (known->status != body->status)
+        change_status(d, cmd, body->status);
+    return tw_succeeded(200, tw_member_path(d->arena, "/v1/members", known->member_id));
 }
 
 /* --- the domain --------------------------------------------------------------------------------------------------- */
 
+#define KEY(type, member) offsetof(struct tw_##type, member)
+
 static const struct {
-    size_t member_id_offset; /* in the command's struct */
+    size_t key_offset; /* of the aggregate's id in the command's struct */
+    bool   may_claim;  /* the identity of an address is asked whether it is anybody's: its claim is loaded, too */
     struct tw_outcome (*decide)(struct tw_decision *d, const struct tw_command *cmd);
 } handlers[] = {
-    [TW_MEMBER_REGISTER] = {offsetof(struct tw_member_register, member_id), decide_register},
-    [TW_MEMBER_REGISTER_SERVICE] = {offsetof(struct tw_member_register_service, member_id), decide_register_service},
-    [TW_MEMBER_START_SESSION] = {offsetof(struct tw_member_start_session, member_id), decide_start_session},
-    [TW_MEMBER_ISSUE_TOKEN] = {offsetof(struct tw_member_issue_token, member_id), decide_issue_token},
+    [TW_MEMBER_REGISTER] = {KEY(member_register, member_id), true, decide_register},
+    [TW_MEMBER_REGISTER_SERVICE] = {KEY(member_register_service, member_id), true, decide_register_service},
+    [TW_MEMBER_CHANGE_PROFILE] = {KEY(member_change_profile, member_id), false, decide_change_profile},
+    [TW_MEMBER_CHANGE_PASSWORD] = {KEY(member_change_password, member_id), false, decide_change_password},
+    [TW_MEMBER_DEACTIVATE] = {KEY(member_deactivate, member_id), false, decide_deactivate},
+    [TW_MEMBER_SET_STATUS] = {KEY(member_set_status, member_id), false, decide_set_status},
+    [TW_MEMBER_CHANGE_EMAIL] = {KEY(member_change_email, member_id), false, tw_member_decide_change_email},
+    [TW_MEMBER_CLAIM_EMAIL] = {KEY(member_claim_email, claim_id), true, tw_member_decide_claim_email},
+    [TW_MEMBER_COMPLETE_EMAIL_CHANGE] = {KEY(member_complete_email_change, member_id), false,
+                                         tw_member_decide_complete_email_change},
+    [TW_MEMBER_ADD_ADDRESS] = {KEY(member_add_address, member_id), false, tw_member_decide_add_address},
+    [TW_MEMBER_CHANGE_ADDRESS] = {KEY(member_change_address, member_id), false, tw_member_decide_change_address},
+    [TW_MEMBER_REMOVE_ADDRESS] = {KEY(member_remove_address, member_id), false, tw_member_decide_remove_address},
+    [TW_MEMBER_SET_DEFAULT_ADDRESS] = {KEY(member_set_default_address, member_id), false,
+                                       tw_member_decide_set_default_address},
+    [TW_MEMBER_START_SESSION] = {KEY(member_start_session, member_id), false, tw_member_decide_start_session},
+    [TW_MEMBER_REFRESH_SESSION] = {KEY(member_refresh_session, member_id), false, tw_member_decide_refresh_session},
+    [TW_MEMBER_END_SESSION] = {KEY(member_end_session, member_id), false, tw_member_decide_end_session},
+    [TW_MEMBER_END_ALL_SESSIONS] = {KEY(member_end_all_sessions, member_id), false, tw_member_decide_end_all_sessions},
+    [TW_MEMBER_ISSUE_TOKEN] = {KEY(member_issue_token, member_id), false, tw_member_decide_issue_token},
+    [TW_MEMBER_REVOKE_TOKEN] = {KEY(member_revoke_token, member_id), false, tw_member_decide_revoke_token},
 };
 
 static size_t member_keys(const struct tw_command *cmd, struct tw_key ret_keys[TW_KEYS_MAX])
 {
-    const char *body = cmd->body;
+    const char    *body = cmd->body;
+    struct tw_uuid id;
 
-    ret_keys[MEMBER] = (struct tw_key){.kind = MEMBER};
-    memcpy(&ret_keys[MEMBER].id, body + handlers[cmd->type->number].member_id_offset, sizeof(ret_keys[MEMBER].id));
-    return 1;
+    memcpy(&id, body + handlers[cmd->type->number].key_offset, sizeof(id));
+    ret_keys[TW_MEMBER_ENTITY] = (struct tw_key){.kind = TW_MEMBER_ENTITY, .id = id};
+    ret_keys[TW_MEMBER_CLAIM_ENTITY] = (struct tw_key){.kind = TW_MEMBER_CLAIM_ENTITY, .id = id};
+    return handlers[cmd->type->number].may_claim ? 2 : 1;
 }
 
 /* That `email_folded` is the folding of `email` is the promise of the edge: folding needs Unicode tables, which a
@@ -307,6 +259,16 @@ static bool member_owns_its_id(const struct tw_command *cmd, const uint8_t id_ke
         const struct tw_member_register_service *body = cmd->body;
 
         return tw_uuid_eq(body->member_id, tw_member_id(id_key, body->email_folded));
+    }
+    if (cmd->type == &tw_member_change_email_type) {
+        const struct tw_member_change_email *body = cmd->body;
+
+        return tw_uuid_eq(body->claim_id, tw_member_id(id_key, body->email_folded));
+    }
+    if (cmd->type == &tw_member_claim_email_type) {
+        const struct tw_member_claim_email *body = cmd->body;
+
+        return tw_uuid_eq(body->claim_id, tw_member_id(id_key, body->email_folded));
     }
     return true;
 }
@@ -324,7 +286,10 @@ static int64_t member_version(const void *state, int64_t clock_ms)
     return member ? member->version : 0;
 }
 
-static const struct tw_type *const member_states[] = {[MEMBER] = &tw_member_type};
+static const struct tw_type *const member_states[] = {
+    [TW_MEMBER_ENTITY] = &tw_member_type,
+    [TW_MEMBER_CLAIM_ENTITY] = &tw_member_claim_type,
+};
 
 const struct tw_domain tw_member_domain = {
     .name = "member",

@@ -167,7 +167,7 @@ void tw_turn_decode(struct tw_turn *turn)
 {
     turn->items = TW_NEW_ARRAY(turn->arena, turn->record_count, struct tw_item);
     turn->entity_index = tw_index_new(turn->arena, turn->record_count * TW_KEYS_MAX);
-    turn->row_index = tw_index_new(turn->arena, turn->record_count);
+    turn->row_index = tw_index_new(turn->arena, 2 * turn->record_count); /* each may end a pending command, too */
     for (size_t i = 0; i < turn->record_count; i++) {
         struct tw_item *item = &turn->items[i];
 
@@ -299,11 +299,13 @@ void tw_emit_coalesced(struct tw_decision *d, size_t index)
 
 /* --- decide ------------------------------------------------------------------------------------------------------ */
 
-static void emit_outcome(struct tw_turn *turn, struct tw_item *item, const struct tw_ledger_row *row, bool repeated)
+/* Of the command @p command_id, whose row is @p row; the cause is it, or what ended it. */
+static void emit_outcome(struct tw_turn *turn, struct tw_item *cause, struct tw_uuid command_id,
+                         const struct tw_ledger_row *row, bool repeated)
 {
     const struct tw_outcome  *outcome = &row->outcome;
     struct tw_command_outcome payload = {
-        .command_id = item->envelope.command_id,
+        .command_id = command_id,
         .command_type = row->type,
         .status = (enum tw_command_status)outcome->status,
         .http_status = outcome->http_status,
@@ -313,14 +315,17 @@ static void emit_outcome(struct tw_turn *turn, struct tw_item *item, const struc
         .detail = outcome->detail,
         .has_resource = outcome->resource.len > 0,
         .resource = outcome->resource,
-        .has_caller = !tw_uuid_is_nil(item->envelope.caller),
-        .caller = item->envelope.caller,
+        .has_caller = !tw_uuid_is_nil(row->caller),
+        .caller = row->caller,
         .repeated = repeated,
-        .submitted_at_ms = item->envelope.submitted_ms,
+        .submitted_at_ms = row->submitted_ms,
         .finished_at_ms = row->at_ms,
+        .has_record_offset = !repeated && row->offset != cause->record->offset,
+        .record_offset = row->offset,
     };
 
-    add_event(turn, item, &tw_command_outcome_type, &payload);
+    if (outcome->status != TW_PENDING) /* else it has none yet */
+        add_event(turn, cause, &tw_command_outcome_type, &payload);
 }
 
 /* "cart.add_item.v1" -> "cart.add_item", from the envelope alone: programs that do not know the type agree. */
@@ -351,7 +356,27 @@ static void remember(struct tw_turn *turn, struct tw_item *item, struct tw_known
 {
     known->row = make_row(turn, item, outcome);
     known->present = known->fresh = true;
-    emit_outcome(turn, item, &known->row, false);
+    emit_outcome(turn, item, item->envelope.command_id, &known->row, false);
+}
+
+void tw_finish(struct tw_decision *d, const struct tw_pending_command *pending, struct tw_outcome outcome)
+{
+    struct tw_turn      *turn = d->turn;
+    struct tw_known_row *known = row_at(turn, pending->command_id);
+
+    known->row = (struct tw_ledger_row){
+        .id = tw_command_id_ledger(pending->command_id),
+        .caller = pending->caller,
+        .type = tw_str_of(pending->type),
+        .outcome = outcome,
+        .offset = pending->offset,
+        .submitted_ms = pending->submitted_ms,
+        .at_ms = turn->clock_ms,
+    };
+    memcpy(known->row.fingerprint, pending->fingerprint, sizeof(known->row.fingerprint));
+    known->present = known->fresh = true;
+    known->stored = true; /* the pending row, unless it is a day old and was swept */
+    emit_outcome(turn, turn->current, pending->command_id, &known->row, false);
 }
 
 static bool counts(const struct tw_turn *turn, const struct tw_known_row *known)
@@ -369,13 +394,13 @@ static void answer_repeat(struct tw_turn *turn, struct tw_item *item, const stru
 {
     if (!memcmp(row->fingerprint, item->envelope.fingerprint, sizeof(row->fingerprint))) {
         turn->counts.repeated++;
-        emit_outcome(turn, item, row, true);
+        emit_outcome(turn, item, item->envelope.command_id, row, true);
     } else {
         struct tw_ledger_row misuse =
             make_row(turn, item, tw_rejected(TW_PROBLEM_KEY_REUSED, "the key belongs to a request with another body"));
 
         turn->counts.rejected++;
-        emit_outcome(turn, item, &misuse, false);
+        emit_outcome(turn, item, item->envelope.command_id, &misuse, false);
     }
 }
 
@@ -394,7 +419,7 @@ static struct tw_outcome decide_command(struct tw_turn *turn, struct tw_item *it
         domain->version(tw_state(&decision, 0), turn->clock_ms) != item->envelope.if_version)
         return tw_rejected(TW_PROBLEM_PRECONDITION_FAILED, "the resource changed since it was read");
     outcome = domain->decide(&decision, &item->cmd);
-    if (outcome.status != TW_SUCCEEDED) { /* a refusal changes nothing: anything else is our own mistake */
+    if (outcome.status == TW_REJECTED && !outcome.has_effect) { /* changes nothing: else it is our own mistake */
         assert(turn->event_count == events_before);
         for (size_t k = 0; k < item->entity_count; k++)
             assert(entities[k]->guard != item->record->offset);
@@ -429,10 +454,10 @@ static void decide_item(struct tw_turn *turn, struct tw_item *item)
         return;
     }
     outcome = decide_command(turn, item);
-    if (outcome.status == TW_SUCCEEDED)
-        turn->counts.succeeded++;
-    else
+    if (outcome.status == TW_REJECTED)
         turn->counts.rejected++;
+    else
+        turn->counts.succeeded++;
     if (known)
         remember(turn, item, known, outcome);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "loop.h"
+#include "policy_loop.h"
 #include "tillwire/kafka.h"
 #include "tillwire/log.h"
 #include "tillwire/settings.h"
@@ -182,9 +183,15 @@ static enum tw_rc read_id_key(struct worker *worker, struct tw_err *reterr)
                    worker->settings.id_key_file, TW_ID_KEY_BYTES);
 }
 
+/* The loops, and the policy behind them. */
+static int thread_count(const struct worker *worker)
+{
+    return (int)worker->settings.threads + (worker->context.spec->policy != NULL);
+}
+
 static enum tw_rc open_shared(struct worker *worker, struct tw_err *reterr)
 {
-    TW_TRY(tw_admin_open(worker->settings.admin_listen, (int)worker->settings.threads, &worker->context.admin, reterr));
+    TW_TRY(tw_admin_open(worker->settings.admin_listen, thread_count(worker), &worker->context.admin, reterr));
     TW_TRY(read_id_key(worker, reterr));
     return check_topics(worker, reterr);
 }
@@ -204,20 +211,22 @@ static void stop_broken(struct worker *worker, const struct tw_err *err)
 static void *thread_main(void *self)
 {
     struct thread *thread = self;
+    struct worker *worker = thread->worker;
+    bool           is_policy = thread->number == worker->settings.threads;
     struct tw_err  err;
 
-    if (tw_loop_run(&thread->worker->context, thread->number, &err) != TW_OK)
-        stop_broken(thread->worker, &err);
+    if ((is_policy ? tw_policy_loop_run : tw_loop_run)(&worker->context, thread->number, &err) != TW_OK)
+        stop_broken(worker, &err);
     return NULL;
 }
 
 static void run_loops(struct worker *worker)
 {
-    struct thread threads[LOOPS_MAX];
+    struct thread threads[LOOPS_MAX + 1];
     int           started = 0;
     struct tw_err err;
 
-    for (; started < worker->settings.threads; started++) {
+    for (; started < thread_count(worker); started++) {
         threads[started] = (struct thread){.worker = worker, .number = started};
         if (pthread_create(&threads[started].id, NULL, thread_main, &threads[started]) != 0) {
             tw_fail(&err, TW_BROKEN, "worker", 0, "cannot start thread %d", started);
