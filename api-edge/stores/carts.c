@@ -16,12 +16,6 @@ struct tw_carts {
     struct tw_redis_pool *pool;
 };
 
-static void reply_release(redisReply **reply)
-{
-    if (*reply)
-        freeReplyObject(*reply);
-}
-
 enum tw_rc tw_carts_open(const char *redis_uris, size_t connections, struct tw_carts **ret_carts, struct tw_err *reterr)
 {
     struct tw_redis_pool *pool = NULL;
@@ -69,12 +63,12 @@ static enum tw_rc read_cart(const redisReply *reply, struct tw_arena *arena, str
 enum tw_rc tw_carts_get(struct tw_carts *carts, struct tw_uuid member_id, int64_t now_ms, struct tw_arena *arena,
                         struct tw_cart *ret_cart, struct tw_err *reterr)
 {
-    char                               key[TW_CART_KEY_SIZE];
-    size_t                             key_len = tw_cart_key_copy(member_id, key);
-    const char                        *argv[] = {"GET", key};
-    size_t                             lengths[] = {3, key_len};
-    struct tw_cart                     cart = {0};
-    TW_AUTO(reply_release) redisReply *reply = NULL;
+    char                                        key[TW_CART_KEY_SIZE];
+    size_t                                      key_len = tw_cart_key_copy(member_id, key);
+    const char                                 *argv[] = {"GET", key};
+    size_t                                      lengths[] = {3, key_len};
+    struct tw_cart                              cart = {0};
+    TW_AUTO(tw_redis_reply_release) redisReply *reply = NULL;
 
     TW_TRY(tw_redis_pool_run(carts->pool, server_of(carts, partition_of(member_id)), 2, argv, lengths, &reply, reterr));
     TW_TRY(read_cart(reply, arena, &cart, reterr));
@@ -86,14 +80,14 @@ enum tw_rc tw_carts_get(struct tw_carts *carts, struct tw_uuid member_id, int64_
 static enum tw_rc ledger_of_day(struct tw_carts *carts, struct tw_uuid command_id, int64_t day, struct tw_arena *arena,
                                 struct tw_ledger_row *ret_row, struct tw_err *reterr)
 {
-    int32_t                            partition = tw_command_id_partition(command_id);
-    struct tw_uuid                     ledger_id = tw_command_id_ledger(command_id);
-    char                               key[TW_CART_KEY_SIZE];
-    char                               field[sizeof(ledger_id.bytes)];
-    size_t                             key_len = tw_cart_key_ledger(partition, day, key);
-    const char                        *argv[] = {"HGET", key, field};
-    size_t                             lengths[] = {4, key_len, sizeof(field)};
-    TW_AUTO(reply_release) redisReply *reply = NULL;
+    int32_t                                     partition = tw_command_id_partition(command_id);
+    struct tw_uuid                              ledger_id = tw_command_id_ledger(command_id);
+    char                                        key[TW_CART_KEY_SIZE];
+    char                                        field[sizeof(ledger_id.bytes)];
+    size_t                                      key_len = tw_cart_key_ledger(partition, day, key);
+    const char                                 *argv[] = {"HGET", key, field};
+    size_t                                      lengths[] = {4, key_len, sizeof(field)};
+    TW_AUTO(tw_redis_reply_release) redisReply *reply = NULL;
 
     memcpy(field, ledger_id.bytes, sizeof(field));
     TW_TRY(tw_redis_pool_run(carts->pool, server_of(carts, partition), 3, argv, lengths, &reply, reterr));
@@ -121,7 +115,7 @@ enum tw_rc tw_carts_ping(struct tw_carts *carts, struct tw_err *reterr)
     size_t      lengths[] = {4};
 
     for (size_t i = 0; i < tw_redis_pool_servers(carts->pool); i++) {
-        TW_AUTO(reply_release) redisReply *reply = NULL;
+        TW_AUTO(tw_redis_reply_release) redisReply *reply = NULL;
         TW_TRY(tw_redis_pool_run(carts->pool, i, 1, argv, lengths, &reply, reterr));
     }
     return TW_OK;

@@ -2,86 +2,42 @@
 
 #include <libpq-fe.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "stores/places.h"
 #include "tillwire/clock.h"
 
 #define WHERE "edge.postgres"
 
-enum { QUERY_MS = 2000, WAIT_MS = 2000, AFTER_FAILURE_US = 300000 };
+enum { QUERY_MS = 2000, WAIT_MS = 2000 };
 
 struct tw_pg_pool {
-    char           *uri;
-    pthread_mutex_t lock; /* guards all below */
-    pthread_cond_t  freed;
-    size_t          size;
-    size_t          idle_count;
-    PGconn        **idle;            /* NULL: a connection yet to be made */
-    int64_t         closed_until_us; /* a connect failed: nobody tries before this */
+    char            *uri;
+    struct tw_places places; /* of PGconn */
 };
 
 struct tw_pg_pool *tw_pg_pool_new(const char *uri, size_t connections)
 {
     struct tw_pg_pool *pool = tw_alloc_zeroed(1, sizeof(*pool));
-    pthread_condattr_t attr;
 
     pool->uri = tw_strdup(uri);
-    pool->size = connections;
-    pool->idle_count = connections;
-    pool->idle = tw_alloc_zeroed(connections, sizeof(PGconn *));
-    pthread_mutex_init(&pool->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&pool->freed, &attr);
-    pthread_condattr_destroy(&attr);
+    tw_places_init(&pool->places, connections);
     return pool;
+}
+
+static void close_connection(void *connection)
+{
+    PQfinish(connection);
 }
 
 void tw_pg_pool_free(struct tw_pg_pool *pool)
 {
     if (!pool)
         return;
-    for (size_t i = 0; i < pool->idle_count; i++)
-        PQfinish(pool->idle[i]);
-    pthread_cond_destroy(&pool->freed);
-    pthread_mutex_destroy(&pool->lock);
-    free(pool->idle);
+    tw_places_done(&pool->places, close_connection);
     free(pool->uri);
     free(pool);
-}
-
-/** A place in the pool; @p ret_connection may be NULL: to be made. */
-static enum tw_rc take(struct tw_pg_pool *pool, PGconn **ret_connection, struct tw_err *reterr)
-{
-    int64_t         deadline_us = tw_monotonic_us() + INT64_C(1000) * WAIT_MS;
-    struct timespec deadline = {deadline_us / 1000000, (deadline_us % 1000000) * 1000};
-    enum tw_rc      rc = TW_OK;
-
-    pthread_mutex_lock(&pool->lock);
-    while (pool->idle_count == 0 && rc == TW_OK) {
-        if (pthread_cond_timedwait(&pool->freed, &pool->lock, &deadline) != 0)
-            rc = tw_fail(reterr, TW_UNREACHED, WHERE, 0, "all connections are busy");
-    }
-    if (rc == TW_OK && !pool->idle[pool->idle_count - 1] && tw_monotonic_us() < pool->closed_until_us)
-        rc = tw_fail(reterr, TW_UNREACHED, WHERE, 0, "the server did not answer a moment ago");
-    if (rc == TW_OK)
-        *ret_connection = pool->idle[--pool->idle_count];
-    pthread_mutex_unlock(&pool->lock);
-    return rc;
-}
-
-/** Gives the place back; @p connection NULL: the next one makes a new one. */
-static void give(struct tw_pg_pool *pool, PGconn *connection, bool failed)
-{
-    pthread_mutex_lock(&pool->lock);
-    if (failed)
-        pool->closed_until_us = tw_monotonic_us() + AFTER_FAILURE_US;
-    pool->idle[pool->idle_count++] = connection;
-    pthread_cond_signal(&pool->freed);
-    pthread_mutex_unlock(&pool->lock);
 }
 
 static PGconn *connect_now(const char *uri)
@@ -140,10 +96,12 @@ static PGresult *try_on(PGconn *connection, const char *sql, int param_count, co
 enum tw_rc tw_pg_pool_query(struct tw_pg_pool *pool, const char *sql, int param_count, const char *const *params,
                             struct pg_result **ret_result, struct tw_err *reterr)
 {
-    PGconn   *connection = NULL;
+    void     *place = NULL;
+    PGconn   *connection;
     PGresult *result = NULL;
 
-    TW_TRY(take(pool, &connection, reterr));
+    TW_TRY(tw_places_take(&pool->places, WAIT_MS, WHERE, &place, reterr));
+    connection = place;
     if (connection) {
         result = try_on(connection, sql, param_count, params);
         bool cut = !result && PQstatus(connection) != CONNECTION_OK;
@@ -152,7 +110,7 @@ enum tw_rc tw_pg_pool_query(struct tw_pg_pool *pool, const char *sql, int param_
             connection = NULL;
         }
         if (!result && !cut) { /* it hangs: a new connection would, too */
-            give(pool, NULL, true);
+            tw_places_give(&pool->places, NULL);
             return tw_fail(reterr, TW_UNREACHED, WHERE, 0, "no answer within %d ms", QUERY_MS);
         }
     }
@@ -162,10 +120,10 @@ enum tw_rc tw_pg_pool_query(struct tw_pg_pool *pool, const char *sql, int param_
     }
     if (!result) {
         PQfinish(connection);
-        give(pool, NULL, true);
+        tw_places_give(&pool->places, NULL);
         return tw_fail(reterr, TW_UNREACHED, WHERE, 0, "cannot connect or get an answer");
     }
-    give(pool, connection, false);
+    tw_places_give(&pool->places, connection);
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
         tw_fail(reterr, TW_UNREACHED, WHERE, 0, "the query was refused with SQLSTATE %s", state ? state : "?");

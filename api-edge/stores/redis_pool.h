@@ -17,9 +17,12 @@ enum tw_rc tw_redis_pool_open(const char *uris, size_t connections, struct tw_re
 void       tw_redis_pool_close(struct tw_redis_pool *pool);
 size_t     tw_redis_pool_servers(const struct tw_redis_pool *pool);
 
-/** Runs one command (binary safe) on a server. The reply is freed with freeReplyObject(); an error reply is
- *  UNREACHED. */
+/** Runs one command (binary safe) on a server. The reply is freed with tw_redis_reply_release(); an error
+ *  reply is UNREACHED. */
 enum tw_rc tw_redis_pool_run(struct tw_redis_pool *pool, size_t server, int argc, const char **argv,
                              const size_t *lengths, struct redisReply **ret_reply, struct tw_err *reterr);
+
+/** For TW_AUTO; accepts a pointer to NULL. */
+void tw_redis_reply_release(struct redisReply **reply);
 
 #endif

@@ -50,18 +50,18 @@ enum tw_format {
 struct tw_layout;
 
 struct tw_field {
-    const char             *name;       /**< "quantity": in JSON, and in what people read */
-    const char             *key;        /**< msgpack key with its fixstr header: "\xa8quantity" */
-    uint8_t                 key_len;    /**< bytes of `key`, header included */
-    uint8_t                 kind;       /**< enum tw_kind */
-    uint8_t                 format;     /**< enum tw_format */
-    bool                    optional;   /**< then has_offset counts */
+    const char             *name;        /**< "quantity": in JSON, and in what people read */
+    const char             *key;         /**< msgpack key with its fixstr header: "\xa8quantity" */
+    uint8_t                 key_len;     /**< bytes of `key`, header included */
+    uint8_t                 kind;        /**< enum tw_kind */
+    uint8_t                 format;      /**< enum tw_format */
+    bool                    optional;    /**< then has_offset counts */
     bool                    null_clears; /**< of a body: then null_offset counts */
-    uint16_t                offset;     /**< of the member, bytes */
-    uint16_t                has_offset; /**< of `bool has_<name>` */
+    uint16_t                offset;      /**< of the member, bytes */
+    uint16_t                has_offset;  /**< of `bool has_<name>` */
     uint16_t                null_offset; /**< of the bool that says the member was null */
-    uint16_t                item_size;  /**< LIST, MAP: bytes of one element */
-    int64_t                 min;        /**< range: of the value, the bytes, or the number of elements */
+    uint16_t                item_size;   /**< LIST, MAP: bytes of one element */
+    int64_t                 min;         /**< range: of the value, the bytes, or the number of elements */
     int64_t                 max;
     const struct tw_str    *values; /**< ENUM: names by number; max is the last number */
     const struct tw_field  *item;   /**< LIST of scalars, MAP (its values): rule of one element, offset 0 */

@@ -9,7 +9,8 @@ static const struct tw_ledger_row sample = {
     .caller = {{2, 3}},
     .fingerprint = {4, 5},
     .type = {"cart.add_item", 13},
-    .outcome = {TW_REJECTED, 422, TW_PROBLEM_LINE_QUANTITY_LIMIT, {"a line holds 999 pieces", 23}, {"/v1/cart", 8}},
+    .outcome =
+        {TW_REJECTED, 422, TW_PROBLEM_LINE_QUANTITY_LIMIT, {"a line holds 999 pieces", 23}, {"/v1/cart", 8}, false},
     .offset = INT64_C(0x0102030405060708),
     .submitted_ms = 1700000000123,
     .at_ms = 1700000000456,

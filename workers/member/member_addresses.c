@@ -61,9 +61,19 @@ static void emit(struct tw_decision *d, const struct tw_type *type, const struct
     tw_emit(d, type, &payload);
 }
 
-static struct tw_outcome no_such_address(void)
+/* The active member who has the address; NULL: @p ret_refusal says why there is none. */
+static const struct tw_member *find_owner(struct tw_decision *d, struct tw_uuid address_id, uint32_t *ret_place,
+                                          struct tw_outcome *ret_refusal)
 {
-    return tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such address");
+    const struct tw_member *known = tw_member_active(d, ret_refusal);
+    uint32_t                place = known ? find_address(known, address_id) : NO_ADDRESS;
+
+    if (known && place == NO_ADDRESS)
+        *ret_refusal = tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such address");
+    if (place == NO_ADDRESS)
+        return NULL;
+    *ret_place = place;
+    return known;
 }
 
 static struct tw_str path_of(struct tw_decision *d, struct tw_uuid address_id)
@@ -125,16 +135,13 @@ static void change(struct tw_member_address *address, const struct tw_member_cha
 struct tw_outcome tw_member_decide_change_address(struct tw_decision *d, const struct tw_command *cmd)
 {
     const struct tw_member_change_address *body = cmd->body;
-    struct tw_outcome                      refusal;
-    const struct tw_member                *known = tw_member_active(d, &refusal);
-    struct tw_member                      *member;
     uint32_t                               place;
+    struct tw_outcome                      refusal;
+    const struct tw_member                *known = find_owner(d, body->address_id, &place, &refusal);
+    struct tw_member                      *member;
 
     if (!known)
         return refusal;
-    place = find_address(known, body->address_id);
-    if (place == NO_ADDRESS)
-        return no_such_address();
     if (body->has_is_default && !body->is_default && known->addresses[place].is_default)
         return tw_rejected(TW_PROBLEM_DEFAULT_ADDRESS, "make another address the default instead");
     member = tw_member_edit(d, cmd);
@@ -148,17 +155,14 @@ struct tw_outcome tw_member_decide_change_address(struct tw_decision *d, const s
 struct tw_outcome tw_member_decide_remove_address(struct tw_decision *d, const struct tw_command *cmd)
 {
     const struct tw_member_remove_address *body = cmd->body;
-    struct tw_outcome                      refusal;
-    const struct tw_member                *known = tw_member_active(d, &refusal);
-    struct tw_member                      *member;
     uint32_t                               place;
+    struct tw_outcome                      refusal;
+    const struct tw_member                *known = find_owner(d, body->address_id, &place, &refusal);
+    struct tw_member                      *member;
     bool                                   was_default;
 
     if (!known)
         return refusal;
-    place = find_address(known, body->address_id);
-    if (place == NO_ADDRESS)
-        return no_such_address();
     member = tw_member_edit(d, cmd);
     was_default = member->addresses[place].is_default;
     for (member->addresses_len--; place < member->addresses_len; place++)
@@ -172,16 +176,13 @@ struct tw_outcome tw_member_decide_remove_address(struct tw_decision *d, const s
 struct tw_outcome tw_member_decide_set_default_address(struct tw_decision *d, const struct tw_command *cmd)
 {
     const struct tw_member_set_default_address *body = cmd->body;
-    struct tw_outcome                           refusal;
-    const struct tw_member                     *known = tw_member_active(d, &refusal);
-    struct tw_member                           *member;
     uint32_t                                    place;
+    struct tw_outcome                           refusal;
+    const struct tw_member                     *known = find_owner(d, body->address_id, &place, &refusal);
+    struct tw_member                           *member;
 
     if (!known)
         return refusal;
-    place = find_address(known, body->address_id);
-    if (place == NO_ADDRESS)
-        return no_such_address();
     if (known->addresses[place].is_default)
         return tw_succeeded(200, path_of(d, body->address_id));
     member = tw_member_edit(d, cmd);

@@ -74,6 +74,20 @@ static struct tw_outcome email_taken(void)
     return tw_rejected(TW_PROBLEM_EMAIL_TAKEN, "a member with this e-mail address exists");
 }
 
+/* Version 1 of @p who. */
+static struct tw_member *make_member(struct tw_decision *d, const struct tw_command *cmd, const struct tw_member *who)
+{
+    struct tw_member *member = tw_state_change(d, TW_MEMBER_ENTITY);
+
+    *member = *who;
+    member->status = TW_MEMBER_STATUS_ACTIVE;
+    member->created_at_ms = cmd->at_ms;
+    member->updated_at_ms = cmd->at_ms;
+    member->version = 1;
+    member->credential_version = 1;
+    return member;
+}
+
 static struct tw_outcome decide_register(struct tw_decision *d, const struct tw_command *cmd)
 {
     const struct tw_member_register *body = cmd->body;
@@ -81,22 +95,17 @@ static struct tw_outcome decide_register(struct tw_decision *d, const struct tw_
 
     if (is_taken(d))
         return email_taken();
-    member = tw_state_change(d, TW_MEMBER_ENTITY);
-    *member = (struct tw_member){
-        .member_id = body->member_id,
-        .email = body->email,
-        .email_folded = body->email_folded,
-        .has_password_hash = true,
-        .password_hash = body->password_hash,
-        .full_name = body->full_name,
-        .has_phone_number = body->has_phone_number,
-        .phone_number = body->phone_number,
-        .status = TW_MEMBER_STATUS_ACTIVE,
-        .created_at_ms = cmd->at_ms,
-        .updated_at_ms = cmd->at_ms,
-        .version = 1,
-        .credential_version = 1,
-    };
+    member = make_member(d, cmd,
+                         &(struct tw_member){
+                             .member_id = body->member_id,
+                             .email = body->email,
+                             .email_folded = body->email_folded,
+                             .has_password_hash = true,
+                             .password_hash = body->password_hash,
+                             .full_name = body->full_name,
+                             .has_phone_number = body->has_phone_number,
+                             .phone_number = body->phone_number,
+                         });
     tw_emit(d, &tw_member_registered_type,
             &(struct tw_member_registered){
                 .member_id = member->member_id, .status = member->status, .version = member->version});
@@ -110,19 +119,14 @@ static struct tw_outcome decide_register_service(struct tw_decision *d, const st
 
     if (is_taken(d))
         return email_taken();
-    member = tw_state_change(d, TW_MEMBER_ENTITY);
-    *member = (struct tw_member){
-        .member_id = body->member_id,
-        .email = body->email,
-        .email_folded = body->email_folded,
-        .full_name = body->full_name,
-        .status = TW_MEMBER_STATUS_ACTIVE,
-        .created_at_ms = cmd->at_ms,
-        .updated_at_ms = cmd->at_ms,
-        .version = 1,
-        .credential_version = 1,
-        .is_service = true,
-    };
+    member = make_member(d, cmd,
+                         &(struct tw_member){
+                             .member_id = body->member_id,
+                             .email = body->email,
+                             .email_folded = body->email_folded,
+                             .full_name = body->full_name,
+                             .is_service = true,
+                         });
     tw_emit(d, &tw_member_service_registered_type,
             &(struct tw_member_service_registered){
                 .member_id = member->member_id, .status = member->status, .version = member->version});

@@ -102,6 +102,32 @@ static void add_token(struct tw_member *member, struct tw_arena *arena, const st
     member->tokens_len++;
 }
 
+/* The session that @p cmd makes. */
+static struct tw_uuid family_of(const struct tw_command *cmd)
+{
+    return tw_derived_id(cmd->envelope->command_id, cmd->key_id, TW_MEMBER_ID_FAMILY);
+}
+
+static struct tw_member_token make_token(const struct tw_command *cmd, enum tw_member_token_kind kind,
+                                         struct tw_uuid family_id, int64_t expires_at_ms, const uint8_t hash[32])
+{
+    static const char *const names[] = {
+        [TW_MEMBER_TOKEN_KIND_ACCESS] = TW_MEMBER_ID_ACCESS,
+        [TW_MEMBER_TOKEN_KIND_REFRESH] = TW_MEMBER_ID_REFRESH,
+        [TW_MEMBER_TOKEN_KIND_SERVICE] = TW_MEMBER_ID_SERVICE,
+    };
+    struct tw_member_token token = {
+        .token_id = tw_derived_id(cmd->envelope->command_id, cmd->key_id, names[kind]),
+        .family_id = family_id,
+        .kind = kind,
+        .expires_at_ms = expires_at_ms,
+        .created_at_ms = cmd->at_ms,
+    };
+
+    memcpy(token.token_hash, hash, sizeof(token.token_hash));
+    return token;
+}
+
 /* --- revoking ----------------------------------------------------------------------------------------------------- */
 
 static void emit_revoked(struct tw_decision *d, const struct tw_member *member, struct tw_revoked_token *tokens,
@@ -154,22 +180,11 @@ struct tw_outcome tw_member_decide_start_session(struct tw_decision *d, const st
     const struct tw_member_start_session *body = cmd->body;
     struct tw_outcome                     refusal;
     const struct tw_member               *known = tw_member_with_credentials(d, body->credential_version, &refusal);
-    struct tw_uuid                        command_id = cmd->envelope->command_id;
-    struct tw_member_token                access = {
-                       .token_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_ACCESS),
-                       .family_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_FAMILY),
-                       .kind = TW_MEMBER_TOKEN_KIND_ACCESS,
-                       .expires_at_ms = body->access_expires_at_ms,
-                       .created_at_ms = cmd->at_ms,
-    };
-    struct tw_member_token refresh = {
-        .token_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_REFRESH),
-        .family_id = access.family_id,
-        .kind = TW_MEMBER_TOKEN_KIND_REFRESH,
-        .expires_at_ms = body->refresh_expires_at_ms,
-        .created_at_ms = cmd->at_ms,
-    };
-    struct tw_member *member;
+    struct tw_member_token                access = make_token(cmd, TW_MEMBER_TOKEN_KIND_ACCESS, family_of(cmd),
+                                                              body->access_expires_at_ms, body->access_token_hash);
+    struct tw_member_token                refresh = make_token(cmd, TW_MEMBER_TOKEN_KIND_REFRESH, access.family_id,
+                                                               body->refresh_expires_at_ms, body->refresh_token_hash);
+    struct tw_member                     *member;
 
     if (!known)
         return refusal;
@@ -178,8 +193,6 @@ struct tw_outcome tw_member_decide_start_session(struct tw_decision *d, const st
     if (!has_room(known, 1, 2, cmd->clock_ms))
         return too_many_sessions();
 
-    memcpy(access.token_hash, body->access_token_hash, sizeof(access.token_hash));
-    memcpy(refresh.token_hash, body->refresh_token_hash, sizeof(refresh.token_hash));
     member = tw_state_change(d, TW_MEMBER_ENTITY);
     make_room(member, 2, cmd->clock_ms);
     add_token(member, d->arena, &access);
@@ -207,7 +220,6 @@ struct tw_outcome tw_member_decide_start_session(struct tw_decision *d, const st
 struct tw_outcome tw_member_decide_refresh_session(struct tw_decision *d, const struct tw_command *cmd)
 {
     const struct tw_member_refresh_session *body = cmd->body;
-    struct tw_uuid                          command_id = cmd->envelope->command_id;
     struct tw_outcome                       refusal;
     const struct tw_member                 *known = tw_member_active(d, &refusal);
     const struct tw_member_token           *spent;
@@ -226,27 +238,15 @@ struct tw_outcome tw_member_decide_refresh_session(struct tw_decision *d, const 
     }
     if (!is_live(spent, cmd->clock_ms))
         return refusal;
-    access = (struct tw_member_token){
-        .token_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_ACCESS),
-        .family_id = spent->family_id,
-        .kind = TW_MEMBER_TOKEN_KIND_ACCESS,
-        .expires_at_ms = body->access_expires_at_ms,
-        .created_at_ms = cmd->at_ms,
-    };
-    refresh = (struct tw_member_token){
-        .token_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_REFRESH),
-        .family_id = spent->family_id,
-        .kind = TW_MEMBER_TOKEN_KIND_REFRESH,
-        .expires_at_ms = body->refresh_expires_at_ms,
-        .created_at_ms = cmd->at_ms,
-    };
+    access = make_token(cmd, TW_MEMBER_TOKEN_KIND_ACCESS, spent->family_id, body->access_expires_at_ms,
+                        body->access_token_hash);
+    refresh = make_token(cmd, TW_MEMBER_TOKEN_KIND_REFRESH, spent->family_id, body->refresh_expires_at_ms,
+                         body->new_refresh_token_hash);
     if (find_token(known, access.token_id) || find_token(known, refresh.token_id))
         return id_used_before();
     if (!has_room(known, 0, 2, cmd->clock_ms))
         return too_many_sessions();
 
-    memcpy(access.token_hash, body->access_token_hash, sizeof(access.token_hash));
-    memcpy(refresh.token_hash, body->new_refresh_token_hash, sizeof(refresh.token_hash));
     member = tw_state_change(d, TW_MEMBER_ENTITY);
     for (uint32_t i = 0; i < member->tokens_len; i++)
         if (tw_uuid_eq(member->tokens[i].token_id, body->refresh_token_id))
@@ -299,16 +299,8 @@ struct tw_outcome tw_member_decide_issue_token(struct tw_decision *d, const stru
 {
     const struct tw_member_issue_token *body = cmd->body;
     const struct tw_member             *known = tw_state(d, TW_MEMBER_ENTITY);
-    struct tw_uuid                      command_id = cmd->envelope->command_id;
-    struct tw_member_token              token = {
-                     .token_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_SERVICE),
-                     .family_id = tw_derived_id(command_id, cmd->key_id, TW_MEMBER_ID_FAMILY),
-                     .kind = TW_MEMBER_TOKEN_KIND_SERVICE,
-                     .scope = body->scope,
-                     .label = body->label,
-                     .expires_at_ms = body->expires_at_ms,
-                     .created_at_ms = cmd->at_ms,
-    };
+    struct tw_member_token              token =
+        make_token(cmd, TW_MEMBER_TOKEN_KIND_SERVICE, family_of(cmd), body->expires_at_ms, body->token_hash);
     struct tw_member *member;
 
     if (!known || !known->is_service)
@@ -320,7 +312,8 @@ struct tw_outcome tw_member_decide_issue_token(struct tw_decision *d, const stru
     if (!has_room(known, 1, 1, cmd->clock_ms))
         return too_many_sessions();
 
-    memcpy(token.token_hash, body->token_hash, sizeof(token.token_hash));
+    token.scope = body->scope;
+    token.label = body->label;
     member = tw_state_change(d, TW_MEMBER_ENTITY);
     make_room(member, 1, cmd->clock_ms);
     add_token(member, d->arena, &token);
