@@ -23,11 +23,16 @@ struct tw_pg_pool {
     int64_t         closed_until_us; /* a connect failed: nobody tries before this */
 };
 
-struct tw_pg_pool *tw_pg_pool_new(const char *uri, size_t connections)
+enum tw_rc tw_pg_pool_open(const char *uri, size_t connections, struct tw_pg_pool **ret_pool, struct tw_err *reterr)
 {
-    struct tw_pg_pool *pool = tw_alloc_zeroed(1, sizeof(*pool));
+    PQconninfoOption  *options = PQconninfoParse(uri, NULL); /* its message may quote the password */
+    struct tw_pg_pool *pool;
     pthread_condattr_t attr;
 
+    if (!options)
+        return tw_fail(reterr, TW_INVALID, WHERE, 0, "the PostgreSQL URI cannot be read");
+    PQconninfoFree(options);
+    pool = tw_alloc_zeroed(1, sizeof(*pool));
     pool->uri = tw_strdup(uri);
     pool->size = connections;
     pool->idle_count = connections;
@@ -37,7 +42,8 @@ struct tw_pg_pool *tw_pg_pool_new(const char *uri, size_t connections)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&pool->freed, &attr);
     pthread_condattr_destroy(&attr);
-    return pool;
+    *ret_pool = pool;
+    return TW_OK;
 }
 
 void tw_pg_pool_free(struct tw_pg_pool *pool)
