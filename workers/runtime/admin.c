@@ -102,22 +102,33 @@ static int on_request(struct mg_connection *connection)
     return 1; /* handled: nothing ever reaches civetweb's own file serving */
 }
 
+/* "8080", "127.0.0.1:8080", "[::]:8080". */
+static bool ends_in_port(const char *listen)
+{
+    const char *colon = strrchr(listen, ':');
+    int64_t     number;
+
+    return tw_str_to_int(tw_str_of(colon ? colon + 1 : listen), &number) && number > 0 && number <= UINT16_MAX;
+}
+
 enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_admin, struct tw_err *reterr)
 {
     const char         *options[] = {"listening_ports", listen, "num_threads", "3", "request_timeout_ms", "2000",
                                      "tcp_nodelay",     "1",    NULL};
     struct mg_callbacks callbacks = {.begin_request = on_request};
-    struct tw_admin    *admin = tw_alloc_zeroed(1, sizeof(*admin));
+    struct tw_admin    *admin;
 
+    if (!ends_in_port(listen))
+        return tw_fail(reterr, TW_INVALID, "admin.open", 0, "admin_listen: '%s' is not address:port", listen);
+    admin = tw_alloc_zeroed(1, sizeof(*admin));
     pthread_mutex_init(&admin->lock, NULL);
     admin->loop_count = loops;
     admin->loops = tw_alloc_zeroed((size_t)loops, sizeof(*admin->loops));
-    for (int i = 0; i < loops; i++)
-        tw_admin_set(admin, i, "starting");
+    tw_admin_set(admin, TW_ALL_LOOPS, "starting");
     admin->server = mg_start(&callbacks, admin, options);
     if (!admin->server) {
         tw_admin_close(admin);
-        return tw_fail(reterr, TW_BROKEN, "admin.open", 0, "cannot listen on '%s' (admin_listen): is the port taken?",
+        return tw_fail(reterr, TW_BROKEN, "admin.open", 0, "admin_listen: cannot listen on '%s': is the port taken?",
                        listen);
     }
     *ret_admin = admin;
@@ -126,11 +137,13 @@ enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_ad
 
 void tw_admin_set(struct tw_admin *admin, int loop, const char *reason)
 {
-    struct loop_state *state = &admin->loops[loop];
-
     pthread_mutex_lock(&admin->lock);
-    state->alive_at_us = tw_monotonic_us();
-    snprintf(state->reason, sizeof(state->reason), "%s", reason ? reason : "");
+    for (int i = 0; i < admin->loop_count; i++) {
+        if (loop != TW_ALL_LOOPS && loop != i)
+            continue;
+        admin->loops[i].alive_at_us = tw_monotonic_us();
+        snprintf(admin->loops[i].reason, sizeof(admin->loops[i].reason), "%s", reason ? reason : "");
+    }
     pthread_mutex_unlock(&admin->lock);
 }
 
