@@ -1,6 +1,7 @@
-"""Backlogs drained by each worker, beside a consumer that does nothing and a Go worker, all on the same records."""
+"""Backlogs drained by each worker, beside floors that do a part of it and a Go worker, all on the same records."""
 
 import os
+import re
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ CATALOGUE = 5000  # load.c
 BATCHES = (1000, 5000)  # the Go worker is measured with the one that suits it best
 WARM_RECORDS = 20_000  # two of the servers run on a JVM
 DRAIN_TIMEOUT_S = 180
-FLOOR, PEER, OURS = "librdkafka", "Go", "tillwire"
+FLOOR, WRITE_FLOOR, PEER, OURS = "librdkafka", "plain upsert", "Go", "tillwire"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Domain:
     uri: str  # name of the setting
     port: int  # of the worker's admin page, from the stack's first
     count: Callable[["WorkerRounds"], int]  # of what a folded command leaves behind
+    has_write_floor: bool = False  # floors/plain_upsert.c
 
     @property
     def topic(self) -> str:
@@ -35,6 +37,7 @@ class Domain:
 class WorkerResults:
     samples: dict[tuple[str, str], list[float]] = field(default_factory=dict)  # records/s by domain and system
     batch: dict[str, int] = field(default_factory=dict)  # the Go worker's, by domain
+    own_batch: int = 0  # the member worker's, which the plain upsert takes
 
     def add(self, domain: str, system: str, per_second: float) -> None:
         self.samples.setdefault((domain, system), []).append(per_second)
@@ -48,6 +51,7 @@ class WorkerRounds:
 
     def measure(self, rounds: int) -> WorkerResults:
         say("warming up")
+        self.results.own_batch = self._batch_of("tillwire-member")
         for domain in DOMAINS:
             span = self._backlog(domain, 0, WARM_RECORDS)
             self._run_peer(domain, span, BATCHES[0])
@@ -65,15 +69,26 @@ class WorkerRounds:
 
     def _round(self, domain: Domain, round_: int, rounds: int) -> None:
         span = self._backlog(domain, round_, self.records)
-        rates = {FLOOR: self._floor(domain, span), PEER: self._peer(domain, span), OURS: self._ours(domain, self.records)}
+        rates = {FLOOR: self._floor("bench_plain_consumer", domain, span)}
+        if domain.has_write_floor:
+            rates[WRITE_FLOOR] = self._floor("bench_plain_upsert", domain, span, self.results.own_batch)
+        rates[PEER] = self._peer(domain, span)
+        rates[OURS] = self._ours(domain, self.records)
         for system, rate in rates.items():
             self.results.add(domain.name, system, rate)
         say(f"round {round_} of {rounds}, {domain.name}: "
             + ", ".join(f"{system} {rate:,.0f}/s" for system, rate in rates.items()))
 
-    def _floor(self, domain: Domain, span: tuple[str, str]) -> float:
-        result = numbers(self.stack.tool("bench_plain_consumer", self.stack.settings["TW_KAFKA"], domain.topic, *span))
+    def _floor(self, program: str, domain: Domain, span: tuple[str, str], *more: object) -> float:
+        result = numbers(self.stack.tool(program, self.stack.settings["TW_KAFKA"], domain.topic, *span, *more))
         return result["records"] / result["seconds"]
+
+    def _batch_of(self, program: str) -> int:
+        """Records in a commit at most, by default."""
+        found = re.search(r"--batch-records\s+\S+\s+\S+\s+(\d+)", self.stack.tool(program, "--help"))
+        if not found:
+            raise BenchError(f"{program} --help does not tell its --batch-records")
+        return int(found[1])
 
     def _peer(self, domain: Domain, span: tuple[str, str]) -> float:
         """The first round tries all sizes of batches, later ones take the best."""
@@ -148,6 +163,12 @@ class WorkerRounds:
         self.stack.load("products", 0, CATALOGUE)
         self.drain(PRODUCT, CATALOGUE)
 
+    def make_members(self, round_: int, count: int) -> None:
+        """People who can log in, made like the catalogue."""
+        say(f"making {count} members")
+        self.stack.load("members", round_, count)
+        self.drain(MEMBER, count)
+
     # --- what is left behind
 
     def ledger_rows(self) -> int:
@@ -172,9 +193,10 @@ class WorkerRounds:
                        env={**os.environ, "REDISCLI_AUTH": uri.password}))
 
 
+MEMBER = Domain("member", "PostgreSQL", "members", "postgres", "TW_POSTGRES_URI", 2, WorkerRounds.ledger_rows, True)
 PRODUCT = Domain("product", "MongoDB", "views", "mongo", "TW_MONGO_URI", 3, WorkerRounds.views)
 DOMAINS = (
-    Domain("member", "PostgreSQL", "members", "postgres", "TW_POSTGRES_URI", 2, WorkerRounds.ledger_rows),
+    MEMBER,
     PRODUCT,
     Domain("cart", "Redis", "carts", "redis", "TW_REDIS_URI", 4, WorkerRounds.cart_ledger_rows),
 )

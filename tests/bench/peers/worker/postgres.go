@@ -34,7 +34,7 @@ func openPostgres(ctx context.Context, uri string) (store, error) {
 func (p *postgres) prepare(ctx context.Context) error {
 	_, err := p.connection.Exec(ctx, `
 		create schema if not exists bench;
-		create table if not exists bench.members (like tillwire.members including all);
+		create table if not exists bench.members (like tillwire.members including all) with (fillfactor = 85);
 		truncate bench.members`)
 	return err
 }
