@@ -20,7 +20,7 @@ FAR_BELOW = 0.6
 
 # Widths of columns; a line has at most 120 characters.
 HTTP_COLUMNS = (12, 18, 25, 18, 12, 14)
-WORKER_COLUMNS = (8, 11, 13, 27, 9, 12, 16, 16)
+WORKER_COLUMNS = (18, 11, 12, 20, 9, 11, 15, 16)
 STORM_COLUMNS = (29, 22, 22, 12, 12, 14)
 
 
@@ -63,16 +63,16 @@ def http_table(results: HttpResults) -> list[str]:
 
 def worker_table(results: WorkerResults, records: int) -> list[str]:
     lines = [f"Workers: draining {records:,} commands, records a second",
-             row(WORKER_COLUMNS, "worker", worker_rounds.FLOOR, worker_rounds.WRITE_FLOOR, "Go (its best batch)",
+             row(WORKER_COLUMNS, "worker", worker_rounds.FLOOR, worker_rounds.WRITE_FLOOR, "Go, its best shape",
                  worker_rounds.OURS, "tillwire/Go", "tillwire/upsert", "tillwire/rdkafka")]
     warnings = []
     for domain in DOMAINS:
         floor, write_floor, peer, ours = (
             results.samples.get((domain.name, system))
             for system in (worker_rounds.FLOOR, worker_rounds.WRITE_FLOOR, worker_rounds.PEER, worker_rounds.OURS))
-        lines.append(row(WORKER_COLUMNS, domain.name, f"{statistics.median(floor):,.0f}",
+        lines.append(row(WORKER_COLUMNS, f"{domain.name}, {domain.store}", f"{statistics.median(floor):,.0f}",
                          f"{statistics.median(write_floor):,.0f}" if write_floor else "-",
-                         f"{statistics.median(peer):,.0f} ({domain.store}, {results.batch[domain.name]:,})",
+                         f"{statistics.median(peer):,.0f} ({results.shape[domain.name]})",
                          f"{statistics.median(ours):,.0f}", f"{ratio(ours, peer):.2f}",
                          f"{ratio(ours, write_floor):.2f}" if write_floor else "-", f"{ratio(ours, floor):.3f}"))
         warnings += warning(f"for {domain.name}", ratio(peer, floor), HEALTHY_WORKER[domain.name], "librdkafka")
