@@ -1,27 +1,17 @@
 """Views over HTTP: tillwire's edge beside a bare civetweb handler and a Go service, one after the other in each round."""
 
-import hashlib
 import re
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from stack import PEER_PORT, BenchError, Process, Stack, numbers, run, say
+from stack import PEER_PORT, BenchError, Process, Stack, say
+from wrk import Sample, ask, write_product_ids
 
-HERE = Path(__file__).resolve().parent
-PRODUCTS = 100  # of the catalogue, asked for in turn
 LINGERS = ("0", "500us", "1ms")  # the Go service is measured with what suits it best at each number of connections
 TOPIC_OF_PEER = "bench.commands"
-WRK_THREADS = 2
 WARM_S = 2
 FLOOR, PEER, OURS = "bare civetweb", "Go", "tillwire"
-
-
-@dataclass
-class Sample:
-    per_second: float
-    p99_ms: float
 
 
 @dataclass
@@ -31,13 +21,6 @@ class HttpResults:
 
     def add(self, connections: int, system: str, sample: Sample) -> None:
         self.samples.setdefault((connections, system), []).append(sample)
-
-
-def product_id(sku: str) -> str:
-    """As in include/tillwire/uuid.h."""
-    digest = hashlib.sha256(b"tillwire/product/v1\0" + sku.encode()).hexdigest()
-    text = digest[:12] + "8ca7a109" + digest[12:24]
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def one_answer(port: int, product: str) -> bytes:
@@ -63,18 +46,16 @@ class HttpRounds:
         self.seconds = seconds
         self.connections = connections
         self.results = HttpResults()
-        self.ids = stack.state / "product-ids"
+        self.ids = write_product_ids(stack)
         self.edge_port = stack.port(0)
         self.floor_port = stack.port(PEER_PORT)
         self.go_ports = {linger: stack.port(PEER_PORT + 1 + i) for i, linger in enumerate(LINGERS)}
 
     def measure(self, rounds: int) -> HttpResults:
-        products = [product_id(f"BENCH-{i:04d}") for i in range(PRODUCTS)]
-        self.ids.write_text("\n".join(products) + "\n")
         self.stack.dev("start", "edge")
         try:
             with ExitStack() as processes:
-                self._start_others(processes, one_answer(self.edge_port, products[0]))
+                self._start_others(processes, one_answer(self.edge_port, self.ids.read_text().split()[0]))
                 self._choose_lingers()
                 for round_ in range(rounds):
                     self._round(round_ + 1, rounds)
@@ -118,15 +99,10 @@ class HttpRounds:
 
     def _wrk(self, port: int, connections: int, seconds: int, topic: str | None = None) -> Sample:
         before = sum(self.stack.ends(topic)) if topic else 0
-        text = run("wrk", f"-t{WRK_THREADS}", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "-s", HERE / "views.lua",
-                   f"http://127.0.0.1:{port}", "--", self.ids)
-        result = numbers(text)
-        wrong = {name: int(result[name]) for name in ("connect", "read", "write", "timeout", "status") if result[name]}
-        if wrong or not result["requests"]:
-            raise BenchError(f"wrk with {connections} connections to port {port} met errors: {wrong or 'no answer'}")
+        sample = ask("views", port, connections, seconds, self.ids)
         if topic:
-            self._check_log(sum(self.stack.ends(topic)) - before, int(result["requests"]), connections, topic)
-        return Sample(result["requests"] / result["duration"] * 1e6, result["p99"] / 1000)
+            self._check_log(sum(self.stack.ends(topic)) - before, sample.requests, connections, topic)
+        return sample
 
     @staticmethod
     def _check_log(written: int, accepted: int, connections: int, topic: str) -> None:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Optional
 
 import http_rounds
+import storm_rounds
 import worker_rounds
 from http_rounds import HttpResults
+from storm_rounds import StormResults
 from worker_rounds import DOMAINS, WorkerResults
 
 # What the Go services reach of their floor on two cores with nothing else running. One far below was held up by
@@ -16,17 +18,22 @@ HEALTHY_HTTP = {32: 0.18, 64: 0.22, 120: 0.25}
 HEALTHY_WORKER = {"member": 0.023, "product": 0.020, "cart": 0.021}
 FAR_BELOW = 0.6
 
+# Widths of columns; a line has at most 120 characters.
+HTTP_COLUMNS = (12, 18, 25, 18, 12, 14)
+WORKER_COLUMNS = (18, 11, 12, 20, 9, 11, 15, 16)
+STORM_COLUMNS = (29, 22, 22, 12, 12, 14)
+
 
 @dataclass
 class Results:
     partitions: int
     http: Optional[HttpResults] = None
     workers: Optional[WorkerResults] = None
+    storms: Optional[StormResults] = None
 
 
-def row(*cells: object) -> str:
-    widths = (14, 22, 26, 22, 14, 14)
-    return " ".join(f"{cell!s:<{width}}" for cell, width in zip(cells, widths)).rstrip()
+def row(widths: tuple[int, ...], *cells: object) -> str:
+    return " ".join(f"{cell!s:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float:
@@ -36,7 +43,8 @@ def ratio(ours: list[float], theirs: list[float]) -> float:
 
 def http_table(results: HttpResults) -> list[str]:
     lines = ["HTTP: POST /v1/products/{id}/views, accepted a second (p99 in ms)",
-             row("connections", http_rounds.FLOOR, "Go, its best linger", http_rounds.OURS, "tillwire/Go", "tillwire/bare")]
+             row(HTTP_COLUMNS, "connections", http_rounds.FLOOR, "Go, its best linger", http_rounds.OURS, "tillwire/Go",
+                 "tillwire/bare")]
     warnings = []
     for connections, linger in results.linger.items():
         rates, cell = {}, {}
@@ -46,7 +54,7 @@ def http_table(results: HttpResults) -> list[str]:
             p99 = statistics.median(sample.p99_ms for sample in samples)
             cell[system] = f"{statistics.median(rates[system]):,.0f} ({p99:.1f})"
         floor, peer, ours = (rates[s] for s in (http_rounds.FLOOR, http_rounds.PEER, http_rounds.OURS))
-        lines.append(row(connections, cell[http_rounds.FLOOR], f"{cell[http_rounds.PEER]} {linger}",
+        lines.append(row(HTTP_COLUMNS, connections, cell[http_rounds.FLOOR], f"{cell[http_rounds.PEER]} {linger}",
                          cell[http_rounds.OURS], f"{ratio(ours, peer):.2f}", f"{ratio(ours, floor):.2f}"))
         warnings += warning(f"at {connections} connections", ratio(peer, floor), HEALTHY_HTTP.get(connections),
                             "bare civetweb")
@@ -55,23 +63,43 @@ def http_table(results: HttpResults) -> list[str]:
 
 def worker_table(results: WorkerResults, records: int) -> list[str]:
     lines = [f"Workers: draining {records:,} commands, records a second",
-             row("worker", "librdkafka, no work", "Go, its best batch", worker_rounds.OURS, "tillwire/Go", "tillwire/rdkafka")]
+             row(WORKER_COLUMNS, "worker", worker_rounds.FLOOR, worker_rounds.WRITE_FLOOR, "Go, its best shape",
+                 worker_rounds.OURS, "tillwire/Go", "tillwire/upsert", "tillwire/rdkafka")]
     warnings = []
     for domain in DOMAINS:
-        floor, peer, ours = (results.samples[domain.name, system]
-                             for system in (worker_rounds.FLOOR, worker_rounds.PEER, worker_rounds.OURS))
-        go = f"{statistics.median(peer):,.0f} ({domain.store}, {results.batch[domain.name]:,})"
-        lines.append(row(domain.name, f"{statistics.median(floor):,.0f}", go, f"{statistics.median(ours):,.0f}",
-                         f"{ratio(ours, peer):.2f}", f"{ratio(ours, floor):.3f}"))
+        floor, write_floor, peer, ours = (
+            results.samples.get((domain.name, system))
+            for system in (worker_rounds.FLOOR, worker_rounds.WRITE_FLOOR, worker_rounds.PEER, worker_rounds.OURS))
+        lines.append(row(WORKER_COLUMNS, f"{domain.name}, {domain.store}", f"{statistics.median(floor):,.0f}",
+                         f"{statistics.median(write_floor):,.0f}" if write_floor else "-",
+                         f"{statistics.median(peer):,.0f} ({results.shape[domain.name]})",
+                         f"{statistics.median(ours):,.0f}", f"{ratio(ours, peer):.2f}",
+                         f"{ratio(ours, write_floor):.2f}" if write_floor else "-", f"{ratio(ours, floor):.3f}"))
         warnings += warning(f"for {domain.name}", ratio(peer, floor), HEALTHY_WORKER[domain.name], "librdkafka")
     return lines + warnings
+
+
+def storm_table(results: StormResults) -> list[str]:
+    lines = [f"Storms: {storm_rounds.CONNECTIONS} connections, p99 in ms (answers a second), while "
+             f"{storm_rounds.CLIENTS} clients log in as fast as they can",
+             row(STORM_COLUMNS, "request", "quiet", "in the storm", "storm/quiet", "logins/s", "refused/s")]
+    for what, samples in results.samples.items():
+        cells = []
+        for part in ([sample.quiet for sample in samples], [sample.storm for sample in samples]):
+            p99, rate = (statistics.median(getattr(sample, name) for sample in part) for name in ("p99_ms", "per_second"))
+            cells.append(f"{p99:.1f} ({rate:,.0f})")
+        worse = ratio([sample.storm.p99_ms for sample in samples], [sample.quiet.p99_ms for sample in samples])
+        lines.append(row(STORM_COLUMNS, storm_rounds.REQUESTS[what], *cells, f"{worse:.2f}",
+                         f"{statistics.median(sample.logins_per_second for sample in samples):,.0f}",
+                         f"{statistics.median(sample.refused_per_second for sample in samples):,.0f}"))
+    return lines
 
 
 def warning(where: str, reached: float, healthy: Optional[float], floor: str) -> list[str]:
     if healthy is None or reached >= FAR_BELOW * healthy:
         return []
-    return [f"  warning: {where} Go reaches only {reached:.3f} of {floor}, where {healthy:.3f} is usual: "
-            "something held it up, so the ratio to it says little"]
+    return [f"  warning: {where} Go reaches only {reached:.3f} of {floor}, where {healthy:.3f} is usual:",
+            "  something held it up, so the ratio to it says little"]
 
 
 def table(results: Results, records: int) -> list[str]:
@@ -80,6 +108,8 @@ def table(results: Results, records: int) -> list[str]:
         lines += worker_table(results.workers, records)
     if results.http:
         lines += http_table(results.http)
+    if results.storms:
+        lines += storm_table(results.storms)
     return lines
 
 

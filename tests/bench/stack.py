@@ -1,5 +1,6 @@
 """The throw-away stack a bench runs on: a state folder and ports of its own, everything stopped at the end."""
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -43,6 +44,13 @@ def run(*command: object, timeout_s: float = 300, **options: object) -> str:
 def numbers(text: str) -> dict[str, float]:
     """`name=value name=value` of the last line, as our programs print their results."""
     return {name: float(value) for name, value in (pair.split("=") for pair in text.split("\n")[-2].split())}
+
+
+def product_id(sku: str) -> str:
+    """As in include/tillwire/uuid.h."""
+    digest = hashlib.sha256(b"tillwire/product/v1\0" + sku.encode()).hexdigest()
+    text = digest[:12] + "8ca7a109" + digest[12:24]
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def is_free(port: int) -> bool:

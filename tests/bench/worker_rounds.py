@@ -1,19 +1,31 @@
-"""Backlogs drained by each worker, beside a consumer that does nothing and a Go worker, all on the same records."""
+"""Backlogs drained by each worker, beside floors that do a part of it and a Go worker, all on the same records."""
 
 import os
+import re
 import subprocess
 import time
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Callable, NamedTuple
 from urllib.parse import urlsplit
 
 from stack import BenchError, Stack, numbers, read_metric, run, say
 
 CATALOGUE = 5000  # load.c
-BATCHES = (1000, 5000)  # the Go worker is measured with the one that suits it best
 WARM_RECORDS = 20_000  # two of the servers run on a JVM
 DRAIN_TIMEOUT_S = 180
-FLOOR, PEER, OURS = "librdkafka", "Go", "tillwire"
+FLOOR, WRITE_FLOOR, PEER, OURS = "librdkafka", "plain upsert", "Go", "tillwire"
+
+
+class Shape(NamedTuple):
+    """Of the Go worker: it is measured with the one that suits it best."""
+    batch: int  # records
+    writers: int
+
+    def __str__(self) -> str:
+        return f"{self.batch:,} by {self.writers}"
+
+
+SHAPES = [Shape(batch, writers) for batch in (1000, 5000) for writers in (1, 2)]
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,7 @@ class Domain:
     uri: str  # name of the setting
     port: int  # of the worker's admin page, from the stack's first
     count: Callable[["WorkerRounds"], int]  # of what a folded command leaves behind
+    has_write_floor: bool = False  # floors/plain_upsert.c
 
     @property
     def topic(self) -> str:
@@ -34,7 +47,8 @@ class Domain:
 @dataclass
 class WorkerResults:
     samples: dict[tuple[str, str], list[float]] = field(default_factory=dict)  # records/s by domain and system
-    batch: dict[str, int] = field(default_factory=dict)  # the Go worker's, by domain
+    shape: dict[str, Shape] = field(default_factory=dict)  # the Go worker's, by domain
+    own_batch: int = 0  # the member worker's, which the plain upsert takes
 
     def add(self, domain: str, system: str, per_second: float) -> None:
         self.samples.setdefault((domain, system), []).append(per_second)
@@ -48,9 +62,10 @@ class WorkerRounds:
 
     def measure(self, rounds: int) -> WorkerResults:
         say("warming up")
+        self.results.own_batch = self._batch_of("tillwire-member")
         for domain in DOMAINS:
             span = self._backlog(domain, 0, WARM_RECORDS)
-            self._run_peer(domain, span, BATCHES[0])
+            self._run_peer(domain, span, SHAPES[0])
             self._ours(domain, WARM_RECORDS)
         for round_ in range(1, rounds + 1):
             for domain in DOMAINS:
@@ -65,32 +80,42 @@ class WorkerRounds:
 
     def _round(self, domain: Domain, round_: int, rounds: int) -> None:
         span = self._backlog(domain, round_, self.records)
-        rates = {FLOOR: self._floor(domain, span), PEER: self._peer(domain, span), OURS: self._ours(domain, self.records)}
+        rates = {FLOOR: self._floor("bench_plain_consumer", domain, span)}
+        if domain.has_write_floor:
+            rates[WRITE_FLOOR] = self._floor("bench_plain_upsert", domain, span, self.results.own_batch)
+        rates[PEER] = self._peer(domain, span)
+        rates[OURS] = self._ours(domain, self.records)
         for system, rate in rates.items():
             self.results.add(domain.name, system, rate)
         say(f"round {round_} of {rounds}, {domain.name}: "
             + ", ".join(f"{system} {rate:,.0f}/s" for system, rate in rates.items()))
 
-    def _floor(self, domain: Domain, span: tuple[str, str]) -> float:
-        result = numbers(self.stack.tool("bench_plain_consumer", self.stack.settings["TW_KAFKA"], domain.topic, *span))
+    def _floor(self, program: str, domain: Domain, span: tuple[str, str], *more: object) -> float:
+        result = numbers(self.stack.tool(program, self.stack.settings["TW_KAFKA"], domain.topic, *span, *more))
         return result["records"] / result["seconds"]
 
-    def _peer(self, domain: Domain, span: tuple[str, str]) -> float:
-        """The first round tries all sizes of batches, later ones take the best."""
-        if domain.name not in self.results.batch:
-            tried = {batch: self._run_peer(domain, span, batch) for batch in BATCHES}
-            best = max(tried, key=lambda batch: tried[batch])
-            self.results.batch[domain.name] = best
-            say(f"Go worker of {domain.store} is best with batches of {best:,}: "
-                + ", ".join(f"{batch:,} {rate:,.0f}/s" for batch, rate in tried.items()))
-            return tried[best]
-        return self._run_peer(domain, span, self.results.batch[domain.name])
+    def _batch_of(self, program: str) -> int:
+        """Records in a commit at most, by default."""
+        found = re.search(r"--batch-records\s+\S+\s+\S+\s+(\d+)", self.stack.tool(program, "--help"))
+        if not found:
+            raise BenchError(f"{program} --help does not tell its --batch-records")
+        return int(found[1])
 
-    def _run_peer(self, domain: Domain, span: tuple[str, str], batch: int) -> float:
+    def _peer(self, domain: Domain, span: tuple[str, str]) -> float:
+        """The first round tries all shapes; the best is measured anew, or its luck would count."""
+        if domain.name not in self.results.shape:
+            tried = {shape: self._run_peer(domain, span, shape) for shape in SHAPES}
+            best = max(tried, key=lambda shape: tried[shape])
+            self.results.shape[domain.name] = best
+            say(f"Go worker of {domain.store} is best with {best}: "
+                + ", ".join(f"{shape} {rate:,.0f}/s" for shape, rate in tried.items()))
+        return self._run_peer(domain, span, self.results.shape[domain.name])
+
+    def _run_peer(self, domain: Domain, span: tuple[str, str], shape: Shape) -> float:
         settings = self.stack.settings
         result = numbers(run(self.stack.peers / "worker", "-store", domain.peer_store, "-uri", settings[domain.uri],
                              "-brokers", settings["TW_KAFKA"], "-topic", domain.topic, "-from", span[0], "-to", span[1],
-                             "-batch", batch))
+                             "-batch", shape.batch, "-writers", shape.writers))
         return result["records"] / result["seconds"]
 
     # --- ours
@@ -148,6 +173,12 @@ class WorkerRounds:
         self.stack.load("products", 0, CATALOGUE)
         self.drain(PRODUCT, CATALOGUE)
 
+    def make_members(self, round_: int, count: int) -> None:
+        """People who can log in, made like the catalogue."""
+        say(f"making {count} members")
+        self.stack.load("members", round_, count)
+        self.drain(MEMBER, count)
+
     # --- what is left behind
 
     def ledger_rows(self) -> int:
@@ -172,9 +203,10 @@ class WorkerRounds:
                        env={**os.environ, "REDISCLI_AUTH": uri.password}))
 
 
+MEMBER = Domain("member", "PostgreSQL", "members", "postgres", "TW_POSTGRES_URI", 2, WorkerRounds.ledger_rows, True)
 PRODUCT = Domain("product", "MongoDB", "views", "mongo", "TW_MONGO_URI", 3, WorkerRounds.views)
 DOMAINS = (
-    Domain("member", "PostgreSQL", "members", "postgres", "TW_POSTGRES_URI", 2, WorkerRounds.ledger_rows),
+    MEMBER,
     PRODUCT,
     Domain("cart", "Redis", "carts", "redis", "TW_REDIS_URI", 4, WorkerRounds.cart_ledger_rows),
 )

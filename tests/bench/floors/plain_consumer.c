@@ -12,14 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "offsets.h"
 #include "tillwire/base.h"
 #include "tillwire/clock.h"
 
-enum { PARTITIONS_MAX = 1024, BATCH = 1000, WAIT_MS = 100, PATIENCE_US = 30 * 1000000 };
+enum { BATCH = 1000, WAIT_MS = 100, PATIENCE_US = 30 * 1000000 };
 
 struct drain {
     rd_kafka_t *rk;
-    int64_t     to[PARTITIONS_MAX];
+    int64_t     to[BENCH_PARTITIONS_MAX];
     int64_t     wanted;
     int64_t     first; /* records of the batch that started the clock: read before it */
     int64_t     seen;
@@ -32,20 +33,6 @@ _Noreturn static void give_up(const char *what, const char *why)
 {
     fprintf(stderr, "bench_plain_consumer: %s: %s\n", what, why);
     exit(1);
-}
-
-static size_t read_offsets(const char *text, int64_t *ret_offsets)
-{
-    size_t count = 0;
-    char  *end;
-
-    do {
-        if (count == PARTITIONS_MAX)
-            give_up(text, "too many partitions");
-        ret_offsets[count++] = strtoll(text, &end, 10);
-        text = end + 1;
-    } while (*end == ',');
-    return count;
 }
 
 static void set(rd_kafka_conf_t *conf, const char *name, const char *value)
@@ -76,12 +63,12 @@ static rd_kafka_t *open_consumer(const char *brokers)
 
 static void assign(struct drain *drain, const char *topic, const char *from, const char *to)
 {
-    int64_t                          starts[PARTITIONS_MAX];
-    size_t                           count = read_offsets(from, starts);
+    int64_t                          starts[BENCH_PARTITIONS_MAX];
+    size_t                           count = bench_offsets_read(from, starts);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
 
-    if (read_offsets(to, drain->to) != count)
-        give_up(to, "has another number of partitions than FROM");
+    if (!count || bench_offsets_read(to, drain->to) != count)
+        give_up(to, "FROM and TO are not offsets of the same number of partitions");
     for (size_t i = 0; i < count; i++) {
         drain->wanted += drain->to[i] - starts[i];
         rd_kafka_topic_partition_list_add(list, topic, (int32_t)i)->offset = starts[i];

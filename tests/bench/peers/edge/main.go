@@ -11,6 +11,7 @@ import (
 	"log"
 	"math/rand/v2"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -125,6 +126,7 @@ func main() {
 	linger := flag.Duration("linger", 0, "how long the producer waits for company")
 	flag.Parse()
 	uuid.EnableRandPool()
+	debug.SetGCPercent(400) // a small heap and much garbage: by default it would collect dozens of times a second
 	client, err := newClient(*brokers, *linger)
 	if err != nil {
 		log.Fatal(err)

@@ -1,8 +1,8 @@
-// Peer of the workers: the consumer of the usual kind. Poll a batch, write it to the store in one go, commit the
-// offsets, again. It knows no outbox, no ledger and no fence, so a crash between write and offset commit applies a
-// batch twice.
+// Peer of the workers: the consumer of the usual kind. Poll a batch, write it to the store in one go, or by partitions
+// in as many goes as there are writers, all at once; commit the offsets, again. It knows no outbox, no ledger and no
+// fence, so a crash between write and offset commit applies a batch twice.
 //
-//	worker -store postgres|mongo|redis -uri URI -brokers B -topic T -from 0,0,0 -to 10,11,12 [-batch N]
+//	worker -store postgres|mongo|redis -uri URI -brokers B -topic T -from 0,0,0 -to 10,11,12 [-batch N] [-writers N]
 //
 // Prints `records=N seconds=S`, from the first batch committed to the last. Ends with an error when the store does not
 // hold what the records say.
@@ -17,19 +17,22 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 )
 
 // A store of the worker's own, beside tillwire's on the same server.
 type store interface {
 	// Called once before the clock starts.
 	prepare(ctx context.Context) error
-	// Writes a batch, in one round trip where the store can.
+	// Writes a batch, in one round trip where the store can. Called for several batches at once; no two of them hold
+	// records of one partition.
 	write(ctx context.Context, batch []*kgo.Record) error
 	// Compares the store with what was written since prepare.
 	check(ctx context.Context) error
@@ -87,7 +90,25 @@ type drained struct {
 	took    time.Duration
 }
 
-func drain(ctx context.Context, client *kgo.Client, into store, wanted int64, batchSize int) (drained, error) {
+func writeAll(ctx context.Context, into store, batch []*kgo.Record, writers int) error {
+	if writers == 1 {
+		return into.write(ctx, batch)
+	}
+	shares := make([][]*kgo.Record, writers)
+	for _, record := range batch {
+		share := &shares[int(record.Partition)%writers]
+		*share = append(*share, record)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, share := range shares {
+		if len(share) > 0 {
+			group.Go(func() error { return into.write(ctx, share) })
+		}
+	}
+	return group.Wait()
+}
+
+func drain(ctx context.Context, client *kgo.Client, into store, wanted int64, batchSize, writers int) (drained, error) {
 	var seen, first int64
 	var started time.Time
 	for seen < wanted {
@@ -96,7 +117,7 @@ func drain(ctx context.Context, client *kgo.Client, into store, wanted int64, ba
 			return drained{}, err
 		}
 		batch := fetches.Records()
-		if err := into.write(ctx, batch); err != nil {
+		if err := writeAll(ctx, into, batch, writers); err != nil {
 			return drained{}, err
 		}
 		if err := client.CommitRecords(ctx, batch...); err != nil {
@@ -110,7 +131,7 @@ func drain(ctx context.Context, client *kgo.Client, into store, wanted int64, ba
 	return drained{seen - first, time.Since(started)}, nil
 }
 
-func run(name, uri, brokers, topic string, from, to offsets, batchSize int) error {
+func run(name, uri, brokers, topic string, from, to offsets, batchSize, writers int) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	open, known := stores[name]
@@ -129,7 +150,7 @@ func run(name, uri, brokers, topic string, from, to offsets, batchSize int) erro
 		return err
 	}
 	defer client.Close()
-	done, err := drain(ctx, client, into, to.sum()-from.sum(), batchSize)
+	done, err := drain(ctx, client, into, to.sum()-from.sum(), batchSize, writers)
 	if err != nil {
 		return err
 	}
@@ -144,17 +165,19 @@ func main() {
 	brokers := flag.String("brokers", "127.0.0.1:9092", "Kafka")
 	topic := flag.String("topic", "", "commands")
 	batch := flag.Int("batch", 1000, "records, at most")
+	writers := flag.Int("writers", 1, "that share a batch")
 	views := flag.String("views", "", "collection to sum up instead of working")
 	flag.Var(&from, "from", "first offset of each partition")
 	flag.Var(&to, "to", "first offset of each partition that is not read")
 	flag.Parse()
+	debug.SetGCPercent(400) // batches are garbage once they are written, and memory is there
 	if *views != "" {
 		if err := printViews(*uri, *views); err != nil {
 			log.Fatalf("worker: views: %v", err)
 		}
 		return
 	}
-	if err := run(*name, *uri, *brokers, *topic, from, to, *batch); err != nil {
+	if err := run(*name, *uri, *brokers, *topic, from, to, *batch, *writers); err != nil {
 		log.Fatalf("worker: %s: %v", *name, err)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -23,7 +24,7 @@ type mongoStore struct {
 	database *mongo.Database
 	products *mongo.Collection
 	before   int64 // views
-	written  int64
+	written  atomic.Int64
 }
 
 func openMongo(ctx context.Context, uri string) (store, error) {
@@ -118,7 +119,7 @@ func (m *mongoStore) write(ctx context.Context, batch []*kgo.Record) error {
 		}
 		views[id]++
 	}
-	m.written += int64(len(batch))
+	m.written.Add(int64(len(batch)))
 	updates := make([]mongo.WriteModel, 0, len(views))
 	for id, count := range views {
 		updates = append(updates, mongo.NewUpdateOneModel().SetFilter(bson.D{{Key: "_id", Value: id}}).
@@ -130,8 +131,8 @@ func (m *mongoStore) write(ctx context.Context, batch []*kgo.Record) error {
 
 func (m *mongoStore) check(ctx context.Context) error {
 	after, err := m.views(ctx)
-	if err == nil && after-m.before != m.written {
-		err = fmt.Errorf("%d views of %d records", after-m.before, m.written)
+	if err == nil && after-m.before != m.written.Load() {
+		err = fmt.Errorf("%d views of %d records", after-m.before, m.written.Load())
 	}
 	return err
 }

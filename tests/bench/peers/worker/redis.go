@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -39,7 +40,9 @@ type summary struct {
 
 // Carts under keys of their own: an item each, a summary each, both for seven days.
 type redisStore struct {
-	client    *redis.Client
+	client *redis.Client
+
+	lock      sync.Mutex // guards what check compares
 	summaries map[string]bool
 	pieces    int64
 }
@@ -92,8 +95,9 @@ func (r *redisStore) write(ctx context.Context, batch []*kgo.Record) error {
 		return err
 	}
 	for i := range adds {
-		r.apply(&touched, &adds[i], batch[i].Timestamp.UTC())
+		apply(&touched, &adds[i], batch[i].Timestamp.UTC())
 	}
+	r.remember(adds)
 	return r.save(ctx, &touched)
 }
 
@@ -143,7 +147,17 @@ func decodeAll[T any](read reading, into map[string]*T) error {
 	return nil
 }
 
-func (r *redisStore) apply(touched *carts, add *addItem, at time.Time) {
+// For check.
+func (r *redisStore) remember(adds []addItem) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
+	for i := range adds {
+		r.summaries[summaryKey(&adds[i])] = true
+		r.pieces += adds[i].Quantity
+	}
+}
+
+func apply(touched *carts, add *addItem, at time.Time) {
 	line := touched.items[itemKey(add)]
 	if line == nil {
 		line = &item{ProductID: add.ProductID, ProductName: add.ProductName, Price: json.Number(add.Price), AddedAt: at}
@@ -153,13 +167,11 @@ func (r *redisStore) apply(touched *carts, add *addItem, at time.Time) {
 	if total == nil {
 		total = &summary{TotalPrice: "0.00"}
 		touched.summaries[summaryKey(add)] = total
-		r.summaries[summaryKey(add)] = true
 	}
 	line.Quantity += add.Quantity
 	total.TotalItems += add.Quantity
 	total.TotalPrice = decimal(minor(total.TotalPrice) + add.Quantity*minor(line.Price))
 	total.UpdatedAt = at
-	r.pieces += add.Quantity
 }
 
 func (r *redisStore) save(ctx context.Context, touched *carts) error {

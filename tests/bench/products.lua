@@ -1,10 +1,12 @@
--- For wrk: views of the products whose ids stand in a file, one a line. `wrk … -s views.lua URL -- FILE`
+-- For wrk: views or reads of the products whose ids stand in a file, one a line.
+-- `wrk … -s products.lua URL -- FILE views|reads`
 local requests = {}
 local at = 0
 
 function init(args)
     for id in io.lines(args[1]) do
-        requests[#requests + 1] = wrk.format("POST", "/v1/products/" .. id .. "/views")
+        local path = "/v1/products/" .. id
+        requests[#requests + 1] = args[2] == "reads" and wrk.format("GET", path) or wrk.format("POST", path .. "/views")
     end
 end
 

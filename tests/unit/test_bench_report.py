@@ -1,0 +1,82 @@
+"""The bench's report: what its numbers are made of, and that it fits a page."""
+import sys
+import unittest
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
+
+import report  # noqa: E402
+from http_rounds import FLOOR, OURS, PEER, HttpResults  # noqa: E402
+from storm_rounds import REQUESTS, StormResults, StormSample  # noqa: E402
+from worker_rounds import DOMAINS, WRITE_FLOOR, Shape, WorkerResults  # noqa: E402
+from worker_rounds import FLOOR as CONSUMER  # noqa: E402
+from wrk import Sample  # noqa: E402
+
+PAGE = 120
+
+
+def sample(per_second=1.0, p99_ms=1.0):
+    return Sample(1, per_second, p99_ms)
+
+
+def wide_results():
+    """As many digits as any machine will ever need, and a Go service that something held up."""
+    http = HttpResults()
+    for connections in report.HEALTHY_HTTP:
+        http.linger[connections] = "500us"
+        http.add(connections, FLOOR, sample(9_999_999, 9_999.9))
+        http.add(connections, PEER, sample(999_999, 9_999.9))
+        http.add(connections, OURS, sample(999_999, 9_999.9))
+    workers = WorkerResults()
+    for domain in DOMAINS:
+        workers.shape[domain.name] = Shape(5000, 2)
+        workers.add(domain.name, CONSUMER, 99_999_999)
+        workers.add(domain.name, PEER, 999_999)
+        workers.add(domain.name, OURS, 9_999_999)
+    workers.add("member", WRITE_FLOOR, 999_999)
+    storms = StormResults({what: [StormSample(sample(99_999, 999.9), sample(99_999, 99_999.9), 999.0, 99_999.0)]
+                           for what in REQUESTS})
+    return report.Results(1000, http, workers, storms)
+
+
+def line_of(lines, start):
+    return next(line for line in lines if line.startswith(start))
+
+
+class BenchReport(unittest.TestCase):
+    def test_no_line_is_longer_than_a_page(self):
+        lines = report.table(wide_results(), 200_000)
+        self.assertTrue(any("warning" in line for line in lines))
+        self.assertEqual([line for line in lines if len(line) > PAGE], [])
+
+    def test_cells_of_a_row_stay_in_their_columns(self):
+        lines = report.table(wide_results(), 200_000)
+        for head, first_cell in (("worker ", "member"), ("connections", "32"), ("request", "GET")):
+            head_line, line = line_of(lines, head), line_of(lines, first_cell)
+            for at in (i for i in range(1, len(head_line)) if head_line[i - 2:i] == "  " and head_line[i] != " "):
+                self.assertEqual(line[at - 1], " ", f"a cell runs into the column at {at}: {line}")
+
+    def test_a_ratio_is_the_median_of_the_rounds_own(self):
+        self.assertEqual(report.ratio([10, 90, 30], [10, 30, 20]), 1.5)
+
+    def test_the_member_worker_stands_beside_its_plain_upsert_and_others_have_none(self):
+        results = wide_results().workers
+        for system, rate in ((CONSUMER, 1_000_000), (WRITE_FLOOR, 50_000), (PEER, 30_000), (OURS, 36_000)):
+            results.samples["member", system] = [rate]
+        lines = report.worker_table(results, 200_000)
+        self.assertEqual(line_of(lines, "member").split()[-4:], ["36,000", "1.20", "0.72", "0.036"])
+        self.assertEqual(line_of(lines, "cart").split()[-2], "-")
+
+    def test_a_storm_is_told_by_how_much_worse_the_p99_gets(self):
+        results = StormResults({"reads": [StormSample(sample(9_000, 2.0), sample(4_000, 5.0), 80.0, 7_000.0)]})
+        self.assertEqual(report.storm_table(results)[-1].split()[-7:],
+                         ["2.0", "(9,000)", "5.0", "(4,000)", "2.50", "80", "7,000"])
+
+    def test_a_go_service_far_below_its_usual_share_is_warned_of(self):
+        self.assertEqual(report.warning("here", 0.02, 0.02, "x"), [])
+        self.assertIn("0.010", report.warning("here", 0.01, 0.02, "x")[0])
+
+
+if __name__ == "__main__":
+    unittest.main()
