@@ -1,4 +1,5 @@
 #include "member_domain.h"
+#include "member_policy.h"
 #include "member_store.h"
 #include "worker.h"
 
@@ -15,6 +16,7 @@ int main(int argc, char **argv)
         .open_store = tw_member_store_open,
         .close_store = tw_member_store_close,
         .pin_id_key = tw_member_store_pin,
+        .policy = &tw_member_email_policy,
     };
 
     return tw_worker_main(&spec, argc, argv);

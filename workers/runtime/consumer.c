@@ -72,7 +72,7 @@ enum tw_rc tw_consumer_open(const struct tw_consumer_options *options, struct tw
                   {"partition.assignment.strategy", "range"},
                   {"enable.auto.commit", "false"},
                   {"enable.auto.offset.store", "false"},
-                  {"auto.offset.reset", "error"},
+                  {"auto.offset.reset", options->from_group ? "earliest" : "error"},
                   {"isolation.level", "read_committed"},
                   {"session.timeout.ms", session},
                   {"heartbeat.interval.ms", heartbeat},

@@ -23,6 +23,7 @@ struct tw_consumer_options {
     const char *topic;
     int         session_timeout_ms;
     int         queue_kbytes; /**< fetched and not yet taken, all partitions together */
+    bool        from_group; /**< TW_OFFSET_OF_GROUP can be assigned: where the group was last told, or the beginning */
     void (*assigned)(void *self, int32_t partition);
     void (*revoked)(void *self, int32_t partition);
     /** The group life of this round is over or begun: after all `revoked` / `assigned` calls. */
@@ -33,6 +34,9 @@ struct tw_consumer_options {
     void (*failed)(void *self, int32_t partition, const struct tw_err *err);
     void *self;
 };
+
+/** An offset for tw_consumer_assign(): see `from_group`. */
+#define TW_OFFSET_OF_GROUP RD_KAFKA_OFFSET_STORED
 
 /** Messages handed over by one call, at most. */
 enum { TW_CONSUMER_POLL_MAX = 1000 };

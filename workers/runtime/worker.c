@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "loop.h"
+#include "policy_loop.h"
 #include "tillwire/kafka.h"
 #include "tillwire/log.h"
 #include "tillwire/settings.h"
@@ -21,20 +22,84 @@ enum { EXIT_WRONG_SETTINGS = 2, EXIT_BROKEN = 3, LOOPS_MAX = 16 };
 
 /* The row of the store's address is the worker's own: see read_settings(). */
 static const struct tw_setting rows[] = {
-    {.name = "kafka", .offset = OFFSET(kafka), .help = "Brokers, host:port with commas; ?name=value&… sets librdkafka's own settings."},
-    {.name = "admin_listen", .offset = OFFSET(admin_listen), .fallback = "127.0.0.1:8082", .help = "Address of /healthz, /readyz and /metrics."},
-    {.name = "id_key_file", .offset = OFFSET(id_key_file), .secret = true, .help = "File with the 32-byte id key as hex; the same for every program, for ever."},
+    {.name = "kafka",
+     .offset = OFFSET(kafka),
+     .help = "Brokers, host:port with commas; ?name=value&… sets librdkafka's own settings."},
+    {.name = "admin_listen",
+     .offset = OFFSET(admin_listen),
+     .fallback = "127.0.0.1:8082",
+     .help = "Address of /healthz, /readyz and /metrics."},
+    {.name = "id_key_file",
+     .offset = OFFSET(id_key_file),
+     .secret = true,
+     .help = "File with the 32-byte id key as hex; the same for every program, for ever."},
     {.name = "group", .offset = OFFSET(group), .fallback = "", .help = "Consumer group; empty: the program's name."},
-    {.name = "instance_id", .offset = OFFSET(instance_id), .fallback = "", .help = "Static group member id (threads add -0, -1, …): a restart keeps its partitions; empty: none."},
-    {.name = "threads", .type = TW_SET_INT, .offset = OFFSET(threads), .fallback = "2", .min = 1, .max = LOOPS_MAX, .help = "Loops, each with its share of the partitions and connections of its own."},
-    {.name = "cache_mbytes", .type = TW_SET_INT, .offset = OFFSET(cache_mbytes), .fallback = "32", .min = 0, .max = 4096, .help = "States kept between batches, MiB a partition."},
-    {.name = "fetch_mbytes", .type = TW_SET_INT, .offset = OFFSET(fetch_mbytes), .fallback = "32", .min = 1, .max = 1024, .help = "Records fetched ahead, MiB a thread."},
-    {.name = "publish_mbytes", .type = TW_SET_INT, .offset = OFFSET(publish_mbytes), .fallback = "64", .min = 4, .max = 1024, .help = "Events waiting for the broker, MiB a thread."},
-    {.name = "linger_us", .type = TW_SET_INT, .offset = OFFSET(linger_us), .fallback = "0", .min = 0, .max = 1000000, .help = "How long the producer waits for company, microseconds."},
-    {.name = "store_timeout_ms", .type = TW_SET_INT, .offset = OFFSET(store_timeout_ms), .fallback = "5000", .min = 100, .max = 60000, .help = "A store call that takes longer has failed, ms."},
-    {.name = "broker_timeout_ms", .type = TW_SET_INT, .offset = OFFSET(broker_timeout_ms), .fallback = "10000", .min = 500, .max = 60000, .help = "A question to the broker that takes longer has failed, ms."},
-    {.name = "session_timeout_ms", .type = TW_SET_INT, .offset = OFFSET(session_timeout_ms), .fallback = "10000", .min = 6000, .max = 300000, .help = "Silent for this long, a worker loses its partitions, ms."},
-    {.name = "log_level", .type = TW_SET_CHOICE, .offset = OFFSET(log_level), .fallback = "info", .choices = "error|warn|info|debug", .help = "Least important lines that are written."},
+    {.name = "instance_id",
+     .offset = OFFSET(instance_id),
+     .fallback = "",
+     .help = "Static group member id (threads add -0, -1, …): a restart keeps its partitions; empty: none."},
+    {.name = "threads",
+     .type = TW_SET_INT,
+     .offset = OFFSET(threads),
+     .fallback = "2",
+     .min = 1,
+     .max = LOOPS_MAX,
+     .help = "Loops, each with its share of the partitions and connections of its own."},
+    {.name = "cache_mbytes",
+     .type = TW_SET_INT,
+     .offset = OFFSET(cache_mbytes),
+     .fallback = "32",
+     .min = 0,
+     .max = 4096,
+     .help = "States kept between batches, MiB a partition."},
+    {.name = "fetch_mbytes",
+     .type = TW_SET_INT,
+     .offset = OFFSET(fetch_mbytes),
+     .fallback = "32",
+     .min = 1,
+     .max = 1024,
+     .help = "Records fetched ahead, MiB a thread."},
+    {.name = "publish_mbytes",
+     .type = TW_SET_INT,
+     .offset = OFFSET(publish_mbytes),
+     .fallback = "64",
+     .min = 4,
+     .max = 1024,
+     .help = "Events waiting for the broker, MiB a thread."},
+    {.name = "linger_us",
+     .type = TW_SET_INT,
+     .offset = OFFSET(linger_us),
+     .fallback = "0",
+     .min = 0,
+     .max = 1000000,
+     .help = "How long the producer waits for company, microseconds."},
+    {.name = "store_timeout_ms",
+     .type = TW_SET_INT,
+     .offset = OFFSET(store_timeout_ms),
+     .fallback = "5000",
+     .min = 100,
+     .max = 60000,
+     .help = "A store call that takes longer has failed, ms."},
+    {.name = "broker_timeout_ms",
+     .type = TW_SET_INT,
+     .offset = OFFSET(broker_timeout_ms),
+     .fallback = "10000",
+     .min = 500,
+     .max = 60000,
+     .help = "A question to the broker that takes longer has failed, ms."},
+    {.name = "session_timeout_ms",
+     .type = TW_SET_INT,
+     .offset = OFFSET(session_timeout_ms),
+     .fallback = "10000",
+     .min = 6000,
+     .max = 300000,
+     .help = "Silent for this long, a worker loses its partitions, ms."},
+    {.name = "log_level",
+     .type = TW_SET_CHOICE,
+     .offset = OFFSET(log_level),
+     .fallback = "info",
+     .choices = "error|warn|info|debug",
+     .help = "Least important lines that are written."},
 };
 
 struct worker {
@@ -118,9 +183,15 @@ static enum tw_rc read_id_key(struct worker *worker, struct tw_err *reterr)
                    worker->settings.id_key_file, TW_ID_KEY_BYTES);
 }
 
+/* The loops, and the policy behind them. */
+static int thread_count(const struct worker *worker)
+{
+    return (int)worker->settings.threads + (worker->context.spec->policy != NULL);
+}
+
 static enum tw_rc open_shared(struct worker *worker, struct tw_err *reterr)
 {
-    TW_TRY(tw_admin_open(worker->settings.admin_listen, (int)worker->settings.threads, &worker->context.admin, reterr));
+    TW_TRY(tw_admin_open(worker->settings.admin_listen, thread_count(worker), &worker->context.admin, reterr));
     TW_TRY(read_id_key(worker, reterr));
     return check_topics(worker, reterr);
 }
@@ -140,20 +211,22 @@ static void stop_broken(struct worker *worker, const struct tw_err *err)
 static void *thread_main(void *self)
 {
     struct thread *thread = self;
+    struct worker *worker = thread->worker;
+    bool           is_policy = thread->number == worker->settings.threads;
     struct tw_err  err;
 
-    if (tw_loop_run(&thread->worker->context, thread->number, &err) != TW_OK)
-        stop_broken(thread->worker, &err);
+    if ((is_policy ? tw_policy_loop_run : tw_loop_run)(&worker->context, thread->number, &err) != TW_OK)
+        stop_broken(worker, &err);
     return NULL;
 }
 
 static void run_loops(struct worker *worker)
 {
-    struct thread threads[LOOPS_MAX];
+    struct thread threads[LOOPS_MAX + 1];
     int           started = 0;
     struct tw_err err;
 
-    for (; started < worker->settings.threads; started++) {
+    for (; started < thread_count(worker); started++) {
         threads[started] = (struct thread){.worker = worker, .number = started};
         if (pthread_create(&threads[started].id, NULL, thread_main, &threads[started]) != 0) {
             tw_fail(&err, TW_BROKEN, "worker", 0, "cannot start thread %d", started);
@@ -172,8 +245,20 @@ static enum tw_settings_result read_settings(struct worker *worker, int argc, ch
     const struct tw_worker_spec *spec = worker->context.spec;
     struct tw_setting            table[TW_LEN(rows) + 4] = {
                    {.name = spec->store_uri, .offset = OFFSET(store_uri), .secret = true, .help = spec->store_help},
-                   {.name = "batch_records", .type = TW_SET_INT, .offset = OFFSET(batch_records), .fallback = spec->batch_records, .min = 1, .max = 5000, .help = "Records folded in one commit, at most."},
-                   {.name = "batch_kbytes", .type = TW_SET_INT, .offset = OFFSET(batch_kbytes), .fallback = spec->batch_kbytes, .min = 1, .max = 1024, .help = "Bytes of records folded in one commit, KiB; one record always goes."},
+                   {.name = "batch_records",
+                    .type = TW_SET_INT,
+                    .offset = OFFSET(batch_records),
+                    .fallback = spec->batch_records,
+                    .min = 1,
+                    .max = 5000,
+                    .help = "Records folded in one commit, at most."},
+                   {.name = "batch_kbytes",
+                    .type = TW_SET_INT,
+                    .offset = OFFSET(batch_kbytes),
+                    .fallback = spec->batch_kbytes,
+                    .min = 1,
+                    .max = 1024,
+                    .help = "Bytes of records folded in one commit, KiB; one record always goes."},
     };
 
     memcpy(table + 3, rows, sizeof(rows));

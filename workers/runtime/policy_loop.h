@@ -1,0 +1,22 @@
+/**
+ * The loop of a policy: a thread beside a worker's own loops that follows a domain's events in a consumer group of its
+ * own and writes what the policy makes of them.
+ *
+ *     consume -> react -> produce -> every report is in -> tell the group how far it is
+ *
+ * At least once: a crash between two steps repeats events, and the same event gives the same command ids. Here, unlike in
+ * a worker, the group's committed offset decides where reading starts: there is no store to ask.
+ *
+ * Threads: tw_policy_loop_run() is the whole life of its thread.
+ */
+#ifndef TILLWIRE_RUNTIME_POLICY_LOOP_H
+#define TILLWIRE_RUNTIME_POLICY_LOOP_H
+
+#include "loop.h"
+#include "tillwire/policy.h"
+
+/** Runs until the context's `stop`. @p number: its place in the admin page's states. BROKEN: a setting librdkafka refuses.
+ */
+enum tw_rc tw_policy_loop_run(const struct tw_loop_context *context, int number, struct tw_err *reterr);
+
+#endif
