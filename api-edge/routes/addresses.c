@@ -10,11 +10,6 @@ enum { ADDRESS_SEGMENT = 4 };
 /** The tag that ids of addresses derive with; the member domain's TW_MEMBER_ID_ADDRESS. */
 #define ID_TAG "address"
 
-static void json_release(json_t **json)
-{
-    json_decref(*json);
-}
-
 static void write_address(struct tw_json *json, const struct tw_member_address *address)
 {
     tw_json_open(json, '{');
@@ -136,7 +131,7 @@ static void name_address(const struct tw_request *request, struct tw_uuid addres
 
 static void add_address(struct tw_request *request, struct tw_reply *reply)
 {
-    TW_AUTO(json_release) json_t     *json = NULL;
+    TW_AUTO(tw_json_release) json_t  *json = NULL;
     struct tw_member_add_address_body body = {0};
     struct tw_field_errors            errors = {.count = 0};
     struct tw_submission              submission = submission_of(request, &tw_member_add_address_type);
@@ -145,10 +140,9 @@ static void add_address(struct tw_request *request, struct tw_reply *reply)
     submission.new_item = ID_TAG;
     if (!tw_route_json(request, &json, reply))
         return;
-    if (tw_member_add_address_body_from_json(json, request->arena, &body, &errors) != TW_OK) {
-        tw_route_invalid(request, &errors, reply);
+    tw_member_add_address_body_from_json(json, request->arena, &body, &errors);
+    if (!tw_route_valid(request, &errors, reply))
         return;
-    }
     if (!tw_command_prepare(request, &submission, reply))
         return;
     struct tw_member_add_address command = {
@@ -192,7 +186,7 @@ static struct tw_member_change_address change_of(const struct tw_request *reques
 
 static void change_address(struct tw_request *request, struct tw_reply *reply)
 {
-    TW_AUTO(json_release) json_t        *json = NULL;
+    TW_AUTO(tw_json_release) json_t     *json = NULL;
     struct tw_member_change_address_body body = {0};
     struct tw_field_errors               errors = {.count = 0};
     struct tw_uuid                       address_id;
@@ -202,10 +196,8 @@ static void change_address(struct tw_request *request, struct tw_reply *reply)
         return;
     tw_member_change_address_body_from_json(json, request->arena, &body, &errors);
     tw_route_refuse_nulls(request, json, "address_line2", &errors);
-    if (errors.count > 0) {
-        tw_route_invalid(request, &errors, reply);
+    if (!tw_route_valid(request, &errors, reply))
         return;
-    }
     name_address(request, address_id, &submission);
     if (!tw_command_prepare(request, &submission, reply))
         return;

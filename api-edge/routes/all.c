@@ -33,9 +33,11 @@ bool tw_route_json(const struct tw_request *request, struct json_t **ret_json, s
     return problem == TW_PROBLEM_NONE;
 }
 
-void tw_route_invalid(const struct tw_request *request, const struct tw_field_errors *errors, struct tw_reply *reply)
+bool tw_route_valid(const struct tw_request *request, const struct tw_field_errors *errors, struct tw_reply *reply)
 {
-    tw_reply_problem(reply, request, TW_PROBLEM_INVALID_BODY, (struct tw_str){0}, errors);
+    if (errors->count > 0)
+        tw_reply_problem(reply, request, TW_PROBLEM_INVALID_BODY, (struct tw_str){0}, errors);
+    return errors->count == 0;
 }
 
 static bool is_faulty(const struct tw_field_errors *errors, struct tw_str pointer)

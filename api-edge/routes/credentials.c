@@ -12,11 +12,6 @@ static const struct tw_limit addresses_per_member = {"email-member", 10, 3600};
 
 static const char busy[] = "too many registrations and logins at once";
 
-static void json_release(json_t **json)
-{
-    json_decref(*json);
-}
-
 static bool is_within(const struct tw_request *request, const struct tw_limit *limit, struct tw_reply *reply)
 {
     char member_id[TW_UUID_TEXT + 1];
@@ -74,8 +69,8 @@ static struct tw_submission submission_of(const struct tw_request *request, cons
 static bool read_password_change(struct tw_request *request, struct tw_member_change_password_body *ret_body,
                                  struct tw_reply *reply)
 {
-    TW_AUTO(json_release) json_t *json = NULL;
-    struct tw_field_errors        errors = {.count = 0};
+    TW_AUTO(tw_json_release) json_t *json = NULL;
+    struct tw_field_errors           errors = {.count = 0};
 
     if (!tw_route_json(request, &json, reply))
         return false;
@@ -83,9 +78,7 @@ static bool read_password_change(struct tw_request *request, struct tw_member_ch
         tw_password_is_common(ret_body->new_password))
         tw_field_errors_add(&errors, request->arena, TW_STR("/new_password"), TW_BODY_VALUE,
                             "is one of the passwords that are tried first");
-    if (errors.count > 0)
-        tw_route_invalid(request, &errors, reply);
-    return errors.count == 0;
+    return tw_route_valid(request, &errors, reply);
 }
 
 /** The session that goes on. Its token was good a moment ago; without a row it is not any more. */
@@ -129,18 +122,16 @@ static void change_password(struct tw_request *request, struct tw_reply *reply)
 static bool read_email_change(struct tw_request *request, struct tw_member_change_email_body *ret_body,
                               struct tw_member_change_email *ret_command, struct tw_reply *reply)
 {
-    TW_AUTO(json_release) json_t *json = NULL;
-    struct tw_field_errors        errors = {.count = 0};
-    struct tw_err                 err = {0};
+    TW_AUTO(tw_json_release) json_t *json = NULL;
+    struct tw_field_errors           errors = {.count = 0};
+    struct tw_err                    err = {0};
 
     if (!tw_route_json(request, &json, reply))
         return false;
     if (tw_member_change_email_body_from_json(json, request->arena, ret_body, &errors) == TW_OK &&
         tw_email_fold(ret_body->email, request->arena, &ret_command->email, &ret_command->email_folded, &err) != TW_OK)
         tw_field_errors_add(&errors, request->arena, TW_STR("/email"), TW_BODY_FORMAT, err.msg);
-    if (errors.count > 0)
-        tw_route_invalid(request, &errors, reply);
-    return errors.count == 0;
+    return tw_route_valid(request, &errors, reply);
 }
 
 static void change_email(struct tw_request *request, struct tw_reply *reply)

@@ -10,11 +10,6 @@
 
 enum { MEMBER_SEGMENT = 2, PLACE_BYTES = 24 };
 
-static void json_release(json_t **json)
-{
-    json_decref(*json);
-}
-
 static const char *status_name(enum tw_member_status status)
 {
     static const char *const names[] = {
@@ -93,9 +88,9 @@ void tw_route_show_member(struct tw_request *request, const struct tw_submission
 static bool read_registration(struct tw_request *request, struct tw_member_register_body *ret_body,
                               struct tw_member_register *ret_command, struct tw_reply *reply)
 {
-    TW_AUTO(json_release) json_t *json = NULL;
-    struct tw_field_errors        errors = {.count = 0};
-    struct tw_err                 err = {0};
+    TW_AUTO(tw_json_release) json_t *json = NULL;
+    struct tw_field_errors           errors = {.count = 0};
+    struct tw_err                    err = {0};
 
     if (!tw_route_json(request, &json, reply))
         return false;
@@ -106,9 +101,7 @@ static bool read_registration(struct tw_request *request, struct tw_member_regis
     if (rc == TW_OK && tw_password_is_common(ret_body->password))
         tw_field_errors_add(&errors, request->arena, TW_STR("/password"), TW_BODY_VALUE,
                             "is one of the passwords that are tried first");
-    if (errors.count > 0)
-        tw_route_invalid(request, &errors, reply);
-    return errors.count == 0;
+    return tw_route_valid(request, &errors, reply);
 }
 
 /** Whether an address is taken is told to anybody who tries to register it; this is how often one may ask. */
@@ -161,7 +154,7 @@ static struct tw_submission submission_of_me(const struct tw_request *request, c
 
 static void change_me(struct tw_request *request, struct tw_reply *reply)
 {
-    TW_AUTO(json_release) json_t        *json = NULL;
+    TW_AUTO(tw_json_release) json_t     *json = NULL;
     struct tw_member_change_profile_body body = {0};
     struct tw_field_errors               errors = {.count = 0};
     struct tw_submission                 submission = submission_of_me(request, &tw_member_change_profile_type);
@@ -170,10 +163,8 @@ static void change_me(struct tw_request *request, struct tw_reply *reply)
         return;
     tw_member_change_profile_body_from_json(json, request->arena, &body, &errors);
     tw_route_refuse_nulls(request, json, "phone_number", &errors);
-    if (errors.count > 0) {
-        tw_route_invalid(request, &errors, reply);
+    if (!tw_route_valid(request, &errors, reply))
         return;
-    }
     if (!tw_command_prepare(request, &submission, reply))
         return;
     struct tw_member_change_profile command = {
@@ -211,7 +202,7 @@ static void get_member(struct tw_request *request, struct tw_reply *reply)
 
 static void set_status(struct tw_request *request, struct tw_reply *reply)
 {
-    TW_AUTO(json_release) json_t    *json = NULL;
+    TW_AUTO(tw_json_release) json_t *json = NULL;
     struct tw_member_set_status_body body = {0};
     struct tw_field_errors           errors = {.count = 0};
     struct tw_uuid                   member_id;
@@ -220,10 +211,9 @@ static void set_status(struct tw_request *request, struct tw_reply *reply)
 
     if (!tw_route_uuid(request, MEMBER_SEGMENT, &member_id, reply) || !tw_route_json(request, &json, reply))
         return;
-    if (tw_member_set_status_body_from_json(json, request->arena, &body, &errors) != TW_OK) {
-        tw_route_invalid(request, &errors, reply);
+    tw_member_set_status_body_from_json(json, request->arena, &body, &errors);
+    if (!tw_route_valid(request, &errors, reply))
         return;
-    }
     submission.aggregate = member_id;
     tw_uuid_format(member_id, id);
     submission.resource = tw_arena_printf(request->arena, "/v1/members/%s", id);

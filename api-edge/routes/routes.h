@@ -6,6 +6,7 @@
 
 #include "submission.h"
 #include "json_out.h"
+#include "json_scan.h"
 #include "router.h"
 #include "tillwire/body.h"
 
@@ -23,10 +24,10 @@ extern const struct tw_route tw_routes_products[];
 void tw_routes_public(struct tw_router *ret_router);
 void tw_routes_of_admin(struct tw_router *ret_router);
 
-/** The body as JSON (json_decref it). False: the answer is complete. */
+/** The body as JSON (tw_json_release it). False: the answer is complete. */
 bool tw_route_json(const struct tw_request *request, struct json_t **ret_json, struct tw_reply *reply);
-/** 422 with the faults that a generated reader found. */
-void tw_route_invalid(const struct tw_request *request, const struct tw_field_errors *errors, struct tw_reply *reply);
+/** Did a generated reader find nothing wrong? False: the answer is complete, a 422 with all that is. */
+bool tw_route_valid(const struct tw_request *request, const struct tw_field_errors *errors, struct tw_reply *reply);
 /** For a merge patch, where null takes a member away: adds a fault for each null but that of @p clearable. Call it after
  *  the generated reader, which takes null for absent. */
 void tw_route_refuse_nulls(const struct tw_request *request, struct json_t *json, const char *clearable,
