@@ -167,7 +167,7 @@ enum tw_rc tw_members_by_email(struct tw_members *members, struct tw_str folded_
 /** The page's place is a row value, so that the index on exactly these two columns finds it. Unset filters are null. */
 #define LIST_QUERY                                                            \
     MEMBER_COLUMNS                                                            \
-    "where ($1::varchar is null or status = $1::tillwire.member_status) "     \
+    "where ($1::tillwire.member_status is null or status = $1) "              \
     "and ($2::varchar is null or email_folded = $2) "                         \
     "and ($3::bigint is null or (created_at, id) > "                          \
     "(timestamp 'epoch' + $3::bigint * interval '1 millisecond', $4::uuid)) " \
