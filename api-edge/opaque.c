@@ -4,13 +4,22 @@
  *
  * location:    kind 1 | type 2 | partition 2 | offset 6 | time 6 | hash 16   = 33 bytes, 44 characters
  * consistency: kind 1 | domain 1 | partition 2 | offset 7 | hash 16          = 27 bytes, 36 characters
+ * cursor:      kind 1 | position | hash 16                                   as long as its list's position
  */
 #include "opaque.h"
 
 #include <sodium.h>
 #include <string.h>
 
-enum { KIND_LOCATION = 'L', KIND_CONSISTENCY = 'C', HASH = 16, LOCATION_BYTES = 17, CONSISTENCY_BYTES = 11 };
+enum {
+    KIND_LOCATION = 'L',
+    KIND_CONSISTENCY = 'C',
+    KIND_CURSOR = 'P',
+    HASH = 16,
+    LOCATION_BYTES = 17,
+    CONSISTENCY_BYTES = 11,
+    CURSOR_TEXT_MAX = 1024
+};
 
 _Static_assert(crypto_shorthash_siphashx24_KEYBYTES == TW_OPAQUE_KEY_BYTES, "key length");
 _Static_assert(crypto_shorthash_siphashx24_BYTES == HASH, "hash length");
@@ -121,5 +130,50 @@ bool tw_consistency_open(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_str t
     ret_consistency->domain = (enum tw_domain_number)get(&at, 1);
     ret_consistency->partition = (int32_t)get(&at, 2);
     ret_consistency->offset = (int64_t)get(&at, 7);
+    return true;
+}
+
+/** Hash of the position and the list; the latter is not in the text. Its length stands first, so that neither can borrow
+ *  from the other. */
+static void cursor_hash(const uint8_t *key, struct tw_str list, const uint8_t *layout, size_t layout_len,
+                        struct tw_arena *arena, uint8_t ret_hash[HASH])
+{
+    size_t   len = 4 + list.len + layout_len;
+    uint8_t *bytes = tw_arena_alloc(arena, len);
+    uint8_t *at = put(bytes, list.len, 4);
+
+    memcpy(at, list.ptr, list.len);
+    memcpy(at + list.len, layout, layout_len);
+    crypto_shorthash_siphashx24(ret_hash, bytes, len, key);
+}
+
+struct tw_str tw_cursor_seal(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_str list, struct tw_str position,
+                             struct tw_arena *arena)
+{
+    size_t   len = 1 + position.len;
+    uint8_t *bytes = tw_arena_alloc(arena, len + HASH);
+    size_t   size = sodium_base64_encoded_len(len + HASH, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    char    *text = tw_arena_alloc(arena, size);
+
+    memcpy(put(bytes, KIND_CURSOR, 1), position.ptr, position.len);
+    cursor_hash(key, list, bytes, len, arena, bytes + len);
+    text_of(bytes, len + HASH, text, size);
+    return (struct tw_str){text, size - 1};
+}
+
+bool tw_cursor_open(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_str list, struct tw_str text,
+                    struct tw_arena *arena, struct tw_str *ret_position)
+{
+    size_t   len = text.len / 4 * 3 + (text.len % 4 ? text.len % 4 - 1 : 0);
+    uint8_t *bytes = tw_arena_alloc(arena, len);
+    uint8_t  hash[HASH];
+
+    if (text.len > CURSOR_TEXT_MAX || len < 1 + HASH || !bytes_of(text, bytes, len, text.len) ||
+        bytes[0] != KIND_CURSOR)
+        return false;
+    cursor_hash(key, list, bytes, len - HASH, arena, hash);
+    if (sodium_memcmp(hash, bytes + len - HASH, HASH) != 0)
+        return false;
+    *ret_position = (struct tw_str){(const char *)bytes + 1, len - 1 - HASH};
     return true;
 }

@@ -1,10 +1,12 @@
 /**
  * Opaque texts we hand out and believe when they come back: what `Location` carries about a command the ledger has not
- * seen yet, and the consistency token. Both are sealed with a key all edges share, so that none of it can be made up.
+ * seen yet, the consistency token, and a list's cursor. All are sealed with a key all edges share, so that none of it can
+ * be made up.
  */
 #ifndef TILLWIRE_EDGE_OPAQUE_H
 #define TILLWIRE_EDGE_OPAQUE_H
 
+#include "tillwire/arena.h"
 #include "tillwire/str.h"
 #include "tillwire/uuid.h"
 
@@ -24,6 +26,14 @@ void tw_location_seal(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_uuid com
 /** False: not ours, or of another command or caller. */
 bool tw_location_open(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_uuid command_id, struct tw_uuid caller,
                       struct tw_str text, struct tw_location *ret_location);
+
+/** Where a page of a list ended: @p position, which means something to the list alone, sealed and bound to @p list, a
+ *  text that names the list, its order and its filters. base64url in the arena. */
+struct tw_str tw_cursor_seal(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_str list, struct tw_str position,
+                             struct tw_arena *arena);
+/** False: not ours, or of another list, order or filter. */
+bool          tw_cursor_open(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_str list, struct tw_str text,
+                             struct tw_arena *arena, struct tw_str *ret_position);
 
 /** A write that later reads may ask to see. */
 struct tw_consistency {

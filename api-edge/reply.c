@@ -25,6 +25,7 @@ static const struct {
     {200, "HTTP/1.1 200 OK\r\n"},
     {201, "HTTP/1.1 201 Created\r\n"},
     {204, "HTTP/1.1 204 No Content\r\n"},
+    {304, "HTTP/1.1 304 Not Modified\r\n"},
     {400, "HTTP/1.1 400 Bad Request\r\n"},
     {401, "HTTP/1.1 401 Unauthorized\r\n"},
     {403, "HTTP/1.1 403 Forbidden\r\n"},
@@ -92,11 +93,21 @@ void tw_reply_json(struct tw_reply *reply, int status)
     tw_buf_clear(&reply->body);
 }
 
-void tw_reply_empty(struct tw_reply *reply)
+static void reply_without_body(struct tw_reply *reply, int status)
 {
-    reply->status = 204;
+    reply->status = status;
     reply->content_type = NULL;
     tw_buf_clear(&reply->body);
+}
+
+void tw_reply_empty(struct tw_reply *reply)
+{
+    reply_without_body(reply, 204);
+}
+
+void tw_reply_not_modified(struct tw_reply *reply)
+{
+    reply_without_body(reply, 304);
 }
 
 /* --- problems ----------------------------------------------------------------------------------------------------- */
@@ -212,7 +223,7 @@ void tw_reply_render(const struct tw_reply *reply, const char *date, bool head_o
         add_text(out, reply->content_type);
         tw_buf_add(out, "\r\n", 2);
     }
-    if (reply->status != 204) {
+    if (reply->status != 204 && reply->status != 304) { /* a 304's length would be that of the 200 */
         add_text(out, "Content-Length: ");
         add_number(out, body.len);
         tw_buf_add(out, "\r\n", 2);

@@ -38,6 +38,8 @@ void tw_reply_field(struct tw_reply *reply, const char *name, struct tw_str valu
 void tw_reply_json(struct tw_reply *reply, int status);
 /** 204. */
 void tw_reply_empty(struct tw_reply *reply);
+/** 304: the header fields stay, the body goes. */
+void tw_reply_not_modified(struct tw_reply *reply);
 
 /** An RFC 9457 object as one JSON value. */
 void tw_problem_write(struct tw_json *json, const struct tw_request *request, enum tw_problem problem,

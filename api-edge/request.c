@@ -344,20 +344,25 @@ enum tw_problem tw_request_read_body(struct tw_request *request, size_t max_byte
     return read_exactly(request, &reader, (size_t)request->content_length, ret_detail);
 }
 
-/** `application/json`, with `charset=utf-8` at most. */
-static bool is_json(struct tw_str type)
+/** @p plain, with `charset=utf-8` at most. */
+static bool is_of_type(struct tw_str type, struct tw_str plain)
 {
-    static const char plain[] = "application/json";
-    size_t            len = sizeof(plain) - 1;
-
-    if (type.len < len || strncasecmp(type.ptr, plain, len) != 0)
+    if (type.len < plain.len || strncasecmp(type.ptr, plain.ptr, plain.len) != 0)
         return false;
-    struct tw_str rest = {type.ptr + len, type.len - len};
+    struct tw_str rest = {type.ptr + plain.len, type.len - plain.len};
     while (rest.len > 0 && strchr(" \t;", rest.ptr[0]))
         rest = (struct tw_str){rest.ptr + 1, rest.len - 1};
-    return rest.len == 0 || (type.ptr[len] != '/' && (rest.len == 13 || rest.len == 15) &&
+    return rest.len == 0 || (type.ptr[plain.len] != '/' && (rest.len == 13 || rest.len == 15) &&
                              (strncasecmp(rest.ptr, "charset=utf-8", rest.len) == 0 ||
                               strncasecmp(rest.ptr, "charset=\"utf-8\"", rest.len) == 0));
+}
+
+static bool is_json(const struct tw_request *request)
+{
+    struct tw_str type = request->fields[TW_HEADER_CONTENT_TYPE];
+
+    return is_of_type(type, TW_STR("application/json")) ||
+           (request->method == TW_METHOD_PATCH && is_of_type(type, TW_STR("application/merge-patch+json")));
 }
 
 enum tw_problem tw_request_json(const struct tw_request *request, struct json_t **ret_json, const char **ret_detail)
@@ -366,7 +371,7 @@ enum tw_problem tw_request_json(const struct tw_request *request, struct json_t 
 
     if (request->body.len == 0)
         return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "a JSON body is expected");
-    if (!is_json(request->fields[TW_HEADER_CONTENT_TYPE]))
+    if (!is_json(request))
         return refuse(ret_detail, TW_PROBLEM_UNSUPPORTED_MEDIA_TYPE, "the body must be application/json");
     if (tw_json_depth(request->body) > TW_JSON_MAX_DEPTH)
         return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "the JSON nests deeper than 32");
@@ -409,7 +414,8 @@ int tw_request_wait_s(const struct tw_request *request)
     return -1;
 }
 
-bool tw_request_query(const struct tw_request *request, const char *name, struct tw_str *ret_value)
+/** The first `name=value`; the value as it was sent. */
+static bool find_query(const struct tw_request *request, const char *name, struct tw_str *ret_raw)
 {
     const char *at = request->query.ptr;
     const char *end = at + request->query.len;
@@ -420,11 +426,26 @@ bool tw_request_query(const struct tw_request *request, const char *name, struct
         struct tw_str pair = {at, (size_t)((stop ? stop : end) - at)};
 
         at = stop ? stop + 1 : end;
-        if (pair.len > name_len && memcmp(pair.ptr, name, name_len) == 0 && pair.ptr[name_len] == '=')
-            return percent_decode(request->arena, (struct tw_str){pair.ptr + name_len + 1, pair.len - name_len - 1},
-                                  true, ret_value);
+        if (pair.len > name_len && memcmp(pair.ptr, name, name_len) == 0 && pair.ptr[name_len] == '=') {
+            *ret_raw = (struct tw_str){pair.ptr + name_len + 1, pair.len - name_len - 1};
+            return true;
+        }
     }
     return false;
+}
+
+bool tw_request_has_query(const struct tw_request *request, const char *name)
+{
+    struct tw_str raw;
+
+    return find_query(request, name, &raw);
+}
+
+bool tw_request_query(const struct tw_request *request, const char *name, struct tw_str *ret_value)
+{
+    struct tw_str raw;
+
+    return find_query(request, name, &raw) && percent_decode(request->arena, raw, true, ret_value);
 }
 
 static bool is_lower_hex(const char *text, size_t len)

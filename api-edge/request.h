@@ -42,6 +42,7 @@ const char *tw_method_name(enum tw_method method);
     X(EXPECT, "expect", true)                        \
     X(IDEMPOTENCY_KEY, "idempotency-key", false)     \
     X(IF_MATCH, "if-match", false)                   \
+    X(IF_NONE_MATCH, "if-none-match", true)          \
     X(PREFER, "prefer", true)                        \
     X(TRACEPARENT, "traceparent", true)
 
@@ -119,7 +120,8 @@ typedef int (*tw_read_fn)(void *self, void *bytes, size_t len);
 enum tw_problem tw_request_read_body(struct tw_request *request, size_t max_bytes, tw_read_fn read, void *self,
                                      const char **ret_detail);
 
-/** The body as JSON, by content type, nesting, UTF-8 and duplicate rules. @p ret_json is the caller's (json_decref). */
+/** The body as JSON, by content type, nesting, UTF-8 and duplicate rules. PATCH also takes merge patches (RFC 7396).
+ *  @p ret_json is the caller's (json_decref). */
 enum tw_problem tw_request_json(const struct tw_request *request, struct json_t **ret_json, const char **ret_detail);
 
 /** `Prefer: wait=N` (RFC 7240): 0..10 seconds; -1 when there is none or it makes no sense. */
@@ -127,6 +129,9 @@ int tw_request_wait_s(const struct tw_request *request);
 
 /** The first value of a query parameter, percent-decoded into the arena; false when it is absent or badly encoded. */
 bool tw_request_query(const struct tw_request *request, const char *name, struct tw_str *ret_value);
+
+/** Is the parameter there at all, whatever its value looks like? */
+bool tw_request_has_query(const struct tw_request *request, const char *name);
 
 /** Takes the trace of @p request's traceparent, or begins one with @p random. */
 void tw_request_trace(struct tw_request *request, const uint64_t random[3]);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "conditional.h"
 #include "json_out.h"
 #include "tillwire/clock.h"
 #include "tillwire/failpoint.h"
@@ -52,6 +53,41 @@ enum tw_rc tw_command_ledger(struct tw_request *request, struct tw_uuid command_
     default:
         return tw_fail(reterr, TW_NOT_FOUND, "edge.commands", 0, "the id names no domain");
     }
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/** Until when a request may wait: its preference, but within the time a whole request has. */
+static int64_t wait_until_us(const struct tw_request *request, int wait_s)
+{
+    return earlier(tw_monotonic_us() + INT64_C(1000000) * wait_s,
+                   request->start_us + INT64_C(1000) * (TW_REQUEST_DEADLINE_MS + REPORT_MS));
+}
+
+static bool has_no_end(enum tw_rc rc, const struct tw_ledger_row *row)
+{
+    return rc == TW_NOT_FOUND || (rc == TW_OK && row->outcome.status == TW_PENDING);
+}
+
+/* The ledger is read once the seat is taken: an end that came before is in the row, a later one wakes the seat. */
+enum tw_rc tw_command_await_end(struct tw_request *request, struct tw_uuid command_id, int64_t offset, int wait_s,
+                                struct tw_ledger_row *ret_row, struct tw_err *reterr)
+{
+    struct tw_tail *tail = request->edge->tail;
+    int64_t         until_us = wait_until_us(request, wait_s);
+    struct tw_seat *seat = tw_tail_sit(tail, command_id);
+    struct tw_told *told = TW_NEW(request->arena, struct tw_told);
+    enum tw_rc      rc = tw_command_ledger(request, command_id, ret_row, reterr);
+
+    if (seat && has_no_end(rc, ret_row)) {
+        tw_tail_await(tail, seat, offset, until_us, told);
+        rc = tw_command_ledger(request, command_id, ret_row, reterr);
+    }
+    tw_tail_leave(tail, seat);
+    return rc;
 }
 
 static int32_t partition_of(struct tw_uuid aggregate, enum tw_domain_number domain)
@@ -162,7 +198,7 @@ static void add_preference(struct tw_reply *reply, int wait_s)
 
 /** A keyed command the ledger knows: the same answer as the first time. */
 static void reply_replayed(struct tw_request *request, const struct tw_submission *submission,
-                           const struct tw_ledger_row *row, struct tw_reply *reply)
+                           struct tw_ledger_row *row, struct tw_reply *reply)
 {
     int               wait_s = tw_request_wait_s(request);
     struct acceptance acceptance = {
@@ -170,7 +206,9 @@ static void reply_replayed(struct tw_request *request, const struct tw_submissio
     };
 
     tw_metric_add(&replayed, 1);
-    if (wait_s > 0) {
+    if (wait_s > 0 && row->outcome.status == TW_PENDING)
+        tw_command_await_end(request, submission->id, row->offset, wait_s, row, NULL);
+    if (wait_s > 0 && row->outcome.status != TW_PENDING) {
         reply_outcome(request, submission, &row->outcome, reply);
         add_preference(reply, wait_s);
         add_consistency(request, submission, row->offset, reply);
@@ -194,14 +232,26 @@ static bool look_back(struct tw_request *request, const struct tw_submission *su
     return false;
 }
 
-bool tw_command_prepare(struct tw_request *request, struct tw_submission *submission, struct tw_reply *reply)
+static void name_new_item(const struct tw_request *request, struct tw_submission *submission)
+{
+    char id[TW_UUID_TEXT + 1];
+
+    if (!submission->new_item)
+        return;
+    submission->item = tw_derived_id(submission->id, submission->aggregate, submission->new_item);
+    tw_uuid_format(submission->item, id);
+    submission->resource = tw_arena_printf(request->arena, "%.*s/%s", TW_STR_ARG(submission->resource), id);
+}
+
+/** Settles the id. False: answered. */
+static bool take_id(struct tw_request *request, struct tw_submission *submission, struct tw_reply *reply)
 {
     struct tw_str field = request->fields[TW_HEADER_IDEMPOTENCY_KEY];
     struct tw_str key;
 
-    submission->partition = partition_of(submission->aggregate, submission->domain);
     if (!field.ptr || submission->ignores_key) {
         submission->id = tw_command_id_new(tw_now_ms(), submission->domain, submission->partition);
+        name_new_item(request, submission);
         return true;
     }
     if (!tw_idempotency_key_read(field, &key)) {
@@ -209,7 +259,26 @@ bool tw_command_prepare(struct tw_request *request, struct tw_submission *submis
         return false;
     }
     derive_id(request, submission, key);
+    name_new_item(request, submission);
     return look_back(request, submission, reply);
+}
+
+/** False: answered. */
+static bool take_condition(const struct tw_request *request, struct tw_submission *submission, struct tw_reply *reply)
+{
+    struct tw_str field = request->fields[TW_HEADER_IF_MATCH];
+
+    submission->if_version = -1;
+    if (!field.ptr || !submission->has_etag || tw_if_match_version(field, &submission->if_version))
+        return true;
+    tw_reply_refuse(reply, request, TW_PROBLEM_PRECONDITION_FAILED, "If-Match names no tag this resource ever had");
+    return false;
+}
+
+bool tw_command_prepare(struct tw_request *request, struct tw_submission *submission, struct tw_reply *reply)
+{
+    submission->partition = partition_of(submission->aggregate, submission->domain);
+    return take_id(request, submission, reply) && take_condition(request, submission, reply);
 }
 
 /* --- sending ------------------------------------------------------------------------------------------------------ */
@@ -225,7 +294,7 @@ static enum tw_rc send(struct tw_request *request, const struct tw_submission *s
         .submitted_ms = now_ms,
         .traceparent = {request->traceparent, 55},
         .caller = request->caller.member_id,
-        .if_version = -1,
+        .if_version = submission->if_version,
         .original_ms = -1,
     };
     struct tw_send record = {
@@ -284,16 +353,29 @@ static bool has_outcome(const struct tw_submission *submission)
     return !submission->type->quiet || submission->keyed;
 }
 
-static int64_t earlier(int64_t a, int64_t b)
+static void reply_told(struct tw_request *request, const struct tw_submission *submission, const struct tw_told *told,
+                       int64_t offset, int wait_s, struct tw_reply *reply)
 {
-    return a < b ? a : b;
+    reply_outcome(request, submission, &told->outcome, reply);
+    add_preference(reply, wait_s);
+    add_consistency(request, submission, offset, reply);
+    if (told->repeated)
+        tw_buf_add_str(&reply->fields, TW_STR("Idempotent-Replayed: true\r\n"));
 }
 
-/** Until when a request may wait: its preference, but within the time a whole request has. */
-static int64_t wait_until_us(const struct tw_request *request, int wait_s)
+/** Nothing is told of a record that repeats a saga still under way, so whoever sent one looks into the ledger in the
+ *  end. True: answered. */
+static bool reply_from_ledger(struct tw_request *request, const struct tw_submission *submission,
+                              struct tw_reply *reply)
 {
-    return earlier(tw_monotonic_us() + INT64_C(1000000) * wait_s,
-                   request->start_us + INT64_C(1000) * (TW_REQUEST_DEADLINE_MS + REPORT_MS));
+    struct tw_ledger_row row = {0};
+
+    if (!submission->keyed || tw_command_ledger(request, submission->id, &row, NULL) != TW_OK ||
+        row.outcome.status == TW_PENDING ||
+        memcmp(row.fingerprint, submission->fingerprint, sizeof(row.fingerprint)) != 0)
+        return false;
+    reply_replayed(request, submission, &row, reply);
+    return true;
 }
 
 void tw_command_submit(struct tw_request *request, const struct tw_submission *submission, const void *body,
@@ -306,17 +388,14 @@ void tw_command_submit(struct tw_request *request, const struct tw_submission *s
     struct acceptance acceptance;
 
     if (send_or_refuse(request, submission, body, &acceptance, reply)) {
+        int64_t offset = acceptance.location.offset;
+
         if (has_outcome(submission))
             tw_recent_add(request->edge->recent, submission->id, request->caller.member_id, &acceptance.location);
-        if (seat && tw_tail_await(tail, seat, acceptance.location.offset, wait_until_us(request, wait_s), told)) {
-            reply_outcome(request, submission, &told->outcome, reply);
-            add_preference(reply, wait_s);
-            add_consistency(request, submission, acceptance.location.offset, reply);
-            if (told->repeated)
-                tw_buf_add_str(&reply->fields, TW_STR("Idempotent-Replayed: true\r\n"));
-        } else {
+        if (seat && tw_tail_await(tail, seat, offset, wait_until_us(request, wait_s), told))
+            reply_told(request, submission, told, offset, wait_s, reply);
+        else if (!seat || !reply_from_ledger(request, submission, reply))
             reply_accepted(request, submission, &acceptance, reply);
-        }
     }
     tw_tail_leave(tail, seat);
 }

@@ -1,14 +1,17 @@
 #include "routes/routes.h"
 
 #include <jansson.h>
+#include <string.h>
 
+#include "conditional.h"
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
 
 void tw_routes_public(struct tw_router *ret_router)
 {
     static const struct tw_route *const tables[] = {
-        tw_routes_products, tw_routes_cart, tw_routes_auth, tw_routes_members, tw_routes_commands, tw_routes_documents,
+        tw_routes_products,    tw_routes_cart,      tw_routes_auth,     tw_routes_members,
+        tw_routes_credentials, tw_routes_addresses, tw_routes_commands, tw_routes_documents,
     };
 
     for (size_t i = 0; i < TW_LEN(tables); i++)
@@ -35,6 +38,55 @@ bool tw_route_valid(const struct tw_request *request, const struct tw_field_erro
     if (errors->count > 0)
         tw_reply_problem(reply, request, TW_PROBLEM_INVALID_BODY, (struct tw_str){0}, errors);
     return errors->count == 0;
+}
+
+static bool is_faulty(const struct tw_field_errors *errors, struct tw_str pointer)
+{
+    for (size_t i = 0; i < errors->count; i++) {
+        if (tw_str_eq(errors->items[i].pointer, pointer))
+            return true;
+    }
+    return false;
+}
+
+/* Names that a pointer would have to escape are unknown, and the reader has said so. */
+void tw_route_refuse_nulls(const struct tw_request *request, struct json_t *json, const char *clearable,
+                           struct tw_field_errors *errors)
+{
+    const char *name;
+    json_t     *value;
+
+    json_object_foreach(json, name, value)
+    {
+        struct tw_str pointer = tw_arena_printf(request->arena, "/%s", name);
+
+        if (json_is_null(value) && strcmp(name, clearable) != 0 && !strpbrk(name, "~/") && !is_faulty(errors, pointer))
+            tw_field_errors_add(errors, request->arena, pointer, TW_BODY_WRONG_TYPE, "cannot be taken away");
+    }
+}
+
+bool tw_route_query(const struct tw_request *request, const char *name, struct tw_str *ret_value,
+                    struct tw_reply *reply)
+{
+    *ret_value = (struct tw_str){0};
+    if (!tw_request_has_query(request, name) || tw_request_query(request, name, ret_value))
+        return true;
+    tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST, "a query parameter is badly encoded");
+    return false;
+}
+
+void tw_route_etag(const struct tw_request *request, int64_t version, struct tw_reply *reply)
+{
+    bool reads = request->method == TW_METHOD_GET || request->method == TW_METHOD_HEAD;
+    char etag[TW_ETAG_TEXT];
+
+    if (reply->status != 200)
+        return;
+    tw_etag_format(request->edge->opaque_key, version, tw_buf_str(&reply->body), etag);
+    tw_reply_field(reply, "ETag", tw_str_of(etag));
+    if (reads && request->fields[TW_HEADER_IF_NONE_MATCH].ptr &&
+        tw_etag_is_among(request->fields[TW_HEADER_IF_NONE_MATCH], tw_str_of(etag)))
+        tw_reply_not_modified(reply);
 }
 
 bool tw_route_uuid(const struct tw_request *request, size_t index, struct tw_uuid *ret_id, struct tw_reply *reply)

@@ -45,6 +45,19 @@ static void reply_accepted(struct tw_uuid command_id, const struct tw_location *
     tw_json_close(&json, '}');
 }
 
+static void write_end(struct tw_json *json, const struct tw_request *request, const struct tw_ledger_row *row)
+{
+    tw_json_key(json, "finished_at");
+    tw_json_time(json, row->at_ms);
+    tw_json_key(json, "http_status");
+    tw_json_int(json, row->outcome.http_status);
+    if (row->outcome.problem != TW_PROBLEM_NONE) {
+        tw_json_key(json, "problem");
+        tw_problem_write(json, request, row->outcome.problem, row->outcome.detail, NULL);
+    }
+}
+
+/** A saga's row says `accepted` until its last step. */
 static void reply_row(const struct tw_request *request, struct tw_uuid command_id, const struct tw_ledger_row *row,
                       struct tw_reply *reply)
 {
@@ -52,18 +65,14 @@ static void reply_row(const struct tw_request *request, struct tw_uuid command_i
 
     tw_reply_json(reply, 200);
     open_status(&json, command_id, row->type, tw_status_name(row->outcome.status), row->submitted_ms);
-    tw_json_key(&json, "finished_at");
-    tw_json_time(&json, row->at_ms);
     if (row->outcome.resource.len > 0) {
         tw_json_key(&json, "resource");
         tw_json_text(&json, row->outcome.resource);
     }
-    tw_json_key(&json, "http_status");
-    tw_json_int(&json, row->outcome.http_status);
-    if (row->outcome.problem != TW_PROBLEM_NONE) {
-        tw_json_key(&json, "problem");
-        tw_problem_write(&json, request, row->outcome.problem, row->outcome.detail, NULL);
-    }
+    if (row->outcome.status == TW_PENDING)
+        tw_reply_retry_after(reply, 1);
+    else
+        write_end(&json, request, row);
     tw_json_close(&json, '}');
 }
 
@@ -97,23 +106,6 @@ static bool find_accepted(struct tw_request *request, struct tw_uuid command_id,
     return tw_recent_find(request->edge->recent, command_id, ret_caller, ret_location);
 }
 
-/** Takes a seat, looks once more (it may have been decided meanwhile), and only then waits. */
-static enum tw_rc wait_for_row(struct tw_request *request, struct tw_uuid command_id,
-                               const struct tw_location *location, int wait_s, struct tw_ledger_row *ret_row,
-                               struct tw_err *reterr)
-{
-    struct tw_tail *tail = request->edge->tail;
-    struct tw_seat *seat = tw_tail_sit(tail, command_id);
-    struct tw_told *told = TW_NEW(request->arena, struct tw_told);
-    enum tw_rc      rc = tw_command_ledger(request, command_id, ret_row, reterr);
-
-    if (seat && rc == TW_NOT_FOUND &&
-        tw_tail_await(tail, seat, location->offset, tw_monotonic_us() + INT64_C(1000000) * wait_s, told))
-        rc = tw_command_ledger(request, command_id, ret_row, reterr);
-    tw_tail_leave(tail, seat);
-    return rc;
-}
-
 static void reply_unknown(const struct tw_request *request, struct tw_uuid command_id, struct tw_reply *reply)
 {
     int64_t made_ms = tw_command_id_time_ms(command_id);
@@ -123,33 +115,56 @@ static void reply_unknown(const struct tw_request *request, struct tw_uuid comma
                     is_old ? "outcomes are kept for 24 hours" : "there is no such command");
 }
 
+/** Everything that is known of a command. */
+struct found {
+    struct tw_ledger_row row;         /* when rc is OK */
+    struct tw_location   location;    /* else, when it is accepted */
+    bool                 is_accepted; /* not in the ledger yet, but certainly sent */
+    struct tw_uuid       caller;
+    enum tw_rc           rc; /* of the ledger */
+};
+
+static void look_up(struct tw_request *request, struct tw_uuid command_id, struct found *found, struct tw_err *reterr)
+{
+    found->rc = tw_command_ledger(request, command_id, &found->row, reterr);
+    if (found->rc == TW_OK)
+        found->caller = found->row.caller;
+    else if (found->rc == TW_NOT_FOUND)
+        found->is_accepted = find_accepted(request, command_id, &found->caller, &found->location) &&
+                             found->location.submitted_ms > tw_now_ms() - KEPT_MS;
+}
+
+static void await_end(struct tw_request *request, struct tw_uuid command_id, struct found *found, int wait_s,
+                      struct tw_err *reterr)
+{
+    int64_t offset = found->rc == TW_OK ? found->row.offset : found->location.offset;
+
+    found->rc = tw_command_await_end(request, command_id, offset, wait_s, &found->row, reterr);
+}
+
 static void get_command(struct tw_request *request, struct tw_reply *reply)
 {
-    struct tw_ledger_row row = {0};
-    struct tw_location   location = {0};
-    struct tw_uuid       command_id;
-    struct tw_uuid       caller = tw_uuid_nil;
-    struct tw_err        err = {0};
-    int                  wait_s = tw_request_wait_s(request);
+    struct found   found = {.caller = tw_uuid_nil};
+    struct tw_uuid command_id;
+    struct tw_err  err = {0};
+    int            wait_s = tw_request_wait_s(request);
 
     if (!tw_route_uuid(request, COMMAND_SEGMENT, &command_id, reply))
         return;
-    enum tw_rc rc = tw_command_ledger(request, command_id, &row, &err);
-    bool       is_accepted = rc == TW_NOT_FOUND && find_accepted(request, command_id, &caller, &location) &&
-                       location.submitted_ms > tw_now_ms() - KEPT_MS;
-    if (is_accepted && wait_s > 0 && may_see(request, caller))
-        rc = wait_for_row(request, command_id, &location, wait_s, &row, &err);
-    caller = rc == TW_OK ? row.caller : caller;
-    if (rc != TW_OK && rc != TW_NOT_FOUND)
-        tw_route_store_failed(request, rc, &err, reply);
-    else if (rc == TW_NOT_FOUND && !is_accepted)
+    look_up(request, command_id, &found, &err);
+    if (wait_s > 0 && may_see(request, found.caller) &&
+        (found.is_accepted || (found.rc == TW_OK && found.row.outcome.status == TW_PENDING)))
+        await_end(request, command_id, &found, wait_s, &err);
+    if (found.rc != TW_OK && found.rc != TW_NOT_FOUND)
+        tw_route_store_failed(request, found.rc, &err, reply);
+    else if (found.rc == TW_NOT_FOUND && !found.is_accepted)
         reply_unknown(request, command_id, reply);
-    else if (!may_see(request, caller))
+    else if (!may_see(request, found.caller))
         reply_hidden(request, reply);
-    else if (rc == TW_OK)
-        reply_row(request, command_id, &row, reply);
+    else if (found.rc == TW_OK)
+        reply_row(request, command_id, &found.row, reply);
     else
-        reply_accepted(command_id, &location, reply);
+        reply_accepted(command_id, &found.location, reply);
     if (reply->status == 200 && wait_s > 0)
         tw_buf_printf(&reply->fields, "Preference-Applied: wait=%d\r\n", wait_s);
 }

@@ -23,6 +23,28 @@ enum tw_rc tw_members_by_id(struct tw_members *members, struct tw_uuid member_id
 enum tw_rc tw_members_by_email(struct tw_members *members, struct tw_str folded_email, struct tw_arena *arena,
                                struct tw_member *ret_member, struct tw_err *reterr);
 
+struct tw_member_filter {
+    const char   *status;       /**< "ACTIVE"; NULL: any */
+    struct tw_str folded_email; /**< ptr NULL: any */
+};
+/** A member's place in the list: by time of registration, then id. */
+struct tw_member_place {
+    int64_t        created_at_ms;
+    struct tw_uuid member_id;
+};
+/** Up to @p limit members behind @p after (NULL: from the first), without addresses and tokens. */
+enum tw_rc tw_members_list(struct tw_members *members, const struct tw_member_filter *filter,
+                           const struct tw_member_place *after, size_t limit, struct tw_arena *arena,
+                           struct tw_member **ret_list, size_t *ret_count, struct tw_err *reterr);
+
+/** Fills id, version and addresses (oldest first) of @p ret_member, nothing else. */
+enum tw_rc tw_members_addresses(struct tw_members *members, struct tw_uuid member_id, struct tw_arena *arena,
+                                struct tw_member *ret_member, struct tw_err *reterr);
+
+/** The session that a token belongs to. */
+enum tw_rc tw_members_session_of(struct tw_members *members, struct tw_uuid token_id, struct tw_uuid *ret_session_id,
+                                 struct tw_err *reterr);
+
 /** OK: the token's row is there, not revoked, and the member's. NOT_FOUND: anything else. */
 enum tw_rc tw_members_token_counts(struct tw_members *members, struct tw_uuid token_id, struct tw_uuid member_id,
                                    struct tw_err *reterr);

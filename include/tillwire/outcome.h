@@ -32,6 +32,7 @@
     X(UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type",  415,  "The content type is not supported")                \
     X(INVALID_BODY,           "invalid-body",            422,  "The body does not fit the schema")                 \
     X(KEY_REUSED,             "idempotency-key-reused",  422,  "The Idempotency-Key was used for another request") \
+    X(WRONG_PASSWORD,         "wrong-password",          422,  "The password is wrong")                           \
     X(LINE_QUANTITY_LIMIT,    "line-quantity-limit",     422,  "A cart line holds at most 999 pieces")             \
     X(CART_LINES_LIMIT,       "cart-lines-limit",        422,  "A cart holds at most 100 lines")                   \
     X(SESSION_LIMIT,          "session-limit",           422,  "A member has at most 100 live sessions")           \

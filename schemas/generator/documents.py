@@ -157,6 +157,9 @@ def parameters_of(route: dict) -> list:
         names += ["Prefer", "IdempotencyKey"]
     elif route.get("prefer"):
         names.append("Prefer")
+    if route.get("if_match"):
+        names.append("IfMatch")
+    names += route.get("query", [])
     if route.get("etag"):
         names += ["IfNoneMatch", "ConsistencyToken"]
     return [parameter_ref(name) for name in names]
@@ -182,6 +185,8 @@ def problem_statuses(route: dict, has_body: bool) -> dict:
         statuses["403"] = ["missing-scope"]
     if has_body:
         statuses.update({"413": [], "415": [], "422": ["invalid-body"]})
+    if route.get("if_match"):
+        statuses["412"] = ["precondition-failed"]
     for status, codes in route.get("problems", {}).items():
         statuses[status] = statuses.get(status, []) + codes
     return statuses
@@ -225,8 +230,9 @@ def operation(model: Model, route: dict) -> dict:
     if parameters_of(route):
         result["parameters"] = parameters_of(route)
     if body:
+        types = ["application/json"] + (["application/merge-patch+json"] if route["method"] == "PATCH" else [])
         result["requestBody"] = {"required": True, "content": {
-            "application/json": {"schema": {"$ref": f"#/components/schemas/{body.name}"}}}}
+            t: {"schema": {"$ref": f"#/components/schemas/{body.name}"}} for t in types}}
     result["responses"] = dict(sorted(responses.items()))
     result["security"] = security_of(route)
     return result
@@ -240,7 +246,8 @@ def paths(model: Model) -> dict:
 
 
 def parameters(model: Model) -> dict:
-    result = {name: {"name": name, "in": "path", "required": True, "description": p["doc"], "schema": p["schema"]}
+    result = {name: {"name": p.get("name", name), "in": p.get("in", "path"), "required": p.get("in", "path") == "path",
+                     "description": p["doc"], "schema": p["schema"]}
               for name, p in model.http.get("parameters", {}).items()}
     for name, (text, schema) in HEADER_PARAMETERS.items():
         result[name] = {"name": HEADER_NAMES.get(name, name), "in": "header", "description": text, "schema": schema}

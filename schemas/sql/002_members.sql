@@ -27,6 +27,11 @@ create table tillwire.members (
     constraint members_email_folded_key unique (email_folded)
 ) with (fillfactor = 85); -- room on the page for the next login's row
 
+-- Pages of the list, oldest first. Those of a rare status have one of their own, else a page would pass over nearly
+-- everybody. Neither holds what a login changes.
+create index members_page on tillwire.members (created_at, id);
+create index members_page_not_active on tillwire.members (status, created_at, id) where status <> 'ACTIVE';
+
 create table tillwire.member_addresses (
     id            uuid         primary key,
     member_id     uuid         not null references tillwire.members (id),

@@ -80,6 +80,73 @@ static void consistency_token__comes_back_or_is_refused(void **state)
     }
 }
 
+static struct tw_arena arena;
+
+static void cursor__comes_back_as_it_was_sealed(void **state)
+{
+    static const char position[] = "\x00\x01\xff of any bytes";
+    struct tw_str     list = TW_STR("members status=ACTIVE");
+    struct tw_str     opened;
+
+    (void)state;
+    for (size_t len = 0; len < sizeof(position); len++) {
+        struct tw_str text = tw_cursor_seal(key, list, (struct tw_str){position, len}, &arena);
+
+        assert_int_equal(strspn(text.ptr, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
+                         text.len);
+        assert_true(tw_cursor_open(key, list, text, &arena, &opened));
+        assert_int_equal(opened.len, len);
+        assert_memory_equal(opened.ptr, position, len);
+    }
+    tw_arena_done(&arena);
+}
+
+static void cursor__is_of_one_list_and_key(void **state)
+{
+    struct tw_str list = TW_STR("members status=ACTIVE");
+    struct tw_str text = tw_cursor_seal(key, list, TW_STR("place"), &arena);
+    struct tw_str opened;
+
+    (void)state;
+    assert_false(tw_cursor_open(key, TW_STR("members status=ACTIVX"), text, &arena, &opened));
+    assert_false(tw_cursor_open(key, TW_STR("members status="), text, &arena, &opened));
+    assert_false(tw_cursor_open(other_key, list, text, &arena, &opened));
+    tw_arena_done(&arena);
+}
+
+static void cursor__with_any_changed_character_is_refused(void **state)
+{
+    struct tw_str list = TW_STR("members");
+    struct tw_str sealed = tw_cursor_seal(key, list, TW_STR("place"), &arena);
+    struct tw_str opened;
+    char          text[64];
+
+    (void)state;
+    assert_true(sealed.len < sizeof(text));
+    memcpy(text, sealed.ptr, sealed.len);
+    for (size_t i = 0; i < sealed.len; i++) {
+        char kept = text[i];
+        text[i] = kept == 'A' ? 'B' : 'A';
+        assert_false(tw_cursor_open(key, list, (struct tw_str){text, sealed.len}, &arena, &opened));
+        text[i] = kept;
+        assert_false(tw_cursor_open(key, list, (struct tw_str){text, i}, &arena, &opened));
+    }
+    tw_arena_done(&arena);
+}
+
+static void texts__of_another_kind_are_no_cursor(void **state)
+{
+    struct tw_consistency consistency = {TW_DOMAIN_CART, 5, 7};
+    struct tw_str         opened;
+    char                  text[TW_CONSISTENCY_TEXT + 1];
+
+    (void)state;
+    tw_consistency_seal(key, &consistency, text);
+    assert_false(tw_cursor_open(key, TW_STR(""), tw_str_of(text), &arena, &opened));
+    assert_false(tw_cursor_open(key, TW_STR(""), TW_STR(""), &arena, &opened));
+    tw_arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -87,6 +154,10 @@ int main(void)
         cmocka_unit_test(location__is_of_one_command_caller_and_key),
         cmocka_unit_test(location__with_any_changed_character_is_refused),
         cmocka_unit_test(consistency_token__comes_back_or_is_refused),
+        cmocka_unit_test(cursor__comes_back_as_it_was_sealed),
+        cmocka_unit_test(cursor__is_of_one_list_and_key),
+        cmocka_unit_test(cursor__with_any_changed_character_is_refused),
+        cmocka_unit_test(texts__of_another_kind_are_no_cursor),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,6 +65,23 @@ static void head__tells_the_length_and_has_no_body(void **state)
     assert_null(strstr(out.ptr, "{"));
 }
 
+static void not_modified__keeps_its_fields_and_tells_no_length(void **state)
+{
+    struct tw_json json = {&reply.body, false};
+
+    (void)state;
+    tw_reply_json(&reply, 200);
+    tw_json_int(&json, 1);
+    tw_reply_field(&reply, "ETag", TW_STR("\"1.ab\""));
+    tw_reply_not_modified(&reply);
+    const char *text = rendered(false, false);
+    assert_non_null(strstr(text, "HTTP/1.1 304 Not Modified\r\n"));
+    assert_non_null(strstr(text, "\r\nETag: \"1.ab\"\r\n"));
+    assert_null(strstr(text, "Content-Length"));
+    assert_null(strstr(text, "\r\nContent-Type"));
+    assert_string_equal(text + strlen(text) - 4, "\r\n\r\n");
+}
+
 static void no_content__has_neither_body_nor_length(void **state)
 {
     (void)state;
@@ -177,6 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(answer__is_one_run_of_head_and_body),
         TEST(head__tells_the_length_and_has_no_body),
+        TEST(not_modified__keeps_its_fields_and_tells_no_length),
         TEST(no_content__has_neither_body_nor_length),
         TEST(connection__is_spoken_of_only_when_it_differs_from_the_version),
         TEST(every_problem__has_its_status_line),

@@ -298,8 +298,11 @@ static void query__is_found_by_name_and_decoded(void **state)
     assert_true(tw_request_query(&request, "xat", &value));
     assert_false(tw_request_query(&request, "t", &value));
     assert_false(tw_request_query(&request, "bad", &value));
+    assert_true(tw_request_has_query(&request, "bad"));
+    assert_false(tw_request_has_query(&request, "t"));
     parse(HEAD("GET /"), &request);
     assert_false(tw_request_query(&request, "at", &value));
+    assert_false(tw_request_has_query(&request, "at"));
 }
 
 /* --- body --------------------------------------------------------------------------------------------------------- */
@@ -381,9 +384,9 @@ static void dripping_client__is_asked_for_one_byte_at_a_time(void **state)
     assert_int_equal(source.longest, 1);
 }
 
-static enum tw_problem json_of(const char *type, const char *body)
+static enum tw_problem json_by(enum tw_method method, const char *type, const char *body)
 {
-    struct tw_request request = {.arena = &arena, .body = tw_str_of(body)};
+    struct tw_request request = {.arena = &arena, .method = method, .body = tw_str_of(body)};
     json_t           *json = NULL;
     const char       *detail = NULL;
 
@@ -391,6 +394,11 @@ static enum tw_problem json_of(const char *type, const char *body)
     enum tw_problem problem = tw_request_json(&request, &json, &detail);
     json_decref(json);
     return problem;
+}
+
+static enum tw_problem json_of(const char *type, const char *body)
+{
+    return json_by(TW_METHOD_POST, type, body);
 }
 
 static void json__is_taken_only_when_it_is_json_in_utf8(void **state)
@@ -421,6 +429,16 @@ static void content_type__must_be_json(void **state)
     assert_int_equal(json_of("application/json; charset=latin1", "{}"), TW_PROBLEM_UNSUPPORTED_MEDIA_TYPE);
     assert_int_equal(json_of("text/plain", "{}"), TW_PROBLEM_UNSUPPORTED_MEDIA_TYPE);
     assert_int_equal(json_of("", "{}"), TW_PROBLEM_UNSUPPORTED_MEDIA_TYPE);
+}
+
+static void merge_patch__is_a_content_type_of_patch_only(void **state)
+{
+    (void)state;
+    assert_int_equal(json_by(TW_METHOD_PATCH, "application/merge-patch+json", "{}"), TW_PROBLEM_NONE);
+    assert_int_equal(json_by(TW_METHOD_PATCH, "application/merge-patch+json; charset=utf-8", "{}"), TW_PROBLEM_NONE);
+    assert_int_equal(json_by(TW_METHOD_PATCH, "application/json", "{}"), TW_PROBLEM_NONE);
+    assert_int_equal(json_by(TW_METHOD_PATCH, "application/json-patch+json", "[]"), TW_PROBLEM_UNSUPPORTED_MEDIA_TYPE);
+    assert_int_equal(json_of("application/merge-patch+json", "{}"), TW_PROBLEM_UNSUPPORTED_MEDIA_TYPE);
 }
 
 /* --- smaller things ----------------------------------------------------------------------------------------------- */
@@ -491,6 +509,7 @@ int main(void)
         TEST(dripping_client__is_asked_for_one_byte_at_a_time),
         TEST(json__is_taken_only_when_it_is_json_in_utf8),
         TEST(content_type__must_be_json),
+        TEST(merge_patch__is_a_content_type_of_patch_only),
         TEST(preference__is_read_as_rfc_7240_says),
         TEST(trace__goes_on_when_the_client_began_a_good_one),
     };

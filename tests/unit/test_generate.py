@@ -252,6 +252,19 @@ class Documents(unittest.TestCase):
         self.assertNotIn("record_offset", event["required"])
         self.assertEqual(event["properties"]["status"]["enum"], ["succeeded", "rejected", "dead_lettered"])
 
+    def test_openapi_tells_pages_patches_and_conditions(self):
+        listing = self.openapi["paths"]["/v1/members"]["get"]
+        queries = [lookup(self.openapi, p["$ref"]) for p in listing["parameters"]]
+        self.assertEqual([(p["name"], p["in"], p["required"]) for p in queries],
+                         [(name, "query", False) for name in ("status", "email", "limit", "cursor")])
+        patch = self.openapi["paths"]["/v1/members/me"]["patch"]
+        self.assertEqual(set(patch["requestBody"]["content"]), {"application/json", "application/merge-patch+json"})
+        self.assertIn("#/components/parameters/IfMatch", [p["$ref"] for p in patch["parameters"]])
+        self.assertIn("412", patch["responses"])
+        post = self.openapi["paths"]["/v1/members"]["post"]
+        self.assertEqual(set(post["requestBody"]["content"]), {"application/json"})
+        self.assertNotIn("412", post["responses"])
+
     def test_the_embedded_text_is_the_document(self):
         body = self.code.split("static const char openapi[] =\n")[1].split(";\n")[0]
         literals = re.findall(r'^ +"(.*)"$', body, re.MULTILINE)
