@@ -109,6 +109,22 @@ static enum tw_rc read_keys(struct tw_edge *edge, struct tw_err *reterr)
     return TW_OK;
 }
 
+/* --- what is revoked ---------------------------------------------------------------------------------------------- */
+
+static void tell_revoked(void *self, struct tw_uuid token_id, int64_t expires_at_ms)
+{
+    struct tw_edge *edge = self;
+
+    tw_revocations_add(edge->revocations, token_id, expires_at_ms, tw_now_ms());
+}
+
+static enum tw_rc load_revoked(void *self, struct tw_err *reterr)
+{
+    struct tw_edge *edge = self;
+
+    return tw_sessions_revoked(edge->sessions, tw_now_ms() - TW_REVOCATION_LEEWAY_MS, tell_revoked, edge, reterr);
+}
+
 /* --- up ----------------------------------------------------------------------------------------------------------- */
 
 static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
@@ -119,12 +135,17 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
 
     TW_TRY(tw_products_open(settings->mongo_uri, connections, &edge->products, reterr));
     TW_TRY(tw_carts_open(settings->redis_uri, connections, &edge->carts, reterr));
-    edge->members = tw_members_new(settings->postgres_uri, connections);
-    edge->callers = tw_callers_new(&edge->token_rules, edge->members);
+    edge->postgres = tw_pg_pool_new(settings->postgres_uri, connections);
+    edge->members = tw_members_new(edge->postgres);
+    edge->sessions = tw_sessions_new(edge->postgres);
+    edge->revocations = tw_revocations_new();
     edge->passwords = tw_passwords_new((size_t)settings->password_threads, 16 * (size_t)settings->password_threads);
     edge->recent = tw_recent_new();
     edge->limits = settings->rate_limits ? tw_limits_new() : NULL;
-    edge->tail = tw_tail_new(settings->kafka, (size_t)settings->wait_slots);
+    edge->tail = tw_tail_new(settings->kafka, (size_t)settings->wait_slots,
+                             &(struct tw_revoked_sink){tell_revoked, load_revoked, edge});
+    edge->callers =
+        tw_callers_new(&(struct tw_callers_parts){&edge->token_rules, edge->revocations, edge->tail, edge->sessions});
     edge->sender = tw_sender_new(&sender);
     return TW_OK;
 }
@@ -199,7 +220,10 @@ static void close_parts(struct tw_edge *edge)
     tw_tail_free(edge->tail);
     tw_passwords_free(edge->passwords);
     tw_callers_free(edge->callers);
+    tw_revocations_free(edge->revocations);
+    tw_sessions_free(edge->sessions);
     tw_members_free(edge->members);
+    tw_pg_pool_free(edge->postgres);
     tw_carts_close(edge->carts);
     tw_products_close(edge->products);
     tw_recent_free(edge->recent);

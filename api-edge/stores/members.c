@@ -20,19 +20,16 @@ static void result_release(PGresult **result)
     PQclear(*result);
 }
 
-struct tw_members *tw_members_new(const char *postgres_uri, size_t connections)
+struct tw_members *tw_members_new(struct tw_pg_pool *pool)
 {
     struct tw_members *members = tw_alloc_zeroed(1, sizeof(*members));
 
-    members->pool = tw_pg_pool_new(postgres_uri, connections);
+    members->pool = pool;
     return members;
 }
 
 void tw_members_free(struct tw_members *members)
 {
-    if (!members)
-        return;
-    tw_pg_pool_free(members->pool);
     free(members);
 }
 
@@ -138,23 +135,6 @@ enum tw_rc tw_members_by_email(struct tw_members *members, struct tw_str folded_
 
     TW_TRY(tw_pg_pool_query(members->pool, MEMBER_COLUMNS "where email_folded = $1", 1, params, &result, reterr));
     return read_member(result, arena, ret_member, reterr);
-}
-
-enum tw_rc tw_members_token_counts(struct tw_members *members, struct tw_uuid token_id, struct tw_uuid member_id,
-                                   struct tw_err *reterr)
-{
-    char                              id[TW_UUID_TEXT + 1];
-    char                              member[TW_UUID_TEXT + 1];
-    const char                       *params[] = {id, member};
-    TW_AUTO(result_release) PGresult *result = NULL;
-
-    tw_uuid_format(token_id, id);
-    tw_uuid_format(member_id, member);
-    TW_TRY(tw_pg_pool_query(members->pool,
-                            "select 1 from tillwire.jwt_tokens where id = $1::uuid and member_id = $2::uuid "
-                            "and not is_revoked and kind <> 'refresh'",
-                            2, params, &result, reterr));
-    return PQntuples(result) > 0 ? TW_OK : tw_fail(reterr, TW_NOT_FOUND, WHERE, 0, "the token is revoked or unknown");
 }
 
 /* --- ledger ------------------------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /**
- * Read-only: members, sessions and the member domain's ledger, from PostgreSQL.
+ * Read-only: members and the member domain's ledger, from PostgreSQL.
  *
  * All calls: UNREACHED when PostgreSQL is away, NOT_FOUND when there is no such row. Texts are copied into the arena.
  */
@@ -11,8 +11,10 @@
 #include "tillwire/store.h"
 
 struct tw_members;
+struct tw_pg_pool;
 
-struct tw_members *tw_members_new(const char *postgres_uri, size_t connections);
+/** The pool stays the caller's and outlives the members. */
+struct tw_members *tw_members_new(struct tw_pg_pool *pool);
 void               tw_members_free(struct tw_members *members);
 
 /** Without addresses and tokens. */
@@ -20,10 +22,6 @@ enum tw_rc tw_members_by_id(struct tw_members *members, struct tw_uuid member_id
                             struct tw_member *ret_member, struct tw_err *reterr);
 enum tw_rc tw_members_by_email(struct tw_members *members, struct tw_str folded_email, struct tw_arena *arena,
                                struct tw_member *ret_member, struct tw_err *reterr);
-
-/** OK: the token's row is there, not revoked, and the member's. NOT_FOUND: anything else. */
-enum tw_rc tw_members_token_counts(struct tw_members *members, struct tw_uuid token_id, struct tw_uuid member_id,
-                                   struct tw_err *reterr);
 
 enum tw_rc tw_members_ledger(struct tw_members *members, struct tw_uuid command_id, struct tw_arena *arena,
                              struct tw_ledger_row *ret_row, struct tw_err *reterr);
