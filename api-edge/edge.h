@@ -33,6 +33,7 @@ struct tw_edge_settings {
     const char *redis_uri;
     const char *id_key_file;
     const char *edge_key_file;
+    const char *jwt_algorithm;
     const char *jwt_keys_file;
     const char *jwt_issuer;
     const char *jwt_audience;

@@ -42,8 +42,10 @@ static const struct tw_setting table[] = {
      "File with the 32 bytes in hex that member ids are made with; pinned for ever."},
     {"edge_key_file", TW_SET_TEXT, AT(edge_key_file), NULL, 1, 1024, NULL, false,
      "File with 32 bytes in hex that all edges share: fingerprints, Location and consistency tokens."},
+    {"jwt_algorithm", TW_SET_CHOICE, AT(jwt_algorithm), "HS256", 0, 0, "HS256|ES256", false,
+     "How access tokens are signed; ES256: others can verify them by /.well-known/jwks.json."},
     {"jwt_keys_file", TW_SET_TEXT, AT(jwt_keys_file), NULL, 1, 1024, NULL, false,
-     "File with lines kid:hex; the first key signs access tokens, all verify them."},
+     "HS256: lines kid:hex. ES256: blocks of a line `kid: NAME` and a PEM key. The first signs, all verify."},
     {"jwt_issuer", TW_SET_TEXT, AT(jwt_issuer), "tillwire", 1, 256, NULL, false, "`iss` of access tokens."},
     {"jwt_audience", TW_SET_TEXT, AT(jwt_audience), "tillwire-api", 1, 256, NULL, false, "`aud` of access tokens."},
     {"access_ttl_s", TW_SET_INT, AT(access_ttl_s), "600", 1, 86400, NULL, false, "Life of an access token, seconds."},
@@ -101,7 +103,8 @@ static enum tw_rc read_keys(struct tw_edge *edge, struct tw_err *reterr)
 
     TW_TRY(read_key(settings->id_key_file, "id key", edge->id_key, reterr));
     TW_TRY(read_key(settings->edge_key_file, "edge key", edge_key, reterr));
-    TW_TRY(tw_token_keys_read(settings->jwt_keys_file, &edge->token_keys, reterr));
+    TW_TRY(tw_token_keys_read(tw_token_algorithm_of(settings->jwt_algorithm), settings->jwt_keys_file,
+                              &edge->token_keys, reterr));
     tw_id_key_check(edge->id_key, edge->id_key_check);
     derive_keys(edge, edge_key);
     sodium_memzero(edge_key, sizeof(edge_key));
@@ -228,6 +231,7 @@ static void close_parts(struct tw_edge *edge)
     tw_products_close(edge->products);
     tw_recent_free(edge->recent);
     tw_limits_free(edge->limits);
+    sodium_memzero(&edge->token_keys, sizeof(edge->token_keys));
     sodium_memzero(edge->id_key, sizeof(edge->id_key));
 }
 
