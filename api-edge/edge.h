@@ -43,6 +43,7 @@ struct tw_edge_settings {
     int64_t     wait_slots;
     int64_t     store_connections;
     int64_t     password_threads;
+    int64_t     password_queue;
     int64_t     linger_us;
     int64_t     queue_kbytes;
     bool        rate_limits;

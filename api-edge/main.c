@@ -57,7 +57,9 @@ static const struct tw_setting table[] = {
      "Requests that may wait for an outcome at once; more go without waiting."},
     {"store_connections", TW_SET_INT, AT(store_connections), "8", 1, 256, NULL, false, "Connections to each store."},
     {"password_threads", TW_SET_INT, AT(password_threads), "2", 1, 64, NULL, false,
-     "Threads that hash passwords, 19 MiB each while they do."},
+     "Threads that hash passwords, 64 MiB each while they do."},
+    {"password_queue", TW_SET_INT, AT(password_queue), "64", 32, 4096, NULL, false,
+     "Passwords that may wait for such a thread; beyond it logins and registrations get 503."},
     {"linger_us", TW_SET_INT, AT(linger_us), "500", 0, 100000, NULL, false,
      "How long a record waits for company before it is sent, microseconds; twice as long when many are under way."},
     {"queue_kbytes", TW_SET_INT, AT(queue_kbytes), "65536", 64, 2097151, NULL, false,
@@ -142,7 +144,7 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
     edge->members = tw_members_new(edge->postgres);
     edge->sessions = tw_sessions_new(edge->postgres);
     edge->revocations = tw_revocations_new();
-    edge->passwords = tw_passwords_new((size_t)settings->password_threads, 16 * (size_t)settings->password_threads);
+    edge->passwords = tw_passwords_new((size_t)settings->password_threads, (size_t)settings->password_queue);
     edge->recent = tw_recent_new();
     edge->limits = settings->rate_limits ? tw_limits_new() : NULL;
     edge->tail = tw_tail_new(settings->kafka, (size_t)settings->wait_slots,
