@@ -70,6 +70,7 @@ static const char *const shared_names[] = {
     "TW_JWT_ALGORITHM",
     "TW_JWT_AUDIENCE",
     "TW_JWT_ISSUER",
+    "TW_JWT_KEYS",
     "TW_JWT_KEYS_FILE",
     "TW_KAFKA",
     "TW_KAFKA_HEAP",

@@ -261,8 +261,8 @@ enum tw_rc tw_token_verify(const struct tw_token_rules *rules, struct tw_str tok
 
     if (token.len == 0 || token.len > TW_TOKEN_MAX_BYTES || !split(token, &parts))
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "the token is not of three parts");
-    TW_AUTO(json_release) json_t *header = part_object(parts.header);
-    TW_AUTO(json_release) json_t *payload = part_object(parts.payload);
+    TW_AUTO(tw_json_release) json_t *header = part_object(parts.header);
+    TW_AUTO(tw_json_release) json_t *payload = part_object(parts.payload);
     if (!header || !payload)
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "a part of the token is not canonical base64url of a flat object");
     const struct tw_token_key *key = header_key(rules, header);

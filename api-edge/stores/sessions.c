@@ -183,6 +183,22 @@ enum tw_rc tw_sessions_live(struct tw_sessions *sessions, struct tw_uuid member_
     return TW_OK;
 }
 
+enum tw_rc tw_sessions_has(struct tw_sessions *sessions, struct tw_uuid member_id, struct tw_uuid session_id,
+                           struct tw_err *reterr)
+{
+    char                              member[TW_UUID_TEXT + 1];
+    char                              session[TW_UUID_TEXT + 1];
+    const char                       *params[] = {member, session};
+    TW_AUTO(result_release) PGresult *result = NULL;
+
+    tw_uuid_format(member_id, member);
+    tw_uuid_format(session_id, session);
+    TW_TRY(tw_pg_pool_query(
+        sessions->pool, "select 1 from tillwire.jwt_tokens where member_id = $1::uuid and family_id = $2::uuid limit 1",
+        2, params, &result, reterr));
+    return PQntuples(result) > 0 ? TW_OK : tw_fail(reterr, TW_NOT_FOUND, WHERE, 0, "there is no such session");
+}
+
 /* --- what was revoked --------------------------------------------------------------------------------------------- */
 
 enum tw_rc tw_sessions_revoked(struct tw_sessions *sessions, int64_t after_ms, tw_revoked_fn fn, void *self,

@@ -42,6 +42,10 @@ enum tw_rc tw_sessions_live(struct tw_sessions *sessions, struct tw_uuid member_
                             int64_t now_ms, struct tw_arena *arena, struct tw_session **ret_sessions, size_t *ret_count,
                             struct tw_err *reterr);
 
+/** OK: the member has or had this session. NOT_FOUND: not, or so long ago that nothing is left of it. */
+enum tw_rc tw_sessions_has(struct tw_sessions *sessions, struct tw_uuid member_id, struct tw_uuid session_id,
+                           struct tw_err *reterr);
+
 typedef void (*tw_revoked_fn)(void *self, struct tw_uuid token_id, int64_t expires_at_ms);
 /** Hands over every revoked token whose end is after @p after_ms and that would be good if it were not revoked. */
 enum tw_rc tw_sessions_revoked(struct tw_sessions *sessions, int64_t after_ms, tw_revoked_fn fn, void *self,
