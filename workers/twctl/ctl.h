@@ -16,6 +16,7 @@ struct tw_ctl_settings {
     const char *mongo_uri;
     const char *redis_uri;
     const char *id_key_file;
+    const char *jwt_algorithm;
     const char *jwt_keys_file;
     const char *jwt_issuer;
     const char *jwt_audience;

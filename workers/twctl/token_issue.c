@@ -54,7 +54,8 @@ static enum tw_rc read_words(struct issuing *issuing, struct tw_err *reterr)
     TW_TRY(tw_ctl_scope_parse(tw_str_of(settings->scope), &issuing->arena, &issuing->scope, reterr));
     TW_TRY(tw_ctl_service_email(tw_str_of(settings->name), &issuing->arena, &email, reterr));
     TW_TRY(tw_ctl_id_key_read(settings->id_key_file, issuing->id_key, reterr));
-    TW_TRY(tw_token_keys_read(settings->jwt_keys_file, &issuing->keys, reterr));
+    TW_TRY(tw_token_keys_read(tw_token_algorithm_of(settings->jwt_algorithm), settings->jwt_keys_file, &issuing->keys,
+                              reterr));
     TW_TRY(tw_email_fold(email, &issuing->arena, &member->email, &member->email_folded, reterr));
     member->full_name = tw_str_of(settings->name);
     member->member_id = tw_member_id(issuing->id_key, member->email_folded);
