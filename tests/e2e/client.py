@@ -1,6 +1,9 @@
 """A shop's customer and merchant over HTTP. Writes are noted in a History for the checker."""
 
+import base64
+import json
 import random
+import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +30,16 @@ def some_password() -> str:
 
 def product_body(**more: Any) -> dict[str, Any]:
     return {"sku": some_sku(), "name": "Black T-shirt, M", "price": "199.00", "category": "shirts", **more}
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """Unverified; empty when it is no JWT."""
+    try:
+        part = token.split(".")[1]
+        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        return claims
+    except (IndexError, ValueError):
+        return {}
 
 
 @dataclass
@@ -73,7 +86,9 @@ class Client:
     ) -> httpx.Response:
         """`key`: an Idempotency-Key. `wait`: for the final code. A broken connection is noted and raised."""
         sent = {**self._fields(fields), **({"Idempotency-Key": key} if key else {}), **(WAIT if wait else {})}
-        told = Told(f"{method} {path}", 0, None, key or None, wait)
+        waits = wait or "Prefer" in sent
+        token_id = claims_of(self.token).get("jti")
+        told = Told(f"{method} {path}", 0, None, key or None, waits, token_id, time.time_ns() // 1_000_000)
         self.history.told.append(told)
         if body is None:
             response = self.http.request(method, path, headers=sent)
@@ -88,6 +103,7 @@ class Client:
 
     def register(self, email: str, password: str, wait: bool = True, key: str = "", **more: Any) -> httpx.Response:
         self.history.secrets.add(password)
+        self.history.personal.add(email.strip())
         body = {"email": email, "password": password, "full_name": "Ana Lim", **more}
         return self.write("POST", "/v1/members", body, wait=wait, key=key)
 
