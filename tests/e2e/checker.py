@@ -594,9 +594,7 @@ class Checker:
             return left
         self.topics.read()
         self.model.feed(self.topics)
-        left += policy_follows_from_events(
-            self.topics.records("member.events"), self.topics.records("member.commands")
-        )
+        left += policy_follows_from_events(self.topics.records("member.events"), self.topics.records("member.commands"))
         left += [f"member {member_id} is still changing their e-mail" for member_id in self.model.state.email_changes]
         for (domain, p), partition in self.model.partitions.items():
             events = self.topics.partition(f"{domain}.events", p)

@@ -3,15 +3,19 @@
 import base64
 import json
 import random
+import threading
 import time
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from checker import History, Told
 
+T = TypeVar("T")
 JSON = {"Content-Type": "application/json"}
 WAIT = {"Prefer": "wait=10"}
 
@@ -30,6 +34,11 @@ def some_password() -> str:
 
 def product_body(**more: Any) -> dict[str, Any]:
     return {"sku": some_sku(), "name": "Black T-shirt, M", "price": "199.00", "category": "shirts", **more}
+
+
+def address_body(**more: Any) -> dict[str, Any]:
+    parts = {"address_line1": "Jl. Sudirman 1", "city": "Jakarta", "province": "DKI Jakarta", "postal_code": "10220"}
+    return {"label": "Home", **parts, **more}
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -124,6 +133,33 @@ class Client:
             tokens.json()["member_id"], email, password, tokens.json()["access_token"], tokens.json()["refresh_token"]
         )
 
+    def new_caller(self) -> "Client":
+        """A new member's."""
+        return self.as_caller(self.new_member().access_token)
+
+    def refresh(self, refresh_token: str) -> httpx.Response:
+        response = self.write("POST", "/v1/auth/refresh", {"refresh_token": refresh_token})
+        if response.status_code == 200:
+            self.history.secrets.update((response.json()["access_token"], response.json()["refresh_token"]))
+        return response
+
+    def is_let_in(self) -> bool:
+        status = self.get("/v1/members/me").status_code
+        assert status in (200, 401), status
+        return status == 200
+
+    def change_password(self, current: str, new: str, wait: bool = True) -> httpx.Response:
+        self.history.secrets.add(new)
+        body = {"current_password": current, "new_password": new}
+        return self.write("POST", "/v1/members/me/password", body, wait=wait)
+
+    def change_email(self, email: str, password: str, wait: bool = True, key: str = "") -> httpx.Response:
+        self.history.personal.add(email.strip())
+        return self.write("POST", "/v1/members/me/email", {"email": email, "password": password}, wait=wait, key=key)
+
+    def add_address(self, **more: Any) -> httpx.Response:
+        return self.write("POST", "/v1/members/me/addresses", address_body(**more), wait=True)
+
     # --- products
 
     def create_product(self, wait: bool = True, key: str = "", **body: Any) -> httpx.Response:
@@ -149,6 +185,18 @@ class Client:
 
     def remove(self, product_id: str, wait: bool = True) -> httpx.Response:
         return self.write("DELETE", f"/v1/cart/items/{product_id}", wait=wait)
+
+
+def at_once(*calls: Callable[[], T]) -> list[T]:
+    """All of them at the same moment, each in a thread of its own; their answers in order."""
+    barrier = threading.Barrier(len(calls))
+
+    def started(call: Callable[[], T]) -> T:
+        barrier.wait(10)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(started, call) for call in calls]]
 
 
 class MixedLoad:

@@ -262,7 +262,9 @@ class MemberRules:
         dropped = {token_id for token_id, row in [p for p in kept if not is_needed(p[1], c.clock_ms)][:excess]}
         self.tokens[c.body["member_id"]] = {token_id: row for token_id, row in kept if token_id not in dropped}
 
-    def _add_tokens(self, c: Command, family: str, scope: str, label: str, **kinds: tuple[bytes, int]) -> dict[str, str]:
+    def _add_tokens(
+        self, c: Command, family: str, scope: str, label: str, **kinds: tuple[bytes, int]
+    ) -> dict[str, str]:
         """Kind -> (hash, end) becomes kind -> id."""
         made = {kind: ids.derived_id(c.id, c.body["member_id"], kind) for kind in kinds}
         for kind, (token_hash, expires_at) in kinds.items():
@@ -410,9 +412,7 @@ class MemberRules:
             self._take_address(c, member, c.body["email"], folded)
             return succeeded(200, ME)
         self.email_changes[member_id] = {"command": c.as_pending(), "email": c.body["email"], "email_folded": folded}
-        self._tell(
-            c, "email_change_asked", member, change_id=c.id, claim_id=c.body["claim_id"], email_folded=folded
-        )
+        self._tell(c, "email_change_asked", member, change_id=c.id, claim_id=c.body["claim_id"], email_folded=folded)
         return pending(ME)
 
     def member_claim_email(self, c: Command) -> Outcome:

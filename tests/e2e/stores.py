@@ -74,6 +74,10 @@ class Stores:
         """All rows of what the member worker writes."""
         return {name: self.rows(f"select * from {name}") for name in MEMBER_TABLES}
 
+    def empty_postgres(self) -> None:
+        """As after a loss of the whole database, but for its schema."""
+        self.rows(f"truncate {', '.join(MEMBER_TABLES)}, tw_progress")
+
     # --- MongoDB
 
     def product(self, product_id: str) -> dict[str, Any] | None:

@@ -144,11 +144,15 @@ class World:
         )
         step = {"member_id": MEMBER, "change_id": self.sent[title]}
         self._command(
-            f"{title}, asked", "member.claim_email.v1", claim_id, **policy, claim_id=claim_id, email_folded=email, **step
+            f"{title}, asked",
+            "member.claim_email.v1",
+            claim_id,
+            **policy,
+            claim_id=claim_id,
+            email_folded=email,
+            **step,
         )
-        self._command(
-            f"{title}, told", "member.complete_email_change.v1", MEMBER, **policy, granted=granted, **step
-        )
+        self._command(f"{title}, told", "member.complete_email_change.v1", MEMBER, **policy, granted=granted, **step)
 
     def _write_commands(self) -> None:
         self._write_members()
