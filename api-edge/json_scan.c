@@ -1,5 +1,7 @@
 #include "json_scan.h"
 
+#include <jansson.h>
+
 size_t tw_json_depth(struct tw_str text)
 {
     size_t depth = 0;
@@ -23,4 +25,9 @@ size_t tw_json_depth(struct tw_str text)
         }
     }
     return deepest;
+}
+
+void tw_json_release(struct json_t **json)
+{
+    json_decref(*json);
 }

@@ -1,6 +1,6 @@
 /**
- * A look at JSON text before a recursive parser may see it: how deep it nests. jansson recurses up to 2,048 levels,
- * more than a request thread's stack should have to carry.
+ * Around jansson: a look at JSON text before the recursive parser may see it, and letting go of what it made. jansson
+ * recurses up to 2,048 levels, more than a request thread's stack should have to carry.
  */
 #ifndef TILLWIRE_EDGE_JSON_SCAN_H
 #define TILLWIRE_EDGE_JSON_SCAN_H
@@ -9,5 +9,10 @@
 
 /** Deepest nesting of brackets outside strings; malformed text gives some number, never an error. */
 size_t tw_json_depth(struct tw_str text);
+
+struct json_t; /* jansson's */
+
+/** For TW_AUTO: json_decref(), NULL included. */
+void tw_json_release(struct json_t **json);
 
 #endif

@@ -54,11 +54,11 @@ static struct date date_of_days(int64_t days_since_1970)
 /* Hinnant's days_from_civil, for years from 1 on. */
 static int64_t days_of_date(struct date date)
 {
-    int year = date.year - (date.month <= 2);
-    int era = year / 400;
-    int year_of_era = year % 400;
-    int month_from_march = date.month > 2 ? date.month - 3 : date.month + 9;
-    int day_of_year = (153 * month_from_march + 2) / 5 + date.day - 1;
+    int  year = date.year - (date.month <= 2);
+    int  era = year / 400;
+    long year_of_era = year % 400;
+    int  month_from_march = date.month > 2 ? date.month - 3 : date.month + 9;
+    int  day_of_year = (153 * month_from_march + 2) / 5 + date.day - 1;
 
     return (int64_t)era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
 }
@@ -187,7 +187,7 @@ bool tw_time_parse(struct tw_str text, int64_t *ret_time_ms)
         !take_char(&rest, ':') || !take_number(&rest, 2, 0, 60, &second) || !take_fraction(&rest, &ms) ||
         !take_offset(&rest, &offset_minutes) || rest.len > 0)
         return false;
-    seconds = days_of_date(date) * SECONDS_PER_DAY + hour * 3600 + (minute - offset_minutes) * 60 + second;
+    seconds = days_of_date(date) * SECONDS_PER_DAY + hour * 3600L + (minute - offset_minutes) * 60L + second;
     /* A leap second ends a day in UTC; as POSIX time it is the first second of the next. */
     if (second == 60 && seconds % SECONDS_PER_DAY != 0)
         return false;

@@ -511,7 +511,7 @@ static enum tw_rc take_signed(struct reader *reader, size_t len, struct token *t
     token->type = INTEGER;
     switch (len) {
     case 1:
-        token->number = (int8_t)value;
+        token->number = (int64_t)(int8_t)value;
         break;
     case 2:
         token->number = (int16_t)value;
@@ -632,7 +632,7 @@ static enum tw_rc next_token(struct reader *reader, struct token *token)
     head = *reader->at++;
     if (head < 0x80 || head >= 0xe0) {
         token->type = INTEGER;
-        token->number = (int8_t)head;
+        token->number = (int64_t)(int8_t)head;
         return TW_OK;
     }
     if (head < 0x90)

@@ -22,9 +22,9 @@ static struct tw_str trim(struct tw_str s)
 {
     static const char blanks[] = " \t\r\n\f\v";
 
-    while (s.len && memchr(blanks, *s.ptr, strlen(blanks)))
+    while (s.len && memchr(blanks, *s.ptr, sizeof(blanks) - 1))
         s = (struct tw_str){s.ptr + 1, s.len - 1};
-    while (s.len && memchr(blanks, s.ptr[s.len - 1], strlen(blanks)))
+    while (s.len && memchr(blanks, s.ptr[s.len - 1], sizeof(blanks) - 1))
         s.len--;
     return s;
 }

@@ -209,7 +209,7 @@ void tw_envelope_write(const struct tw_envelope *envelope, const char *ce_source
     }
     if (memcmp(envelope->fingerprint, no_fingerprint, sizeof(no_fingerprint)) != 0) {
         tw_hex_format(envelope->fingerprint, TW_FINGERPRINT_BYTES, texts->fingerprint);
-        add_header(headers, &count, TW_H_FINGERPRINT, (struct tw_str){texts->fingerprint, 2 * TW_FINGERPRINT_BYTES});
+        add_header(headers, &count, TW_H_FINGERPRINT, tw_str_of(texts->fingerprint));
     }
     if (envelope->if_version >= 0)
         add_int(headers, &count, TW_H_IF_VERSION, envelope->if_version, texts->if_version);

@@ -40,7 +40,7 @@ int tw_rc_http(enum tw_rc rc)
     return rows[rc].http;
 }
 
-enum tw_rc tw_fail(struct tw_err *reterr, enum tw_rc rc, const char *where, long native, const char *format, ...)
+enum tw_rc(tw_fail)(struct tw_err *reterr, enum tw_rc rc, const char *where, long native, const char *format, ...)
 {
     struct tw_err err = {.rc = rc, .where = where, .native = native};
     va_list       args;

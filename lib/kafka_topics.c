@@ -137,7 +137,7 @@ static enum tw_rc diff_settings(struct admin *admin, const struct tw_topic *topi
         const struct tw_topic_config *config = &topic->configs[i];
         const char                   *value = described_value(event, config->name);
 
-        if (!value || strcmp(value, config->value))
+        if (!value || strcmp(value, config->value) != 0)
             tw_buf_printf(ret_differences, "topic '%s': %s is %s, the manifest says %s\n", topic->name, config->name,
                           value ? value : "unset", config->value);
     }
@@ -243,7 +243,7 @@ static enum tw_rc wait_until_there(struct admin *admin, const struct tw_topic *t
     int64_t               deadline_us = tw_monotonic_us() + (int64_t)admin->timeout_ms * 1000;
 
     while (tw_monotonic_us() < deadline_us) {
-        int partitions;
+        int partitions = 0;
 
         if (count_partitions(admin, topic->name, &partitions, NULL) == TW_OK && partitions)
             return TW_OK;
@@ -257,7 +257,7 @@ static enum tw_rc apply_topic(struct admin *admin, const struct tw_topic *topic,
                               struct tw_buf *ret_log, struct tw_err *reterr)
 {
     TW_AUTO(tw_buf_done) struct tw_buf differences = {0};
-    int                                partitions;
+    int                                partitions = 0;
 
     TW_TRY(count_partitions(admin, topic->name, &partitions, reterr));
     if (!partitions) {

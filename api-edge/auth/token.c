@@ -16,11 +16,6 @@
 
 enum { HS256_SIGNATURE_CHARS = 43, FILE_MAX_BYTES = 16384 };
 
-static void json_release(json_t **json)
-{
-    json_decref(*json);
-}
-
 static void jwt_release(jwt_t **jwt)
 {
     if (*jwt)
@@ -67,7 +62,7 @@ static enum tw_rc key_line_parse(struct tw_str line, struct tw_token_keys *keys,
     if (keys->count == TW_TOKEN_KEYS_MAX)
         return tw_fail(reterr, TW_INVALID, WHERE, number, "more than %d token keys", TW_TOKEN_KEYS_MAX);
     /* An empty or short HMAC key verifies forged tokens: refused before it can reach libjwt. */
-    if (hex.len % 2 != 0 || hex.len < 2 * TW_TOKEN_KEY_MIN_BYTES || hex.len > 2 * TW_TOKEN_KEY_MAX_BYTES ||
+    if (hex.len % 2 != 0 || hex.len / 2 < TW_TOKEN_KEY_MIN_BYTES || hex.len / 2 > TW_TOKEN_KEY_MAX_BYTES ||
         !tw_hex_parse(hex, key->bytes, hex.len / 2))
         return tw_fail(reterr, TW_INVALID, WHERE, number,
                        "line %ld of the token keys is not a key of 32 to 64 bytes in hex", number);
@@ -331,8 +326,8 @@ enum tw_rc tw_token_verify(const struct tw_token_rules *rules, struct tw_str tok
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "the token is not of three parts");
     if (parts.signature.len != HS256_SIGNATURE_CHARS || !base64url_decode(parts.signature, signature, &signature_len))
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "the token's signature is not in its one canonical form");
-    TW_AUTO(json_release) json_t *header = part_object(parts.header);
-    TW_AUTO(json_release) json_t *payload = part_object(parts.payload);
+    TW_AUTO(tw_json_release) json_t *header = part_object(parts.header);
+    TW_AUTO(tw_json_release) json_t *payload = part_object(parts.payload);
     if (!header || !payload)
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "a part of the token is not canonical base64url of a flat object");
     const struct tw_token_key *key = header_key(rules, header);

@@ -30,9 +30,11 @@ bool tw_route_json(const struct tw_request *request, struct json_t **ret_json, s
     return problem == TW_PROBLEM_NONE;
 }
 
-void tw_route_invalid(const struct tw_request *request, const struct tw_field_errors *errors, struct tw_reply *reply)
+bool tw_route_valid(const struct tw_request *request, const struct tw_field_errors *errors, struct tw_reply *reply)
 {
-    tw_reply_problem(reply, request, TW_PROBLEM_INVALID_BODY, (struct tw_str){0}, errors);
+    if (errors->count > 0)
+        tw_reply_problem(reply, request, TW_PROBLEM_INVALID_BODY, (struct tw_str){0}, errors);
+    return errors->count == 0;
 }
 
 bool tw_route_uuid(const struct tw_request *request, size_t index, struct tw_uuid *ret_id, struct tw_reply *reply)

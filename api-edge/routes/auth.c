@@ -19,11 +19,6 @@ struct tokens {
     char          refresh[TW_UUID_TEXT + 1 + REFRESH_SECRET_TEXT + 1]; /* "<row id>.<secret>" */
 };
 
-static void json_release(json_t **json)
-{
-    json_decref(*json);
-}
-
 static void sha256(struct tw_str text, uint8_t ret_hash[crypto_hash_sha256_BYTES])
 {
     crypto_hash_sha256(ret_hash, (const unsigned char *)text.ptr, text.len);
@@ -129,15 +124,13 @@ static void start_session(struct tw_request *request, const struct tw_member *me
 
 static bool read_login(struct tw_request *request, struct tw_auth_login_body *ret_body, struct tw_reply *reply)
 {
-    TW_AUTO(json_release) json_t *json = NULL;
-    struct tw_field_errors        errors = {.count = 0};
+    TW_AUTO(tw_json_release) json_t *json = NULL;
+    struct tw_field_errors           errors = {.count = 0};
 
     if (!tw_route_json(request, &json, reply))
         return false;
-    if (tw_auth_login_body_from_json(json, request->arena, ret_body, &errors) == TW_OK)
-        return true;
-    tw_route_invalid(request, &errors, reply);
-    return false;
+    tw_auth_login_body_from_json(json, request->arena, ret_body, &errors);
+    return tw_route_valid(request, &errors, reply);
 }
 
 static const struct tw_limit per_address = {"login-address", 20, 60};

@@ -9,11 +9,6 @@
 
 enum { PRODUCT_SEGMENT = 3 };
 
-static void json_release(json_t **json)
-{
-    json_decref(*json);
-}
-
 static void write_line(struct tw_json *json, const struct tw_cart_line *line)
 {
     tw_json_open(json, '{');
@@ -147,19 +142,16 @@ static bool find_product(const struct tw_request *request, struct tw_uuid produc
 
 static void add_item(struct tw_request *request, struct tw_reply *reply)
 {
-    TW_AUTO(json_release) json_t *json = NULL;
-    struct tw_cart_add_item_body  body = {0};
-    struct tw_field_errors        errors = {.count = 0};
-    struct tw_product             product = {0};
-    struct tw_submission          submission = submission_of(request, &tw_cart_add_item_type);
+    TW_AUTO(tw_json_release) json_t *json = NULL;
+    struct tw_cart_add_item_body     body = {0};
+    struct tw_field_errors           errors = {.count = 0};
+    struct tw_product                product = {0};
+    struct tw_submission             submission = submission_of(request, &tw_cart_add_item_type);
 
     if (!tw_route_json(request, &json, reply))
         return;
-    if (tw_cart_add_item_body_from_json(json, request->arena, &body, &errors) != TW_OK) {
-        tw_route_invalid(request, &errors, reply);
-        return;
-    }
-    if (!tw_command_prepare(request, &submission, reply) ||
+    tw_cart_add_item_body_from_json(json, request->arena, &body, &errors);
+    if (!tw_route_valid(request, &errors, reply) || !tw_command_prepare(request, &submission, reply) ||
         !find_product(request, body.product_id, true, &product, reply))
         return;
     struct tw_cart_add_item command = {
@@ -175,20 +167,17 @@ static void add_item(struct tw_request *request, struct tw_reply *reply)
 
 static void set_item(struct tw_request *request, struct tw_reply *reply)
 {
-    TW_AUTO(json_release) json_t *json = NULL;
-    struct tw_cart_set_item_body  body = {0};
-    struct tw_field_errors        errors = {.count = 0};
-    struct tw_product             product = {0};
-    struct tw_uuid                product_id;
-    struct tw_submission          submission = submission_of(request, &tw_cart_set_item_type);
+    TW_AUTO(tw_json_release) json_t *json = NULL;
+    struct tw_cart_set_item_body     body = {0};
+    struct tw_field_errors           errors = {.count = 0};
+    struct tw_product                product = {0};
+    struct tw_uuid                   product_id;
+    struct tw_submission             submission = submission_of(request, &tw_cart_set_item_type);
 
     if (!tw_route_uuid(request, PRODUCT_SEGMENT, &product_id, reply) || !tw_route_json(request, &json, reply))
         return;
-    if (tw_cart_set_item_body_from_json(json, request->arena, &body, &errors) != TW_OK) {
-        tw_route_invalid(request, &errors, reply);
-        return;
-    }
-    if (!tw_command_prepare(request, &submission, reply) ||
+    tw_cart_set_item_body_from_json(json, request->arena, &body, &errors);
+    if (!tw_route_valid(request, &errors, reply) || !tw_command_prepare(request, &submission, reply) ||
         !find_product(request, product_id, body.quantity > 0, &product, reply))
         return;
     struct tw_cart_set_item command = {

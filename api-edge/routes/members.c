@@ -6,11 +6,6 @@
 #include "tillwire/email.h"
 #include "tillwire/gen/bodies.h"
 
-static void json_release(json_t **json)
-{
-    json_decref(*json);
-}
-
 static const char *status_name(enum tw_member_status status)
 {
     static const char *const names[] = {
@@ -82,9 +77,9 @@ static void show_registered(struct tw_request *request, const struct tw_submissi
 static bool read_registration(struct tw_request *request, struct tw_member_register_body *ret_body,
                               struct tw_member_register *ret_command, struct tw_reply *reply)
 {
-    TW_AUTO(json_release) json_t *json = NULL;
-    struct tw_field_errors        errors = {.count = 0};
-    struct tw_err                 err = {0};
+    TW_AUTO(tw_json_release) json_t *json = NULL;
+    struct tw_field_errors           errors = {.count = 0};
+    struct tw_err                    err = {0};
 
     if (!tw_route_json(request, &json, reply))
         return false;
@@ -95,9 +90,7 @@ static bool read_registration(struct tw_request *request, struct tw_member_regis
     if (rc == TW_OK && tw_password_is_common(ret_body->password))
         tw_field_errors_add(&errors, request->arena, TW_STR("/password"), TW_BODY_VALUE,
                             "is one of the passwords that are tried first");
-    if (errors.count > 0)
-        tw_route_invalid(request, &errors, reply);
-    return errors.count == 0;
+    return tw_route_valid(request, &errors, reply);
 }
 
 /** Whether an address is taken is told to anybody who tries to register it; this is how often one may ask. */

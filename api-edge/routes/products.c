@@ -11,11 +11,6 @@
 
 enum { PRODUCT_SEGMENT = 2, OBJECT_ID_BYTES = 12 };
 
-static void json_release(json_t **json)
-{
-    json_decref(*json);
-}
-
 static void write_object_id(struct tw_json *json, struct tw_uuid product_id)
 {
     uint8_t object_id[OBJECT_ID_BYTES] = {0};
@@ -171,15 +166,13 @@ static struct tw_product_create command_of(const struct tw_product_create_body *
 
 static bool read_create(struct tw_request *request, struct tw_product_create_body *ret_body, struct tw_reply *reply)
 {
-    TW_AUTO(json_release) json_t *json = NULL;
-    struct tw_field_errors        errors = {.count = 0};
+    TW_AUTO(tw_json_release) json_t *json = NULL;
+    struct tw_field_errors           errors = {.count = 0};
 
     if (!tw_route_json(request, &json, reply))
         return false;
-    if (tw_product_create_body_from_json(json, request->arena, ret_body, &errors) == TW_OK)
-        return true;
-    tw_route_invalid(request, &errors, reply);
-    return false;
+    tw_product_create_body_from_json(json, request->arena, ret_body, &errors);
+    return tw_route_valid(request, &errors, reply);
 }
 
 static struct tw_str product_path(struct tw_arena *arena, struct tw_uuid product_id)
@@ -192,6 +185,21 @@ static struct tw_str product_path(struct tw_arena *arena, struct tw_uuid product
     return (struct tw_str){path, sizeof(prefix) - 1 + TW_UUID_TEXT};
 }
 
+static void submit(struct tw_request *request, const struct tw_type *type, struct tw_uuid product_id,
+                   const void *command, struct tw_reply *reply)
+{
+    struct tw_submission submission = {
+        .type = type,
+        .domain = TW_DOMAIN_PRODUCT,
+        .aggregate = product_id,
+        .resource = product_path(request->arena, product_id),
+        .show = show_product,
+    };
+
+    if (tw_command_prepare(request, &submission, reply))
+        tw_command_submit(request, &submission, command, reply);
+}
+
 static void create_product(struct tw_request *request, struct tw_reply *reply)
 {
     struct tw_product_create_body body = {0};
@@ -199,15 +207,7 @@ static void create_product(struct tw_request *request, struct tw_reply *reply)
     if (!read_create(request, &body, reply))
         return;
     struct tw_product_create command = command_of(&body, request->arena);
-    struct tw_submission     submission = {
-            .type = &tw_product_create_type,
-            .domain = TW_DOMAIN_PRODUCT,
-            .aggregate = command.product_id,
-            .resource = product_path(request->arena, command.product_id),
-            .show = show_product,
-    };
-    if (tw_command_prepare(request, &submission, reply))
-        tw_command_submit(request, &submission, &command, reply);
+    submit(request, &tw_product_create_type, command.product_id, &command, reply);
 }
 
 /* --- views -------------------------------------------------------------------------------------------------------- */
@@ -228,15 +228,7 @@ static void record_view(struct tw_request *request, struct tw_reply *reply)
         tw_route_store_failed(request, rc, &err, reply);
         return;
     }
-    struct tw_submission submission = {
-        .type = &tw_product_record_view_type,
-        .domain = TW_DOMAIN_PRODUCT,
-        .aggregate = command.product_id,
-        .resource = product_path(request->arena, command.product_id),
-        .show = show_product,
-    };
-    if (tw_command_prepare(request, &submission, reply))
-        tw_command_submit(request, &submission, &command, reply);
+    submit(request, &tw_product_record_view_type, command.product_id, &command, reply);
 }
 
 const struct tw_route tw_routes_products[] = {

@@ -6,6 +6,7 @@
 
 #include "submission.h"
 #include "json_out.h"
+#include "json_scan.h"
 #include "router.h"
 #include "tillwire/body.h"
 
@@ -21,10 +22,10 @@ extern const struct tw_route tw_routes_products[];
 void tw_routes_public(struct tw_router *ret_router);
 void tw_routes_of_admin(struct tw_router *ret_router);
 
-/** The body as JSON (json_decref it). False: the answer is complete. */
+/** The body as JSON (tw_json_release it). False: the answer is complete. */
 bool tw_route_json(const struct tw_request *request, struct json_t **ret_json, struct tw_reply *reply);
-/** 422 with the faults that a generated reader found. */
-void tw_route_invalid(const struct tw_request *request, const struct tw_field_errors *errors, struct tw_reply *reply);
+/** Did a generated reader find nothing wrong? False: the answer is complete, a 422 with all that is. */
+bool tw_route_valid(const struct tw_request *request, const struct tw_field_errors *errors, struct tw_reply *reply);
 /** Path segment @p index as a UUID. False: the answer is a 404. */
 bool tw_route_uuid(const struct tw_request *request, size_t index, struct tw_uuid *ret_id, struct tw_reply *reply);
 /** What a failed read of a store becomes: 404 for NOT_FOUND, 503 for the rest. */

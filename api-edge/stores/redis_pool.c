@@ -131,7 +131,7 @@ static bool greet(redisContext *context, const char *format, const char *first, 
 
 static redisContext *connect_now(const struct tw_redis_uri *uri)
 {
-    struct timeval timeout = {TIMEOUT_MS / 1000, (TIMEOUT_MS % 1000) * 1000};
+    struct timeval timeout = {TIMEOUT_MS / 1000, (TIMEOUT_MS % 1000) * 1000L};
     redisContext  *context = redisConnectWithTimeout(uri->host, uri->port, timeout);
     char           db[16];
 

@@ -17,7 +17,7 @@ packages_of() {
         redis) echo redis-server redis-tools ;;
         servers) local server; for server in $(local_servers); do packages_of "$server"; done ;;
         test)
-            echo libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 wrk python3-venv
+            echo git libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 wrk python3-venv
             ;;
         demo) echo python3-venv ;;
         bench) echo wrk python3-venv golang ;;
@@ -51,7 +51,7 @@ installed() {
     case $1 in # programs that people often have from elsewhere
         "$JAVA_PACKAGE") java_bin >/dev/null && return ;;
         maven) command -v mvn >/dev/null && return ;;
-        python3 | curl) command -v "$1" >/dev/null && return ;;
+        python3 | curl | git) command -v "$1" >/dev/null && return ;;
         python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null && return ;;
         golang) go_works && return ;;
     esac

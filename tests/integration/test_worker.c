@@ -60,9 +60,38 @@ static enum tw_rc no_differences(const char *brokers, const char *domain, int ti
     return TW_OK;
 }
 
+/* A policy of the test's own: whatever is added becomes seven pieces. NULL unless a test wants it. */
+static const struct tw_policy *policy;
+
+static enum tw_rc make_it_seven(const struct tw_policy_event *event, struct tw_arena *arena, struct tw_policy_out *out,
+                                struct tw_err *reterr)
+{
+    struct tw_cart_item_added added;
+    struct tw_cart_set_item   set = {.quantity = 7};
+
+    if (!tw_str_is(event->type, tw_cart_item_added_type.ce_type))
+        return TW_OK;
+    TW_TRY(tw_cart_item_added_type.unpack(event->payload, arena, &added, reterr));
+    set.member_id = added.member_id;
+    set.product_id = added.product_id;
+    set.product_name = added.product_name;
+    set.price_minor = added.price_minor;
+    set.product_version = added.product_version;
+    tw_policy_send(out, &(struct tw_policy_command){
+                            .type = &tw_cart_set_item_type,
+                            .domain = TW_DOMAIN_CART,
+                            .aggregate = added.member_id,
+                            .caller = added.member_id,
+                            .body = &set,
+                        });
+    return TW_OK;
+}
+
+static const struct tw_policy seven = {.name = "seven", .follows = TW_DOMAIN_CART, .react = make_it_seven};
+
 static void *run_worker(void *brokers)
 {
-    static const struct tw_worker_spec spec = {
+    const struct tw_worker_spec spec = {
         .program = "test-worker",
         .about = "A worker in a test.",
         .domain = &tw_cart_domain,
@@ -73,6 +102,7 @@ static void *run_worker(void *brokers)
         .open_store = open_store,
         .close_store = tw_memory_store_close,
         .diff_topics = no_differences,
+        .policy = policy,
     };
     char *arguments[] = {"test-worker", "--kafka",
                          brokers,       "--admin-listen",
@@ -81,7 +111,8 @@ static void *run_worker(void *brokers)
                          "memory://",   "--batch-records",
                          "8",           "--instance-id",
                          "w1",          "--session-timeout-ms",
-                         "6000",        NULL};
+                         "6000",        "--threads",
+                         "2",           NULL};
 
     worker_exit = tw_worker_main(&spec, (int)TW_LEN(arguments) - 1, arguments);
     return NULL;
@@ -249,6 +280,47 @@ static struct seen read_topic(const char *topic)
     return seen;
 }
 
+/* Distinct command ids of a type in the commands topic. */
+struct ids {
+    const char    *type;
+    struct tw_uuid found[16];
+    size_t         count;
+    size_t         records;
+};
+
+static void collect_id(void *self, const char *topic, const struct tw_record *record)
+{
+    struct ids    *ids = self;
+    struct tw_uuid id;
+
+    (void)topic;
+    if (!tw_str_is(tw_header_find(record, TW_H_TYPE), ids->type))
+        return;
+    assert_true(tw_uuid_parse(tw_header_find(record, TW_H_ID), &id));
+    ids->records++;
+    for (size_t i = 0; i < ids->count; i++)
+        if (tw_uuid_eq(ids->found[i], id))
+            return;
+    assert_in_range(ids->count, 0, TW_LEN(ids->found) - 1);
+    ids->found[ids->count++] = id;
+}
+
+static struct ids read_ids(const char *type)
+{
+    struct tw_position position = {"cart.commands", PARTITION, TW_OFFSET_BEGINNING};
+    struct ids         ids = {.type = type};
+    struct tw_reader  *reader;
+    size_t             count = 1;
+    struct tw_err      err;
+
+    assert_int_equal(tw_reader_open(rd_kafka_mock_cluster_bootstraps(cluster), "look", &reader, &err), TW_OK);
+    assert_int_equal(tw_reader_assign(reader, &position, 1, &err), TW_OK);
+    for (int quiet = 0; quiet < 10; quiet = count ? 0 : quiet + 1)
+        tw_reader_poll(reader, 100, 100, collect_id, &ids, &count, &err);
+    tw_reader_close(reader);
+    return ids;
+}
+
 /* --- tests ------------------------------------------------------------------------------------------------------- */
 
 static void a_worker__folds_publishes_and_leaves_in_peace(void **unused)
@@ -264,6 +336,28 @@ static void a_worker__folds_publishes_and_leaves_in_peace(void **unused)
     seen = read_topic("cart.events");
     assert_int_equal(seen.added, 20);
     assert_int_equal(seen.fresh, 40);
+}
+
+static void a_policy__turns_each_event_into_one_command_whatever_comes_again(void **unused)
+{
+    struct ids ids;
+
+    (void)unused;
+    policy = &seven;
+    for (uint32_t i = 0; i < 3; i++)
+        send_add(i, 1, 1);
+    start_worker();
+    wait_for_watermark(6);                             /* three commands of ours, three of the policy's */
+    tw_memory_wipe(tw_memory_store_db(&shared_store)); /* the refill publishes all events again */
+    wait_for_watermark(6);
+    assert_int_equal(stop_worker(), 0);
+    start_worker();
+    sleep(3);
+    assert_int_equal(stop_worker(), 0);
+    policy = NULL;
+    ids = read_ids(tw_cart_set_item_type.ce_type);
+    assert_int_equal(ids.count, 3);
+    assert_in_range(ids.records, 3, 6); /* the group may not have been told before the stop */
 }
 
 static void commit_answers_and_requests_that_get_lost__leave_one_effect(void **unused)
@@ -463,6 +557,7 @@ int main(void)
 #define WORKER_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WORKER_TEST(a_worker__folds_publishes_and_leaves_in_peace),
+        WORKER_TEST(a_policy__turns_each_event_into_one_command_whatever_comes_again),
         WORKER_TEST(commit_answers_and_requests_that_get_lost__leave_one_effect),
         WORKER_TEST(a_store_that_was_set_back__is_refilled_from_the_log),
         WORKER_TEST(a_record_the_store_refuses__is_found_and_set_aside_alone),

@@ -90,7 +90,8 @@ static int exec_program(void *arg)
         putenv(strdup(program->env[i]));
     for (size_t i = 0; program->argv[i] && i + 1 < TW_LEN(argv); i++)
         argv[i] = strdup(program->argv[i]);
-    execv(argv[0], argv);
+    if (argv[0])
+        execv(argv[0], argv);
     return 127;
 }
 

@@ -1,60 +1,8 @@
 /* The rules of the cart domain: a cart, a command, and what must follow. */
 #include "workers/cart/cart_domain.h"
 
-#include <stdlib.h>
-
+#include "domain_fixture.h"
 #include "tillwire/gen/cart_messages.h"
-#include "unit.h"
-
-#define AT_MS  INT64_C(1795428000123)
-#define DAY_MS INT64_C(86400000)
-
-/* --- the turn that decide() works in, reduced to one member's cart ------------------------------------------------ */
-
-struct tw_turn {
-    struct tw_arena       arena;
-    struct tw_entity      entity;
-    const struct tw_type *event_type; /* the last one emitted */
-    const void           *event;
-    int                   event_count;
-    int64_t               offset;  /* of the next command */
-    struct tw_outcome     outcome; /* of the last one */
-};
-
-const void *tw_state(const struct tw_decision *d, size_t index)
-{
-    return d->entities[index]->state ? d->entities[index]->state : d->entities[index]->before;
-}
-
-void *tw_state_change(struct tw_decision *d, size_t index)
-{
-    struct tw_entity *entity = d->entities[index];
-
-    if (!entity->state) {
-        entity->state = TW_NEW(d->arena, struct tw_cart);
-        if (entity->before)
-            tw_cart_type.copy(entity->before, d->arena, entity->state);
-    }
-    entity->changed = true;
-    return entity->state;
-}
-
-void tw_emit(struct tw_decision *d, const struct tw_type *type, const void *payload)
-{
-    void *copy = tw_arena_alloc(d->arena, type->size);
-
-    type->copy(payload, d->arena, copy);
-    d->turn->event_type = type;
-    d->turn->event = copy;
-    d->turn->event_count++;
-}
-
-void tw_emit_coalesced(struct tw_decision *d, size_t index)
-{
-    (void)d;
-    (void)index;
-    fail_msg("carts have no coalesced events");
-}
 
 /* --- given, when -------------------------------------------------------------------------------------------------- */
 
@@ -64,43 +12,14 @@ static const struct tw_uuid socks = {{0x52, [15] = 2}};
 
 static int setup(void **state)
 {
-    struct tw_turn *turn = tw_alloc_zeroed(1, sizeof(*turn));
-
-    turn->offset = 40;
-    turn->entity.key.id = member;
-    *state = turn;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct tw_turn *turn = *state;
-
-    tw_arena_done(&turn->arena);
-    free(turn);
-    return 0;
+    return given_nothing_stored(state, &tw_cart_domain);
 }
 
 static void decide(struct tw_turn *turn, const struct tw_type *type, const void *body, int64_t at_ms)
 {
-    struct tw_entity  *entities[] = {&turn->entity};
-    struct tw_envelope envelope = {.if_version = -1, .original_ms = -1};
-    struct tw_command  cmd = {.type = type,
-                              .body = body,
-                              .envelope = &envelope,
-                              .offset = turn->offset++,
-                              .at_ms = at_ms,
-                              .clock_ms = at_ms,
-                              .key_id = member};
-    struct tw_decision d = {&turn->arena, entities, turn, &cmd};
-    struct tw_key      keys[TW_KEYS_MAX];
-
-    assert_int_equal(tw_cart_domain.keys(&cmd, keys), 1);
-    assert_memory_equal(&keys[0], &((struct tw_key){.kind = 0, .id = member}), sizeof(keys[0]));
-    turn->event_count = 0;
-    turn->event = NULL;
-    turn->event_type = NULL;
-    turn->outcome = tw_cart_domain.decide(&d, &cmd);
+    when(turn, type, body, at_ms);
+    assert_int_equal(turn->entity_count, 1);
+    assert_memory_equal(&turn->entities[0].key, &((struct tw_key){.kind = 0, .id = member}), sizeof(struct tw_key));
 }
 
 /* What the edge saw of a product. */
@@ -148,15 +67,7 @@ static void remove_at(struct tw_turn *turn, struct tw_uuid product_id, int64_t a
 
 static const struct tw_cart *cart_of(const struct tw_turn *turn)
 {
-    return turn->entity.state;
-}
-
-/* The batch is over: what was decided is what the store has now. */
-static void begin_next_batch(struct tw_turn *turn)
-{
-    turn->entity.before = turn->entity.state;
-    turn->entity.state = NULL;
-    turn->entity.changed = false;
+    return newest(turn);
 }
 
 static struct seen numbered_product(uint8_t n)
@@ -176,8 +87,7 @@ static void assert_succeeded(const struct tw_turn *turn, int http_status)
 /* Refused, and nothing happened: the cart still is at @p version. */
 static void assert_refused(const struct tw_turn *turn, enum tw_problem problem, int64_t version)
 {
-    assert_int_equal(turn->outcome.status, TW_REJECTED);
-    assert_string_equal(tw_problem_code(turn->outcome.problem), tw_problem_code(problem));
+    assert_problem(&turn->outcome, problem);
     assert_int_equal(turn->event_count, 0);
     assert_int_equal(tw_cart_domain.version(cart_of(turn), 0), version);
 }
@@ -237,7 +147,7 @@ static void add_item__raises_the_line_that_is_there(void **state)
     struct tw_turn *turn = *state;
 
     add(turn, seen_shirt, 2);
-    begin_next_batch(turn);
+    next_batch(turn);
     add_at(turn, seen_shirt, 3, AT_MS + 60000);
     assert_int_equal(cart_of(turn)->lines_len, 1);
     assert_line(&cart_of(turn)->lines[0], seen_shirt, 5);
@@ -348,7 +258,7 @@ static void a_line_that_is_not_for_sale__is_out_of_both_totals_until_a_newer_pro
     struct tw_turn *turn = *state;
 
     add(turn, seen_shirt, 2);
-    ((struct tw_cart *)turn->entity.state)->lines[0].available = false;
+    ((struct tw_cart *)alter(turn))->lines[0].available = false;
     add(turn, seen_socks, 1);
     assert_int_equal(((const struct tw_cart_item_added *)turn->event)->total_items, 1);
     assert_int_equal(((const struct tw_cart_item_added *)turn->event)->total_price_minor, 495);
@@ -424,8 +334,8 @@ static void set_item__to_0_of_an_absent_line_succeeds_and_changes_nothing(void *
     set(turn, seen_shirt, 0);
     assert_succeeded(turn, 200);
     assert_int_equal(turn->event_count, 0);
-    assert_null(turn->entity.state);
-    assert_false(turn->entity.changed);
+    assert_null(turn->entities[0].state);
+    assert_false(turn->entities[0].changed);
 }
 
 static void set_item__is_refused_beyond_100_lines(void **state)
@@ -497,7 +407,7 @@ static void a_cart_emptied__counts_on_and_keeps_its_end(void **state)
     assert_int_equal(cart_of(turn)->version, version + 1);
     assert_int_equal(cart_of(turn)->ends_at_ms, AT_MS + 1000 + 7 * DAY_MS);
     assert_int_equal(((const struct tw_cart_item_removed *)turn->event)->total_items, 0);
-    begin_next_batch(turn);
+    next_batch(turn);
     add_at(turn, seen_socks, 1, AT_MS + 2000);
     assert_int_equal(cart_of(turn)->version, version + 2);
     assert_int_equal(cart_of(turn)->created_at_ms, AT_MS);
@@ -526,7 +436,7 @@ static void a_cart__lives_until_the_instant_before_its_end(void **state)
     struct tw_turn *turn = *state;
 
     add(turn, seen_shirt, 1);
-    begin_next_batch(turn);
+    next_batch(turn);
     add_at(turn, seen_shirt, 1, AT_MS + 7 * DAY_MS - 1);
     assert_int_equal(cart_of(turn)->lines[0].quantity, 2);
     assert_int_equal(cart_of(turn)->created_at_ms, AT_MS);
@@ -539,7 +449,7 @@ static void a_cart_that_ended__starts_afresh_with_the_next_line(void **state)
 
     add(turn, seen_shirt, 998);
     add(turn, numbered_product(1), 1);
-    begin_next_batch(turn);
+    next_batch(turn);
     add_at(turn, seen_shirt, 3, later);
     assert_succeeded(turn, 200);
     assert_int_equal(cart_of(turn)->lines_len, 1);
@@ -556,11 +466,11 @@ static void a_cart_that_ended__is_as_one_that_was_swept(void **state)
     struct tw_cart  kept;
 
     add(turn, seen_shirt, 1);
-    begin_next_batch(turn);
+    next_batch(turn);
     turn->offset = 1000;
     set_at(turn, seen_socks, 2, AT_MS + 8 * DAY_MS);
     kept = *cart_of(turn);
-    turn->entity = (struct tw_entity){.key = turn->entity.key};
+    forget_stored(turn);
     turn->offset = 1000;
     set_at(turn, seen_socks, 2, AT_MS + 8 * DAY_MS);
     assert_int_equal(cart_of(turn)->version, kept.version);
@@ -574,13 +484,13 @@ static void a_cart_that_ended__holds_nothing_to_remove_or_to_set_to_0(void **sta
     struct tw_turn *turn = *state;
 
     add(turn, seen_shirt, 1);
-    begin_next_batch(turn);
+    next_batch(turn);
     remove_at(turn, shirt, AT_MS + 7 * DAY_MS);
     assert_int_equal(turn->outcome.problem, TW_PROBLEM_NOT_FOUND);
     set_at(turn, seen_shirt, 0, AT_MS + 7 * DAY_MS);
     assert_succeeded(turn, 200);
     assert_int_equal(turn->event_count, 0);
-    assert_false(turn->entity.changed);
+    assert_false(turn->entities[0].changed);
 }
 
 static void versions__of_a_cart_that_starts_afresh_are_above_those_of_the_one_before(void **state)
@@ -613,7 +523,7 @@ static void an_absent_cart__has_version_0(void **state)
 
 int main(void)
 {
-#define RULE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define RULE(name) cmocka_unit_test_setup_teardown(name, setup, turn_done)
     static const struct CMUnitTest tests[] = {
         RULE(add_item__makes_the_cart_and_its_line),
         RULE(add_item__tells_line_and_totals_in_its_event),

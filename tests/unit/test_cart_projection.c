@@ -127,11 +127,14 @@ static const char *pairs_of(const char *before, const char *after)
     struct tw_cart_change change = {.before = before ? &carts[0] : NULL, .after = &carts[1]};
     size_t                count = tw_cart_pair_lines(&change, pairs);
     for (size_t i = 0; i < count; i++) {
+        const struct tw_cart_line *line = pairs[i].after ? pairs[i].after : pairs[i].before;
+
         if (!pairs[i].after)
             text[len++] = '-';
         if (!pairs[i].before)
             text[len++] = '+';
-        text[len++] = (char)(pairs[i].after ? pairs[i].after : pairs[i].before)->product_id.bytes[15];
+        if (line)
+            text[len++] = (char)line->product_id.bytes[15];
     }
     text[len] = '\0';
     return text;

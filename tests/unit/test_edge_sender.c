@@ -9,7 +9,7 @@
 
 #include "unit.h"
 
-enum { SENT_MAX = 64 };
+enum { SENT_MAX = 64, LINGER_US = 500 };
 
 struct tw_producer {
     struct tw_producer_options options;
@@ -21,7 +21,7 @@ static size_t              sent_count;
 static _Atomic(enum tw_rc) report_rc = TW_OK;
 static atomic_bool         holds_reports;
 static atomic_bool         refuses;
-static atomic_bool         is_dead;
+static atomic_bool         is_dead; /* the producer of the quiet line is, the other one lives */
 static atomic_bool         connected = true;
 static atomic_int          opened;
 
@@ -33,7 +33,8 @@ enum tw_rc tw_producer_open(const struct tw_producer_options *options, struct tw
     (void)reterr;
     producer->options = *options;
     *ret_producer = producer;
-    atomic_store(&is_dead, false);
+    if (options->linger_us == LINGER_US)
+        atomic_store(&is_dead, false);
     atomic_fetch_add(&opened, 1);
     return TW_OK;
 }
@@ -82,8 +83,7 @@ enum tw_rc tw_producer_warm(struct tw_producer *producer, const char *const *top
 
 bool tw_producer_is_dead(struct tw_producer *producer)
 {
-    (void)producer;
-    return atomic_load(&is_dead);
+    return producer->options.linger_us == LINGER_US && atomic_load(&is_dead);
 }
 
 void tw_producer_queue(struct tw_producer *producer, int64_t *ret_records, int *ret_percent)
@@ -119,7 +119,7 @@ static int setup(void **state)
     atomic_store(&refuses, false);
     atomic_store(&connected, true);
     sent_count = 0; /* nobody else runs yet */
-    sender = tw_sender_new(&(struct tw_sender_options){"none", 500, 1024});
+    sender = tw_sender_new(&(struct tw_sender_options){"none", LINGER_US, 1024});
     lane = tw_sender_lane(sender);
     for (int i = 0; i < 1000 && !tw_sender_state(sender).warm; i++)
         usleep(1000);

@@ -1,64 +1,10 @@
 /* The rules of the member domain: a member, a command, and what must follow. */
 #include "workers/member/member_domain.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "domain_fixture.h"
 #include "tillwire/gen/member_messages.h"
-#include "unit.h"
-
-#define AT_MS   INT64_C(1795428000123)
-#define DAY_MS  INT64_C(86400000)
-#define HOUR_MS INT64_C(3600000)
-
-/* --- the turn that decide() works in, reduced to one member ------------------------------------------------------- */
-
-struct tw_turn {
-    struct tw_arena       arena;
-    struct tw_entity      entity;
-    const struct tw_type *event_type; /* the last one emitted */
-    const void           *event;
-    int                   event_count;
-    uint32_t              command_number; /* makes the next command id */
-    int64_t               clock_ms;       /* of the partition; moved on by each command's time */
-    struct tw_outcome     outcome;        /* of the last command */
-};
-
-const void *tw_state(const struct tw_decision *d, size_t index)
-{
-    return d->entities[index]->state ? d->entities[index]->state : d->entities[index]->before;
-}
-
-void *tw_state_change(struct tw_decision *d, size_t index)
-{
-    struct tw_entity *entity = d->entities[index];
-
-    if (!entity->state) {
-        entity->state = TW_NEW(d->arena, struct tw_member);
-        if (entity->before)
-            tw_member_type.copy(entity->before, d->arena, entity->state);
-    }
-    entity->changed = true;
-    return entity->state;
-}
-
-void tw_emit(struct tw_decision *d, const struct tw_type *type, const void *payload)
-{
-    void *copy = tw_arena_alloc(d->arena, type->size);
-
-    type->copy(payload, d->arena, copy);
-    d->turn->event_type = type;
-    d->turn->event = copy;
-    d->turn->event_count++;
-}
-
-void tw_emit_coalesced(struct tw_decision *d, size_t index)
-{
-    (void)d;
-    (void)index;
-    fail_msg("members have no coalesced events");
-}
 
 /* --- given, when -------------------------------------------------------------------------------------------------- */
 
@@ -73,76 +19,38 @@ static const struct tw_uuid ana = ANA;
 
 static int setup(void **state)
 {
-    struct tw_turn *turn = tw_alloc_zeroed(1, sizeof(*turn));
-
-    turn->entity.key.id = ana;
-    *state = turn;
-    return 0;
+    return given_nothing_stored(state, &tw_member_domain);
 }
 
-static int teardown(void **state)
+/* Decides one command in a batch of its own. */
+static const struct tw_outcome *decide(struct tw_turn *turn, const struct tw_type *type, const void *body,
+                                       int64_t at_ms)
 {
-    struct tw_turn *turn = *state;
+    const struct tw_entity *entity = &turn->entities[0];
 
-    tw_arena_done(&turn->arena);
-    free(turn);
-    return 0;
-}
-
-static struct tw_uuid command_id(uint32_t number)
-{
-    struct tw_uuid id = {{0x01}};
-
-    memcpy(id.bytes + 12, &number, sizeof(number));
-    return id;
-}
-
-/* Decides one command. What it leaves is the next one's state, copied as a store would give it back. */
-static struct tw_outcome *decide_as(struct tw_turn *turn, const struct tw_type *type, const void *body, int64_t at_ms,
-                                    struct tw_uuid id)
-{
-    struct tw_entity  *entities[] = {&turn->entity};
-    struct tw_envelope envelope = {.command_id = id, .if_version = -1, .original_ms = -1};
-    struct tw_command  cmd = {
-         .type = type, .body = body, .envelope = &envelope, .at_ms = at_ms, .clock_ms = at_ms, .key_id = ana};
-    struct tw_decision d = {&turn->arena, entities, turn, &cmd};
-    int                events_before = turn->event_count;
-
-    if (at_ms > turn->clock_ms)
-        turn->clock_ms = at_ms;
-    cmd.clock_ms = turn->clock_ms;
-    turn->entity.state = NULL;
-    turn->entity.changed = false;
-    turn->outcome = tw_member_domain.decide(&d, &cmd);
+    when(turn, type, body, at_ms);
+    assert_int_equal(turn->entity_count, 1);
+    assert_true(tw_uuid_eq(entity->key.id, ana));
     if (turn->outcome.status == TW_SUCCEEDED) {
-        assert_true(turn->entity.changed);
-        assert_int_equal(turn->event_count, events_before + 1);
-        turn->entity.before = turn->entity.state;
+        assert_true(entity->changed);
+        assert_int_equal(turn->event_count, 1);
     } else {
-        assert_false(turn->entity.changed);
-        assert_int_equal(turn->event_count, events_before);
+        assert_false(entity->changed);
+        assert_int_equal(turn->event_count, 0);
     }
+    next_batch(turn);
     return &turn->outcome;
-}
-
-static struct tw_outcome *decide(struct tw_turn *turn, const struct tw_type *type, const void *body, int64_t at_ms)
-{
-    return decide_as(turn, type, body, at_ms, command_id(turn->command_number++));
 }
 
 static const struct tw_member *member(const struct tw_turn *turn)
 {
-    return turn->entity.before;
+    return newest(turn);
 }
 
 /* For facts that no command makes yet. */
 static struct tw_member *change_member(struct tw_turn *turn)
 {
-    struct tw_member *copy = TW_NEW(&turn->arena, struct tw_member);
-
-    tw_member_type.copy(turn->entity.before, &turn->arena, copy);
-    turn->entity.before = copy;
-    return copy;
+    return alter(turn);
 }
 
 static const struct tw_member_register registration = {
@@ -187,14 +95,14 @@ static struct tw_member_start_session session(int64_t at_ms, int64_t life_ms)
     return body;
 }
 
-static struct tw_outcome *login(struct tw_turn *turn, int64_t at_ms, int64_t life_ms)
+static const struct tw_outcome *login(struct tw_turn *turn, int64_t at_ms, int64_t life_ms)
 {
     struct tw_member_start_session body = session(at_ms, life_ms);
 
     return decide(turn, &tw_member_start_session_type, &body, at_ms);
 }
 
-static struct tw_outcome *issue(struct tw_turn *turn, int64_t at_ms, int64_t life_ms)
+static const struct tw_outcome *issue(struct tw_turn *turn, int64_t at_ms, int64_t life_ms)
 {
     struct tw_member_issue_token body = {
         .member_id = ana,
@@ -205,21 +113,6 @@ static struct tw_outcome *issue(struct tw_turn *turn, int64_t at_ms, int64_t lif
 
     memset(body.token_hash, 0x5e, sizeof(body.token_hash));
     return decide(turn, &tw_member_issue_token_type, &body, at_ms);
-}
-
-static void assert_problem(const struct tw_outcome *outcome, enum tw_problem problem)
-{
-    assert_int_equal(outcome->status, TW_REJECTED);
-    assert_string_equal(tw_problem_code(outcome->problem), tw_problem_code(problem));
-}
-
-static void assert_path(struct tw_str actual, const char *folder, struct tw_uuid id)
-{
-    char text[TW_UUID_TEXT + 1], path[96];
-
-    tw_uuid_format(id, text);
-    snprintf(path, sizeof(path), "%s/%s", folder, text);
-    assert_str(actual, path);
 }
 
 static void assert_oldest_first(const struct tw_member *of)
@@ -364,7 +257,8 @@ static void start_session__adds_two_tokens_of_one_family(void **state)
     const struct tw_member_session_started *event;
 
     given_member(turn);
-    decide_as(turn, &tw_member_start_session_type, &body, AT_MS + 5, id);
+    turn->command_number = 77;
+    decide(turn, &tw_member_start_session_type, &body, AT_MS + 5);
     assert_int_equal(turn->outcome.http_status, 200);
     assert_path(turn->outcome.resource, "/v1/auth/sessions", family);
     assert_int_equal(member(turn)->tokens_len, 2);
@@ -475,9 +369,10 @@ static void start_session__with_an_id_that_made_one_before_is_refused(void **sta
     struct tw_member_start_session body = session(AT_MS, 14 * DAY_MS);
 
     given_member(turn);
-    decide_as(turn, &tw_member_start_session_type, &body, AT_MS, command_id(9));
-    assert_problem(decide_as(turn, &tw_member_start_session_type, &body, AT_MS + 2 * HOUR_MS, command_id(9)),
-                   TW_PROBLEM_KEY_REUSED);
+    turn->command_number = 9;
+    decide(turn, &tw_member_start_session_type, &body, AT_MS);
+    turn->command_number = 9;
+    assert_problem(decide(turn, &tw_member_start_session_type, &body, AT_MS + 2 * HOUR_MS), TW_PROBLEM_KEY_REUSED);
 }
 
 /* --- issue_token -------------------------------------------------------------------------------------------------- */
@@ -698,7 +593,7 @@ static void domain__has_version_0_for_nobody(void **state)
     assert_int_equal(tw_member_domain.version(&known, 0), 7);
 }
 
-#define RULE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define RULE(name) cmocka_unit_test_setup_teardown(name, setup, turn_done)
 
 int main(void)
 {

@@ -1,56 +1,8 @@
 /* The rules of the product domain: a state, a command, and what must follow. */
 #include "workers/product/product_domain.h"
 
-#include <stdlib.h>
-
+#include "domain_fixture.h"
 #include "tillwire/gen/product_messages.h"
-#include "unit.h"
-
-#define AT_MS INT64_C(1795428000123)
-
-/* --- the turn that decide() works in, reduced to what one command can see ----------------------------------------- */
-
-struct tw_turn {
-    struct tw_arena       arena;
-    struct tw_entity      entity;
-    struct tw_entity     *entities[1];
-    const struct tw_type *event_type; /* the last one emitted */
-    const void           *event;
-    int                   event_count;
-};
-
-const void *tw_state(const struct tw_decision *d, size_t index)
-{
-    return d->entities[index]->state ? d->entities[index]->state : d->entities[index]->before;
-}
-
-void *tw_state_change(struct tw_decision *d, size_t index)
-{
-    struct tw_entity *entity = d->entities[index];
-
-    if (!entity->state) {
-        entity->state = TW_NEW(d->arena, struct tw_product);
-        if (entity->before)
-            tw_product_type.copy(entity->before, d->arena, entity->state);
-    }
-    entity->changed = true;
-    return entity->state;
-}
-
-void tw_emit(struct tw_decision *d, const struct tw_type *type, const void *payload)
-{
-    void *copy = tw_arena_alloc(d->arena, type->size);
-
-    type->copy(payload, d->arena, copy);
-    d->turn->event_type = type;
-    d->turn->event = copy;
-    d->turn->event_count++;
-}
-
-void tw_emit_coalesced(struct tw_decision *d, size_t index)
-{
-    d->entities[index]->coalesce_offset = d->cmd->offset;
-}
 
 /* --- given, when -------------------------------------------------------------------------------------------------- */
 
@@ -78,67 +30,47 @@ static struct tw_product_create a_create(void)
     };
 }
 
-static int given_nothing(void **state)
+static int setup(void **state)
 {
-    struct tw_turn *turn = tw_alloc_zeroed(1, sizeof(*turn));
-
-    turn->entity = (struct tw_entity){.before_guard = -1, .guard = -1, .coalesce_offset = -1};
-    turn->entities[0] = &turn->entity;
-    *state = turn;
-    return 0;
+    return given_nothing_stored(state, &tw_product_domain);
 }
 
-static int done(void **state)
+static const struct tw_outcome *when_created(struct tw_turn *turn, const struct tw_product_create *cmd)
 {
-    struct tw_turn *turn = *state;
-
-    tw_arena_done(&turn->arena);
-    free(turn);
-    return 0;
+    return when(turn, &tw_product_create_type, cmd, AT_MS);
 }
 
-static struct tw_outcome when(struct tw_turn *turn, const struct tw_type *type, const void *body, int64_t offset)
-{
-    struct tw_command  cmd = {.type = type, .body = body, .offset = offset, .at_ms = AT_MS, .clock_ms = AT_MS};
-    struct tw_decision d = {.arena = &turn->arena, .entities = turn->entities, .turn = turn, .cmd = &cmd};
-
-    return tw_product_domain.decide(&d, &cmd);
-}
-
-static struct tw_outcome when_created(struct tw_turn *turn, const struct tw_product_create *cmd)
-{
-    return when(turn, &tw_product_create_type, cmd, 7);
-}
-
-static struct tw_outcome when_viewed(struct tw_turn *turn, int64_t offset)
+static const struct tw_outcome *when_viewed(struct tw_turn *turn)
 {
     struct tw_product_record_view cmd = {.product_id = tw_product_id_of_sku(TW_STR("TEE-BLK-M"))};
 
-    return when(turn, &tw_product_record_view_type, &cmd, offset);
+    return when(turn, &tw_product_record_view_type, &cmd, AT_MS);
 }
 
 /* A product of the store, as an earlier batch left it. */
 static struct tw_product *given_product(struct tw_turn *turn)
 {
     struct tw_product_create cmd = a_create();
-    struct tw_product       *product;
 
-    assert_int_equal(when_created(turn, &cmd).status, TW_SUCCEEDED);
-    product = turn->entity.state;
-    turn->entity = (struct tw_entity){.before = product, .before_guard = 7, .guard = -1, .coalesce_offset = -1};
-    turn->event_count = 0;
-    return product;
+    assert_int_equal(when_created(turn, &cmd)->status, TW_SUCCEEDED);
+    next_batch(turn);
+    return alter(turn);
 }
 
-static void assert_refused(struct tw_turn *turn, struct tw_outcome outcome, enum tw_problem problem, int http_status)
+static const struct tw_product *product_of(const struct tw_turn *turn)
 {
-    assert_int_equal(outcome.status, TW_REJECTED);
-    assert_int_equal(outcome.problem, problem);
-    assert_int_equal(outcome.http_status, http_status);
-    assert_true(outcome.detail.len > 0);
-    assert_null(turn->entity.state);
-    assert_false(turn->entity.changed);
-    assert_int_equal(turn->entity.coalesce_offset, -1);
+    return newest(turn);
+}
+
+static void assert_refused(const struct tw_turn *turn, const struct tw_outcome *outcome, enum tw_problem problem,
+                           int http_status)
+{
+    assert_problem(outcome, problem);
+    assert_int_equal(outcome->http_status, http_status);
+    assert_true(outcome->detail.len > 0);
+    assert_null(turn->entities[0].state);
+    assert_false(turn->entities[0].changed);
+    assert_int_equal(turn->entities[0].coalesce_offset, -1);
     assert_int_equal(turn->event_count, 0);
 }
 
@@ -148,16 +80,12 @@ static void create__makes_the_product_of_the_command(void **state)
 {
     struct tw_turn          *turn = *state;
     struct tw_product_create cmd = a_create();
-    struct tw_outcome        outcome = when_created(turn, &cmd);
-    const struct tw_product *product = turn->entity.state;
-    char                     id[TW_UUID_TEXT + 1];
-    struct tw_str            resource;
+    const struct tw_outcome *outcome = when_created(turn, &cmd);
+    const struct tw_product *product = product_of(turn);
 
-    assert_int_equal(outcome.status, TW_SUCCEEDED);
-    assert_int_equal(outcome.http_status, 201);
-    tw_uuid_format(cmd.product_id, id);
-    resource = tw_arena_printf(&turn->arena, "/v1/products/%s", id);
-    assert_str(outcome.resource, resource.ptr);
+    assert_int_equal(outcome->status, TW_SUCCEEDED);
+    assert_int_equal(outcome->http_status, 201);
+    assert_path(outcome->resource, "/v1/products", cmd.product_id);
     assert_true(tw_uuid_eq(product->product_id, cmd.product_id));
     assert_str(product->sku, "TEE-BLK-M");
     assert_str(product->name, "Black T-shirt, M");
@@ -181,7 +109,7 @@ static void create__begins_with_version_1_no_views_and_no_ratings(void **state)
     const struct tw_product *product;
 
     when_created(turn, &cmd);
-    product = turn->entity.state;
+    product = product_of(turn);
     assert_int_equal(product->version, 1);
     assert_int_equal(product->view_count, 0);
     assert_int_equal(product->rating_hundredths, 0);
@@ -199,7 +127,7 @@ static void create__without_a_discount_sells_at_the_price(void **state)
 
     cmd.discount_price_minor = 1; /* no discount: whatever stands there */
     when_created(turn, &cmd);
-    assert_int_equal(((struct tw_product *)turn->entity.state)->effective_price_minor, 19900);
+    assert_int_equal(product_of(turn)->effective_price_minor, 19900);
 }
 
 static void create__with_a_discount_sells_at_the_discount_price(void **state)
@@ -209,9 +137,9 @@ static void create__with_a_discount_sells_at_the_discount_price(void **state)
 
     cmd.has_discount_price = true;
     cmd.discount_price_minor = 19899;
-    assert_int_equal(when_created(turn, &cmd).status, TW_SUCCEEDED);
-    assert_int_equal(((struct tw_product *)turn->entity.state)->effective_price_minor, 19899);
-    assert_int_equal(((struct tw_product *)turn->entity.state)->discount_price_minor, 19899);
+    assert_int_equal(when_created(turn, &cmd)->status, TW_SUCCEEDED);
+    assert_int_equal(product_of(turn)->effective_price_minor, 19899);
+    assert_int_equal(product_of(turn)->discount_price_minor, 19899);
 }
 
 static void create__is_refused_when_the_discount_is_not_below(void **state)
@@ -275,7 +203,7 @@ static void create__publishes_what_was_made(void **state)
     assert_int_equal(created->tags_len, 2);
     assert_true(created->is_active);
     assert_int_equal(created->version, 1);
-    assert_int_equal(turn->entity.coalesce_offset, -1);
+    assert_int_equal(turn->entities[0].coalesce_offset, -1);
 }
 
 /* --- record_view -------------------------------------------------------------------------------------------------- */
@@ -284,11 +212,11 @@ static void record_view__counts_one(void **state)
 {
     struct tw_turn          *turn = *state;
     const struct tw_product *before = given_product(turn);
-    struct tw_outcome        outcome = when_viewed(turn, 8);
-    const struct tw_product *after = turn->entity.state;
+    const struct tw_outcome *outcome = when_viewed(turn);
+    const struct tw_product *after = product_of(turn);
 
-    assert_int_equal(outcome.status, TW_SUCCEEDED);
-    assert_int_equal(outcome.http_status, 202);
+    assert_int_equal(outcome->status, TW_SUCCEEDED);
+    assert_int_equal(outcome->http_status, 202);
     assert_int_equal(before->view_count, 0);
     assert_int_equal(after->view_count, 1);
 }
@@ -299,8 +227,8 @@ static void record_view__moves_neither_version_nor_updated_at(void **state)
     const struct tw_product *after;
 
     given_product(turn)->updated_at_ms = AT_MS - 5000;
-    when_viewed(turn, 8);
-    after = turn->entity.state;
+    when_viewed(turn);
+    after = product_of(turn);
     assert_int_equal(after->version, 1);
     assert_int_equal(after->updated_at_ms, AT_MS - 5000);
 }
@@ -312,12 +240,13 @@ static void record_view__asks_for_one_event_at_the_last_view(void **state)
     const struct tw_product_viewed *viewed;
 
     given_product(turn);
-    when_viewed(turn, 8);
-    when_viewed(turn, 9);
-    when_viewed(turn, 12);
-    assert_int_equal(turn->event_count, 0);
-    assert_int_equal(turn->entity.coalesce_offset, 12);
-    assert_ptr_equal(tw_product_domain.coalesced(turn->entity.state, &turn->arena, &payload), &tw_product_viewed_type);
+    for (int64_t offset = 50; offset <= 54; offset += 2) {
+        turn->offset = offset;
+        when_viewed(turn);
+        assert_int_equal(turn->event_count, 0);
+        assert_int_equal(turn->entities[0].coalesce_offset, offset);
+    }
+    assert_ptr_equal(tw_product_domain.coalesced(product_of(turn), &turn->arena, &payload), &tw_product_viewed_type);
     viewed = payload;
     assert_true(tw_uuid_eq(viewed->product_id, tw_product_id_of_sku(TW_STR("TEE-BLK-M"))));
     assert_int_equal(viewed->view_count, 3);
@@ -330,13 +259,13 @@ static void record_view__of_a_product_made_in_the_same_batch_counts(void **state
     struct tw_product_create cmd = a_create();
 
     when_created(turn, &cmd);
-    assert_int_equal(when_viewed(turn, 8).status, TW_SUCCEEDED);
-    assert_int_equal(((struct tw_product *)turn->entity.state)->view_count, 1);
+    assert_int_equal(when_viewed(turn)->status, TW_SUCCEEDED);
+    assert_int_equal(product_of(turn)->view_count, 1);
 }
 
 static void record_view__of_an_unknown_product_is_refused(void **state)
 {
-    assert_refused(*state, when_viewed(*state, 8), TW_PROBLEM_NOT_FOUND, 404);
+    assert_refused(*state, when_viewed(*state), TW_PROBLEM_NOT_FOUND, 404);
 }
 
 static void record_view__of_an_inactive_product_is_not_counted(void **state)
@@ -344,7 +273,7 @@ static void record_view__of_an_inactive_product_is_not_counted(void **state)
     struct tw_turn *turn = *state;
 
     given_product(turn)->is_active = false;
-    assert_refused(turn, when_viewed(turn, 8), TW_PROBLEM_GONE, 410);
+    assert_refused(turn, when_viewed(turn), TW_PROBLEM_GONE, 410);
 }
 
 /* --- ids ---------------------------------------------------------------------------------------------------------- */
@@ -405,24 +334,26 @@ static void every_command__is_decided(void **state)
     assert_int_equal(tw_product_domain.command_count, tw_product_command_count);
 }
 
+#define RULE(name) cmocka_unit_test_setup_teardown(name, setup, turn_done)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(create__makes_the_product_of_the_command, given_nothing, done),
-        cmocka_unit_test_setup_teardown(create__begins_with_version_1_no_views_and_no_ratings, given_nothing, done),
-        cmocka_unit_test_setup_teardown(create__without_a_discount_sells_at_the_price, given_nothing, done),
-        cmocka_unit_test_setup_teardown(create__with_a_discount_sells_at_the_discount_price, given_nothing, done),
-        cmocka_unit_test_setup_teardown(create__is_refused_when_the_discount_is_not_below, given_nothing, done),
-        cmocka_unit_test_setup_teardown(create__is_refused_when_price_and_discount_are_0, given_nothing, done),
-        cmocka_unit_test_setup_teardown(create__is_refused_when_the_sku_is_taken, given_nothing, done),
-        cmocka_unit_test_setup_teardown(create__is_refused_when_an_inactive_product_has_the_sku, given_nothing, done),
-        cmocka_unit_test_setup_teardown(create__publishes_what_was_made, given_nothing, done),
-        cmocka_unit_test_setup_teardown(record_view__counts_one, given_nothing, done),
-        cmocka_unit_test_setup_teardown(record_view__moves_neither_version_nor_updated_at, given_nothing, done),
-        cmocka_unit_test_setup_teardown(record_view__asks_for_one_event_at_the_last_view, given_nothing, done),
-        cmocka_unit_test_setup_teardown(record_view__of_a_product_made_in_the_same_batch_counts, given_nothing, done),
-        cmocka_unit_test_setup_teardown(record_view__of_an_unknown_product_is_refused, given_nothing, done),
-        cmocka_unit_test_setup_teardown(record_view__of_an_inactive_product_is_not_counted, given_nothing, done),
+        RULE(create__makes_the_product_of_the_command),
+        RULE(create__begins_with_version_1_no_views_and_no_ratings),
+        RULE(create__without_a_discount_sells_at_the_price),
+        RULE(create__with_a_discount_sells_at_the_discount_price),
+        RULE(create__is_refused_when_the_discount_is_not_below),
+        RULE(create__is_refused_when_price_and_discount_are_0),
+        RULE(create__is_refused_when_the_sku_is_taken),
+        RULE(create__is_refused_when_an_inactive_product_has_the_sku),
+        RULE(create__publishes_what_was_made),
+        RULE(record_view__counts_one),
+        RULE(record_view__moves_neither_version_nor_updated_at),
+        RULE(record_view__asks_for_one_event_at_the_last_view),
+        RULE(record_view__of_a_product_made_in_the_same_batch_counts),
+        RULE(record_view__of_an_unknown_product_is_refused),
+        RULE(record_view__of_an_inactive_product_is_not_counted),
         cmocka_unit_test(an_id__must_follow_from_the_sku),
         cmocka_unit_test(an_id__that_is_viewed_may_be_any),
         cmocka_unit_test(keys__are_the_product_alone),

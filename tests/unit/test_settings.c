@@ -394,7 +394,7 @@ static void forget_environment(void)
     for (char **at = environ; *at;) {
         char *name = strndup(*at, strcspn(*at, "="));
 
-        if (strncmp(name, "TW_", 3)) {
+        if (strncmp(name, "TW_", 3) != 0) {
             at++;
         } else {
             unsetenv(name); /* the rest moves up */

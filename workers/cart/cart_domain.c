@@ -4,6 +4,7 @@
  */
 #include "cart_domain.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "tillwire/cart_keys.h"
@@ -152,6 +153,7 @@ static struct tw_outcome remove_line(struct tw_decision *d, const struct tw_comm
     struct tw_cart *cart = change_cart(d, cmd);
     uint32_t        i = find_line(cart, product_id);
 
+    assert(i < cart->lines_len);
     memmove(&cart->lines[i], &cart->lines[i + 1], (cart->lines_len - i - 1) * sizeof(*cart->lines));
     cart->lines_len--;
     touch(cart, cmd->at_ms);

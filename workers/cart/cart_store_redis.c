@@ -10,6 +10,7 @@
  */
 #include "cart_store.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -567,6 +568,7 @@ static enum tw_rc receive_transaction(struct part *part, const char *where, stru
     }
     if (refusal)
         return tw_lane_refuse(&part->lane, refusal, where, "the transaction", reterr);
+    assert(results);
     if (results->type == REDIS_REPLY_ARRAY)
         return read_results(part, results, where, reterr);
     tw_lane_close(&part->lane);
@@ -690,7 +692,7 @@ static void put_swept(struct part *part, const struct tw_cart_change *cart, int6
 {
     char key[TW_CART_KEY_SIZE];
 
-    if (tw_cart_is_live(cart->before, clock_ms)) {
+    if (cart->before && tw_cart_is_live(cart->before, clock_ms)) {
         put_end(part, cart->member_id, cart->before->ends_at_ms);
         return;
     }

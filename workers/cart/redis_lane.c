@@ -196,7 +196,7 @@ void tw_reply_free(redisReply **reply)
 
 static enum tw_rc dial(struct tw_lane *lane, const char *where, struct tw_err *reterr)
 {
-    const struct timeval timeout = {lane->timeout_ms / 1000, lane->timeout_ms % 1000 * 1000};
+    const struct timeval timeout = {lane->timeout_ms / 1000, lane->timeout_ms % 1000 * 1000L};
 
     lane->redis = redisConnectWithTimeout(lane->server->host, lane->server->port, timeout);
     if (!lane->redis)
@@ -243,6 +243,7 @@ static enum tw_rc check_version(struct tw_lane *lane, const char *where, struct 
     TW_AUTO(tw_reply_free) redisReply *info = NULL;
 
     TW_TRY(tw_lane_receive(lane, REDIS_REPLY_STRING, where, "INFO", &info, reterr));
+    assert(info);
     if (!info->str || !is_recent(info->str))
         return tw_lane_broken(lane, where, "INFO", "the server is older than 6.2", reterr);
     if (strstr(info->str, "redis_mode:cluster"))

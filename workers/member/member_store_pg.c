@@ -862,9 +862,10 @@ enum tw_rc tw_member_store_open(const char *uri, int timeout_ms, struct tw_store
 void tw_member_store_pin(struct tw_store *store, const char *id_key_check)
 {
     struct member_store *self = store->self;
+    size_t               len = strlen(id_key_check);
 
-    assert(strlen(id_key_check) < sizeof(self->id_key_check));
-    strcpy(self->id_key_check, id_key_check);
+    assert(len < sizeof(self->id_key_check));
+    memcpy(self->id_key_check, id_key_check, len + 1);
 }
 
 void tw_member_store_close(struct tw_store *store)

@@ -85,7 +85,8 @@ static void retry_in(struct tw_partition *partition, int least_ms)
 {
     int wait_ms = partition->backoff_ms < least_ms ? least_ms : partition->backoff_ms;
 
-    partition->retry_at_us = tw_monotonic_us() + wait_ms * (INT64_C(500) + rand() % 1000); /* jitter: half to 1.5 */
+    /* Jitter of half to 1.5, another one in each process: workers that lost their store together come back apart. */
+    partition->retry_at_us = tw_monotonic_us() + wait_ms * (INT64_C(500) + arc4random_uniform(1000));
     partition->backoff_ms = wait_ms * 2 < BACKOFF_LAST_MS ? wait_ms * 2 : BACKOFF_LAST_MS;
     if (!wait_ms)
         partition->backoff_ms = BACKOFF_FIRST_MS;

@@ -412,6 +412,7 @@ static struct tw_outcome decide_command(struct tw_turn *turn, struct tw_item *it
     uint32_t                events_before = turn->event_count;
     struct tw_outcome       outcome;
 
+    assert(item->entity_count); /* the aggregate at least */
     for (size_t k = 0; k < item->entity_count; k++)
         entities[k] = &turn->entities[item->entities[k]];
     if (item->envelope.if_version >= 0 &&

@@ -15,7 +15,7 @@ enum tw_rc tw_ctl_ttl_parse(struct tw_str text, int64_t *ret_seconds, struct tw_
     static const struct {
         char    letter;
         int64_t seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 60 * 60}, {'d', 24 * 60 * 60}};
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
     int64_t count;
 
     if (text.len > 1 && tw_str_to_int((struct tw_str){text.ptr, text.len - 1}, &count) && count > 0)
