@@ -12,6 +12,9 @@ SECRETS=$STATE/secrets
 BIN=${TW_BIN_DIR:-$CHECKOUT/build/release/bin}
 [[ $BIN == /* ]] || BIN=$PWD/$BIN
 
+# A proxy is for the world outside, not for our own ports: curl and Python's clients take it from the environment.
+export no_proxy=127.0.0.1,${no_proxy:-${NO_PROXY:-}}
+
 say() { printf '[%3ds] %s\n' "$SECONDS" "$*"; }
 
 fail() {
@@ -34,7 +37,25 @@ state_must_be_ours() {
 state_lock() {
     state_prepare
     exec {LOCK_FD}>"$STATE/lock"
-    flock --wait 600 "$LOCK_FD" || fail "another ./dev has been busy with $STATE for ten minutes"
+    ! flock --nonblock "$LOCK_FD" || return 0
+    say "another ./dev is busy with $STATE: waiting for it"
+    flock --wait 600 "$LOCK_FD" &
+    STEP_PID=$! # in the background, so that a signal to us is heard
+    wait "$STEP_PID" || fail "another ./dev has been busy with $STATE for ten minutes"
+    STEP_PID=
+}
+
+# A signal ends the run, but never between a fork and its pidfile.
+SIGNALS_WAIT=
+SIGNALLED=
+on_signal() {
+    SIGNALLED=yes
+    [[ $SIGNALS_WAIT ]] || exit 130
+}
+signals_wait() { SIGNALS_WAIT=yes; }
+signals_come() {
+    SIGNALS_WAIT=
+    [[ -z $SIGNALLED ]] || exit 130
 }
 
 as_root() {

@@ -33,5 +33,8 @@ END
 kafka_cluster_id() { head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d '='; }
 
 # The port opens before the broker serves, so its own word counts. No pipe into `grep -q`: pipefail would see SIGPIPE.
-kafka_ready() { [[ $(log_of_this_run kafka) == *"Kafka Server started"* ]]; }
+# Told once, remembered: people empty logs.
+kafka_ready() {
+    [[ -e $RUN/kafka.ready ]] || { [[ $(log_of_this_run kafka) == *"Kafka Server started"* ]] && touch "$RUN/kafka.ready"; }
+}
 kafka_stop() { halt kafka TERM 30; }

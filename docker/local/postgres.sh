@@ -59,6 +59,11 @@ unix_socket_directories = ''
 END
 }
 
+# An earlier run was killed before roles and database were made: postgres_start makes the cluster anew.
+postgres_forget_half() {
+    [[ -f $PG_MADE ]] || given postgres || ! running postgres || stop postgres
+}
+
 postgres_ready() { "$PG_BIN/pg_isready" -q -h 127.0.0.1 -p "$(port_of postgres)"; }
 
 postgres_finish() {

@@ -2,12 +2,17 @@
 # process since is never signalled.
 # shellcheck shell=bash
 
-# Prints one field of /proc/PID/stat, counted as in proc(5); the program's name (field 2) may hold anything.
-proc_stat() {
-    local stat
-    { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
+# Sets REPLY to one field of /proc/PID/stat, counted as in proc(5); the program's name (field 2) may hold anything.
+proc_field() {
+    local stat=
+    { read -rd '' stat <"/proc/$1/stat" || [[ $stat ]]; } 2>/dev/null || return 1
     read -ra stat <<<"${stat##*) }"
-    printf '%s' "${stat[$2 - 3]}"
+    REPLY=${stat[$2 - 3]}
+}
+
+proc_stat() {
+    local REPLY
+    proc_field "$@" && printf '%s' "$REPLY"
 }
 
 # Prints the pid of a component that runs; fails when it does not.
@@ -53,18 +58,32 @@ NOT_FOR_PROGRAMS=(TW_STATE_DIR TW_JARS_DIR TW_BIN_DIR TW_BASE_PORT TW_EDGE_URL T
 spawn() {
     local name=$1 pid
     shift
+    rm -f "$RUN/$name.ready"
     touch "$LOGS/$name.log"
     stat -c %s "$LOGS/$name.log" >"$RUN/$name.log-start"
+    signals_wait
     (
-        [[ -z ${LOCK_FD:-} ]] || exec {LOCK_FD}>&-
+        close_inherited
         [[ -z ${SPAWN_ENV:-} ]] || export "${SPAWN_ENV[@]}"
         unset "${NOT_FOR_PROGRAMS[@]}"
         cd /
         exec setsid "$@"
     ) </dev/null >>"$LOGS/$name.log" 2>&1 &
     pid=$!
-    printf '%s %s\n' "$pid" "$(proc_stat "$pid" 22)" >"$RUN/$name.pid"
+    REPLY=0
+    proc_field "$pid" 22 || true # no subshell: Ctrl-C could end it, and then nobody would know this process
+    printf '%s %s\n' "$pid" "$REPLY" >"$RUN/$name.pid"
     STARTED+=("$name")
+    signals_come
+}
+
+# What the caller has open besides the three standard ones (a pipe of its own, our lock) must not live on in a server.
+close_inherited() {
+    local fd
+    for fd in /proc/"$BASHPID"/fd/*; do
+        fd=${fd##*/}
+        ((fd < 3)) || exec {fd}>&-
+    done
 }
 
 # What a component logged since it was last started.

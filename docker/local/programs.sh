@@ -67,9 +67,9 @@ twctl() {
 }
 
 apply_schemas() {
-    local what log=$LOGS/twctl.log
+    local what words
     for what in schema topics; do
-        (cd "$CHECKOUT" && twctl "$what" apply) >"$log" 2>&1 || fail "twctl $what apply: $(tail -n 3 "$log")"
+        words=$(twctl "$what" apply 2>&1 >"$LOGS/twctl.log") || fail "twctl $what apply: $words"
         say "$what applied"
     done
 }

@@ -5,17 +5,22 @@
 REMEMBERED=(TW_BASE_PORT TW_KAFKA TW_POSTGRES_URI TW_MONGO_URI TW_REDIS_URI)
 declare -A URI_SETTING=([kafka]=TW_KAFKA [postgres]=TW_POSTGRES_URI [mongo]=TW_MONGO_URI [redis]=TW_REDIS_URI)
 
+STACK_RUNS=      # then RUNS_WITH holds what it was started with
+declare -A RUNS_WITH=()
+
 settings_load() {
     local name value
     if [[ -f $RUN/settings ]] && anything_running; then
+        STACK_RUNS=yes
         while IFS='=' read -r name value; do
             [[ $name != TW_BASE_PORT || ${TW_BASE_PORT:-$value} == "$value" ]] ||
                 fail "this stack already runs with TW_BASE_PORT=$value: ./dev down first, or leave TW_BASE_PORT unset"
+            RUNS_WITH[$name]=$value
             [[ -n ${!name:-} ]] || declare -g "$name=$value"
         done <"$RUN/settings"
     fi
     : "${TW_BASE_PORT:=8080}"
-    [[ $TW_BASE_PORT =~ ^([1-5]?[0-9]{4}|60000)$ && $TW_BASE_PORT -ge 1024 ]] ||
+    [[ $TW_BASE_PORT =~ ^([1-9][0-9]{3}|[1-5][0-9]{4}|60000)$ && $TW_BASE_PORT -ge 1024 ]] ||
         fail "TW_BASE_PORT must be a number from 1024 to 60000, not '$TW_BASE_PORT'"
     forget_own_uris
 }
@@ -27,6 +32,16 @@ forget_own_uris() {
     for server in "${!URI_SETTING[@]}"; do
         setting=${URI_SETTING[$server]}
         [[ ! ${!setting:-} =~ (^|[/@])127\.0\.0\.1:$(port_of "$server")(/|$) ]] || unset "$setting"
+    done
+}
+
+# A program that runs keeps the servers it was started with: another one given now would be used by half of the stack.
+settings_must_agree() {
+    local name
+    [[ $STACK_RUNS ]] || return 0
+    for name in "${URI_SETTING[@]}"; do
+        [[ ${!name:-} == "${RUNS_WITH[$name]:-}" ]] ||
+            fail "this stack runs with another $name, given before or its own: ./dev down first, or leave $name unset"
     done
 }
 

@@ -11,28 +11,36 @@ name_must_be_known() {
         fail "no component called '${1:-}': kafka postgres mongo redis member product cart edge, or a second member2, cart2 …"
 }
 
-# start NAME...: all are spawned first and waited for afterwards, so servers come up side by side.
+# start NAME...: all are spawned first and waited for afterwards, so servers come up side by side. What runs already is
+# waited for, too: an earlier run may have been killed before it was ready.
 start() {
-    local name fresh=()
+    local name
     for name; do
+        [[ $name != postgres ]] || postgres_forget_half
         if given "$name"; then
             say "$name: the given one is used"
-        elif running "$name"; then
-            say "$name runs already"
-        else
+        elif ! running "$name"; then
             start_one "$name"
-            fresh+=("$name")
-        fi
-    done
-    for name in "${fresh[@]}"; do
-        if is_server "$name"; then
-            await "$name" "$START_TIMEOUT_S" "${name}_ready"
-            [[ $name != postgres ]] || postgres_finish
+        elif paused "$name"; then
+            signal "$name" CONT
+            say "$name was paused and goes on"
         else
-            await "$name" "$START_TIMEOUT_S" program_ready "$name"
+            say "$name runs already"
         fi
-        say "$name ready on $(port_of "$name")"
     done
+    for name; do
+        given "$name" || await_ready "$name"
+        [[ " ${STARTED[*]} " != *" $name "* ]] || say "$name ready on $(port_of "$name")"
+    done
+}
+
+await_ready() {
+    if is_server "$1"; then
+        await "$1" "$START_TIMEOUT_S" "${1}_ready"
+        [[ $1 != postgres ]] || postgres_finish
+    else
+        await "$1" "$START_TIMEOUT_S" program_ready "$1"
+    fi
 }
 
 start_one() {
