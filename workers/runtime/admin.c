@@ -112,8 +112,7 @@ enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_ad
     pthread_mutex_init(&admin->lock, NULL);
     admin->loop_count = loops;
     admin->loops = tw_alloc_zeroed((size_t)loops, sizeof(*admin->loops));
-    for (int i = 0; i < loops; i++)
-        tw_admin_set(admin, i, "starting");
+    tw_admin_set(admin, TW_ALL_LOOPS, "starting");
     admin->server = mg_start(&callbacks, admin, options);
     if (!admin->server) {
         tw_admin_close(admin);
@@ -126,11 +125,13 @@ enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_ad
 
 void tw_admin_set(struct tw_admin *admin, int loop, const char *reason)
 {
-    struct loop_state *state = &admin->loops[loop];
-
     pthread_mutex_lock(&admin->lock);
-    state->alive_at_us = tw_monotonic_us();
-    snprintf(state->reason, sizeof(state->reason), "%s", reason ? reason : "");
+    for (int i = 0; i < admin->loop_count; i++) {
+        if (loop != TW_ALL_LOOPS && loop != i)
+            continue;
+        admin->loops[i].alive_at_us = tw_monotonic_us();
+        snprintf(admin->loops[i].reason, sizeof(admin->loops[i].reason), "%s", reason ? reason : "");
+    }
     pthread_mutex_unlock(&admin->lock);
 }
 

@@ -13,8 +13,10 @@ struct tw_admin;
 /** @p listen: "127.0.0.1:8082". The worker is alive and ready when all its @p loops are. BROKEN: the port cannot be
  *  had. */
 enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_admin, struct tw_err *reterr);
+enum { TW_ALL_LOOPS = -1 }; /* while none has begun yet */
+
 /** Loop number @p loop is alive and @p reason (copied) is why it is not ready; NULL: it is. */
-void       tw_admin_set(struct tw_admin *admin, int loop, const char *reason);
+void tw_admin_set(struct tw_admin *admin, int loop, const char *reason);
 
 /** A step of the start that is tried until it works: tells why once, and pauses for a second. */
 struct tw_retry {

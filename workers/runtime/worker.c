@@ -164,7 +164,7 @@ static enum tw_rc check_topics(struct worker *worker, struct tw_err *reterr)
             *reterr = err;
             return rc;
         }
-        tw_retry_pause(&retry, worker->context.admin, 0, &err);
+        tw_retry_pause(&retry, worker->context.admin, TW_ALL_LOOPS, &err);
     }
     return TW_OK;
 }
