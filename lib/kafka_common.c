@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tillwire/arena.h"
+#include "tillwire/kafka.h"
 #include "tillwire/log.h"
 
 static void log_line(const rd_kafka_t *rk, int level, const char *facility, const char *text)
@@ -25,16 +26,19 @@ static enum tw_rc set(rd_kafka_conf_t *conf, const char *name, const char *value
 
 static enum tw_rc set_extra(rd_kafka_conf_t *conf, char *query, struct tw_err *reterr)
 {
-    char *rest = query;
-    char *pair;
+    char         *rest = query;
+    char         *pair;
+    struct tw_err err;
 
     while ((pair = strsep(&rest, "&"))) {
         char *value = strchr(pair, '=');
 
         if (!value)
-            return tw_fail(reterr, TW_BROKEN, "kafka.conf", 0, "'%s' behind the brokers is not name=value", pair);
+            return tw_fail(reterr, TW_INVALID, "kafka.conf", 0, "kafka: '%s' behind the brokers is not name=value",
+                           pair);
         *value++ = '\0';
-        TW_TRY(set(conf, pair, value, reterr));
+        if (set(conf, pair, value, &err) != TW_OK)
+            return tw_fail(reterr, TW_INVALID, err.where, 0, "kafka: %s", err.msg);
     }
     return TW_OK;
 }
@@ -182,4 +186,13 @@ int tw_kafka_brokers_up(const char *statistics_json)
     for (const char *at = statistics_json; (at = strstr(at, up)); at += sizeof(up) - 1)
         count++;
     return count;
+}
+
+enum tw_rc tw_kafka_check(const char *brokers, struct tw_err *reterr)
+{
+    rd_kafka_conf_t *conf = NULL;
+
+    TW_TRY(tw_kafka_conf(brokers, "check", NULL, 0, &conf, reterr));
+    rd_kafka_conf_destroy(conf);
+    return TW_OK;
 }

@@ -8,6 +8,9 @@
 #include "tillwire/envelope.h"
 #include "tillwire/err.h"
 
+/** Looks at the setting `kafka` without asking anybody. INVALID: what stands behind its `?` is no setting of librdkafka. */
+enum tw_rc tw_kafka_check(const char *brokers, struct tw_err *reterr);
+
 /* --- producer: idempotent, acks=all, murmur2_random; thread safe unless said otherwise ------------------------- */
 
 struct tw_producer;

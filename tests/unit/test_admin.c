@@ -128,12 +128,29 @@ static void waiting_before_any_loop_began__is_healthy(void **unused)
     assert_answer("/readyz", 503, "nobody is there");
 }
 
+static void address_that_is_none__is_refused_by_name(void **unused)
+{
+    static const char *const wrong[] = {"",     "junk", "127.0.0.1", "127.0.0.1:", "127.0.0.1:99999", "127.0.0.1:0",
+                                        "8080s"};
+    struct tw_admin         *none = NULL;
+    struct tw_err            err;
+
+    (void)unused;
+    for (size_t i = 0; i < TW_LEN(wrong); i++) {
+        assert_int_equal(tw_admin_open(wrong[i], 1, &none, &err), TW_INVALID);
+        assert_non_null(strstr(err.msg, "admin_listen"));
+    }
+    assert_int_equal(tw_admin_open(listen_on, 1, &none, &err), TW_BROKEN); /* it is ours already */
+    assert_null(none);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(readiness__needs_every_loop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_loop_that_stands_still__is_no_health, set_up, tear_down),
         cmocka_unit_test_setup_teardown(waiting_before_any_loop_began__is_healthy, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(address_that_is_none__is_refused_by_name, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

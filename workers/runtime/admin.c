@@ -102,13 +102,25 @@ static int on_request(struct mg_connection *connection)
     return 1; /* handled: nothing ever reaches civetweb's own file serving */
 }
 
+/* "8080", "127.0.0.1:8080", "[::]:8080". */
+static bool ends_in_port(const char *listen)
+{
+    const char *colon = strrchr(listen, ':');
+    int64_t     number;
+
+    return tw_str_to_int(tw_str_of(colon ? colon + 1 : listen), &number) && number > 0 && number <= UINT16_MAX;
+}
+
 enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_admin, struct tw_err *reterr)
 {
     const char         *options[] = {"listening_ports", listen, "num_threads", "3", "request_timeout_ms", "2000",
                                      "tcp_nodelay",     "1",    NULL};
     struct mg_callbacks callbacks = {.begin_request = on_request};
-    struct tw_admin    *admin = tw_alloc_zeroed(1, sizeof(*admin));
+    struct tw_admin    *admin;
 
+    if (!ends_in_port(listen))
+        return tw_fail(reterr, TW_INVALID, "admin.open", 0, "admin_listen: '%s' is not address:port", listen);
+    admin = tw_alloc_zeroed(1, sizeof(*admin));
     pthread_mutex_init(&admin->lock, NULL);
     admin->loop_count = loops;
     admin->loops = tw_alloc_zeroed((size_t)loops, sizeof(*admin->loops));
@@ -116,7 +128,7 @@ enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_ad
     admin->server = mg_start(&callbacks, admin, options);
     if (!admin->server) {
         tw_admin_close(admin);
-        return tw_fail(reterr, TW_BROKEN, "admin.open", 0, "cannot listen on '%s' (admin_listen): is the port taken?",
+        return tw_fail(reterr, TW_BROKEN, "admin.open", 0, "admin_listen: cannot listen on '%s': is the port taken?",
                        listen);
     }
     *ret_admin = admin;

@@ -10,8 +10,8 @@
 
 struct tw_admin;
 
-/** @p listen: "127.0.0.1:8082". The worker is alive and ready when all its @p loops are. BROKEN: the port cannot be
- *  had. */
+/** @p listen: "127.0.0.1:8082". The worker is alive and ready when all its @p loops are. INVALID: that is
+ *  no address. BROKEN: the port cannot be had. */
 enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_admin, struct tw_err *reterr);
 enum { TW_ALL_LOOPS = -1 }; /* while none has begun yet */
 

@@ -16,7 +16,7 @@
 #include "tillwire/log.h"
 #include "tillwire/settings.h"
 
-enum { EXIT_WRONG_SETTINGS = 2, EXIT_BROKEN = 3, LOOPS_MAX = 16 };
+enum { EXIT_WRONG_SETTINGS = 2, EXIT_BROKEN = 3, LOOPS_MAX = 16, INSTANCE_ID_MAX = 100 };
 
 #define OFFSET(member) offsetof(struct tw_worker_settings, member)
 
@@ -24,19 +24,23 @@ enum { EXIT_WRONG_SETTINGS = 2, EXIT_BROKEN = 3, LOOPS_MAX = 16 };
 static const struct tw_setting rows[] = {
     {.name = "kafka",
      .offset = OFFSET(kafka),
+     .min = 1,
      .help = "Brokers, host:port with commas; ?name=value&… sets librdkafka's own settings."},
     {.name = "admin_listen",
      .offset = OFFSET(admin_listen),
+     .min = 1,
      .fallback = "127.0.0.1:8082",
      .help = "Address of /healthz, /readyz and /metrics."},
     {.name = "id_key_file",
      .offset = OFFSET(id_key_file),
+     .min = 1,
      .secret = true,
      .help = "File with the 32-byte id key as hex; the same for every program, for ever."},
     {.name = "group", .offset = OFFSET(group), .fallback = "", .help = "Consumer group; empty: the program's name."},
     {.name = "instance_id",
      .offset = OFFSET(instance_id),
      .fallback = "",
+     .max = INSTANCE_ID_MAX,
      .help = "Static group member id (threads add -0, -1, …): a restart keeps its partitions; empty: none."},
     {.name = "threads",
      .type = TW_SET_INT,
@@ -71,7 +75,7 @@ static const struct tw_setting rows[] = {
      .offset = OFFSET(linger_us),
      .fallback = "0",
      .min = 0,
-     .max = 1000000,
+     .max = 100000,
      .help = "How long the producer waits for company, microseconds."},
     {.name = "store_timeout_ms",
      .type = TW_SET_INT,
@@ -169,18 +173,37 @@ static enum tw_rc check_topics(struct worker *worker, struct tw_err *reterr)
     return TW_OK;
 }
 
+/* The message of @p reterr gets the name of the setting that is to blame. */
+static enum tw_rc refused(const char *setting, struct tw_err *reterr)
+{
+    return tw_fail(reterr, TW_INVALID, reterr->where, reterr->native, "%s: %s", setting, reterr->msg);
+}
+
 static enum tw_rc read_id_key(struct worker *worker, struct tw_err *reterr)
 {
     char *text = NULL;
     bool  valid;
 
-    TW_TRY(tw_secret_read(worker->settings.id_key_file, 1024, &text, reterr));
+    if (tw_secret_read(worker->settings.id_key_file, 1024, &text, reterr) != TW_OK)
+        return refused("id_key_file", reterr);
     valid = tw_hex_parse(tw_str_of(text), worker->context.id_key, TW_ID_KEY_BYTES);
     free(text);
     if (valid)
         return TW_OK;
-    return tw_fail(reterr, TW_BROKEN, "worker", 0, "id_key_file '%s' must hold %d bytes as hex",
+    return tw_fail(reterr, TW_INVALID, "worker", 0, "id_key_file: '%s' must hold %d bytes as hex",
                    worker->settings.id_key_file, TW_ID_KEY_BYTES);
+}
+
+/* A wrong address is told at once, not when the broker answers. */
+static enum tw_rc check_store_uri(const struct worker *worker, struct tw_err *reterr)
+{
+    const struct tw_worker_spec *spec = worker->context.spec;
+    struct tw_store              store;
+
+    if (spec->open_store(worker->settings.store_uri, (int)worker->settings.store_timeout_ms, &store, reterr) != TW_OK)
+        return refused(spec->store_uri, reterr);
+    spec->close_store(&store);
+    return TW_OK;
 }
 
 /* The loops, and the policy behind them. */
@@ -189,10 +212,13 @@ static int thread_count(const struct worker *worker)
     return (int)worker->settings.threads + (worker->context.spec->policy != NULL);
 }
 
+/* INVALID: a setting is wrong. */
 static enum tw_rc open_shared(struct worker *worker, struct tw_err *reterr)
 {
-    TW_TRY(tw_admin_open(worker->settings.admin_listen, thread_count(worker), &worker->context.admin, reterr));
     TW_TRY(read_id_key(worker, reterr));
+    TW_TRY(tw_kafka_check(worker->settings.kafka, reterr));
+    TW_TRY(check_store_uri(worker, reterr));
+    TW_TRY(tw_admin_open(worker->settings.admin_listen, thread_count(worker), &worker->context.admin, reterr));
     return check_topics(worker, reterr);
 }
 
@@ -244,7 +270,7 @@ static enum tw_settings_result read_settings(struct worker *worker, int argc, ch
 {
     const struct tw_worker_spec *spec = worker->context.spec;
     struct tw_setting            table[TW_LEN(rows) + 4] = {
-                   {.name = spec->store_uri, .offset = OFFSET(store_uri), .secret = true, .help = spec->store_help},
+                   {.name = spec->store_uri, .offset = OFFSET(store_uri), .min = 1, .secret = true, .help = spec->store_help},
                    {.name = "batch_records",
                     .type = TW_SET_INT,
                     .offset = OFFSET(batch_records),
@@ -269,6 +295,7 @@ int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv)
 {
     struct worker     worker = {.context = {.spec = spec, .stop = &stop_asked}, .lock = PTHREAD_MUTEX_INITIALIZER};
     enum tw_log_level level = TW_LOG_INFO;
+    enum tw_rc        opened;
     struct tw_err     err;
 
     switch (read_settings(&worker, argc, argv)) {
@@ -286,12 +313,16 @@ int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv)
     worker.context.settings = &worker.settings;
     worker.context.program = worker.program;
     catch_signals();
-    if (open_shared(&worker, &err) != TW_OK)
+    opened = open_shared(&worker, &err);
+    if (opened != TW_OK)
         stop_broken(&worker, &err);
-    else
+    else if (!stop_asked)
         run_loops(&worker);
     if (worker.broken)
-        tw_log_err(TW_LOG_ERROR, "stopping: this needs a person", &worker.err, NULL);
+        tw_log_err(TW_LOG_ERROR, opened == TW_INVALID ? "a setting is wrong" : "stopping: this needs a person",
+                   &worker.err, NULL);
     tw_admin_close(worker.context.admin);
+    if (opened == TW_INVALID)
+        return EXIT_WRONG_SETTINGS;
     return worker.broken ? EXIT_BROKEN : 0;
 }
