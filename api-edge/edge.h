@@ -35,7 +35,7 @@ struct tw_edge_settings {
     const char *jwt_audience;
     int64_t     access_ttl_s;
     int64_t     refresh_ttl_s;
-    int64_t     threads;
+    int64_t     request_threads;
     int64_t     wait_slots;
     int64_t     store_connections;
     int64_t     password_threads;

@@ -13,16 +13,20 @@ struct tw_health {
     void (*on_mismatch)(void);
     pthread_t   thread;
     atomic_bool stopping;
+    bool        told; /* the first round is over */
 };
 
-/** Said when it changes, not every second. */
-static void set_part(atomic_bool *part, const char *name, bool good, const struct tw_err *err)
+/** Said at first and when it changes, not every second. */
+static void set_part(const struct tw_health *health, atomic_bool *part, const char *name, bool good,
+                     const struct tw_err *err)
 {
     bool was_good = atomic_exchange(part, good);
 
-    if (good && !was_good)
+    if (good == was_good && health->told)
+        return;
+    if (good)
         tw_log(TW_LOG_INFO, "store answers", TW_F_TEXT("store", name));
-    else if (!good && was_good)
+    else
         tw_log_err(TW_LOG_WARN, "store does not answer", err,
                    (const struct tw_log_field[]){TW_F_TEXT("store", name), {0}});
 }
@@ -34,15 +38,16 @@ static void check(struct tw_health *health)
     struct tw_err          err = {0};
     enum tw_rc             pins = tw_members_check_pins(edge->members, edge->id_key_check, &err);
 
-    set_part(&parts->postgres, "postgres", pins != TW_UNREACHED, &err);
+    set_part(health, &parts->postgres, "postgres", pins != TW_UNREACHED, &err);
     if (pins != TW_UNREACHED)
         atomic_store(&parts->pins, pins == TW_OK);
     if (pins == TW_INVALID) {
         tw_log_err(TW_LOG_ERROR, "this edge must not run against this database", &err, NULL);
         health->on_mismatch();
     }
-    set_part(&parts->mongo, "mongo", tw_products_ping(edge->products, &err) == TW_OK, &err);
-    set_part(&parts->redis, "redis", tw_carts_ping(edge->carts, &err) == TW_OK, &err);
+    set_part(health, &parts->mongo, "mongo", tw_products_ping(edge->products, &err) == TW_OK, &err);
+    set_part(health, &parts->redis, "redis", tw_carts_ping(edge->carts, &err) == TW_OK, &err);
+    health->told = true;
 }
 
 static void *health_main(void *self)

@@ -19,10 +19,12 @@
 #include "routes/routes.h"
 #include "server.h"
 #include "tillwire/clock.h"
+#include "tillwire/kafka.h"
 #include "tillwire/log.h"
 #include "tillwire/settings.h"
 
-enum { IN_FLIGHT_MS = 5000, FLUSH_MS = 2000, WATCHDOG_S = 9, ADMIN_THREADS = 4, EXIT_MISMATCH = 78 /* EX_CONFIG */ };
+enum { IN_FLIGHT_MS = 5000, FLUSH_MS = 2000, WATCHDOG_S = 9, ADMIN_THREADS = 4 };
+enum { EXIT_WRONG_SETTINGS = 2, EXIT_MISMATCH = 78 /* EX_CONFIG */ };
 
 #define AT(member) offsetof(struct tw_edge_settings, member)
 
@@ -49,8 +51,8 @@ static const struct tw_setting table[] = {
     {"access_ttl_s", TW_SET_INT, AT(access_ttl_s), "600", 1, 86400, NULL, false, "Life of an access token, seconds."},
     {"refresh_ttl_s", TW_SET_INT, AT(refresh_ttl_s), "1209600", 1, 31536000, NULL, false,
      "Life of a refresh token, seconds."},
-    {"threads", TW_SET_INT, AT(threads), "512", 2, 2000, NULL, false,
-     "Request threads: one serves one connection at a time."},
+    {"request_threads", TW_SET_INT, AT(request_threads), "512", 2, 2000, NULL, false,
+     "Threads that serve requests, each one connection at a time."},
     {"wait_slots", TW_SET_INT, AT(wait_slots), "256", 1, 2000, NULL, false,
      "Requests that may wait for an outcome at once; more go without waiting."},
     {"store_connections", TW_SET_INT, AT(store_connections), "8", 1, 256, NULL, false, "Connections to each store."},
@@ -71,15 +73,23 @@ static const char about[] = "The HTTP edge: checks requests, writes commands to 
 
 /* --- keys --------------------------------------------------------------------------------------------------------- */
 
-static enum tw_rc read_key(const char *path, const char *what, uint8_t ret_key[32], struct tw_err *reterr)
+/** The message of @p reterr gets the name of the setting that is to blame. */
+static enum tw_rc refused(const char *setting, struct tw_err *reterr)
+{
+    return tw_fail(reterr, TW_INVALID, reterr->where, reterr->native, "%s: %s", setting, reterr->msg);
+}
+
+static enum tw_rc read_key(const char *path, const char *setting, uint8_t ret_key[32], struct tw_err *reterr)
 {
     char *text = NULL;
 
-    TW_TRY(tw_secret_read(path, 256, &text, reterr));
+    if (tw_secret_read(path, 256, &text, reterr) != TW_OK)
+        return refused(setting, reterr);
     bool good = tw_hex_parse(tw_str_of(text), ret_key, 32);
     explicit_bzero(text, strlen(text));
     free(text);
-    return good ? TW_OK : tw_fail(reterr, TW_INVALID, "edge.main", 0, "the %s is not 32 bytes in hex", what);
+    return good ? TW_OK
+                : tw_fail(reterr, TW_INVALID, "edge.main", 0, "%s: '%s' does not hold 32 bytes in hex", setting, path);
 }
 
 /** One secret per use, all from the one key that edges share. */
@@ -99,9 +109,10 @@ static enum tw_rc read_keys(struct tw_edge *edge, struct tw_err *reterr)
     const struct tw_edge_settings *settings = edge->settings;
     uint8_t                        edge_key[32];
 
-    TW_TRY(read_key(settings->id_key_file, "id key", edge->id_key, reterr));
-    TW_TRY(read_key(settings->edge_key_file, "edge key", edge_key, reterr));
-    TW_TRY(tw_token_keys_read(settings->jwt_keys_file, &edge->token_keys, reterr));
+    TW_TRY(read_key(settings->id_key_file, "id_key_file", edge->id_key, reterr));
+    TW_TRY(read_key(settings->edge_key_file, "edge_key_file", edge_key, reterr));
+    if (tw_token_keys_read(settings->jwt_keys_file, &edge->token_keys, reterr) != TW_OK)
+        return refused("jwt_keys_file", reterr);
     tw_id_key_check(edge->id_key, edge->id_key_check);
     derive_keys(edge, edge_key);
     sodium_memzero(edge_key, sizeof(edge_key));
@@ -117,9 +128,13 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
     size_t                         connections = (size_t)settings->store_connections;
     struct tw_sender_options       sender = {settings->kafka, (int)settings->linger_us, (int)settings->queue_kbytes};
 
-    TW_TRY(tw_products_open(settings->mongo_uri, connections, &edge->products, reterr));
-    TW_TRY(tw_carts_open(settings->redis_uri, connections, &edge->carts, reterr));
-    edge->members = tw_members_new(settings->postgres_uri, connections);
+    TW_TRY(tw_kafka_check(settings->kafka, reterr));
+    if (tw_products_open(settings->mongo_uri, connections, &edge->products, reterr) != TW_OK)
+        return refused("mongo_uri", reterr);
+    if (tw_carts_open(settings->redis_uri, connections, &edge->carts, reterr) != TW_OK)
+        return refused("redis_uri", reterr);
+    if (tw_members_open(settings->postgres_uri, connections, &edge->members, reterr) != TW_OK)
+        return refused("postgres_uri", reterr);
     edge->callers = tw_callers_new(&edge->token_rules, edge->members);
     edge->passwords = tw_passwords_new((size_t)settings->password_threads, 16 * (size_t)settings->password_threads);
     edge->recent = tw_recent_new();
@@ -138,7 +153,7 @@ struct servers {
 
 static enum tw_rc open_servers(struct tw_edge *edge, struct servers *servers, struct tw_err *reterr)
 {
-    struct tw_server_options public = {edge->settings->listen, (int)edge->settings->threads, true};
+    struct tw_server_options public = {edge->settings->listen, (int)edge->settings->request_threads, true};
     struct tw_server_options admin = {edge->settings->admin_listen, ADMIN_THREADS, false};
 
     mg_init_library(MG_FEATURES_DEFAULT);
@@ -214,8 +229,8 @@ static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *si
 
     if (read_keys(edge, &err) != TW_OK || open_parts(edge, &err) != TW_OK ||
         open_servers(edge, servers, &err) != TW_OK) {
-        tw_log_err(TW_LOG_ERROR, "cannot start", &err, NULL);
-        return 1;
+        tw_log_err(TW_LOG_ERROR, err.rc == TW_INVALID ? "a setting is wrong" : "cannot start", &err, NULL);
+        return err.rc == TW_INVALID ? EXIT_WRONG_SETTINGS : 1;
     }
     health = tw_health_start(edge, on_mismatch);
     tw_log(TW_LOG_INFO, "edge is listening", TW_F_TEXT("listen", edge->settings->listen),
@@ -245,7 +260,7 @@ int main(int argc, char **argv)
     case TW_SETTINGS_EXIT_OK:
         return 0;
     case TW_SETTINGS_EXIT_BAD:
-        return 2;
+        return EXIT_WRONG_SETTINGS;
     default:
         break;
     }

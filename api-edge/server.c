@@ -463,7 +463,7 @@ enum tw_rc tw_server_open(struct tw_edge *edge, const struct tw_router *router, 
     pthread_attr_destroy(&before);
     if (!server->context) {
         free(server);
-        return tw_fail(reterr, TW_INVALID, WHERE, 0, "cannot listen on %s", options->listen);
+        return tw_fail(reterr, TW_BROKEN, WHERE, 0, "cannot listen on '%s': is the port taken?", options->listen);
     }
     *ret_server = server;
     return TW_OK;

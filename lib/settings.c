@@ -94,6 +94,7 @@ static const char *const shared_names[] = {
     "TW_REDIS_URI",
     "TW_REFRESH_TTL_S",
     "TW_REPLICATION",
+    "TW_REQUEST_THREADS",
     "TW_SCOPE",
     "TW_SEED",
     "TW_SESSION_TIMEOUT_MS",

@@ -20,12 +20,15 @@ static void result_release(PGresult **result)
     PQclear(*result);
 }
 
-struct tw_members *tw_members_new(const char *postgres_uri, size_t connections)
+enum tw_rc tw_members_open(const char *postgres_uri, size_t connections, struct tw_members **ret_members,
+                           struct tw_err *reterr)
 {
-    struct tw_members *members = tw_alloc_zeroed(1, sizeof(*members));
+    struct tw_pg_pool *pool = NULL;
 
-    members->pool = tw_pg_pool_new(postgres_uri, connections);
-    return members;
+    TW_TRY(tw_pg_pool_open(postgres_uri, connections, &pool, reterr));
+    *ret_members = tw_alloc_zeroed(1, sizeof(**ret_members));
+    (*ret_members)->pool = pool;
+    return TW_OK;
 }
 
 void tw_members_free(struct tw_members *members)

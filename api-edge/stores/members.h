@@ -12,8 +12,10 @@
 
 struct tw_members;
 
-struct tw_members *tw_members_new(const char *postgres_uri, size_t connections);
-void               tw_members_free(struct tw_members *members);
+/** Connects later. INVALID: the URI cannot be read. */
+enum tw_rc tw_members_open(const char *postgres_uri, size_t connections, struct tw_members **ret_members,
+                           struct tw_err *reterr);
+void       tw_members_free(struct tw_members *members);
 
 /** Without addresses and tokens. */
 enum tw_rc tw_members_by_id(struct tw_members *members, struct tw_uuid member_id, struct tw_arena *arena,

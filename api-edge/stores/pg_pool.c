@@ -17,13 +17,19 @@ struct tw_pg_pool {
     struct tw_places places; /* of PGconn */
 };
 
-struct tw_pg_pool *tw_pg_pool_new(const char *uri, size_t connections)
+enum tw_rc tw_pg_pool_open(const char *uri, size_t connections, struct tw_pg_pool **ret_pool, struct tw_err *reterr)
 {
-    struct tw_pg_pool *pool = tw_alloc_zeroed(1, sizeof(*pool));
+    PQconninfoOption  *options = PQconninfoParse(uri, NULL); /* its message may quote the password */
+    struct tw_pg_pool *pool;
 
+    if (!options)
+        return tw_fail(reterr, TW_INVALID, WHERE, 0, "the PostgreSQL URI cannot be read");
+    PQconninfoFree(options);
+    pool = tw_alloc_zeroed(1, sizeof(*pool));
     pool->uri = tw_strdup(uri);
     tw_places_init(&pool->places, connections);
-    return pool;
+    *ret_pool = pool;
+    return TW_OK;
 }
 
 static void close_connection(void *connection)

@@ -11,9 +11,10 @@
 struct tw_pg_pool;
 struct pg_result; /* libpq's */
 
-struct tw_pg_pool *tw_pg_pool_new(const char *uri, size_t connections);
+/** Connects later. INVALID: the URI cannot be read. */
+enum tw_rc tw_pg_pool_open(const char *uri, size_t connections, struct tw_pg_pool **ret_pool, struct tw_err *reterr);
 /** No query may be under way. Accepts NULL. */
-void               tw_pg_pool_free(struct tw_pg_pool *pool);
+void       tw_pg_pool_free(struct tw_pg_pool *pool);
 
 /** Runs @p sql with text parameters. Rows in @p ret_result (PQclear). UNREACHED: no connection, no
  *  answer, or one that is no rows (a database that is not set up yet is as good as none). */

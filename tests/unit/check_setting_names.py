@@ -1,5 +1,5 @@
 """Every setting of every program, and every TW_ variable of our scripts, is in the list of lib/settings.c: programs
-that share an environment must not refuse each other's variables."""
+that share an environment must not refuse each other's variables. A number of that name means the same to all of them."""
 import pathlib
 import re
 import subprocess
@@ -31,6 +31,16 @@ def program_names(build):
     return found
 
 
+def ranges(build):
+    """Setting -> range -> programs, for numbers."""
+    found = {}
+    for program in sorted(build.glob("bin/tillwire-*")):
+        text = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+        for name, range_ in re.findall(rf"^  --\S+ +({NAME}) +(\d+\.\.\d+) ", text, re.M):
+            found.setdefault(name, {}).setdefault(range_, []).append(program.name)
+    return found
+
+
 def script_names(source):
     """What scripts read or set: $TW_X, ${TW_X…}, TW_X=…"""
     found = {}
@@ -47,7 +57,10 @@ def main(source, build):
                if not is_shared(name, names)}
     for name, where in sorted(missing.items()):
         print(f"{name} of {where} is not in shared_names of lib/settings.c")
-    sys.exit(1 if missing else 0)
+    two_things = {name: found for name, found in ranges(build).items() if len(found) > 1}
+    for name, found in sorted(two_things.items()):
+        print(f"{name} is not one setting: {found}")
+    sys.exit(1 if missing or two_things else 0)
 
 
 main(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))

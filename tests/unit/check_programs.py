@@ -1,0 +1,137 @@
+"""The edge and the workers as an operator meets them without any server: wrong settings, and servers that are away."""
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.error
+import urllib.request
+
+BUILD = pathlib.Path(sys.argv[2]).resolve()
+WORKERS = {"member": "postgres_uri", "product": "mongo_uri", "cart": "redis_uri"}
+NOBODY = "127.0.0.1:1"
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+class Programs(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.admin = free_address()
+        self.settings = {
+            "kafka": NOBODY, "postgres_uri": f"postgresql://tillwire:hidden@{NOBODY}/tillwire",
+            "mongo_uri": f"mongodb://tillwire:hidden@{NOBODY}/tillwire", "redis_uri": f"redis://:hidden@{NOBODY}",
+            "id_key_file": self.file("id_key", "00" * 32), "edge_key_file": self.file("edge_key", "11" * 32),
+            "jwt_keys_file": self.file("jwt_keys", "key-1:" + "22" * 32), "admin_listen": self.admin,
+            "broker_timeout_ms": "500", "store_timeout_ms": "500",
+        }
+
+    def file(self, name: str, text: str) -> str:
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(0o600)
+        return str(path)
+
+    def environment(self, **changed: str) -> dict[str, str]:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("TW_")}
+        return {**plain, **{f"TW_{name.upper()}": value for name, value in {**self.settings, **changed}.items()}}
+
+    @contextlib.contextmanager
+    def running(self, program: str, **changed: str):
+        log = self.folder / f"{program}.log"
+        with log.open("w") as out:
+            process = subprocess.Popen([BUILD / f"bin/tillwire-{program}"], env=self.environment(**changed), stdout=out,
+                                       stderr=out, stdin=subprocess.DEVNULL)
+        try:
+            yield log
+            process.send_signal(signal.SIGTERM)
+            self.assertEqual(process.wait(20), 0, log.read_text())
+        finally:
+            process.kill()
+            process.wait()
+
+    def ask(self, path: str) -> tuple[int, str]:
+        with contextlib.suppress(urllib.error.HTTPError):
+            try:
+                with urllib.request.urlopen(f"http://{self.admin}{path}", timeout=5) as answer:
+                    return answer.status, answer.read().decode()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read().decode()
+            except OSError:
+                return 0, ""
+
+    def wait_for(self, what: str, question) -> None:
+        deadline = time.monotonic() + 30
+        while not question():
+            self.assertLess(time.monotonic(), deadline, what)
+            time.sleep(0.1)
+
+    def assert_refused(self, program: str, *words: str, **changed: str):
+        done = subprocess.run([BUILD / f"bin/tillwire-{program}"], env=self.environment(**changed), capture_output=True,
+                              text=True, stdin=subprocess.DEVNULL, check=False, timeout=30)
+        self.assertEqual(done.returncode, 2, f"{program} {changed}: {done.stderr}")
+        for word in words:
+            self.assertIn(word, done.stderr)
+        self.assertNotIn("hidden", done.stderr)
+
+    def test_a_wrong_setting_is_named_before_any_server_is_asked(self):
+        store = {"postgres_uri": ("nonsense", "postgresql://u:hidden@[half/x"),
+                 "mongo_uri": ("nonsense", f"mongodb://u:hidden@{NOBODY}"),
+                 "redis_uri": ("nonsense", f"rediss://:hidden@{NOBODY}")}
+        for program, uri in [*WORKERS.items(), *(("edge", uri) for uri in WORKERS.values())]:
+            for value in store[uri]:
+                self.assert_refused(program, uri, **{uri: value})
+        for program in (*WORKERS, "edge"):
+            self.assert_refused(program, "kafka", "no_such_setting", kafka=f"{NOBODY}?no_such_setting=1")
+            self.assert_refused(program, "id_key_file", id_key_file="/nonexistent")
+            self.assert_refused(program, "id_key_file", "hex", id_key_file=self.file("short", "00"))
+            self.assert_refused(program, "nonsense", admin_listen="nonsense")
+            self.assert_refused(program, "TW_NONSENSE", nonsense="1")
+
+    def test_a_wrong_setting_of_the_edge_alone_is_named(self):
+        self.assert_refused("edge", "edge_key_file", edge_key_file="/nonexistent")
+        self.assert_refused("edge", "jwt_keys_file", jwt_keys_file=self.file("keys", "nonsense"))
+        self.assert_refused("edge", "nonsense", listen="nonsense")
+
+    def test_the_threads_of_workers_and_the_edge_are_two_settings(self):
+        for program in WORKERS:
+            self.assert_refused(program, "threads", "1..16", threads="17")
+        self.assert_refused("edge", "request_threads", "2..2000", request_threads="1")
+        with self.running("edge", threads="1", listen=free_address()):
+            self.wait_for("the admin port answers", lambda: self.ask("/healthz")[0] == 200)
+
+    def test_a_worker_tells_that_the_broker_is_away_and_goes_on_trying(self):
+        for program in WORKERS:
+            with self.running(program) as log:
+                self.wait_for("/readyz tells it", lambda: "brokers" in self.ask("/readyz")[1])
+                self.assertEqual((self.ask("/readyz")[0], self.ask("/healthz")[0]), (503, 200))
+                self.assertIn("waiting for the broker", log.read_text())
+
+    def test_the_edge_tells_which_servers_are_away_and_goes_on_trying(self):
+        def told():
+            lines = [json.loads(line) for line in log.read_text().splitlines()]
+            return {line.get("store") for line in lines if line["message"] == "store does not answer"}
+
+        with self.running("edge", listen=free_address()) as log:
+            self.wait_for("all stores are named", lambda: told() == {"postgres", "mongo", "redis"})
+            status, parts = self.ask("/readyz")
+            self.assertEqual(status, 503)
+            for part in ("broker", "postgres", "mongo", "redis"):
+                self.assertFalse(json.loads(parts)["parts"][part])
+            self.assertEqual(self.ask("/healthz")[0], 200)
+            self.assertNotIn("hidden", log.read_text())
+
+
+unittest.main(argv=sys.argv[:1])
