@@ -13,6 +13,7 @@ from stack import BenchError, Stack, numbers, read_metric, run, say
 CATALOGUE = 5000  # load.c
 WARM_RECORDS = 20_000  # two of the servers run on a JVM
 DRAIN_TIMEOUT_S = 180
+STALLED_S = 15
 FLOOR, WRITE_FLOOR, PEER, OURS = "librdkafka", "plain upsert", "Go", "tillwire"
 
 
@@ -142,16 +143,20 @@ class WorkerRounds:
         return rate
 
     def _follow(self, domain: Domain, start: subprocess.Popen, records: int) -> float:
-        first, first_at = 0, 0.0
+        first, first_at, last, last_at = 0, 0.0, 0, 0.0
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
         while True:
             outcomes = read_metric(self.stack.port(domain.port), "tillwire_records_total")
             now = time.monotonic()
             folded = sum(outcomes.values())
+            if folded != last:
+                last, last_at = folded, now
             if folded and not first:
                 first, first_at = folded, now
             if folded >= records:
                 break
+            if folded and now > last_at + STALLED_S:
+                self._must_not_have_recovered(domain)
             if now > deadline:
                 raise BenchError(f"{domain.name}: only {folded} of {records} records within {DRAIN_TIMEOUT_S} s")
             if not folded and start.poll() not in (None, 0):
@@ -160,6 +165,13 @@ class WorkerRounds:
         if outcomes != {'{outcome="succeeded"}': records} | {name: 0 for name in outcomes if "succeeded" not in name}:
             raise BenchError(f"{domain.name}: not all commands succeeded: {outcomes}")
         return (folded - first) / (now - first_at) if now > first_at else 0.0
+
+    def _must_not_have_recovered(self, domain: Domain) -> None:
+        """A batch whose commit got through while its answer was lost is not among those the worker counts."""
+        recoveries = sum(read_metric(self.stack.port(domain.port), "tillwire_recoveries_total").values())
+        if recoveries:
+            raise BenchError(f"{domain.name}: {domain.store} did not answer in time, {recoveries} partitions had to go back "
+                             "to their watermarks: this machine is too busy to measure anything")
 
     @staticmethod
     def _must_have_started(start: subprocess.Popen) -> None:
