@@ -31,9 +31,14 @@ def is_live(token: Row, clock_ms: int) -> bool:
 
 
 def is_needed(token: Row, clock_ms: int) -> bool:
-    """Live, or what an edge would take for good if it did not find the row."""
-    told = token["kind"] != "refresh" and token["is_revoked"] and token["expires_at"] + LEEWAY_MS > clock_ms
-    return is_live(token, clock_ms) or told
+    """What an edge might take if it did not know better: refresh tokens are good by their row alone."""
+    if token["kind"] == "refresh":
+        return is_live(token, clock_ms)
+    return token["expires_at"] + LEEWAY_MS > clock_ms
+
+
+def is_revocable(token: Row, clock_ms: int) -> bool:
+    return not token["is_revoked"] and is_needed(token, clock_ms)
 
 
 def oldest_first(rows: dict[str, Row]) -> list[tuple[str, Row]]:
@@ -238,9 +243,9 @@ class MemberRules:
         return oldest_first(self.tokens[member_id])
 
     def _revoke(self, c: Command, wanted: Callable[[Row], bool]) -> bool:
-        """What is live of those wanted, told in one event; was there any?"""
+        """What might still be taken of those wanted, told in one event; was there any?"""
         member_id = c.body["member_id"]
-        revoked = [(i, row) for i, row in self._tokens_of(member_id) if is_live(row, c.clock_ms) and wanted(row)]
+        revoked = [(i, row) for i, row in self._tokens_of(member_id) if is_revocable(row, c.clock_ms) and wanted(row)]
         for _, row in revoked:
             row["is_revoked"] = True
         if revoked:
@@ -255,7 +260,7 @@ class MemberRules:
         return live + sessions <= SESSIONS_MAX and needed + rows <= TOKENS_MAX
 
     def _make_room(self, c: Command, rows: int) -> None:
-        """Drops what ended a day ago, then the oldest of what else has ended until there is room."""
+        """Drops what ended a day ago, then the oldest of what nobody needs until there is room."""
         mine = self._tokens_of(c.body["member_id"])
         kept = [(token_id, row) for token_id, row in mine if row["expires_at"] + DAY_MS > c.clock_ms]
         excess = max(0, len(kept) + rows - TOKENS_MAX)
