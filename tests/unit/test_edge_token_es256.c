@@ -51,6 +51,13 @@ static const char ed25519[] = "-----BEGIN PRIVATE KEY-----\n"
                               "MC4CAQAwBQYDK2VwBCIEILqBSnOY9r7KIk0cP+Fupz6eTKv90IwsaX6yRs1VxQBJ\n"
                               "-----END PRIVATE KEY-----\n";
 
+/* the private number of key C with the public point of key A */
+static const char torn_pair[] = "-----BEGIN EC PRIVATE KEY-----\n"
+                                "MHcCAQEEIP6lh5Z25R0n8mr/V30xTnqTST/i2IIssByLJoHuM7RHoAoGCCqGSM49\n"
+                                "AwEHoUQDQgAEUBZFfU5bBoGmH503i/qBp3h59qvZ/ZwoQzWkSyUhfaeVjjwJdpNy\n"
+                                "zsy4CviE6sBNzuCUw7Ext+0hG8vbYPs+rA==\n"
+                                "-----END EC PRIVATE KEY-----\n";
+
 /* key A behind a passphrase */
 static const char encrypted[] = "-----BEGIN ENCRYPTED PRIVATE KEY-----\n"
                                 "MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAiTwE84b3LcEQICCAAw\n"
@@ -298,6 +305,7 @@ static void key_file__is_refused_with_the_line(void **state)
         {{"kid: e1\n", secp256k1}, "line 2 of the token keys begins no plain key of P-256"},
         {{"kid: e1\n", ed25519}, "line 2 of the token keys begins no plain key of P-256"},
         {{"kid: e1\n", private_a, "kid: e2\n", rsa_public}, "line 8 of the token keys begins no plain key of P-256"},
+        {{"kid: e1\n", torn_pair}, "line 2 of the token keys begins no plain key of P-256"},
         {{"kid: e1\n", encrypted},
          "line 2 of the token keys begins neither a PRIVATE KEY, an EC PRIVATE KEY nor a PUBLIC KEY"},
         {{"k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"},
