@@ -9,6 +9,7 @@
 
 #include "auth/caller.h"
 #include "auth/passwords.h"
+#include "auth/revocations.h"
 #include "auth/token.h"
 #include "idempotency.h"
 #include "rate_limits.h"
@@ -18,7 +19,9 @@
 #include "sender.h"
 #include "stores/carts.h"
 #include "stores/members.h"
+#include "stores/pg_pool.h"
 #include "stores/products.h"
+#include "stores/sessions.h"
 #include "tail.h"
 
 struct tw_edge_settings {
@@ -30,6 +33,7 @@ struct tw_edge_settings {
     const char *redis_uri;
     const char *id_key_file;
     const char *edge_key_file;
+    const char *jwt_algorithm;
     const char *jwt_keys_file;
     const char *jwt_issuer;
     const char *jwt_audience;
@@ -39,6 +43,7 @@ struct tw_edge_settings {
     int64_t     wait_slots;
     int64_t     store_connections;
     int64_t     password_threads;
+    int64_t     password_queue;
     int64_t     linger_us;
     int64_t     queue_kbytes;
     bool        rate_limits;
@@ -63,9 +68,12 @@ struct tw_edge {
     struct tw_token_rules          token_rules;
     struct tw_sender              *sender;
     struct tw_tail                *tail;
+    struct tw_pg_pool             *postgres;
     struct tw_members             *members;
+    struct tw_sessions            *sessions;
     struct tw_products            *products;
     struct tw_carts               *carts;
+    struct tw_revocations         *revocations;
     struct tw_callers             *callers;
     struct tw_passwords           *passwords;
     struct tw_recent              *recent;

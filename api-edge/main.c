@@ -44,8 +44,10 @@ static const struct tw_setting table[] = {
      "File with the 32 bytes in hex that member ids are made with; pinned for ever."},
     {"edge_key_file", TW_SET_TEXT, AT(edge_key_file), NULL, 1, 1024, NULL, false,
      "File with 32 bytes in hex that all edges share: fingerprints, Location and consistency tokens."},
+    {"jwt_algorithm", TW_SET_CHOICE, AT(jwt_algorithm), "HS256", 0, 0, "HS256|ES256", false,
+     "How access tokens are signed; ES256: others can verify them by /.well-known/jwks.json."},
     {"jwt_keys_file", TW_SET_TEXT, AT(jwt_keys_file), NULL, 1, 1024, NULL, false,
-     "File with lines kid:hex; the first key signs access tokens, all verify them."},
+     "HS256: lines kid:hex. ES256: blocks of a line `kid: NAME` and a PEM key. The first signs, all verify."},
     {"jwt_issuer", TW_SET_TEXT, AT(jwt_issuer), "tillwire", 1, 256, NULL, false, "`iss` of access tokens."},
     {"jwt_audience", TW_SET_TEXT, AT(jwt_audience), "tillwire-api", 1, 256, NULL, false, "`aud` of access tokens."},
     {"access_ttl_s", TW_SET_INT, AT(access_ttl_s), "600", 1, 86400, NULL, false, "Life of an access token, seconds."},
@@ -57,7 +59,9 @@ static const struct tw_setting table[] = {
      "Requests that may wait for an outcome at once; more go without waiting."},
     {"store_connections", TW_SET_INT, AT(store_connections), "8", 1, 256, NULL, false, "Connections to each store."},
     {"password_threads", TW_SET_INT, AT(password_threads), "2", 1, 64, NULL, false,
-     "Threads that hash passwords, 19 MiB each while they do."},
+     "Threads that hash passwords, 64 MiB each while they do."},
+    {"password_queue", TW_SET_INT, AT(password_queue), "64", 32, 4096, NULL, false,
+     "Passwords that may wait for such a thread; beyond it logins and registrations get 503."},
     {"linger_us", TW_SET_INT, AT(linger_us), "500", 0, 100000, NULL, false,
      "How long a record waits for company before it is sent, microseconds; twice as long when many are under way."},
     {"queue_kbytes", TW_SET_INT, AT(queue_kbytes), "65536", 64, 2097151, NULL, false,
@@ -111,13 +115,30 @@ static enum tw_rc read_keys(struct tw_edge *edge, struct tw_err *reterr)
 
     TW_TRY(read_key(settings->id_key_file, "id_key_file", edge->id_key, reterr));
     TW_TRY(read_key(settings->edge_key_file, "edge_key_file", edge_key, reterr));
-    if (tw_token_keys_read(settings->jwt_keys_file, &edge->token_keys, reterr) != TW_OK)
+    if (tw_token_keys_read(tw_token_algorithm_of(settings->jwt_algorithm), settings->jwt_keys_file, &edge->token_keys,
+                           reterr) != TW_OK)
         return refused("jwt_keys_file", reterr);
     tw_id_key_check(edge->id_key, edge->id_key_check);
     derive_keys(edge, edge_key);
     sodium_memzero(edge_key, sizeof(edge_key));
     edge->token_rules = (struct tw_token_rules){&edge->token_keys, settings->jwt_issuer, settings->jwt_audience};
     return TW_OK;
+}
+
+/* --- what is revoked ---------------------------------------------------------------------------------------------- */
+
+static void tell_revoked(void *self, struct tw_uuid token_id, int64_t expires_at_ms)
+{
+    struct tw_edge *edge = self;
+
+    tw_revocations_add(edge->revocations, token_id, expires_at_ms, tw_now_ms());
+}
+
+static enum tw_rc load_revoked(void *self, struct tw_err *reterr)
+{
+    struct tw_edge *edge = self;
+
+    return tw_sessions_revoked(edge->sessions, tw_now_ms() - TW_REVOCATION_LEEWAY_MS, tell_revoked, edge, reterr);
 }
 
 /* --- up ----------------------------------------------------------------------------------------------------------- */
@@ -133,13 +154,18 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
         return refused("mongo_uri", reterr);
     if (tw_carts_open(settings->redis_uri, connections, &edge->carts, reterr) != TW_OK)
         return refused("redis_uri", reterr);
-    if (tw_members_open(settings->postgres_uri, connections, &edge->members, reterr) != TW_OK)
+    if (tw_pg_pool_open(settings->postgres_uri, connections, &edge->postgres, reterr) != TW_OK)
         return refused("postgres_uri", reterr);
-    edge->callers = tw_callers_new(&edge->token_rules, edge->members);
-    edge->passwords = tw_passwords_new((size_t)settings->password_threads, 16 * (size_t)settings->password_threads);
+    edge->members = tw_members_new(edge->postgres);
+    edge->sessions = tw_sessions_new(edge->postgres);
+    edge->revocations = tw_revocations_new();
+    edge->passwords = tw_passwords_new((size_t)settings->password_threads, (size_t)settings->password_queue);
     edge->recent = tw_recent_new();
     edge->limits = settings->rate_limits ? tw_limits_new() : NULL;
-    edge->tail = tw_tail_new(settings->kafka, (size_t)settings->wait_slots);
+    edge->tail = tw_tail_new(settings->kafka, (size_t)settings->wait_slots,
+                             &(struct tw_revoked_sink){tell_revoked, load_revoked, edge});
+    edge->callers =
+        tw_callers_new(&(struct tw_callers_parts){&edge->token_rules, edge->revocations, edge->tail, edge->sessions});
     edge->sender = tw_sender_new(&sender);
     return TW_OK;
 }
@@ -214,11 +240,15 @@ static void close_parts(struct tw_edge *edge)
     tw_tail_free(edge->tail);
     tw_passwords_free(edge->passwords);
     tw_callers_free(edge->callers);
+    tw_revocations_free(edge->revocations);
+    tw_sessions_free(edge->sessions);
     tw_members_free(edge->members);
+    tw_pg_pool_free(edge->postgres);
     tw_carts_close(edge->carts);
     tw_products_close(edge->products);
     tw_recent_free(edge->recent);
     tw_limits_free(edge->limits);
+    sodium_memzero(&edge->token_keys, sizeof(edge->token_keys));
     sodium_memzero(edge->id_key, sizeof(edge->id_key));
 }
 

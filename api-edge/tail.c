@@ -2,6 +2,13 @@
  * One thread reads; seats are guarded by one mutex, taken by the reader only while somebody sits. Outcomes that arrive
  * while a seat does not know its offset yet are kept with the seat, newest first to go: several records can carry one
  * command id (a client's retries), and only the one at the seat's own offset is its answer.
+ *
+ * A second thread asks the broker for the ends of the member events a few times a second, which tells whether the
+ * broker is there and how old the reader's knowledge is, and loads what was revoked before the reader began. It has its
+ * own thread because neither question may hold up outcomes.
+ *
+ * What was revoked is complete because of the order: the reader's first offset is noted, then the table is read. An
+ * event is published after its effect is committed, so what lies before that offset is in the table.
  */
 #include "tail.h"
 
@@ -12,8 +19,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "freshness.h"
 #include "tillwire/arena.h"
 #include "tillwire/clock.h"
+#include "tillwire/gen/member_messages.h"
 #include "tillwire/gen/shared_messages.h"
 #include "tillwire/gen/topics.h"
 #include "tillwire/kafka.h"
@@ -26,10 +35,12 @@ enum {
     POLL_MS = 200,
     POLL_MAX = 500,
     RETRY_MS = 500,
-    BOUNDS_MS = 2000,
+    START_MS = 5000,
     POSITIONS_MAX = 3072,
     EARLY_MAX = 4,
-    PROBE_US = 2000000
+    ASK_EVERY_MS = 250,
+    ASK_MS = 1000,
+    NAP_STEP_MS = 10,
 };
 
 struct early {
@@ -59,6 +70,10 @@ struct tw_tail {
     size_t          seat_count;
     struct tw_seat *seats;
     struct tw_arena arena; /* of the reading thread */
+
+    struct tw_revoked_sink sink;
+    const struct tw_topic *member_events;
+    struct tw_freshness   *freshness; /* of member_events */
 };
 
 static struct tw_metric events_read = {
@@ -201,55 +216,162 @@ static void tell_seats(struct tw_tail *tail, int64_t offset, const struct tw_com
     pthread_mutex_unlock(&tail->lock);
 }
 
-static void on_record(void *self, const char *topic, const struct tw_record *record)
+static void read_outcome(struct tw_tail *tail, const struct tw_record *record)
 {
-    struct tw_tail           *tail = self;
     struct tw_command_outcome event = {0};
     int64_t                   offset = -1;
 
-    (void)topic;
-    tw_metric_add(&events_read, 1);
-    if (atomic_load_explicit(&tail->taken_count, memory_order_relaxed) == 0)
-        return;
-    if (!tw_str_is(tw_header_find(record, TW_H_TYPE), tw_command_outcome_type.ce_type) ||
-        !tw_str_to_int(tw_header_find(record, TW_H_CAUSE_OFFSET), &offset))
-        return;
     tw_arena_reset(&tail->arena);
-    if (tw_command_outcome_type.unpack(record->value, &tail->arena, &event, NULL) == TW_OK)
-        tell_seats(tail, offset, &event);
+    if (!tw_str_to_int(tw_header_find(record, TW_H_CAUSE_OFFSET), &offset) ||
+        tw_command_outcome_type.unpack(record->value, &tail->arena, &event, NULL) != TW_OK)
+        return;
+    /* The last step of a saga ends the command that began it. */
+    tell_seats(tail, event.has_record_offset ? event.record_offset : offset, &event);
+}
+
+static void read_revoked(struct tw_tail *tail, const struct tw_record *record)
+{
+    struct tw_member_tokens_revoked event = {0};
+    struct tw_err                   err = {0};
+
+    tw_arena_reset(&tail->arena);
+    if (tw_member_tokens_revoked_type.unpack(record->value, &tail->arena, &event, &err) != TW_OK) {
+        tw_log_err(TW_LOG_ERROR, "an event of revoked tokens cannot be read", &err, NULL);
+        return;
+    }
+    for (uint32_t i = 0; i < event.tokens_len; i++)
+        tail->sink.tell(tail->sink.self, event.tokens[i].token_id, event.tokens[i].expires_at_ms);
+}
+
+static void on_record(void *self, const char *topic, const struct tw_record *record)
+{
+    struct tw_tail *tail = self;
+    bool            of_members = strcmp(topic, tail->member_events->name) == 0;
+    bool            awaited = atomic_load_explicit(&tail->taken_count, memory_order_relaxed) > 0;
+    struct tw_str   type = of_members || awaited ? tw_header_find(record, TW_H_TYPE) : (struct tw_str){0};
+
+    tw_metric_add(&events_read, 1);
+    if (awaited && tw_str_is(type, tw_command_outcome_type.ce_type))
+        read_outcome(tail, record);
+    else if (of_members && tw_str_is(type, tw_member_tokens_revoked_type.ce_type))
+        read_revoked(tail, record);
+    if (of_members)
+        tw_freshness_read(tail->freshness, record->partition, record->offset + 1);
+}
+
+/* --- the asking thread -------------------------------------------------------------------------------------------- */
+
+/** Lives from the moment the reader has its first offsets until it ends. */
+struct asker {
+    struct tw_tail   *tail;
+    struct tw_reader *reader;
+    pthread_t         thread;
+    atomic_bool       stopping;
+    bool              loaded; /* what was revoked before the reader began */
+    bool              said;
+};
+
+static void load_revoked(struct asker *asker)
+{
+    struct tw_err err = {0};
+
+    asker->loaded = asker->tail->sink.load(asker->tail->sink.self, &err) == TW_OK;
+    if (!asker->loaded && !asker->said)
+        tw_log_err(TW_LOG_WARN, "cannot load what is revoked, trying again; tokens are asked for one by one", &err,
+                   NULL);
+    asker->said = !asker->loaded;
+}
+
+static void ask(struct asker *asker, struct tw_position *positions, int64_t *ends)
+{
+    struct tw_tail *tail = asker->tail;
+    size_t          count = (size_t)tail->member_events->partitions;
+    int64_t         asked_us = tw_monotonic_us();
+    enum tw_rc      rc = tw_reader_ends(asker->reader, positions, count, ASK_MS, NULL);
+
+    atomic_store_explicit(&tail->up, rc == TW_OK, memory_order_relaxed);
+    if (rc != TW_OK)
+        return;
+    if (!asker->loaded)
+        load_revoked(asker);
+    for (size_t i = 0; i < count; i++)
+        ends[i] = positions[i].offset;
+    if (asker->loaded)
+        tw_freshness_ends(tail->freshness, asked_us, ends);
+}
+
+static void *asker_main(void *self)
+{
+    struct asker          *asker = self;
+    const struct tw_topic *topic = asker->tail->member_events;
+    struct tw_position    *positions = tw_alloc_zeroed((size_t)topic->partitions, sizeof(*positions));
+    int64_t               *ends = tw_alloc_zeroed((size_t)topic->partitions, sizeof(*ends));
+
+    pthread_setname_np(pthread_self(), "tail-ends");
+    for (int32_t i = 0; i < topic->partitions; i++)
+        positions[i] = (struct tw_position){topic->name, i, 0};
+    while (!atomic_load(&asker->stopping)) {
+        int64_t again_us = tw_monotonic_us() + INT64_C(1000) * ASK_EVERY_MS;
+
+        ask(asker, positions, ends);
+        while (!atomic_load(&asker->stopping) && tw_monotonic_us() < again_us)
+            usleep(1000 * NAP_STEP_MS);
+    }
+    free(ends);
+    free(positions);
+    return NULL;
+}
+
+static void asker_start(struct asker *asker)
+{
+    if (pthread_create(&asker->thread, NULL, asker_main, asker) != 0)
+        tw_out_of_memory(sizeof(*asker));
+}
+
+static void asker_stop(struct asker *asker)
+{
+    atomic_store(&asker->stopping, true);
+    pthread_join(asker->thread, NULL);
 }
 
 /* --- the reading thread ------------------------------------------------------------------------------------------- */
 
-/** The ends as they are now, as numbers: "from the end" would be settled later than the first command is sent. */
-static enum tw_rc find_ends(struct tw_reader *reader, struct tw_position *positions, size_t *ret_count,
-                            struct tw_err *reterr)
+static size_t list_partitions(struct tw_position *positions)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < tw_topic_count; i++) {
-        if (tw_topics[i].kind != TW_TOPIC_EVENTS)
-            continue;
         for (int32_t partition = 0; partition < tw_topics[i].partitions && count < POSITIONS_MAX; partition++) {
-            int64_t low = 0;
-            positions[count] = (struct tw_position){tw_topics[i].name, partition, 0};
-            TW_TRY(tw_reader_bounds(reader, tw_topics[i].name, partition, BOUNDS_MS, &low, &positions[count].offset,
-                                    reterr));
-            count++;
+            if (tw_topics[i].kind == TW_TOPIC_EVENTS)
+                positions[count++] = (struct tw_position){tw_topics[i].name, partition, 0};
         }
     }
-    *ret_count = count;
-    return TW_OK;
+    return count;
 }
 
-static enum tw_rc start_reading(struct tw_reader *reader, struct tw_err *reterr)
+static void note_positions(struct tw_tail *tail, const struct tw_position *positions, size_t count)
+{
+    int64_t *offsets = tw_alloc_zeroed((size_t)tail->member_events->partitions, sizeof(*offsets));
+
+    for (size_t i = 0; i < count; i++) {
+        if (positions[i].topic == tail->member_events->name)
+            offsets[positions[i].partition] = positions[i].offset;
+    }
+    tw_freshness_begin(tail->freshness, offsets);
+    free(offsets);
+}
+
+static enum tw_rc start_reading(struct tw_tail *tail, struct tw_reader *reader, struct tw_err *reterr)
 {
     struct tw_position *positions = tw_alloc_zeroed(POSITIONS_MAX, sizeof(*positions));
-    size_t              count = 0;
-    enum tw_rc          rc = find_ends(reader, positions, &count, reterr);
+    size_t              count = list_partitions(positions);
+    /* The ends as they are now, as numbers: "from the end" would be settled later than the first command is sent. */
+    enum tw_rc          rc = tw_reader_ends(reader, positions, count, START_MS, reterr);
 
     if (rc == TW_OK)
         rc = tw_reader_assign(reader, positions, count, reterr);
+    if (rc == TW_OK)
+        note_positions(tail, positions, count);
     free(positions);
     return rc;
 }
@@ -260,36 +382,32 @@ static void nap_ms(struct tw_tail *tail, int ms)
         usleep(20000);
 }
 
-/** A silent poll says nothing about the broker, so it is asked for an end now and then. */
-static void probe(struct tw_tail *tail, struct tw_reader *reader)
+static enum tw_rc read_on(struct tw_tail *tail, struct tw_reader *reader, struct tw_err *reterr)
 {
-    const struct tw_topic *topic = tw_topic_of(TW_DOMAIN_MEMBER, TW_TOPIC_EVENTS);
-    int64_t                low = 0;
-    int64_t                high = 0;
-    enum tw_rc             rc = tw_reader_bounds(reader, topic->name, 0, BOUNDS_MS, &low, &high, NULL);
-
-    atomic_store_explicit(&tail->up, rc == TW_OK, memory_order_relaxed);
-}
-
-/** Reads until an offset is not there any more or the tail stops; librdkafka reconnects by itself. */
-static enum tw_rc follow(struct tw_tail *tail, struct tw_reader *reader, struct tw_err *reterr)
-{
-    int64_t probed_us = 0;
-
-    TW_TRY(start_reading(reader, reterr));
-    tw_log(TW_LOG_INFO, "following the event topics");
     while (!atomic_load_explicit(&tail->stopping, memory_order_relaxed)) {
         size_t     count = 0;
         enum tw_rc rc = tw_reader_poll(reader, POLL_MS, POLL_MAX, on_record, tail, &count, reterr);
 
         if (rc == TW_BROKEN)
             return rc;
-        if (rc != TW_OK || tw_monotonic_us() - probed_us > PROBE_US) {
-            probe(tail, reader);
-            probed_us = tw_monotonic_us();
-        }
+        if (rc != TW_OK)
+            atomic_store_explicit(&tail->up, false, memory_order_relaxed);
     }
     return TW_OK;
+}
+
+/** Reads until an offset is not there any more or the tail stops; librdkafka reconnects by itself. */
+static enum tw_rc follow(struct tw_tail *tail, struct tw_reader *reader, struct tw_err *reterr)
+{
+    struct asker asker = {.tail = tail, .reader = reader};
+
+    TW_TRY(start_reading(tail, reader, reterr));
+    tw_log(TW_LOG_INFO, "following the event topics");
+    asker_start(&asker);
+    enum tw_rc rc = read_on(tail, reader, reterr);
+    asker_stop(&asker);
+    tw_freshness_end(tail->freshness);
+    return rc;
 }
 
 static void *tail_main(void *self)
@@ -316,12 +434,15 @@ static void *tail_main(void *self)
     return NULL;
 }
 
-struct tw_tail *tw_tail_new(const char *brokers, size_t seats)
+struct tw_tail *tw_tail_new(const char *brokers, size_t seats, const struct tw_revoked_sink *sink)
 {
     struct tw_tail    *tail = tw_alloc_zeroed(1, sizeof(*tail));
     pthread_condattr_t attr;
 
     tail->brokers = brokers;
+    tail->sink = *sink;
+    tail->member_events = tw_topic_of(TW_DOMAIN_MEMBER, TW_TOPIC_EVENTS);
+    tail->freshness = tw_freshness_new((size_t)tail->member_events->partitions);
     tail->seat_count = seats;
     tail->seats = tw_alloc_zeroed(seats > 0 ? seats : 1, sizeof(*tail->seats));
     pthread_mutex_init(&tail->lock, NULL);
@@ -344,6 +465,7 @@ void tw_tail_free(struct tw_tail *tail)
     for (size_t i = 0; i < tail->seat_count; i++)
         pthread_cond_destroy(&tail->seats[i].woken);
     pthread_mutex_destroy(&tail->lock);
+    tw_freshness_free(tail->freshness);
     free(tail->seats);
     free(tail);
 }
@@ -351,4 +473,9 @@ void tw_tail_free(struct tw_tail *tail)
 bool tw_tail_is_up(const struct tw_tail *tail)
 {
     return atomic_load_explicit(&tail->up, memory_order_relaxed);
+}
+
+bool tw_tail_is_fresh(const struct tw_tail *tail)
+{
+    return tw_freshness_holds(tail->freshness, tw_monotonic_us());
 }

@@ -1,13 +1,15 @@
 /**
- * Follows the event topics from their end and wakes requests that wait for the outcome of their command. A request
- * takes a seat before its command is produced, because the outcome may be published before the broker's report of the
- * command is seen; the seat is matched by command id, partition and cause offset once that is known.
+ * Follows the event topics from their end, wakes requests that wait for the outcome of their command, and tells of
+ * tokens that are revoked.
  *
- * Seats are counted: when none is free the caller goes without waiting, so waits never starve commands.
+ * A request takes a seat before its command is produced, because the outcome may be published before the broker's
+ * report of the command is seen; the seat is matched by command id and the offset of the command's record once that is
+ * known. Seats are counted: when none is free the caller goes without waiting, so waits never starve commands.
  */
 #ifndef TILLWIRE_EDGE_TAIL_H
 #define TILLWIRE_EDGE_TAIL_H
 
+#include "tillwire/err.h"
 #include "tillwire/outcome.h"
 #include "tillwire/str.h"
 
@@ -22,7 +24,17 @@ struct tw_told {
     char              resource[512];
 };
 
-struct tw_tail *tw_tail_new(const char *brokers, size_t seats);
+/** Who wants to know of revoked tokens. Both are called by threads of the tail, also at the same time; one token may be
+ *  told of more than once. */
+struct tw_revoked_sink {
+    void (*tell)(void *self, struct tw_uuid token_id, int64_t expires_at_ms);
+    /** Tells of all that was revoked before now. Blocks. Called whenever the tail begins to read, until it is OK: it is
+     *  not fresh before that. */
+    enum tw_rc (*load)(void *self, struct tw_err *reterr);
+    void *self;
+};
+
+struct tw_tail *tw_tail_new(const char *brokers, size_t seats, const struct tw_revoked_sink *sink);
 /** Accepts NULL. No seat may be taken any more. */
 void            tw_tail_free(struct tw_tail *tail);
 
@@ -37,7 +49,9 @@ void            tw_tail_leave(struct tw_tail *tail, struct tw_seat *seat);
 
 /** Waits end now and new ones end at once. */
 void tw_tail_drain(struct tw_tail *tail);
-/** The event topics are being read: the last poll got an answer from the broker. */
+/** The event topics are being read: the broker answered when it was last asked. */
 bool tw_tail_is_up(const struct tw_tail *tail);
+/** Every token that was revoked a second ago or earlier, by its event, has been told of. */
+bool tw_tail_is_fresh(const struct tw_tail *tail);
 
 #endif

@@ -115,6 +115,40 @@ enum tw_rc tw_reader_bounds(struct tw_reader *reader, const char *topic, int32_t
     return TW_OK;
 }
 
+static enum tw_rc take_ends(const rd_kafka_topic_partition_list_t *list, struct tw_position *positions, size_t count,
+                            struct tw_err *reterr)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (list->elems[i].err)
+            return tw_kafka_fail(reterr, "reader.ends", list->elems[i].err, positions[i].topic);
+        if (list->elems[i].offset < 0) /* the answer left it out */
+            return tw_fail(reterr, TW_UNREACHED, "reader.ends", 0, "the end of '%s' %d was not told",
+                           positions[i].topic, (int)positions[i].partition);
+    }
+    for (size_t i = 0; i < count; i++)
+        positions[i].offset = list->elems[i].offset;
+    return TW_OK;
+}
+
+/* A time of -1 means the end, in the protocol and so here; librdkafka 2.0.2 has no other call that asks for many ends
+ * at once. */
+enum tw_rc tw_reader_ends(struct tw_reader *reader, struct tw_position *positions, size_t count, int timeout_ms,
+                          struct tw_err *reterr)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    rd_kafka_resp_err_t              error;
+    enum tw_rc                       rc;
+
+    for (size_t i = 0; i < count; i++)
+        rd_kafka_topic_partition_list_add(list, positions[i].topic, positions[i].partition)->offset =
+            RD_KAFKA_OFFSET_END;
+    error = rd_kafka_offsets_for_times(reader->rk, list, timeout_ms);
+    rc = error ? tw_kafka_fail(reterr, "reader.ends", error, "cannot ask for ends")
+               : take_ends(list, positions, count, reterr);
+    rd_kafka_topic_partition_list_destroy(list);
+    return rc;
+}
+
 void tw_reader_close(struct tw_reader *reader)
 {
     if (!reader)

@@ -67,8 +67,11 @@ static const char *const shared_names[] = {
     "TW_ID_KEY_FILE",
     "TW_INSTANCE_ID",
     "TW_JARS_DIR",
+    "TW_JSON",
+    "TW_JWT_ALGORITHM",
     "TW_JWT_AUDIENCE",
     "TW_JWT_ISSUER",
+    "TW_JWT_KEYS",
     "TW_JWT_KEYS_FILE",
     "TW_KAFKA",
     "TW_KAFKA_HEAP",
@@ -81,6 +84,7 @@ static const char *const shared_names[] = {
     "TW_MONGO_PASSWORD",
     "TW_MONGO_URI",
     "TW_NAME",
+    "TW_PASSWORD_QUEUE",
     "TW_PASSWORD_THREADS",
     "TW_POSTGRES_ADMIN_PASSWORD",
     "TW_POSTGRES_EDGE_PASSWORD",
@@ -326,6 +330,27 @@ static bool read_flag(struct reading *reading, struct tw_str option)
     return false;
 }
 
+static bool parse_bool(struct tw_str text, bool *ret_value)
+{
+    static const char *const words[][2] = {{"off", "on"}, {"false", "true"}, {"0", "1"}};
+
+    for (size_t i = 0; i < TW_LEN(words); i++) {
+        if (tw_str_is(text, words[i][0]) || tw_str_is(text, words[i][1])) {
+            *ret_value = tw_str_is(text, words[i][1]);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* `--json` alone: a switch is on when no word for on or off follows. */
+static bool is_switched_on(const struct value *value, const char *next)
+{
+    bool ignored;
+
+    return value && value->row->type == TW_SET_BOOL && !(next && parse_bool(tw_str_of(next), &ignored));
+}
+
 /* One option with its value, which may stand in the next argument. Returns how many arguments it took. */
 static int read_option(struct reading *reading, char **argv)
 {
@@ -337,6 +362,10 @@ static int read_option(struct reading *reading, char **argv)
 
     if (!is_config && !value) {
         complain(reading, "'%.*s' is no option; see --help", TW_STR_ARG(name));
+        return 1;
+    }
+    if (!equals && is_switched_on(value, text)) {
+        give(value, TW_STR("on"), FROM_COMMAND_LINE);
         return 1;
     }
     if (!text) {
@@ -374,19 +403,6 @@ static size_t read_command_line(struct reading *reading, int argc, char **argv, 
 }
 
 /* --- from text to values ---------------------------------------------------------------------------------------- */
-
-static bool parse_bool(struct tw_str text, bool *ret_value)
-{
-    static const char *const words[][2] = {{"off", "on"}, {"false", "true"}, {"0", "1"}};
-
-    for (size_t i = 0; i < TW_LEN(words); i++) {
-        if (tw_str_is(text, words[i][0]) || tw_str_is(text, words[i][1])) {
-            *ret_value = tw_str_is(text, words[i][1]);
-            return true;
-        }
-    }
-    return false;
-}
 
 static bool is_choice(const char *choices, const char *text)
 {

@@ -11,7 +11,9 @@
 #include <string.h>
 #include <strings.h>
 
-#include "stores/members.h"
+#include "auth/revocations.h"
+#include "stores/sessions.h"
+#include "tail.h"
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
@@ -25,14 +27,13 @@ struct place {
     bool                   taken;
     uint8_t                hash[HASH_BYTES];
     struct tw_token_claims claims;
-    int64_t                row_seen_us; /* when its row was last seen to count */
+    int64_t                row_seen_us; /* when its row was last seen to count; 0: never */
 };
 
 struct tw_callers {
-    struct tw_token_rules rules;
-    struct tw_members    *members;
-    uint8_t               key[crypto_generichash_KEYBYTES];
-    struct place          places[PLACES];
+    struct tw_callers_parts parts;
+    uint8_t                 key[crypto_generichash_KEYBYTES];
+    struct place            places[PLACES];
 };
 
 static struct tw_metric refused = {.name = "tillwire_edge_tokens_refused_total",
@@ -41,12 +42,11 @@ static struct tw_metric refused = {.name = "tillwire_edge_tokens_refused_total",
 static struct tw_metric looked_up = {
     .name = "tillwire_edge_token_rows_read_total", .kind = TW_COUNTER, .help = "Look-ups of a token's row."};
 
-struct tw_callers *tw_callers_new(const struct tw_token_rules *rules, struct tw_members *members)
+struct tw_callers *tw_callers_new(const struct tw_callers_parts *parts)
 {
     struct tw_callers *callers = tw_alloc_zeroed(1, sizeof(*callers));
 
-    callers->rules = *rules;
-    callers->members = members;
+    callers->parts = *parts;
     randombytes_buf(callers->key, sizeof(callers->key));
     for (size_t i = 0; i < PLACES; i++)
         pthread_mutex_init(&callers->places[i].lock, NULL);
@@ -114,9 +114,10 @@ static enum tw_rc claims_of(struct tw_callers *callers, struct tw_str token, str
 {
     int64_t now_s = tw_now_ms() / 1000;
 
-    *ret_row_seen_us = 0;
-    if (!remembered(place, hash, ret_claims, ret_row_seen_us))
-        return tw_token_verify(&callers->rules, token, now_s, ret_claims, reterr);
+    if (!remembered(place, hash, ret_claims, ret_row_seen_us)) {
+        TW_TRY(tw_token_verify(callers->parts.rules, token, now_s, ret_claims, reterr));
+        remember(place, hash, ret_claims, 0);
+    }
     if (ret_claims->expires_s <= now_s - TW_TOKEN_SKEW_S)
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "the token has expired");
     return TW_OK;
@@ -130,10 +131,23 @@ static enum tw_rc check_row(struct tw_callers *callers, struct place *place, con
     if (row_seen_us > 0 && now_us - row_seen_us < ROW_COUNTS_US)
         return TW_OK;
     tw_metric_add(&looked_up, 1);
-    enum tw_rc rc = tw_members_token_counts(callers->members, claims->token_id, claims->subject, reterr);
+    enum tw_rc rc = tw_sessions_token_counts(callers->parts.sessions, claims->token_id, claims->subject, reterr);
     if (rc == TW_OK)
         remember(place, hash, claims, now_us);
     return rc == TW_NOT_FOUND ? TW_INVALID : rc;
+}
+
+/** A good signature is of a token that was handed out, which happens after its row is there; so with fresh events the
+ *  set of what was revoked is all there is to ask. What the set names is revoked, whatever else is known. */
+static enum tw_rc check_revoked(struct tw_callers *callers, struct place *place, const uint8_t hash[HASH_BYTES],
+                                const struct tw_token_claims *claims, int64_t row_seen_us, struct tw_err *reterr)
+{
+    /* Fresh is asked first: what becomes known in between is then seen in the set. */
+    bool is_fresh = tw_tail_is_fresh(callers->parts.tail);
+
+    if (tw_revocations_has(callers->parts.revocations, claims->token_id))
+        return tw_fail(reterr, TW_INVALID, WHERE, 0, "the token was revoked");
+    return is_fresh ? TW_OK : check_row(callers, place, hash, claims, row_seen_us, reterr);
 }
 
 enum tw_rc tw_callers_identify(struct tw_callers *callers, const struct tw_request *request,
@@ -151,7 +165,7 @@ enum tw_rc tw_callers_identify(struct tw_callers *callers, const struct tw_reque
     struct place *place = place_of(callers, token, hash);
     enum tw_rc    rc = claims_of(callers, token, place, hash, claims, &row_seen_us, reterr);
     if (rc == TW_OK)
-        rc = check_row(callers, place, hash, claims, row_seen_us, reterr);
+        rc = check_revoked(callers, place, hash, claims, row_seen_us, reterr);
     if (rc == TW_INVALID)
         tw_metric_add(&refused, 1);
     if (rc != TW_OK)

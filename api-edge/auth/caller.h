@@ -1,6 +1,7 @@
 /**
  * Who calls: the `Authorization` header becomes a member id, a token id and scopes. A token is verified once and then
- * remembered; whether it still counts is asked of its row and remembered for a second.
+ * remembered. Whether it was revoked is known from the events while their tail is fresh; when it is not, the token's
+ * row is asked, and what it says is remembered for a second.
  */
 #ifndef TILLWIRE_EDGE_CALLER_H
 #define TILLWIRE_EDGE_CALLER_H
@@ -8,10 +9,20 @@
 #include "auth/token.h"
 #include "request.h"
 
-struct tw_members;
 struct tw_callers;
+struct tw_revocations;
+struct tw_sessions;
+struct tw_tail;
 
-struct tw_callers *tw_callers_new(const struct tw_token_rules *rules, struct tw_members *members);
+/** What it looks at; all of it outlives the callers. */
+struct tw_callers_parts {
+    const struct tw_token_rules *rules;
+    struct tw_revocations       *revocations;
+    const struct tw_tail        *tail; /**< that fills `revocations` */
+    struct tw_sessions          *sessions;
+};
+
+struct tw_callers *tw_callers_new(const struct tw_callers_parts *parts);
 /** Accepts NULL. */
 void               tw_callers_free(struct tw_callers *callers);
 

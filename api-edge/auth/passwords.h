@@ -1,7 +1,7 @@
 /**
  * argon2id in a bounded pool of its own. Hashing is slow on purpose; threads of their own, few and of low priority,
  * keep it from taking the processor away from requests, and a short queue keeps a flood of logins from taking the
- * memory.
+ * memory. A password is bytes: all of them count, none is changed, NUL is one of them.
  */
 #ifndef TILLWIRE_EDGE_PASSWORDS_H
 #define TILLWIRE_EDGE_PASSWORDS_H
@@ -23,6 +23,9 @@ enum tw_rc tw_passwords_hash(struct tw_passwords *passwords, struct tw_str passw
 /** Blocks while the pool works. @p hash NULL: there is no such account; takes as long and never matches. */
 enum tw_rc tw_passwords_verify(struct tw_passwords *passwords, struct tw_str password, const char *hash,
                                bool *ret_matches, struct tw_err *reterr);
+
+/** A hash made with smaller parameters than ours: worth making anew when its password is at hand. */
+bool tw_password_hash_is_outdated(const char *hash);
 
 /** One of the passwords everybody tries first? Case does not matter. */
 bool tw_password_is_common(struct tw_str password);

@@ -10,11 +10,10 @@
 #include <string.h>
 
 #include "json_scan.h"
-#include "tillwire/settings.h"
 
 #define WHERE "edge.token"
 
-enum { HS256_SIGNATURE_CHARS = 43, FILE_MAX_BYTES = 16384 };
+enum { HS256_SIGNATURE_CHARS = 43, ES256_SIGNATURE_CHARS = 86 };
 
 static void jwt_release(jwt_t **jwt)
 {
@@ -22,98 +21,35 @@ static void jwt_release(jwt_t **jwt)
         jwt_free(*jwt);
 }
 
-/* --- keys --------------------------------------------------------------------------------------------------------- */
+/** What differs between the algorithms; the key as libjwt wants it. */
+struct method {
+    jwt_alg_t      alg;
+    size_t         signature_chars; /* exactly */
+    const uint8_t *sign_key;
+    size_t         sign_key_len; /* 0: the key does not sign */
+    const uint8_t *verify_key;
+    size_t         verify_key_len;
+};
 
-static bool kid_is_valid(struct tw_str kid)
+static struct method method_of(enum tw_token_algorithm algorithm, const struct tw_token_key *key)
 {
-    if (kid.len == 0 || kid.len > TW_TOKEN_KID_MAX)
-        return false;
-    for (size_t i = 0; i < kid.len; i++) {
-        char c = kid.ptr[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                     c == '_' || c == '.';
-        if (!plain)
-            return false;
-    }
-    return true;
-}
-
-static const struct tw_token_key *key_find(const struct tw_token_keys *keys, struct tw_str kid)
-{
-    for (size_t i = 0; i < keys->count; i++) {
-        if (tw_str_is(kid, keys->keys[i].kid))
-            return &keys->keys[i];
-    }
-    return NULL;
-}
-
-static enum tw_rc key_line_parse(struct tw_str line, struct tw_token_keys *keys, long number, struct tw_err *reterr)
-{
-    const char          *colon = memchr(line.ptr, ':', line.len);
-    struct tw_token_key *key = &keys->keys[keys->count];
-
-    if (!colon)
-        return tw_fail(reterr, TW_INVALID, WHERE, number, "line %ld of the token keys is not kid:hex", number);
-    struct tw_str kid = {line.ptr, (size_t)(colon - line.ptr)};
-    struct tw_str hex = {colon + 1, line.len - kid.len - 1};
-    if (!kid_is_valid(kid) || key_find(keys, kid))
-        return tw_fail(reterr, TW_INVALID, WHERE, number, "line %ld of the token keys has a bad or repeated kid",
-                       number);
-    if (keys->count == TW_TOKEN_KEYS_MAX)
-        return tw_fail(reterr, TW_INVALID, WHERE, number, "more than %d token keys", TW_TOKEN_KEYS_MAX);
-    /* An empty or short HMAC key verifies forged tokens: refused before it can reach libjwt. */
-    if (hex.len % 2 != 0 || hex.len / 2 < TW_TOKEN_KEY_MIN_BYTES || hex.len / 2 > TW_TOKEN_KEY_MAX_BYTES ||
-        !tw_hex_parse(hex, key->bytes, hex.len / 2))
-        return tw_fail(reterr, TW_INVALID, WHERE, number,
-                       "line %ld of the token keys is not a key of 32 to 64 bytes in hex", number);
-    key->len = hex.len / 2;
-    memcpy(key->kid, kid.ptr, kid.len);
-    key->kid[kid.len] = '\0';
-    keys->count++;
-    return TW_OK;
-}
-
-static struct tw_str line_trim(struct tw_str line)
-{
-    while (line.len > 0 && (line.ptr[0] == ' ' || line.ptr[0] == '\t'))
-        line = (struct tw_str){line.ptr + 1, line.len - 1};
-    while (line.len > 0 && strchr(" \t\r", line.ptr[line.len - 1]))
-        line.len--;
-    return line;
-}
-
-enum tw_rc tw_token_keys_parse(struct tw_str text, struct tw_token_keys *ret_keys, struct tw_err *reterr)
-{
-    struct tw_token_keys keys = {0};
-    long                 number = 0;
-
-    while (text.len > 0) {
-        const char   *newline = memchr(text.ptr, '\n', text.len);
-        size_t        line_len = newline ? (size_t)(newline - text.ptr) : text.len;
-        struct tw_str line = line_trim((struct tw_str){text.ptr, line_len});
-        size_t        step = line_len + (newline ? 1 : 0);
-
-        text = (struct tw_str){text.ptr + step, text.len - step};
-        number++;
-        if (line.len == 0 || line.ptr[0] == '#')
-            continue;
-        TW_TRY(key_line_parse(line, &keys, number, reterr));
-    }
-    if (keys.count == 0)
-        return tw_fail(reterr, TW_INVALID, WHERE, 0, "there is no token key");
-    *ret_keys = keys;
-    return TW_OK;
-}
-
-enum tw_rc tw_token_keys_read(const char *path, struct tw_token_keys *ret_keys, struct tw_err *reterr)
-{
-    char *text = NULL;
-
-    TW_TRY(tw_secret_read(path, FILE_MAX_BYTES, &text, reterr));
-    enum tw_rc rc = tw_token_keys_parse(tw_str_of(text), ret_keys, reterr);
-    explicit_bzero(text, strlen(text));
-    free(text);
-    return rc;
+    if (algorithm == TW_TOKEN_ES256)
+        return (struct method){
+            .alg = JWT_ALG_ES256,
+            .signature_chars = ES256_SIGNATURE_CHARS,
+            .sign_key = (const uint8_t *)key->private_pem,
+            .sign_key_len = strlen(key->private_pem),
+            .verify_key = (const uint8_t *)key->public_pem,
+            .verify_key_len = strlen(key->public_pem),
+        };
+    return (struct method){
+        .alg = JWT_ALG_HS256,
+        .signature_chars = HS256_SIGNATURE_CHARS,
+        .sign_key = key->secret,
+        .sign_key_len = key->secret_len,
+        .verify_key = key->secret,
+        .verify_key_len = key->secret_len,
+    };
 }
 
 /* --- signing ------------------------------------------------------------------------------------------------------ */
@@ -136,14 +72,15 @@ enum tw_rc tw_token_sign(const struct tw_token_rules *rules, const struct tw_tok
                          struct tw_err *reterr)
 {
     const struct tw_token_key  *key = &rules->keys->keys[0];
+    struct method               method = method_of(rules->keys->algorithm, key);
     TW_AUTO(jwt_release) jwt_t *jwt = NULL;
 
-    if (rules->keys->count == 0 || key->len < TW_TOKEN_KEY_MIN_BYTES)
+    if (rules->keys->count == 0 || method.sign_key_len < TW_TOKEN_KEY_MIN_BYTES)
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "there is no key to sign with");
     if (jwt_new(&jwt) != 0)
         tw_out_of_memory(sizeof(void *));
-    if (jwt_set_alg(jwt, JWT_ALG_HS256, key->bytes, (int)key->len) != 0 || jwt_add_header(jwt, "kid", key->kid) != 0 ||
-        !claims_add(jwt, rules, claims))
+    if (jwt_set_alg(jwt, method.alg, method.sign_key, (int)method.sign_key_len) != 0 ||
+        jwt_add_header(jwt, "kid", key->kid) != 0 || !claims_add(jwt, rules, claims))
         return tw_fail(reterr, TW_BROKEN, WHERE, 0, "libjwt refused a claim");
     char *token = jwt_encode_str(jwt);
     if (!token)
@@ -242,22 +179,22 @@ static const struct tw_token_key *header_key(const struct tw_token_rules *rules,
 {
     const json_t *kid = json_object_get(header, "kid");
 
-    if (json_object_size(header) != 3 || !member_is(header, "alg", "HS256") || !member_is(header, "typ", "JWT") ||
-        !json_is_string(kid))
+    if (json_object_size(header) != 3 || !member_is(header, "alg", tw_token_algorithm_name(rules->keys->algorithm)) ||
+        !member_is(header, "typ", "JWT") || !json_is_string(kid))
         return NULL;
-    return key_find(rules->keys, (struct tw_str){json_string_value(kid), json_string_length(kid)});
+    return tw_token_key_find(rules->keys, (struct tw_str){json_string_value(kid), json_string_length(kid)});
 }
 
-static bool signature_is_valid(struct tw_str token, const struct tw_token_key *key)
+static bool signature_is_valid(struct tw_str token, const struct method *method)
 {
     char                        text[TW_TOKEN_MAX_BYTES + 1];
     TW_AUTO(jwt_release) jwt_t *jwt = NULL;
 
     memcpy(text, token.ptr, token.len);
     text[token.len] = '\0';
-    if (jwt_decode(&jwt, text, key->bytes, (int)key->len) != 0)
+    if (jwt_decode(&jwt, text, method->verify_key, (int)method->verify_key_len) != 0)
         return false;
-    return jwt_get_alg(jwt) == JWT_ALG_HS256;
+    return jwt_get_alg(jwt) == method->alg;
 }
 
 static bool member_uuid(const json_t *payload, const char *name, struct tw_uuid *ret_id)
@@ -319,21 +256,24 @@ enum tw_rc tw_token_verify(const struct tw_token_rules *rules, struct tw_str tok
                            struct tw_token_claims *ret_claims, struct tw_err *reterr)
 {
     struct parts parts;
-    char         signature[HS256_SIGNATURE_CHARS];
+    char         signature[ES256_SIGNATURE_CHARS];
     size_t       signature_len = 0;
 
     if (token.len == 0 || token.len > TW_TOKEN_MAX_BYTES || !split(token, &parts))
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "the token is not of three parts");
-    if (parts.signature.len != HS256_SIGNATURE_CHARS || !base64url_decode(parts.signature, signature, &signature_len))
-        return tw_fail(reterr, TW_INVALID, WHERE, 0, "the token's signature is not in its one canonical form");
     TW_AUTO(tw_json_release) json_t *header = part_object(parts.header);
     TW_AUTO(tw_json_release) json_t *payload = part_object(parts.payload);
     if (!header || !payload)
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "a part of the token is not canonical base64url of a flat object");
     const struct tw_token_key *key = header_key(rules, header);
-    if (!key || key->len < TW_TOKEN_KEY_MIN_BYTES)
+    if (!key)
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "the token's header is not one of ours");
-    if (!signature_is_valid(token, key))
+    struct method method = method_of(rules->keys->algorithm, key);
+    if (method.verify_key_len < TW_TOKEN_KEY_MIN_BYTES)
+        return tw_fail(reterr, TW_INVALID, WHERE, 0, "the key is too short to verify with");
+    if (parts.signature.len != method.signature_chars || !base64url_decode(parts.signature, signature, &signature_len))
+        return tw_fail(reterr, TW_INVALID, WHERE, 0, "the token's signature is not in its one canonical form");
+    if (!signature_is_valid(token, &method))
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "the token's signature is wrong");
     return claims_read(rules, payload, now_s, ret_claims, reterr);
 }

@@ -225,7 +225,7 @@ static void set_default_address(struct tw_request *request, struct tw_reply *rep
     struct tw_submission                 submission = submission_of(request, &tw_member_set_default_address_type);
     struct tw_member_set_default_address command = {.member_id = request->caller.member_id};
 
-    if (!tw_route_uuid(request, ADDRESS_SEGMENT, &command.address_id, reply))
+    if (!tw_route_uuid(request, ADDRESS_SEGMENT, &command.address_id, reply) || !tw_route_no_members(request, reply))
         return;
     name_address(request, command.address_id, &submission);
     if (tw_command_prepare(request, &submission, reply))

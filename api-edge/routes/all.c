@@ -65,6 +65,21 @@ void tw_route_refuse_nulls(const struct tw_request *request, struct json_t *json
     }
 }
 
+bool tw_route_no_members(const struct tw_request *request, struct tw_reply *reply)
+{
+    static const struct tw_layout    nothing = {.name = "nothing"};
+    TW_AUTO(tw_json_release) json_t *json = NULL;
+    struct tw_field_errors           errors = {.count = 0};
+    char                             body;
+
+    if (request->body.len == 0)
+        return true;
+    if (!tw_route_json(request, &json, reply))
+        return false;
+    tw_body_read(&nothing, json, request->arena, &body, &errors);
+    return tw_route_valid(request, &errors, reply);
+}
+
 bool tw_route_query(const struct tw_request *request, const char *name, struct tw_str *ret_value,
                     struct tw_reply *reply)
 {

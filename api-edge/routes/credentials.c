@@ -3,6 +3,7 @@
 
 #include <jansson.h>
 
+#include "stores/sessions.h"
 #include "tillwire/email.h"
 #include "tillwire/gen/bodies.h"
 
@@ -84,9 +85,13 @@ static bool read_password_change(struct tw_request *request, struct tw_member_ch
 /** The session that goes on. Its token was good a moment ago; without a row it is not any more. */
 static bool find_session(const struct tw_request *request, struct tw_uuid *ret_session_id, struct tw_reply *reply)
 {
-    struct tw_err err = {0};
-    enum tw_rc    rc = tw_members_session_of(request->edge->members, request->caller.token_id, ret_session_id, &err);
+    struct tw_member_token token;
+    struct tw_uuid         member_id;
+    struct tw_err          err = {0};
+    enum tw_rc rc = tw_sessions_token(request->edge->sessions, request->caller.token_id, &member_id, &token, &err);
 
+    if (rc == TW_OK)
+        *ret_session_id = token.family_id;
     if (rc == TW_NOT_FOUND)
         tw_reply_refuse(reply, request, TW_PROBLEM_UNAUTHENTICATED, "");
     else if (rc != TW_OK)

@@ -32,6 +32,8 @@ bool tw_route_valid(const struct tw_request *request, const struct tw_field_erro
  *  the generated reader, which takes null for absent. */
 void tw_route_refuse_nulls(const struct tw_request *request, struct json_t *json, const char *clearable,
                            struct tw_field_errors *errors);
+/** For a write that says everything in its path: no body, or an object without members. False: the answer is complete. */
+bool tw_route_no_members(const struct tw_request *request, struct tw_reply *reply);
 /** A query parameter, decoded; ptr NULL when it is absent. False: the answer is a 400. */
 bool tw_route_query(const struct tw_request *request, const char *name, struct tw_str *ret_value,
                     struct tw_reply *reply);

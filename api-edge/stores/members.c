@@ -20,22 +20,16 @@ static void result_release(PGresult **result)
     PQclear(*result);
 }
 
-enum tw_rc tw_members_open(const char *postgres_uri, size_t connections, struct tw_members **ret_members,
-                           struct tw_err *reterr)
+struct tw_members *tw_members_new(struct tw_pg_pool *pool)
 {
-    struct tw_pg_pool *pool = NULL;
+    struct tw_members *members = tw_alloc_zeroed(1, sizeof(*members));
 
-    TW_TRY(tw_pg_pool_open(postgres_uri, connections, &pool, reterr));
-    *ret_members = tw_alloc_zeroed(1, sizeof(**ret_members));
-    (*ret_members)->pool = pool;
-    return TW_OK;
+    members->pool = pool;
+    return members;
 }
 
 void tw_members_free(struct tw_members *members)
 {
-    if (!members)
-        return;
-    tw_pg_pool_free(members->pool);
     free(members);
 }
 
@@ -251,42 +245,6 @@ enum tw_rc tw_members_addresses(struct tw_members *members, struct tw_uuid membe
         TW_TRY(read_address((struct row){result, i}, arena, &member.addresses[member.addresses_len++], reterr));
     *ret_member = member;
     return TW_OK;
-}
-
-/* --- tokens ------------------------------------------------------------------------------------------------------- */
-
-enum tw_rc tw_members_session_of(struct tw_members *members, struct tw_uuid token_id, struct tw_uuid *ret_session_id,
-                                 struct tw_err *reterr)
-{
-    char                              id[TW_UUID_TEXT + 1];
-    const char                       *params[] = {id};
-    TW_AUTO(result_release) PGresult *result = NULL;
-
-    tw_uuid_format(token_id, id);
-    TW_TRY(tw_pg_pool_query(members->pool, "select family_id from tillwire.jwt_tokens where id = $1::uuid", 1, params,
-                            &result, reterr));
-    if (PQntuples(result) == 0)
-        return tw_fail(reterr, TW_NOT_FOUND, WHERE, 0, "there is no such token");
-    if (!column_uuid((struct row){result, 0}, 0, ret_session_id))
-        return tw_fail(reterr, TW_BROKEN, WHERE, 0, "a session's id is no UUID");
-    return TW_OK;
-}
-
-enum tw_rc tw_members_token_counts(struct tw_members *members, struct tw_uuid token_id, struct tw_uuid member_id,
-                                   struct tw_err *reterr)
-{
-    char                              id[TW_UUID_TEXT + 1];
-    char                              member[TW_UUID_TEXT + 1];
-    const char                       *params[] = {id, member};
-    TW_AUTO(result_release) PGresult *result = NULL;
-
-    tw_uuid_format(token_id, id);
-    tw_uuid_format(member_id, member);
-    TW_TRY(tw_pg_pool_query(members->pool,
-                            "select 1 from tillwire.jwt_tokens where id = $1::uuid and member_id = $2::uuid "
-                            "and not is_revoked and kind <> 'refresh'",
-                            2, params, &result, reterr));
-    return PQntuples(result) > 0 ? TW_OK : tw_fail(reterr, TW_NOT_FOUND, WHERE, 0, "the token is revoked or unknown");
 }
 
 /* --- ledger ------------------------------------------------------------------------------------------------------- */

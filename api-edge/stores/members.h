@@ -1,5 +1,5 @@
 /**
- * Read-only: members, sessions and the member domain's ledger, from PostgreSQL.
+ * Read-only: members and the member domain's ledger, from PostgreSQL.
  *
  * All calls: UNREACHED when PostgreSQL is away, NOT_FOUND when there is no such row. Texts are copied into the arena.
  */
@@ -11,11 +11,11 @@
 #include "tillwire/store.h"
 
 struct tw_members;
+struct tw_pg_pool;
 
-/** Connects later. INVALID: the URI cannot be read. */
-enum tw_rc tw_members_open(const char *postgres_uri, size_t connections, struct tw_members **ret_members,
-                           struct tw_err *reterr);
-void       tw_members_free(struct tw_members *members);
+/** The pool stays the caller's and outlives the members. */
+struct tw_members *tw_members_new(struct tw_pg_pool *pool);
+void               tw_members_free(struct tw_members *members);
 
 /** Without addresses and tokens. */
 enum tw_rc tw_members_by_id(struct tw_members *members, struct tw_uuid member_id, struct tw_arena *arena,
@@ -40,14 +40,6 @@ enum tw_rc tw_members_list(struct tw_members *members, const struct tw_member_fi
 /** Fills id, version and addresses (oldest first) of @p ret_member, nothing else. */
 enum tw_rc tw_members_addresses(struct tw_members *members, struct tw_uuid member_id, struct tw_arena *arena,
                                 struct tw_member *ret_member, struct tw_err *reterr);
-
-/** The session that a token belongs to. */
-enum tw_rc tw_members_session_of(struct tw_members *members, struct tw_uuid token_id, struct tw_uuid *ret_session_id,
-                                 struct tw_err *reterr);
-
-/** OK: the token's row is there, not revoked, and the member's. NOT_FOUND: anything else. */
-enum tw_rc tw_members_token_counts(struct tw_members *members, struct tw_uuid token_id, struct tw_uuid member_id,
-                                   struct tw_err *reterr);
 
 enum tw_rc tw_members_ledger(struct tw_members *members, struct tw_uuid command_id, struct tw_arena *arena,
                              struct tw_ledger_row *ret_row, struct tw_err *reterr);

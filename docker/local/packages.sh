@@ -5,7 +5,7 @@ JAVA_PACKAGE=openjdk-17-jdk-headless
 
 packages_of() {
     case $1 in
-        runtime) echo curl ca-certificates ;;
+        runtime) echo curl ca-certificates openssl ;;
         build)
             echo gcc libc6-dev cmake ninja-build pkg-config python3 librdkafka-dev libpq-dev libmongoc-dev libbson-dev \
                 libhiredis-dev libmsgpack-dev libjwt-dev libcivetweb-dev libjansson-dev libsodium-dev libidn2-dev \

@@ -24,7 +24,8 @@ TW_MONGO_URI=${TW_MONGO_URI:-$(mongo_uri)}
 TW_REDIS_URI=${TW_REDIS_URI:-$(redis_uri)}
 TW_ID_KEY_FILE=$SECRETS/id_key
 TW_EDGE_KEY_FILE=$SECRETS/edge_key
-TW_JWT_KEYS_FILE=$SECRETS/jwt_keys
+TW_JWT_ALGORITHM=$(jwt_algorithm)
+TW_JWT_KEYS_FILE=$SECRETS/$(jwt_keys_name)
 END
 }
 

@@ -10,6 +10,16 @@ private_file() {
 
 private_dir() { (umask 077 && mkdir -p "$1"); }
 
+jwt_algorithm() { printf '%s' "${TW_JWT_ALGORITHM:-HS256}"; }
+
+jwt_keys_name() { [[ $(jwt_algorithm) == ES256 ]] && echo jwt_es256_keys || echo jwt_keys; }
+
+# es256_key NAME: a block of a key file for TW_JWT_ALGORITHM=ES256.
+es256_key() {
+    printf 'kid: %s\n' "$1"
+    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 2>/dev/null
+}
+
 # secrets_prepare FOLDER: makes what is missing and leaves the rest as it is.
 secrets_prepare() {
     local dir=$1 name
@@ -18,6 +28,7 @@ secrets_prepare() {
         [[ -s $dir/$name ]] || printf '%s\n' "$(random_hex 32)" | private_file "$dir/$name"
     done
     [[ -s $dir/jwt_keys ]] || printf 'key-1:%s\n' "$(random_hex 32)" | private_file "$dir/jwt_keys"
+    [[ $(jwt_algorithm) != ES256 || -s $dir/jwt_es256_keys ]] || es256_key key-1 | private_file "$dir/jwt_es256_keys"
     for name in postgres_admin_password postgres_password postgres_edge_password redis_password; do
         [[ -s $dir/$name ]] || random_hex 24 | private_file "$dir/$name"
     done

@@ -2,7 +2,7 @@
 # speaks of the same stack that `TW_BASE_PORT=9000 ./dev up` started.
 # shellcheck shell=bash
 
-REMEMBERED=(TW_BASE_PORT TW_KAFKA TW_POSTGRES_URI TW_MONGO_URI TW_REDIS_URI)
+REMEMBERED=(TW_BASE_PORT TW_KAFKA TW_POSTGRES_URI TW_MONGO_URI TW_REDIS_URI TW_JWT_ALGORITHM)
 declare -A URI_SETTING=([kafka]=TW_KAFKA [postgres]=TW_POSTGRES_URI [mongo]=TW_MONGO_URI [redis]=TW_REDIS_URI)
 
 STACK_RUNS=      # then RUNS_WITH holds what it was started with
@@ -22,6 +22,8 @@ settings_load() {
     : "${TW_BASE_PORT:=8080}"
     [[ $TW_BASE_PORT =~ ^([1-9][0-9]{3}|[1-5][0-9]{4}|60000)$ && $TW_BASE_PORT -ge 1024 ]] ||
         fail "TW_BASE_PORT must be a number from 1024 to 60000, not '$TW_BASE_PORT'"
+    [[ $(jwt_algorithm) =~ ^(HS256|ES256)$ ]] ||
+        fail "TW_JWT_ALGORITHM must be HS256 or ES256, not '$TW_JWT_ALGORITHM'"
     forget_own_uris
 }
 

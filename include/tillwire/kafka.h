@@ -86,6 +86,10 @@ enum tw_rc tw_reader_poll(struct tw_reader *reader, int timeout_ms, size_t max, 
 /** First offset there is and the one the next record will get. Asks the broker. */
 enum tw_rc tw_reader_bounds(struct tw_reader *reader, const char *topic, int32_t partition, int timeout_ms,
                             int64_t *ret_low, int64_t *ret_high, struct tw_err *reterr);
+/** Fills in `offset` of each position with the one the next record will get, by one question to each broker. Any
+ *  thread, also while another one polls. UNREACHED: not all of them were told in time; then nothing is filled in. */
+enum tw_rc tw_reader_ends(struct tw_reader *reader, struct tw_position *positions, size_t count, int timeout_ms,
+                          struct tw_err *reterr);
 void       tw_reader_close(struct tw_reader *reader);
 
 /* --- topics: the manifest of schemas/topics.json (generated: tillwire/gen/topics.h) ------------------------------ */

@@ -12,7 +12,7 @@
 enum tw_setting_type {
     TW_SET_TEXT,   /**< const char * */
     TW_SET_INT,    /**< int64_t within min..max */
-    TW_SET_BOOL,   /**< bool: on/off, true/false, 1/0 */
+    TW_SET_BOOL,   /**< bool: on/off, true/false, 1/0; `--name` alone is on */
     TW_SET_CHOICE, /**< const char *, one of `choices`, separated by | */
 };
 

@@ -8,21 +8,27 @@ The names of the rules are those of the design's list of invariants:
   I6  versions of an aggregate go up by one
   I7  a cart's summary is the fold of its items; both keys end at the same instant
   I9  events under the readers' rule are those that a fold of the log gives
+  I10 a bad token leads to no record; a revoked one is refused within a second; who asks is who it is about, or an operator
   I11 the DLQ holds the poison, each once, with bytes and headers untouched, and nothing else
-  I13 no password or token in a log line, topic or DLQ
-  I16 folded e-mails are unique; at most one default address, exactly one when there are any
+  I13 no password or token in a log line, topic or DLQ; no e-mail in a log line
+  I16 folded e-mails are unique and their member's own; exactly one default address where there are any
 Each rule is a function that takes what it looks at and returns sentences; no sentences, no violation.
 """
 
+import json
+import re
 import time
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import ids
+from messages import COMMANDS, ROUTES
 from model import Event, Model, Partition, time_text
 from rules import Cart, State
 from stores import Stores, decimal_of, exact_json, milliseconds
@@ -40,6 +46,8 @@ class Told:
     command_id: str | None = None  # of a 202
     key: str | None = None  # its Idempotency-Key
     waited: bool = False  # asked for the final code, which may also be the worker's refusal
+    token_id: str | None = None  # `jti` of the token it came with
+    sent_ms: int = 0
 
     @property
     def accepted(self) -> bool:
@@ -47,6 +55,11 @@ class Told:
 
     @property
     def unknown(self) -> bool:
+        """There may be a record. Logins and refreshes always wait; elsewhere a 401 or 403 is never a worker's."""
+        if self.what.startswith("POST /v1/auth/"):
+            return not self.accepted and self.status not in (400, 403, 404, 413, 415)
+        if self.status in (401, 403):
+            return False
         return not self.accepted and (self.waited or self.status in (0, 503) or self.status < 300)
 
 
@@ -56,14 +69,22 @@ class History:
 
     told: list[Told] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
+    personal: set[str] = field(default_factory=set)  # what must not be seen in a log
 
 
 # --- logs
 
+POLICY = "/tillwire/policy/member-email"
+OURSELVES = (POLICY, "/tillwire/twctl")
+
+
+def written_by_ourselves(record: Record) -> bool:
+    return record.header("ce_source") in OURSELVES
+
 
 def accepted_are_in_the_log(history: History, commands: Iterable[Record]) -> Sentences:
-    """I1. `commands`: all records written while the history was made."""
-    found = Counter(record.command_id for record in commands)
+    """I1. `commands`: all records written while the history was made; those of policies and twctl are nobody's answer."""
+    found = Counter(record.command_id for record in commands if not written_by_ourselves(record))
     keyed = {told.command_id for told in history.told if told.key}
     accepted = {told.command_id for told in history.told if told.accepted}
     wrong = []
@@ -154,19 +175,101 @@ def headers_are_complete(events: list[Record]) -> Sentences:
     return wrong
 
 
+# Of a member: what an edit tells. Sessions, tokens and the wish for another address leave the version alone.
+EDITS = (
+    "member.profile_changed.v1",
+    "member.password_changed.v1",
+    "member.status_changed.v1",
+    "member.address_added.v1",
+    "member.address_changed.v1",
+    "member.address_removed.v1",
+    "member.email_changed.v1",
+)
+
+
+def _version_steps(domain: str, event: Record) -> tuple[int, ...]:
+    """By how much the version may have grown with this event."""
+    if domain == "member":
+        return (1,) if event.type in EDITS else (0,)
+    return (1,) if domain == "cart" else (0, 1)
+
+
 def versions_go_up_by_one(partition: Partition, events: list[Record]) -> Sentences:
-    """I6. A cart's first version is where it began; members' sessions and products' views do not move theirs."""
+    """I6. A cart's first version is where it began; views do not move a product's."""
     version: dict[bytes, int] = {}
     wrong = []
     for event in readers_rule(events):
         if "version" not in event.body:
             continue
         key, now = event.key or b"", event.body["version"]
-        step = 1 if partition.domain == "cart" else 0
-        if key in version and now not in (version[key] + step, version[key] + 1):
+        if key in version and now - version[key] not in _version_steps(partition.domain, event):
             wrong.append(f"I6: {event.command_id} has version {now} after {version[key]}")
         version[key] = now
     return wrong
+
+
+NEXT_STEP = {
+    "member.email_change_asked.v1": "member.claim_email.v1",
+    "member.email_claim_decided.v1": "member.complete_email_change.v1",
+}
+
+
+def _step(record: Record, ce_type: str) -> tuple[Any, ...]:
+    """A command of that type with what the record says, member for member."""
+    return ce_type, *(record.body[field["name"]] for field in COMMANDS[ce_type]["fields"])
+
+
+def policy_follows_from_events(events: list[Record], commands: list[Record]) -> Sentences:
+    """I2: each step of a change of address leads to the next one, once, however often either is written."""
+    told = {event.command_id: event for event in events if event.type in NEXT_STEP}
+    first = {command.command_id: command for command in commands if command.header("ce_source") == POLICY}
+    wanted = Counter(_step(event, NEXT_STEP[event.type]) for event in told.values())
+    written = Counter(_step(command, command.type) for command in first.values())
+    return [f"I2: an event asks for {what}, which the policy did not write" for what in wanted - written] + [
+        f"I2: the policy wrote {what}, which no event asks for" for what in written - wanted
+    ]
+
+
+# Commands of routes that the contract describes without naming them.
+AUTH_OF = {"member.start_session.v1": "public", "member.refresh_session.v1": "public"} | {
+    route["command"]: route["auth"] for route in ROUTES if "command" in route
+}
+
+
+def _may_write(state: State, caller: str | None, record: Record) -> bool:
+    auth = AUTH_OF.get(record.type, "member")
+    if auth == "public":
+        return True
+    if caller not in state.members:
+        return False
+    if ":" in auth:
+        return bool(state.members[caller]["is_service"])
+    return caller == record.body.get("member_id")
+
+
+def callers_act_for_themselves(state: State, commands: Iterable[Record]) -> Sentences:
+    """I10: what the edge writes for a member is about that member; only operators write about others."""
+    return [
+        f"I10: {record.command_id} ({record.type}) is not {record.header('tw_caller')}'s to write"
+        for record in commands
+        if record.header("ce_source") == "/tillwire/edge" and not _may_write(state, record.header("tw_caller"), record)
+    ]
+
+
+def revoked_tokens_are_refused(history: History, events: Iterable[Record]) -> Sentences:
+    """I10: from a second after the event on, whatever edge was asked."""
+    revoked: dict[str, int] = {}
+    for event in events:
+        if event.type == "member.tokens_revoked.v1":
+            for token in event.body["tokens"]:
+                revoked.setdefault(token["token_id"], event.timestamp_ms)
+    return [
+        f"I10: {told.what} was answered {told.status} {told.sent_ms - revoked[told.token_id]} ms after its token ended"
+        for told in history.told
+        if told.token_id in revoked
+        and told.sent_ms > revoked[told.token_id] + 1000
+        and told.status not in (0, 401, 503)
+    ]
 
 
 def dead_letters_are_the_poison(partition: Partition, commands: list[Record], dead: list[Record]) -> Sentences:
@@ -205,10 +308,30 @@ def _letter_is_untouched(name: str, letter: Record, origin: Record, reason: str)
     return wrong
 
 
+TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")
+REFRESH_TOKEN = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[A-Za-z0-9_-]{43}")
+
+
+def _as_written(texts: set[str]) -> list[bytes]:
+    """As they are, and as JSON spells them."""
+    spelt = {json.dumps(text, ensure_ascii=flag)[1:-1] for text in texts for flag in (True, False)}
+    return [text.encode() for text in texts | spelt]
+
+
 def no_secrets(secrets: set[str], texts: Iterable[tuple[str, bytes]]) -> Sentences:
-    """I13."""
-    needles = [secret.encode() for secret in secrets]
-    return [f"I13: a secret stands in {name}" for name, text in texts if any(needle in text for needle in needles)]
+    """I13: none of these, and nothing that looks like a token."""
+    needles = _as_written(secrets)
+    return [
+        f"I13: a secret stands in {name}"
+        for name, text in texts
+        if any(needle in text for needle in needles) or TOKEN.search(text) or REFRESH_TOKEN.search(text)
+    ]
+
+
+def no_personal_data(personal: set[str], logs: Iterable[tuple[str, bytes]]) -> Sentences:
+    """I13: in what programs write for operators."""
+    needles = _as_written({text for one in personal for text in (one, one.lower())})
+    return [f"I13: an e-mail stands in {name}" for name, text in logs if any(needle in text for needle in needles)]
 
 
 # --- stores
@@ -236,43 +359,111 @@ def _differences(name: str, expected: dict[str, Any], found: dict[str, Any]) -> 
     ]
 
 
-def members_are_those_of_the_fold(state: State, rows: list[dict[str, Any]], tokens: list[dict[str, Any]]) -> Sentences:
-    wrong = []
-    found = {str(row["id"]): row for row in rows}
-    for member_id in state.members.keys() | found.keys():
-        if member_id not in found or member_id not in state.members:
-            wrong.append(f"I2: member {member_id} is only in the {'log' if member_id in state.members else 'store'}")
-            continue
-        row = {**found[member_id]}
-        for column in ("created_at", "updated_at", "last_login_at"):
-            row[column] = milliseconds(row[column])
-        wrong += _differences(f"I2: member {member_id}", state.members[member_id], row)
-    stored = {
-        str(row["id"]): {
-            **row,
-            "member_id": str(row["member_id"]),
-            "family_id": str(row["family_id"]),
-            "expires_at": milliseconds(row["expires_at"]),
-            "created_at": milliseconds(row["created_at"]),
+def _plain(value: Any) -> Any:
+    """As the fold has it."""
+    if isinstance(value, datetime):
+        return milliseconds(value)
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    return value.hex() if isinstance(value, bytes) else value
+
+
+Tables = dict[str, list[dict[str, Any]]]
+KEY_OF = {"tw_email_changes": ("member_id",), "tw_ledger": ("id", "partition")}
+
+
+def folded_tables(model: Model) -> dict[str, dict[tuple[Any, ...], dict[str, Any]]]:
+    """The tables of PostgreSQL as the log has them: name -> primary key -> columns. `detail` is for people."""
+    state = model.state
+    changes = {
+        (member_id,): {
+            "change_id": change["command"].id,
+            "email": change["email"],
+            "email_folded": change["email_folded"],
+            "caller": change["command"].caller,
+            "fingerprint": change["command"].fingerprint,
+            "record_offset": change["command"].offset,
+            "submitted_at": change["command"].submitted_ms,
         }
-        for row in tokens
+        for member_id, change in state.email_changes.items()
     }
-    for token_id in state.tokens.keys() | stored.keys():
-        if token_id not in stored or token_id not in state.tokens:
-            wrong.append(f"I2: token {token_id} is only in the {'log' if token_id in state.tokens else 'store'}")
-        else:
-            wrong += _differences(f"I2: token {token_id}", state.tokens[token_id], stored[token_id])
+    ledger = {
+        (ledger_id, number): {
+            "caller": row.caller,
+            "fingerprint": row.fingerprint,
+            "command_type": row.type,
+            "status": row.outcome.status,
+            "http_status": row.outcome.http_status,
+            "problem": row.outcome.problem,
+            "resource": row.outcome.resource,
+            "cause_offset": row.offset,
+            "submitted_at": row.submitted_ms,
+            "decided_at": row.at_ms,
+        }
+        for (domain, number), partition in model.partitions.items()
+        if domain == "member"
+        for ledger_id, row in partition.ledger.items()
+    }
+    return {
+        "members": {(i,): row for i, row in state.members.items()},
+        "member_addresses": _with_member(state.addresses),
+        "jwt_tokens": _with_member(state.tokens),
+        "tw_email_claims": {(i,): row for i, row in state.claims.items()},
+        "tw_email_changes": changes,
+        "tw_ledger": ledger,
+    }
+
+
+def _with_member(rows: dict[str, dict[str, dict[str, Any]]]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    return {(i,): {**row, "member_id": member_id} for member_id, mine in rows.items() for i, row in mine.items()}
+
+
+def members_are_those_of_the_fold(model: Model, tables: Tables) -> Sentences:
+    """I2: every row of every table."""
+    wrong = []
+    for name, expected in folded_tables(model).items():
+        rows = [{column: _plain(value) for column, value in row.items()} for row in tables[name]]
+        found = {tuple(row[column] for column in KEY_OF.get(name, ("id",))): row for row in rows}
+        for key in expected.keys() | found.keys():
+            what = f"{name} {' '.join(map(str, key))}"
+            if key not in found or key not in expected:
+                wrong.append(f"I2: {what} is only in the {'log' if key in expected else 'store'}")
+            else:
+                wrong += _differences(f"I2: {what}", expected[key], found[key])
     return wrong
 
 
-def emails_are_unique(rows: list[dict[str, Any]], addresses: list[dict[str, Any]]) -> Sentences:
+def emails_are_unique(rows: list[dict[str, Any]]) -> Sentences:
     """I16."""
     times = Counter(ids.fold_email(row["email"]) for row in rows)
-    wrong = [f"I16: the folded form of an e-mail is there {n} times" for n in times.values() if n > 1]
-    defaults: dict[Any, int] = defaultdict(int)
+    return [f"I16: the folded form of an e-mail is there {n} times" for n in times.values() if n > 1] + [
+        f"I16: the e-mail of {row['id']} is folded wrongly"
+        for row in rows
+        if row["email_folded"] != ids.fold_email(row["email"])
+    ]
+
+
+def emails_are_their_members(rows: list[dict[str, Any]], claims: list[dict[str, Any]], id_key: bytes) -> Sentences:
+    """I16: by registration or by a claim, and a claim takes no address that somebody registered with."""
+    owner = {str(claim["id"]): str(claim["member_id"]) for claim in claims}
+    members = {str(row["id"]): ids.member_id(id_key, row["email"]) for row in rows}
+    return [
+        f"I16: member {member_id} has an address that is not theirs"
+        for member_id, identity in members.items()
+        if identity != member_id and owner.get(identity) != member_id
+    ] + [f"I16: {claim} is claimed and a member" for claim in owner.keys() & members.keys()]
+
+
+def addresses_have_one_default(addresses: list[dict[str, Any]]) -> Sentences:
+    """I16."""
+    defaults: dict[Any, list[bool]] = defaultdict(list)
     for address in addresses:
-        defaults[address["member_id"]] += address["is_default"]
-    return wrong + [f"I16: member {m} has {n} default addresses" for m, n in defaults.items() if n != 1]
+        defaults[address["member_id"]].append(address["is_default"])
+    return [
+        f"I16: member {m} has {sum(flags)} default addresses of {len(flags)}"
+        for m, flags in defaults.items()
+        if sum(flags) != 1 or len(flags) > 20
+    ]
 
 
 def products_are_those_of_the_fold(state: State, documents: list[dict[str, Any]]) -> Sentences:
@@ -378,6 +569,7 @@ class Checker:
         self.topics = topics
         self.stores = stores
         self.model = Model(id_key)
+        self._id_key = id_key
         self._logs = logs
 
     def drained(self, timeout_s: float = 60) -> None:
@@ -402,6 +594,8 @@ class Checker:
             return left
         self.topics.read()
         self.model.feed(self.topics)
+        left += policy_follows_from_events(self.topics.records("member.events"), self.topics.records("member.commands"))
+        left += [f"member {member_id} is still changing their e-mail" for member_id in self.model.state.email_changes]
         for (domain, p), partition in self.model.partitions.items():
             events = self.topics.partition(f"{domain}.events", p)
             reached = max((event.cause for event in events), default=(-1, -1))
@@ -423,14 +617,24 @@ class Checker:
 
     def check(self, history: History | None = None, since: dict[tuple[str, int], int] | None = None) -> None:
         """Fails with all violations. `since`: where the command topics ended when the history began."""
-        self.drained()
-        wrong = self.violations()
+        wrong = self._settled_violations()
         if history is not None:
             commands = [r for (name, p), start in (since or {}).items() for r in self.topics.partition(name, p)[start:]]
             wrong += accepted_are_in_the_log(history, commands) if since is not None else []
             wrong += accepted_have_an_end(history, self.model)
+            wrong += revoked_tokens_are_refused(history, self.topics.records("member.events"))
             wrong += no_secrets(history.secrets, self._texts())
+            wrong += no_personal_data(history.personal, self._log_texts())
         assert not wrong, "\n".join(wrong[:20])
+
+    def _settled_violations(self) -> Sentences:
+        """A policy that repeats itself after a crash may write while we look: then we look again."""
+        while True:
+            self.drained()
+            ends = self.topics.ends()
+            wrong = self.violations()
+            if not wrong or self.topics.ends() == ends:
+                return wrong
 
     def violations(self) -> Sentences:
         wrong = []
@@ -450,12 +654,22 @@ class Checker:
                 [self.topics.end(f"{domain}.commands", p) for p in range(count)],
                 committed,
             )
-        members = self.stores.rows("select * from members")
-        wrong += members_are_those_of_the_fold(self.model.state, members, self.stores.rows("select * from jwt_tokens"))
-        wrong += emails_are_unique(members, self.stores.rows("select * from member_addresses"))
+        tables = self.stores.tables()
+        wrong += members_are_those_of_the_fold(self.model, tables)
+        wrong += emails_are_unique(tables["members"])
+        wrong += emails_are_their_members(tables["members"], tables["tw_email_claims"], self._id_key)
+        wrong += addresses_have_one_default(tables["member_addresses"])
+        wrong += callers_act_for_themselves(self.model.state, self._good_commands())
         wrong += products_are_those_of_the_fold(self.model.state, list(self.stores.mongo["products"].find()))
         wrong += carts_are_those_of_the_fold(self.model.state, self.stores.all_carts())
         return wrong
+
+    def _good_commands(self) -> Iterable[Record]:
+        """But for dead letters, which say anything."""
+        for (domain, p), partition in self.model.partitions.items():
+            for record in self.topics.partition(f"{domain}.commands", p):
+                if record.offset not in partition.dead:
+                    yield record
 
     def _texts(self) -> Iterable[tuple[str, bytes]]:
         for record in self.topics.all():
@@ -463,5 +677,8 @@ class Checker:
                 f"{record.topic} {record.partition}/{record.offset}",
                 b"\n".join([record.value, record.key or b"", *(value for _, value in record.headers)]),
             )
+        yield from self._log_texts()
+
+    def _log_texts(self) -> Iterable[tuple[str, bytes]]:
         for log in sorted(self._logs.glob("*.log")):
             yield log.name, log.read_bytes()

@@ -1,14 +1,21 @@
 """A shop's customer and merchant over HTTP. Writes are noted in a History for the checker."""
 
+import base64
+import json
 import random
+import threading
+import time
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 from checker import History, Told
 
+T = TypeVar("T")
 JSON = {"Content-Type": "application/json"}
 WAIT = {"Prefer": "wait=10"}
 
@@ -27,6 +34,21 @@ def some_password() -> str:
 
 def product_body(**more: Any) -> dict[str, Any]:
     return {"sku": some_sku(), "name": "Black T-shirt, M", "price": "199.00", "category": "shirts", **more}
+
+
+def address_body(**more: Any) -> dict[str, Any]:
+    parts = {"address_line1": "Jl. Sudirman 1", "city": "Jakarta", "province": "DKI Jakarta", "postal_code": "10220"}
+    return {"label": "Home", **parts, **more}
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """Unverified; empty when it is no JWT."""
+    try:
+        part = token.split(".")[1]
+        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+        return claims
+    except (IndexError, ValueError):
+        return {}
 
 
 @dataclass
@@ -73,7 +95,9 @@ class Client:
     ) -> httpx.Response:
         """`key`: an Idempotency-Key. `wait`: for the final code. A broken connection is noted and raised."""
         sent = {**self._fields(fields), **({"Idempotency-Key": key} if key else {}), **(WAIT if wait else {})}
-        told = Told(f"{method} {path}", 0, None, key or None, wait)
+        waits = wait or "Prefer" in sent
+        token_id = claims_of(self.token).get("jti")
+        told = Told(f"{method} {path}", 0, None, key or None, waits, token_id, time.time_ns() // 1_000_000)
         self.history.told.append(told)
         if body is None:
             response = self.http.request(method, path, headers=sent)
@@ -88,6 +112,7 @@ class Client:
 
     def register(self, email: str, password: str, wait: bool = True, key: str = "", **more: Any) -> httpx.Response:
         self.history.secrets.add(password)
+        self.history.personal.add(email.strip())
         body = {"email": email, "password": password, "full_name": "Ana Lim", **more}
         return self.write("POST", "/v1/members", body, wait=wait, key=key)
 
@@ -107,6 +132,33 @@ class Client:
         return Member(
             tokens.json()["member_id"], email, password, tokens.json()["access_token"], tokens.json()["refresh_token"]
         )
+
+    def new_caller(self) -> "Client":
+        """A new member's."""
+        return self.as_caller(self.new_member().access_token)
+
+    def refresh(self, refresh_token: str) -> httpx.Response:
+        response = self.write("POST", "/v1/auth/refresh", {"refresh_token": refresh_token})
+        if response.status_code == 200:
+            self.history.secrets.update((response.json()["access_token"], response.json()["refresh_token"]))
+        return response
+
+    def is_let_in(self) -> bool:
+        status = self.get("/v1/members/me").status_code
+        assert status in (200, 401), status
+        return status == 200
+
+    def change_password(self, current: str, new: str, wait: bool = True) -> httpx.Response:
+        self.history.secrets.add(new)
+        body = {"current_password": current, "new_password": new}
+        return self.write("POST", "/v1/members/me/password", body, wait=wait)
+
+    def change_email(self, email: str, password: str, wait: bool = True, key: str = "") -> httpx.Response:
+        self.history.personal.add(email.strip())
+        return self.write("POST", "/v1/members/me/email", {"email": email, "password": password}, wait=wait, key=key)
+
+    def add_address(self, **more: Any) -> httpx.Response:
+        return self.write("POST", "/v1/members/me/addresses", address_body(**more), wait=True)
 
     # --- products
 
@@ -133,6 +185,18 @@ class Client:
 
     def remove(self, product_id: str, wait: bool = True) -> httpx.Response:
         return self.write("DELETE", f"/v1/cart/items/{product_id}", wait=wait)
+
+
+def at_once(*calls: Callable[[], T]) -> list[T]:
+    """All of them at the same moment, each in a thread of its own; their answers in order."""
+    barrier = threading.Barrier(len(calls))
+
+    def started(call: Callable[[], T]) -> T:
+        barrier.wait(10)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(started, call) for call in calls]]
 
 
 class MixedLoad:

@@ -52,6 +52,15 @@ def anyone(stack: Stack, history: History) -> Iterator[Client]:
     client.close()
 
 
+@pytest.fixture
+def edge2(healed: Stack, history: History) -> Iterator[Client]:
+    """A second edge, without a token."""
+    healed.start("edge2")
+    client = Client(healed.url("edge2"), history)
+    yield client
+    client.close()
+
+
 @pytest.fixture(scope="session")
 def merchant(stack: Stack, anyone: Client) -> Client:
     """With the scope to write products."""
@@ -61,7 +70,7 @@ def merchant(stack: Stack, anyone: Client) -> Client:
 @pytest.fixture
 def shopper(anyone: Client) -> Client:
     """A new member, logged in."""
-    return anyone.as_caller(anyone.new_member().access_token)
+    return anyone.new_caller()
 
 
 @pytest.fixture(scope="session")

@@ -45,6 +45,7 @@ def load_topics() -> dict[str, int]:
 
 COMMANDS = load_commands()
 TOPICS = load_topics()
+ROUTES: list[dict[str, Any]] = json.loads((SCHEMAS / "http.json").read_text(encoding="utf-8"))["routes"]
 ENUMS = json.loads((SCHEMAS / "enums.json").read_text(encoding="utf-8"))
 
 

@@ -13,8 +13,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 import ids
+from decisions import Outcome, PendingCommand, rejected
 from messages import COMMANDS, TOPICS, Malformed, read_command
-from rules import Outcome, State, rejected
+from rules import State
 from topics import Record, Topics
 
 TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
@@ -53,6 +54,9 @@ class Row:
 
     type: str
     fingerprint: str
+    caller: str | None
+    offset: int  # of the command's own record, whichever ended it
+    submitted_ms: int
     outcome: Outcome
     at_ms: int
 
@@ -63,6 +67,7 @@ class Partition:
 
     domain: str
     number: int
+    outcomes: dict[str, list[Outcome]]  # of all partitions
     clock_ms: int = 0
     ledger: dict[str, Row] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -142,6 +147,7 @@ class Turn:
         self.id = envelope.id
         self.body: dict[str, Any] = {}
         self.offset = record.offset
+        self.clock_ms = partition.clock_ms
         self.at_ms = envelope.original_ms if envelope.original_ms >= 0 else partition.clock_ms
         self._key = (record.key or b"").decode("utf-8", "replace")
         self._events = 0
@@ -175,8 +181,50 @@ class Turn:
         """Views have no row unless the client gave a key."""
         return not COMMANDS[self.envelope.type].get("quiet") or ids.is_keyed(self.id)
 
+    def as_pending(self) -> PendingCommand:
+        e = self.envelope
+        return PendingCommand(e.id, e.command_type, e.caller, e.fingerprint, self.offset, e.submitted_ms)
+
     def make_row(self, outcome: Outcome) -> Row:
-        return Row(self.envelope.command_type, self.envelope.fingerprint, outcome, self.partition.clock_ms)
+        return self._row_of(self.as_pending(), outcome)
+
+    def _row_of(self, command: PendingCommand, outcome: Outcome) -> Row:
+        return Row(
+            command.type,
+            command.fingerprint,
+            command.caller,
+            command.offset,
+            command.submitted_ms,
+            outcome,
+            self.clock_ms,
+        )
+
+    def finish(self, command: PendingCommand, outcome: Outcome) -> None:
+        self.remember(command.id, self._row_of(command, outcome))
+
+    def remember(self, command_id: str, row: Row) -> None:
+        self.partition.ledger[ids.ledger_id(command_id)] = row
+        self.answer(command_id, row, repeated=False)
+
+    def answer(self, command_id: str, row: Row, repeated: bool) -> None:
+        """A pending command has no outcome yet, also when it is asked a second time."""
+        if not row.outcome.is_final:
+            return
+        self.partition.outcomes[command_id].append(row.outcome)
+        self.emit(
+            "command.outcome.v1",
+            command_id=command_id,
+            command_type=row.type,
+            status=row.outcome.status,
+            http_status=row.outcome.http_status,
+            problem_code=row.outcome.problem,
+            resource=row.outcome.resource,
+            caller=row.caller,
+            repeated=repeated,
+            submitted_at=row.submitted_ms,
+            finished_at=row.at_ms,
+            record_offset=None if repeated or row.offset == self.offset else row.offset,
+        )
 
 
 class Model:
@@ -185,9 +233,12 @@ class Model:
     def __init__(self, id_key: bytes) -> None:
         self._id_key = id_key
         self.state = State()
-        self.outcomes: dict[str, list[Outcome]] = defaultdict(list)  # by command id, one for each record
+        # By command id: final ones, one for each of its records; none while a saga goes on.
+        self.outcomes: dict[str, list[Outcome]] = defaultdict(list)
         self.partitions = {
-            (domain, p): Partition(domain, p) for domain in ids.DOMAINS for p in range(TOPICS[f"{domain}.commands"])
+            (domain, p): Partition(domain, p, self.outcomes)
+            for domain in ids.DOMAINS
+            for p in range(TOPICS[f"{domain}.commands"])
         }
         self._next: dict[tuple[str, int], int] = defaultdict(int)
 
@@ -209,7 +260,7 @@ class Model:
         if reason:
             partition.dead[record.offset] = reason
             if not turn.known:
-                self._remember(turn, GIVEN_UP)
+                turn.remember(turn.id, turn.make_row(GIVEN_UP))
         else:
             self._decide(turn)
 
@@ -236,11 +287,14 @@ class Model:
             return "misrouted"
         return None
 
-    def _natural_id(self, command_type: str, body: dict[str, Any], otherwise: str) -> str:
+    def _natural_id(self, command_type: str, body: dict[str, Any], otherwise: str) -> str | None:
         if command_type == "product.create":
             return ids.product_id(body["sku"])
-        if command_type in ("member.register", "member.register_service"):
+        if command_type in ("member.register", "member.register_service", "member.claim_email"):
             return ids.member_id_of_folded(self._id_key, body["email_folded"])
+        if command_type == "member.change_email":  # its key is the member's; the claim's id must be right all the same
+            right = body["claim_id"] == ids.member_id_of_folded(self._id_key, body["email_folded"])
+            return otherwise if right else None
         return otherwise
 
     def _decide(self, turn: Turn) -> None:
@@ -250,38 +304,19 @@ class Model:
             self._repeat(turn, row)
             return
         wanted = turn.envelope.if_version
-        if wanted >= 0 and wanted != self.state.version(turn.partition.domain, turn.body):
+        key = turn.body[COMMANDS[turn.envelope.type]["key"]]
+        if wanted >= 0 and wanted != self.state.version(turn.partition.domain, key):
             outcome = rejected(412, "precondition-failed")
         else:
             outcome = self.state.decide(turn.envelope.command_type, turn)
         if turn.is_remembered:
-            self._remember(turn, outcome)
+            turn.remember(turn.id, turn.make_row(outcome))
         else:
-            self.outcomes[turn.id].append(outcome)
+            turn.partition.outcomes[turn.id].append(outcome)
 
-    def _repeat(self, turn: Turn, row: Row) -> None:
+    @staticmethod
+    def _repeat(turn: Turn, row: Row) -> None:
         if row.fingerprint == turn.envelope.fingerprint:
-            self._answer(turn, row, repeated=True)
+            turn.answer(turn.id, row, repeated=True)
         else:
-            self._answer(turn, turn.make_row(KEY_REUSED), repeated=False)
-
-    def _remember(self, turn: Turn, outcome: Outcome) -> None:
-        row = turn.make_row(outcome)
-        turn.partition.ledger[ids.ledger_id(turn.id)] = row
-        self._answer(turn, row, repeated=False)
-
-    def _answer(self, turn: Turn, row: Row, repeated: bool) -> None:
-        self.outcomes[turn.id].append(row.outcome)
-        turn.emit(
-            "command.outcome.v1",
-            command_id=turn.id,
-            command_type=row.type,
-            status=row.outcome.status,
-            http_status=row.outcome.http_status,
-            problem_code=row.outcome.problem,
-            resource=row.outcome.resource,
-            caller=turn.envelope.caller,
-            repeated=repeated,
-            submitted_at=turn.envelope.submitted_ms,
-            finished_at=row.at_ms,
-        )
+            turn.answer(turn.id, turn.make_row(KEY_REUSED), repeated=False)

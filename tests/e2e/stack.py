@@ -124,6 +124,9 @@ class Stack:
     def is_running(self, name: str) -> bool:
         return name in self._running and self._running[name].poll() is None
 
+    def url(self, edge: str) -> str:
+        return f"http://{self._environment_of(edge)['TW_LISTEN']}"
+
     def admin(self, name: str, path: str) -> httpx.Response:
         address = self._environment_of(name)["TW_ADMIN_LISTEN"]
         return httpx.get(f"http://{address}{path}", timeout=5)
@@ -143,9 +146,9 @@ class Stack:
 
     def wait_ready(self, name: str, timeout_s: float = 40) -> None:
         def answer() -> bool:
-            assert self.is_running(name), (
-                f"{name} ended with {self._running[name].returncode}:\n{self.log(name)[-2000:]}"
-            )
+            assert self.is_running(
+                name
+            ), f"{name} ended with {self._running[name].returncode}:\n{self.log(name)[-2000:]}"
             return self.is_ready(name)
 
         wait_until(f"{name} is ready", answer, timeout_s)

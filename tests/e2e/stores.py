@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 import ids
 from messages import TOPICS
 
+MEMBER_TABLES = ("members", "member_addresses", "jwt_tokens", "tw_email_claims", "tw_email_changes", "tw_ledger")
 PARTITIONS = {domain: TOPICS[f"{domain}.commands"] for domain in ids.DOMAINS}
 
 
@@ -68,6 +69,14 @@ class Stores:
     def member(self, member_id: str) -> dict[str, Any] | None:
         found = self.rows("select * from members where id = %s", member_id)
         return found[0] if found else None
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """All rows of what the member worker writes."""
+        return {name: self.rows(f"select * from {name}") for name in MEMBER_TABLES}
+
+    def empty_postgres(self) -> None:
+        """As after a loss of the whole database, but for its schema."""
+        self.rows(f"truncate {', '.join(MEMBER_TABLES)}, tw_progress")
 
     # --- MongoDB
 

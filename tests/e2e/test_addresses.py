@@ -137,6 +137,17 @@ def test_a_wrong_body_is_refused_with_a_pointer(
     assert topics.ends() == before
 
 
+def test_making_one_the_default_takes_no_body(shopper: Client, topics: Topics) -> None:
+    address = add(shopper)
+    path = f"{FOLDER}/{address['id']}/default"
+    before = topics.ends()
+    response = shopper.write("PUT", path, {"is_default": False})
+    assert response.status_code == 422, response.text
+    assert [(e["pointer"], e["code"]) for e in response.json()["errors"]] == [("/is_default", "unknown-member")]
+    assert topics.ends() == before
+    assert shopper.write("PUT", path, {}, wait=True).json() == address
+
+
 def test_a_member_has_at_most_20_addresses(shopper: Client) -> None:
     for number in range(20):
         add(shopper, wait=number == 19, label=str(number))

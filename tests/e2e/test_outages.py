@@ -203,9 +203,7 @@ def test_the_same_log_refills_an_emptied_postgres(
     checker.drained()
     content = "select * from members order by id"
     before = stores.rows(content)
-    stores.rows(
-        "truncate members, member_addresses, jwt_tokens, tw_email_changes, tw_email_claims, tw_progress, tw_ledger"
-    )
+    stores.empty_postgres()
     wait_until("the members are back", lambda: stores.rows(content) == before, 30)
     checker.check()
 
@@ -227,5 +225,6 @@ def test_the_same_log_refills_an_emptied_mongodb(
 
 
 def test_ids_and_partitions_are_those_of_the_written_rules(stores: Stores, id_key: bytes) -> None:
-    for row in stores.rows("select id, email from members"):
+    registered = "select id, email from members where id not in (select member_id from tw_email_claims)"
+    for row in stores.rows(registered):
         assert str(row["id"]) == ids.member_id(id_key, row["email"])

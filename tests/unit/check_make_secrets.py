@@ -1,4 +1,5 @@
 """docker/make-secrets: made once, for nobody else's eyes; what compose.yaml asks for is there, what people added stays."""
+import os
 import pathlib
 import re
 import shutil
@@ -21,11 +22,15 @@ class MakeSecrets(unittest.TestCase):
             shutil.copy(SOURCE / "docker" / name, self.docker / name)
         self.make()
 
-    def make(self):
-        subprocess.run([self.docker / "make-secrets"], check=True, capture_output=True)
+    def make(self, **settings: str):
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("TW_")}
+        subprocess.run([self.docker / "make-secrets"], env={**plain, **settings}, check=True, capture_output=True)
 
     def settings(self) -> dict[str, str]:
-        return dict(line.split("=", 1) for line in (self.docker / ".env").read_text().splitlines())
+        lines = (self.docker / ".env").read_text().splitlines()
+        found = dict(line.split("=", 1) for line in lines)
+        self.assertEqual(len(found), len(lines), "a setting stands there twice")
+        return found
 
     def test_everything_compose_needs_is_there(self):
         compose = (SOURCE / "docker/compose.yaml").read_text()
@@ -43,6 +48,13 @@ class MakeSecrets(unittest.TestCase):
         for _ in range(2):
             self.make()
             self.assertEqual(self.settings(), {**before, "TW_BASE_PORT": "9000", "TW_LOG_LEVEL": "debug"})
+
+    def test_another_algorithm_takes_the_old_ones_place_and_stays(self):
+        self.make(TW_JWT_ALGORITHM="ES256")
+        for _ in range(2):
+            self.assertEqual(self.settings()["TW_JWT_ALGORITHM"], "ES256")
+            self.assertIn("PRIVATE KEY", (self.docker / "secrets" / self.settings()["TW_JWT_KEYS"]).read_text())
+            self.make()
 
 
 unittest.main(argv=sys.argv[:1])

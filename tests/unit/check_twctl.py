@@ -8,7 +8,9 @@ import unittest
 
 SOURCE, BUILD = (pathlib.Path(argument) for argument in sys.argv[1:3])
 NOBODY = "127.0.0.1:1"
-COMMANDS = ("topics apply", "topics diff", "schema apply", "schema diff", "token issue", "ping")
+COMMANDS = ("topics apply", "topics diff", "schema apply", "schema diff", "token issue", "token list", "token revoke",
+            "ping")
+SOME_ID = "7d0b1e52-43aa-8f0e-b1c5-91f3e7a4c820"
 
 
 def twctl(*words: str, **settings: str) -> subprocess.CompletedProcess:
@@ -54,6 +56,7 @@ class Twctl(unittest.TestCase):
             done = twctl(*command.split(), "--help")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(f"Usage: twctl {command} ", done.stdout)
+        self.assertIn("twctl token revoke JTI ", twctl("token", "--help").stdout)
         self.assertNotIn("--scope", twctl("schema", "apply", "--help").stdout)
         self.assertIn("twctl topics diff", twctl("topics", "--help").stdout)
 
@@ -72,6 +75,20 @@ class Twctl(unittest.TestCase):
             self.assert_refused(done, 2, value)
             self.assertEqual(done.stdout, "")
 
+    def test_a_token_to_revoke_is_named_by_its_id_alone(self):
+        for words in ((), (SOME_ID, SOME_ID)):
+            self.assert_refused(twctl("token", "revoke", *words, **self.settings), 2, "needs one argument, JTI")
+        for word in ("everything", SOME_ID[:-1], f"{SOME_ID}0"):
+            done = twctl("token", "revoke", word, **self.settings)
+            self.assert_refused(done, 2, word, "no token id", "twctl token list")
+        self.assert_refused(twctl("token", "list", SOME_ID, **self.settings), 2, "one argument too many")
+
+    def test_a_list_needs_no_key_and_no_broker(self):
+        settings = {"postgres_uri": self.settings["postgres_uri"]}
+        for words in ((), ("--json",), ("--json", "off"), ("--json=on",)):
+            self.assert_refused(twctl("token", "list", *words, **settings), 3, "PostgreSQL: cannot connect")
+        self.assertNotIn("--kafka", twctl("token", "list", "--help").stdout)
+
     def test_a_key_file_that_is_wrong_is_named(self):
         pathlib.Path(self.settings["id_key_file"]).write_text("too short")
         self.assert_refused(twctl("schema", "diff", **self.settings), 3, "id_key_file", "32 bytes as hex")
@@ -87,6 +104,7 @@ class Twctl(unittest.TestCase):
         self.assert_refused(done, 3, "PostgreSQL: cannot connect", "MongoDB: ", "Redis: ")
         self.assert_refused(twctl("topics", "diff", **self.settings), 3, "Kafka: ")
         self.assert_refused(twctl("token", "issue", "--scope", "products:write", **self.settings), 3, "PostgreSQL: ")
+        self.assert_refused(twctl("token", "revoke", SOME_ID, **self.settings), 3, "PostgreSQL: ")
         done = twctl("ping", **self.settings)
         self.assertEqual(done.returncode, 3)
         self.assertEqual([line.split(":")[0] for line in done.stdout.splitlines()],

@@ -15,7 +15,7 @@ static void password__matches_its_own_hash_only(void **state)
 
     (void)state;
     assert_int_equal(tw_passwords_hash(passwords, TW_STR("correct horse"), hash, NULL), TW_OK);
-    assert_int_equal(strncmp(hash, "$argon2id$v=19$m=19456,t=2,p=1$", 31), 0);
+    assert_int_equal(strncmp(hash, "$argon2id$v=19$m=65536,t=2,p=1$", 31), 0);
     assert_int_equal(tw_passwords_hash(passwords, TW_STR("correct horse"), again, NULL), TW_OK);
     assert_string_not_equal(hash, again);
     assert_int_equal(tw_passwords_verify(passwords, TW_STR("correct horse"), hash, &matches, NULL), TW_OK);
@@ -42,6 +42,59 @@ static void unknown_account__costs_as_much_and_never_matches(void **state)
     int64_t unknown_us = tw_monotonic_us() - start_us;
     assert_false(matches);
     assert_true(unknown_us > known_us / 4); /* a skipped hash would be thousands of times quicker */
+    tw_passwords_free(passwords);
+}
+
+static bool matches(struct tw_passwords *passwords, struct tw_str password, const char *hash)
+{
+    bool good = false;
+
+    assert_int_equal(tw_passwords_verify(passwords, password, hash, &good, NULL), TW_OK);
+    return good;
+}
+
+/** Bytes that C, old crypt() or a careless fold would drop. */
+static void every_byte_of_a_password__counts(void **state)
+{
+    static const char    with_nul[] = "before\0behind";
+    struct tw_passwords *passwords = tw_passwords_new(2, 4);
+    char                 hash[TW_PASSWORD_HASH_MAX];
+    char                 text[128];
+
+    (void)state;
+    assert_int_equal(tw_passwords_hash(passwords, (struct tw_str){with_nul, sizeof(with_nul) - 1}, hash, NULL), TW_OK);
+    assert_true(matches(passwords, (struct tw_str){with_nul, sizeof(with_nul) - 1}, hash));
+    assert_false(matches(passwords, TW_STR("before"), hash));
+    assert_false(matches(passwords, (struct tw_str){with_nul, sizeof(with_nul)}, hash));
+
+    memset(text, 'x', sizeof(text));
+    assert_int_equal(tw_passwords_hash(passwords, (struct tw_str){text, sizeof(text)}, hash, NULL), TW_OK);
+    assert_false(matches(passwords, (struct tw_str){text, sizeof(text) - 1}, hash));
+    text[127] = 'y';
+    assert_false(matches(passwords, (struct tw_str){text, sizeof(text)}, hash));
+
+    assert_int_equal(tw_passwords_hash(passwords, TW_STR(" P\xc3\xa4ssw\xc3\xb6rd "), hash, NULL), TW_OK);
+    assert_false(matches(passwords, TW_STR("P\xc3\xa4ssw\xc3\xb6rd"), hash));     /* blanks stay */
+    assert_false(matches(passwords, TW_STR(" Pa\xcc\x88sswo\xcc\x88rd "), hash)); /* not normalised */
+    assert_false(matches(passwords, TW_STR(" p\xc3\xa4ssw\xc3\xb6rd "), hash));   /* case */
+    tw_passwords_free(passwords);
+}
+
+/** Made by Python's cryptography, with OWASP's smaller numbers. */
+static void smaller_hash__still_matches_and_is_outdated(void **state)
+{
+    static const char small[] =
+        "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg$rk2Mi3E4dgRMg0fHaYaptWVZRKqs//6b6k3/nntqGJk";
+    struct tw_passwords *passwords = tw_passwords_new(1, 4);
+    char                 hash[TW_PASSWORD_HASH_MAX];
+
+    (void)state;
+    assert_true(matches(passwords, TW_STR("correct horse"), small));
+    assert_false(matches(passwords, TW_STR("correct horsf"), small));
+    assert_true(tw_password_hash_is_outdated(small));
+    assert_int_equal(tw_passwords_hash(passwords, TW_STR("correct horse"), hash, NULL), TW_OK);
+    assert_false(tw_password_hash_is_outdated(hash));
+    assert_false(tw_password_hash_is_outdated("no hash at all"));
     tw_passwords_free(passwords);
 }
 
@@ -86,6 +139,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(password__matches_its_own_hash_only),
         cmocka_unit_test(unknown_account__costs_as_much_and_never_matches),
+        cmocka_unit_test(every_byte_of_a_password__counts),
+        cmocka_unit_test(smaller_hash__still_matches_and_is_outdated),
         cmocka_unit_test(full_queue__refuses),
         cmocka_unit_test(common_password__is_known_in_any_case),
     };

@@ -117,6 +117,24 @@ static void nulls__that_are_faulty_already_are_told_once(void **state)
     assert_int_equal(errors.count, 1);
 }
 
+static int status_of_bodiless_write(const char *body)
+{
+    request.body = tw_str_of(body);
+    request.fields[TW_HEADER_CONTENT_TYPE] = TW_STR("application/json");
+    tw_reply_reset(&reply);
+    return tw_route_no_members(&request, &reply) ? 200 : reply.status;
+}
+
+static void write_that_takes_no_body__refuses_what_it_would_pass_over(void **state)
+{
+    (void)state;
+    assert_int_equal(status_of_bodiless_write(""), 200);
+    assert_int_equal(status_of_bodiless_write("{}"), 200);
+    assert_int_equal(status_of_bodiless_write("{\"a\":1}"), 422);
+    assert_int_equal(status_of_bodiless_write("[]"), 422);
+    assert_int_equal(status_of_bodiless_write("{"), 400);
+}
+
 static void query__that_is_badly_encoded_is_a_400_and_none_is_none(void **state)
 {
     struct tw_str value;
@@ -143,6 +161,7 @@ int main(void)
         TEST(etag__is_not_given_to_a_refusal),
         TEST(nulls__are_faults_unless_they_clear),
         TEST(nulls__that_are_faulty_already_are_told_once),
+        TEST(write_that_takes_no_body__refuses_what_it_would_pass_over),
         TEST(query__that_is_badly_encoded_is_a_400_and_none_is_none),
     };
 

@@ -2,12 +2,14 @@
 #include "tail.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tillwire/clock.h"
+#include "tillwire/gen/member_messages.h"
 #include "tillwire/gen/shared_messages.h"
 #include "tillwire/kafka.h"
 #include "unit.h"
@@ -21,7 +23,11 @@ static bool            waiting; /* an event to be read */
 static struct tw_uuid  event_command;
 static int64_t         event_offset;
 static int             event_status;
+static int64_t         event_record_offset; /* -1: the event has none */
+static bool            event_is_of_tokens;
 static bool            broker_away;
+static bool            place_is_lost;
+static int64_t         published_behind; /* records at the log's end that the reader does not come to */
 
 enum tw_rc tw_reader_open(const char *brokers, const char *client_id, struct tw_reader **ret_reader,
                           struct tw_err *reterr)
@@ -40,16 +46,31 @@ enum tw_rc tw_reader_assign(struct tw_reader *reader, const struct tw_position *
     return TW_OK;
 }
 
-enum tw_rc tw_reader_bounds(struct tw_reader *reader, const char *topic, int32_t partition, int timeout_ms,
-                            int64_t *ret_low, int64_t *ret_high, struct tw_err *reterr)
+enum tw_rc tw_reader_ends(struct tw_reader *reader, struct tw_position *positions, size_t count, int timeout_ms,
+                          struct tw_err *reterr)
 {
-    (void)reader, (void)topic, (void)partition, (void)timeout_ms;
+    (void)reader, (void)timeout_ms;
     pthread_mutex_lock(&lock);
-    bool away = broker_away;
+    bool    away = broker_away;
+    int64_t end = 42 + published_behind;
     pthread_mutex_unlock(&lock);
-    *ret_low = 0;
-    *ret_high = 42;
+    for (size_t i = 0; !away && i < count; i++)
+        positions[i].offset = end;
     return away ? tw_fail(reterr, TW_UNREACHED, "test", 0, "away") : TW_OK;
+}
+
+static void hand_over_tokens(tw_record_fn fn, void *self)
+{
+    struct tw_revoked_token         tokens[] = {{{{9}}, 1000}, {{{8}}, 2000}};
+    struct tw_member_tokens_revoked event = {.tokens = tokens, .tokens_len = 2, .version = 1};
+    struct tw_buf                   value = {0};
+    struct tw_header                headers[] = {{TW_STR(TW_H_TYPE), TW_STR("member.tokens_revoked.v1")}};
+    struct tw_record                record = {.headers = headers, .header_count = 1, .offset = 42};
+
+    tw_member_tokens_revoked_type.pack(&event, &value);
+    record.value = tw_buf_str(&value);
+    fn(self, "member.events", &record);
+    tw_buf_done(&value);
 }
 
 static void hand_over(tw_record_fn fn, void *self)
@@ -63,6 +84,8 @@ static void hand_over(tw_record_fn fn, void *self)
         .problem_code = TW_STR("line-quantity-limit"),
         .has_resource = true,
         .resource = TW_STR("/v1/cart"),
+        .has_record_offset = event_record_offset >= 0,
+        .record_offset = event_record_offset,
     };
     char             offset[24];
     struct tw_buf    value = {0};
@@ -84,11 +107,17 @@ enum tw_rc tw_reader_poll(struct tw_reader *reader, int timeout_ms, size_t max, 
     usleep(1000);
     pthread_mutex_lock(&lock);
     *ret_count = waiting ? 1 : 0;
-    if (waiting)
+    if (waiting && event_is_of_tokens)
+        hand_over_tokens(fn, self);
+    else if (waiting)
         hand_over(fn, self);
     waiting = false;
     bool away = broker_away;
+    bool lost = place_is_lost;
+    place_is_lost = false;
     pthread_mutex_unlock(&lock);
+    if (lost)
+        return tw_fail(reterr, TW_BROKEN, "test", 0, "the offset is not in the log");
     return away ? tw_fail(reterr, TW_UNREACHED, "test", 0, "away") : TW_OK;
 }
 
@@ -97,17 +126,10 @@ void tw_reader_close(struct tw_reader *reader)
     free(reader);
 }
 
-/** Has the tail read an outcome; returns once it was. */
-static void publish(struct tw_uuid command, int64_t offset, int status)
+static void wait_until_read(void)
 {
     bool left = true;
 
-    pthread_mutex_lock(&lock);
-    event_command = command;
-    event_offset = offset;
-    event_status = status;
-    waiting = true;
-    pthread_mutex_unlock(&lock);
     for (int i = 0; i < 2000 && left; i++) {
         usleep(1000);
         pthread_mutex_lock(&lock);
@@ -116,6 +138,55 @@ static void publish(struct tw_uuid command, int64_t offset, int status)
     }
     assert_false(left);
 }
+
+static void publish_end_of(struct tw_uuid command, int64_t offset, int64_t record_offset, int status)
+{
+    pthread_mutex_lock(&lock);
+    event_command = command;
+    event_offset = offset;
+    event_record_offset = record_offset;
+    event_status = status;
+    event_is_of_tokens = false;
+    waiting = true;
+    pthread_mutex_unlock(&lock);
+    wait_until_read();
+}
+
+/** Has the tail read an outcome; returns once it was. */
+static void publish(struct tw_uuid command, int64_t offset, int status)
+{
+    publish_end_of(command, offset, -1, status);
+}
+
+static void publish_revoked(void)
+{
+    pthread_mutex_lock(&lock);
+    event_is_of_tokens = true;
+    waiting = true;
+    pthread_mutex_unlock(&lock);
+    wait_until_read();
+}
+
+/* What the tail tells of revoked tokens. */
+static atomic_int  told_count;
+static atomic_int  load_count;
+static atomic_bool load_fails;
+
+static void tell(void *self, struct tw_uuid token_id, int64_t expires_at_ms)
+{
+    (void)self;
+    assert_true(token_id.bytes[0] == 9 ? expires_at_ms == 1000 : expires_at_ms == 2000);
+    atomic_fetch_add(&told_count, 1);
+}
+
+static enum tw_rc load(void *self, struct tw_err *reterr)
+{
+    (void)self;
+    atomic_fetch_add(&load_count, 1);
+    return atomic_load(&load_fails) ? tw_fail(reterr, TW_UNREACHED, "test", 0, "away") : TW_OK;
+}
+
+static const struct tw_revoked_sink sink = {tell, load, NULL};
 
 /* ------------------------------------------------------------------------------------------------------------------ */
 
@@ -127,7 +198,11 @@ static int setup(void **state)
 {
     (void)state;
     broker_away = false;
-    tail = tw_tail_new("none", 2);
+    published_behind = 0;
+    atomic_store(&told_count, 0);
+    atomic_store(&load_count, 0);
+    atomic_store(&load_fails, false);
+    tail = tw_tail_new("none", 2, &sink);
     return 0;
 }
 
@@ -191,6 +266,21 @@ static void outcome_of_another_record__is_not_mine(void **state)
     publish(mine, 7, 422);
     assert_true(await(seat, 7, 0, &told));
     assert_int_equal(told.outcome.http_status, 422);
+    tw_tail_leave(tail, seat);
+}
+
+static void last_step_of_a_saga__ends_the_command_that_began_it(void **state)
+{
+    struct tw_seat *seat = tw_tail_sit(tail, mine);
+    struct tw_told  told;
+
+    (void)state;
+    publish_end_of(mine, 9, 7, 200); /* record 9 ended what record 7 began */
+    assert_false(await(seat, 9, 0, &told));
+    tw_tail_leave(tail, seat);
+    seat = tw_tail_sit(tail, mine);
+    publish_end_of(mine, 9, 7, 200);
+    assert_true(await(seat, 7, 0, &told));
     tw_tail_leave(tail, seat);
 }
 
@@ -258,6 +348,80 @@ static void tail__is_up_while_the_broker_answers(void **state)
     assert_true(becomes(true));
 }
 
+static bool becomes_fresh(bool fresh)
+{
+    for (int i = 0; i < 5000 && tw_tail_is_fresh(tail) != fresh; i++)
+        usleep(1000);
+    return tw_tail_is_fresh(tail) == fresh;
+}
+
+static void set_broker(bool away, int64_t behind)
+{
+    pthread_mutex_lock(&lock);
+    broker_away = away;
+    published_behind = behind;
+    pthread_mutex_unlock(&lock);
+}
+
+static void revoked_tokens__are_told_of_though_nobody_waits(void **state)
+{
+    (void)state;
+    assert_true(becomes_fresh(true));
+    publish_revoked();
+    assert_int_equal(atomic_load(&told_count), 2);
+}
+
+static void tail__is_fresh_while_it_comes_to_the_ends_in_time(void **state)
+{
+    (void)state;
+    assert_true(becomes_fresh(true));
+    set_broker(false, 1); /* somebody publishes, the reader hears nothing of it */
+    assert_true(becomes_fresh(false));
+    assert_true(tw_tail_is_up(tail));
+    publish_revoked(); /* now it comes, at offset 42 */
+    set_broker(false, 0);
+    assert_true(becomes_fresh(true));
+}
+
+static void tail__is_not_fresh_without_a_broker(void **state)
+{
+    (void)state;
+    assert_true(becomes_fresh(true));
+    set_broker(true, 0);
+    assert_true(becomes_fresh(false));
+    set_broker(false, 0);
+    assert_true(becomes_fresh(true));
+    assert_int_equal(atomic_load(&load_count), 1); /* its place was kept: nothing was missed */
+}
+
+static void tail__is_not_fresh_before_it_has_loaded_what_was_revoked(void **state)
+{
+    (void)state;
+    tw_tail_free(tail);
+    atomic_store(&load_fails, true);
+    atomic_store(&load_count, 0);
+    tail = tw_tail_new("none", 2, &sink);
+    for (int i = 0; i < 5000 && atomic_load(&load_count) < 2; i++)
+        usleep(1000);
+    assert_true(atomic_load(&load_count) >= 2);
+    assert_false(tw_tail_is_fresh(tail));
+    atomic_store(&load_fails, false);
+    assert_true(becomes_fresh(true));
+}
+
+static void tail__loads_again_when_it_begins_again(void **state)
+{
+    (void)state;
+    assert_true(becomes_fresh(true));
+    pthread_mutex_lock(&lock);
+    place_is_lost = true;
+    pthread_mutex_unlock(&lock);
+    for (int i = 0; i < 5000 && atomic_load(&load_count) < 2; i++)
+        usleep(1000);
+    assert_int_equal(atomic_load(&load_count), 2);
+    assert_true(becomes_fresh(true));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -265,10 +429,16 @@ int main(void)
         TEST(outcome__may_be_told_before_the_offset_is_known),
         TEST(outcome__wakes_who_waits_for_it),
         TEST(outcome_of_another_record__is_not_mine),
+        TEST(last_step_of_a_saga__ends_the_command_that_began_it),
         TEST(seats__are_counted),
         TEST(seat__remembers_nothing_of_who_sat_before),
         TEST(draining__ends_waits),
         TEST(tail__is_up_while_the_broker_answers),
+        TEST(revoked_tokens__are_told_of_though_nobody_waits),
+        TEST(tail__is_fresh_while_it_comes_to_the_ends_in_time),
+        TEST(tail__is_not_fresh_without_a_broker),
+        TEST(tail__is_not_fresh_before_it_has_loaded_what_was_revoked),
+        TEST(tail__loads_again_when_it_begins_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

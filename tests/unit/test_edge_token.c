@@ -24,7 +24,8 @@ static struct tw_token_rules rules = {&keys, "tillwire", "api"};
 static int setup(void **state)
 {
     (void)state;
-    return (int)tw_token_keys_parse(tw_str_of("k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
+    return (int)tw_token_keys_parse(TW_TOKEN_HS256,
+                                    tw_str_of("k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
                                               "# the one before\n"
                                               "k0:ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"),
                                     &keys, NULL);
@@ -68,7 +69,7 @@ static enum tw_rc crafted(const char *header, const char *payload)
 {
     char token[8192];
 
-    craft(header, payload, keys.keys[0].bytes, keys.keys[0].len, token);
+    craft(header, payload, keys.keys[0].secret, keys.keys[0].secret_len, token);
     return verify_at(token, NOW);
 }
 
@@ -99,8 +100,8 @@ static void older_key__still_verifies(void **state)
     char token[8192];
 
     (void)state;
-    craft("{\"alg\":\"HS256\",\"kid\":\"k0\",\"typ\":\"JWT\"}", GOOD_PAYLOAD, keys.keys[1].bytes, keys.keys[1].len,
-          token);
+    craft("{\"alg\":\"HS256\",\"kid\":\"k0\",\"typ\":\"JWT\"}", GOOD_PAYLOAD, keys.keys[1].secret,
+          keys.keys[1].secret_len, token);
     assert_int_equal(verify_at(token, NOW), TW_OK);
 }
 
@@ -164,7 +165,7 @@ static void time__is_checked_with_thirty_seconds_of_grace(void **state)
     char token[8192];
 
     (void)state;
-    craft(GOOD_HEADER, GOOD_PAYLOAD, keys.keys[0].bytes, keys.keys[0].len, token);
+    craft(GOOD_HEADER, GOOD_PAYLOAD, keys.keys[0].secret, keys.keys[0].secret_len, token);
     assert_int_equal(verify_at(token, 1795432700 + 29), TW_OK);
     assert_int_equal(verify_at(token, 1795432700 + 30), TW_INVALID);
     assert_int_equal(verify_at(token, 1795432100 - 30), TW_OK);
@@ -231,7 +232,7 @@ static void signature__has_one_spelling(void **state)
     int                      taken = 0;
 
     (void)state;
-    craft(GOOD_HEADER, GOOD_PAYLOAD, keys.keys[0].bytes, keys.keys[0].len, token);
+    craft(GOOD_HEADER, GOOD_PAYLOAD, keys.keys[0].secret, keys.keys[0].secret_len, token);
     len = strlen(token);
     for (size_t i = 0; i < TW_LEN(tails); i++) {
         strcpy(other, token);
@@ -259,7 +260,7 @@ static void parts__have_one_spelling(void **state)
     token[strlen(token) - 1]++;
     strcat(token, ".");
     encode(GOOD_PAYLOAD, strlen(GOOD_PAYLOAD), token + strlen(token), 4000);
-    sign_with(keys.keys[0].bytes, keys.keys[0].len, token, mac);
+    sign_with(keys.keys[0].secret, keys.keys[0].secret_len, token, mac);
     strcat(token, ".");
     encode(mac, sizeof(mac), token + strlen(token), 64);
     assert_int_equal(verify_at(token, NOW), TW_INVALID);
@@ -270,7 +271,7 @@ static void every_changed_character__is_noticed(void **state)
     char token[8192];
 
     (void)state;
-    craft(GOOD_HEADER, GOOD_PAYLOAD, keys.keys[0].bytes, keys.keys[0].len, token);
+    craft(GOOD_HEADER, GOOD_PAYLOAD, keys.keys[0].secret, keys.keys[0].secret_len, token);
     for (size_t i = 0; token[i]; i++) {
         char kept = token[i];
         token[i] = kept == 'A' ? 'B' : 'A';
@@ -299,7 +300,7 @@ static void token__is_not_read_beyond_its_end(void **state)
     char                   token[8192];
 
     (void)state;
-    craft(GOOD_HEADER, GOOD_PAYLOAD, keys.keys[0].bytes, keys.keys[0].len, token);
+    craft(GOOD_HEADER, GOOD_PAYLOAD, keys.keys[0].secret, keys.keys[0].secret_len, token);
     for (size_t len = 0; len <= strlen(token); len += 7) {
         struct tw_str guarded = tw_guarded((struct tw_str){token, len});
         tw_token_verify(&rules, guarded, NOW, &claims, NULL);
@@ -326,7 +327,7 @@ static void keys__are_refused_when_short_repeated_or_malformed(void **state)
 
     (void)state;
     for (size_t i = 0; i < TW_LEN(wrong); i++)
-        assert_int_equal(tw_token_keys_parse(tw_str_of(wrong[i]), &parsed, NULL), TW_INVALID);
+        assert_int_equal(tw_token_keys_parse(TW_TOKEN_HS256, tw_str_of(wrong[i]), &parsed, NULL), TW_INVALID);
 }
 
 static void scope__is_matched_as_a_whole_word(void **state)

@@ -227,6 +227,15 @@ static void mistakes__are_all_shown_at_once(void **state)
     assert_non_null(strstr(child.err, "fast"));
 }
 
+static void a_switch_alone__is_on(void **state)
+{
+    (void)state;
+    assert_runs((struct call){.argv = {"--kafka=a", "--fast", "off", "--fast", "--label", "y"}}, "a 500 1 info  y");
+    assert_runs((struct call){.argv = {"--kafka=a", "--fast"}}, "a 500 1 info  x");
+    assert_refused((struct call){.argv = {"--kafka=a", "--fast", "perhaps"}},
+                   "tillwire-test: 'perhaps' is one argument too many; see --help\n");
+}
+
 static void an_option_without_value__is_refused(void **state)
 {
     (void)state;
@@ -408,6 +417,7 @@ int main(void)
         cmocka_unit_test(unknown_names__are_refused_wherever_they_come_from),
         cmocka_unit_test(environment__may_hold_what_others_need),
         cmocka_unit_test(mistakes__are_all_shown_at_once),
+        cmocka_unit_test(a_switch_alone__is_on),
         cmocka_unit_test(an_option_without_value__is_refused),
         cmocka_unit_test(secrets__are_never_printed),
         cmocka_unit_test(check__prints_values_and_where_they_come_from),

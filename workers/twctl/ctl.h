@@ -16,6 +16,7 @@ struct tw_ctl_settings {
     const char *mongo_uri;
     const char *redis_uri;
     const char *id_key_file;
+    const char *jwt_algorithm;
     const char *jwt_keys_file;
     const char *jwt_issuer;
     const char *jwt_audience;
@@ -23,6 +24,8 @@ struct tw_ctl_settings {
     const char *name;
     const char *ttl;
     const char *label;
+    const char *argument; /**< what stands behind the command's name: a token's id */
+    bool        json;
     int64_t     replication;
     int64_t     wait_s;
     int64_t     store_timeout_ms;
@@ -53,6 +56,8 @@ enum tw_ctl_exit tw_ctl_topics_diff(const struct tw_ctl_settings *settings);
 enum tw_ctl_exit tw_ctl_schema_apply(const struct tw_ctl_settings *settings);
 enum tw_ctl_exit tw_ctl_schema_diff(const struct tw_ctl_settings *settings);
 enum tw_ctl_exit tw_ctl_token_issue(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_token_list(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_token_revoke(const struct tw_ctl_settings *settings);
 enum tw_ctl_exit tw_ctl_ping(const struct tw_ctl_settings *settings);
 
 #endif

@@ -12,27 +12,43 @@
 #include "tillwire/log.h"
 #include "tillwire/settings.h"
 
-enum { TOPICS_APPLY = 1, TOPICS_DIFF = 2, SCHEMA_APPLY = 4, SCHEMA_DIFF = 8, TOKEN_ISSUE = 16, PING = 32 };
+enum {
+    TOPICS_APPLY = 1,
+    TOPICS_DIFF = 2,
+    SCHEMA_APPLY = 4,
+    SCHEMA_DIFF = 8,
+    TOKEN_ISSUE = 16,
+    TOKEN_LIST = 32,
+    TOKEN_REVOKE = 64,
+    PING = 128,
+};
 enum { TOPICS = TOPICS_APPLY | TOPICS_DIFF, SCHEMA = SCHEMA_APPLY | SCHEMA_DIFF };
-enum { ALL = TOPICS | SCHEMA | TOKEN_ISSUE | PING };
+enum { BY_COMMAND = TOKEN_ISSUE | TOKEN_REVOKE, TOKENS = BY_COMMAND | TOKEN_LIST };
+enum { ALL = TOPICS | SCHEMA | TOKENS | PING };
 
 static const struct command {
     unsigned    bit;
-    const char *name; /* "topics apply": one word, or a group and what to do with it */
+    const char *name;     /* "topics apply": one word, or a group and what to do with it */
+    const char *argument; /* what must stand behind the name: "JTI"; NULL: nothing */
     const char *about;
     enum tw_ctl_exit (*run)(const struct tw_ctl_settings *settings);
 } commands[] = {
-    {TOPICS_APPLY, "topics apply",
+    {TOPICS_APPLY, "topics apply", NULL,
      "Creates topics that are missing and sets what differs from the manifest; never changes a partition count.",
      tw_ctl_topics_apply},
-    {TOPICS_DIFF, "topics diff", "Shows how the cluster's topics differ from the manifest.", tw_ctl_topics_diff},
-    {SCHEMA_APPLY, "schema apply", "Brings PostgreSQL and MongoDB up to date, pins the id key, and checks Redis.",
+    {TOPICS_DIFF, "topics diff", NULL, "Shows how the cluster's topics differ from the manifest.", tw_ctl_topics_diff},
+    {SCHEMA_APPLY, "schema apply", NULL, "Brings PostgreSQL and MongoDB up to date, pins the id key, and checks Redis.",
      tw_ctl_schema_apply},
-    {SCHEMA_DIFF, "schema diff", "Shows what `schema apply` would do or refuse.", tw_ctl_schema_diff},
-    {TOKEN_ISSUE, "token issue",
+    {SCHEMA_DIFF, "schema diff", NULL, "Shows what `schema apply` would do or refuse.", tw_ctl_schema_diff},
+    {TOKEN_ISSUE, "token issue", NULL,
      "Issues a token with scopes to a service member and prints it. A running tillwire-member is needed.",
      tw_ctl_token_issue},
-    {PING, "ping", "Shows which servers answer.", tw_ctl_ping},
+    {TOKEN_LIST, "token list", NULL, "Shows the tokens of service members: ids, scopes, ends, and what is revoked.",
+     tw_ctl_token_list},
+    {TOKEN_REVOKE, "token revoke", "JTI",
+     "Revokes the token with that id; edges refuse it within a second. A running tillwire-member is needed.",
+     tw_ctl_token_revoke},
+    {PING, "ping", NULL, "Shows which servers answer.", tw_ctl_ping},
 };
 
 #define AT(member) offsetof(struct tw_ctl_settings, member)
@@ -41,9 +57,9 @@ static const struct {
     unsigned          commands; /* that take it */
     struct tw_setting row;
 } settings_of[] = {
-    {TOPICS | TOKEN_ISSUE | PING,
+    {TOPICS | BY_COMMAND | PING,
      {"kafka", TW_SET_TEXT, AT(kafka), "127.0.0.1:9092", 1, 1024, NULL, false, "Kafka brokers, comma separated."}},
-    {SCHEMA | TOKEN_ISSUE | PING,
+    {SCHEMA | TOKENS | PING,
      {"postgres_uri", TW_SET_TEXT, AT(postgres_uri), NULL, 1, 1024, NULL, true,
       "PostgreSQL of the members, with the worker's account."}},
     {SCHEMA | PING,
@@ -56,8 +72,11 @@ static const struct {
      {"id_key_file", TW_SET_TEXT, AT(id_key_file), NULL, 1, 1024, NULL, false,
       "File with the 32 bytes in hex that member ids are made with; pinned for ever."}},
     {TOKEN_ISSUE,
+     {"jwt_algorithm", TW_SET_CHOICE, AT(jwt_algorithm), "HS256", 0, 0, "HS256|ES256", false,
+      "How the token is signed, as the edge has it."}},
+    {TOKEN_ISSUE,
      {"jwt_keys_file", TW_SET_TEXT, AT(jwt_keys_file), NULL, 1, 1024, NULL, false,
-      "File with lines kid:hex; the first key signs."}},
+      "The edge's file of token keys; the first key signs."}},
     {TOKEN_ISSUE,
      {"jwt_issuer", TW_SET_TEXT, AT(jwt_issuer), "tillwire", 1, 256, NULL, false,
       "`iss` of tokens, as the edge has it."}},
@@ -72,16 +91,18 @@ static const struct {
       "The service member, made when there is none: <name>@service.tillwire.invalid."}},
     {TOKEN_ISSUE, {"ttl", TW_SET_TEXT, AT(ttl), "90d", 2, 16, NULL, false, "Life of the token: 90d, 12h, 30m or 45s."}},
     {TOKEN_ISSUE, {"label", TW_SET_TEXT, AT(label), "", 0, 100, NULL, false, "What the token is for, for people."}},
-    {TOKEN_ISSUE,
+    {BY_COMMAND,
      {"wait_s", TW_SET_INT, AT(wait_s), "30", 1, 600, NULL, false,
       "How long to wait for the worker's decision, seconds."}},
+    {TOKEN_LIST,
+     {"json", TW_SET_BOOL, AT(json), "off", 0, 0, NULL, false, "A JSON array instead of a table for people."}},
     {TOPICS_APPLY,
      {"replication", TW_SET_INT, AT(replication), "1", 1, 16, NULL, false,
       "Copies of each partition of a topic that is created."}},
-    {SCHEMA | TOKEN_ISSUE | PING,
+    {SCHEMA | TOKENS | PING,
      {"store_timeout_ms", TW_SET_INT, AT(store_timeout_ms), "5000", 100, 60000, NULL, false,
       "A store that takes longer to answer is not reached, ms."}},
-    {TOPICS | TOKEN_ISSUE | PING,
+    {TOPICS | BY_COMMAND | PING,
      {"broker_timeout_ms", TW_SET_INT, AT(broker_timeout_ms), "10000", 500, 60000, NULL, false,
       "A broker that takes longer to answer is not reached, ms."}},
 };
@@ -134,6 +155,12 @@ static const struct command *find_command(int argc, char **argv)
 
 /* --- help --------------------------------------------------------------------------------------------------------- */
 
+/* "token revoke JTI" */
+static const char *shown_name(struct tw_arena *arena, const struct command *command)
+{
+    return command->argument ? tw_arena_printf(arena, "%s %s", command->name, command->argument).ptr : command->name;
+}
+
 /* The commands of a group, NULL for all, a line each. */
 static struct tw_str list_commands(struct tw_arena *arena, const char *group)
 {
@@ -141,8 +168,8 @@ static struct tw_str list_commands(struct tw_arena *arena, const char *group)
 
     for (size_t i = 0; i < TW_LEN(commands); i++)
         if (!group || is_in_group(&commands[i], group))
-            list =
-                tw_arena_printf(arena, "%.*s  twctl %-14s %s\n", TW_STR_ARG(list), commands[i].name, commands[i].about);
+            list = tw_arena_printf(arena, "%.*s  twctl %-16s %s\n", TW_STR_ARG(list), shown_name(arena, &commands[i]),
+                                   commands[i].about);
     return list;
 }
 
@@ -171,16 +198,30 @@ static enum tw_ctl_exit show_help(char **argv)
 
 /* --- running ------------------------------------------------------------------------------------------------------ */
 
+static bool take_argument(const struct command *command, char **rest, struct tw_ctl_settings *settings)
+{
+    if (!command->argument)
+        return true;
+    if (!rest[0] || rest[1]) {
+        fprintf(stderr, "twctl %s: needs one argument, %s; see --help\n", command->name, command->argument);
+        return false;
+    }
+    settings->argument = rest[0];
+    return true;
+}
+
 static enum tw_ctl_exit run(const struct command *command, int argc, char **argv)
 {
     static struct tw_ctl_settings settings;
     struct tw_setting             table[TW_LEN(settings_of) + 1];
     char                          program[32];
+    char                        **rest = NULL;
     int                           words = word_count(command);
 
     snprintf(program, sizeof(program), "twctl %s", command->name);
     select_rows(command->bit, table);
-    switch (tw_settings_read(table, program, command->about, argc - words, argv + words, &settings, NULL)) {
+    switch (tw_settings_read(table, program, command->about, argc - words, argv + words, &settings,
+                             command->argument ? &rest : NULL)) {
     case TW_SETTINGS_EXIT_OK:
         return TW_CTL_DONE;
     case TW_SETTINGS_EXIT_BAD:
@@ -188,7 +229,7 @@ static enum tw_ctl_exit run(const struct command *command, int argc, char **argv
     case TW_SETTINGS_RUN:
         break;
     }
-    return command->run(&settings);
+    return take_argument(command, rest, &settings) ? command->run(&settings) : TW_CTL_USAGE;
 }
 
 static enum tw_ctl_exit refuse(int argc, char **argv)

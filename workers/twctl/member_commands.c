@@ -124,9 +124,12 @@ enum tw_rc tw_ctl_command_send(struct tw_ctl_commands *commands, const struct tw
 
 static enum tw_status status_of(const char *name)
 {
-    if (!strcmp(name, tw_status_name(TW_SUCCEEDED)))
-        return TW_SUCCEEDED;
-    return strcmp(name, tw_status_name(TW_REJECTED)) ? TW_DEAD_LETTERED : TW_REJECTED;
+    static const enum tw_status others[] = {TW_SUCCEEDED, TW_REJECTED, TW_PENDING};
+
+    for (size_t i = 0; i < TW_LEN(others); i++)
+        if (!strcmp(name, tw_status_name(others[i])))
+            return others[i];
+    return TW_DEAD_LETTERED;
 }
 
 static void read_outcome(const PGresult *row, struct tw_arena *arena, struct tw_outcome *ret_outcome)
@@ -174,4 +177,13 @@ enum tw_rc tw_ctl_command_wait(PGconn *pg, struct tw_uuid id, int64_t timeout_ms
                        "no worker decided the command within %d s: is tillwire-member running?",
                        (int)(timeout_ms / 1000));
     return rc;
+}
+
+enum tw_rc tw_ctl_command_accepted(const struct tw_outcome *outcome, struct tw_err *reterr)
+{
+    if (outcome->status == TW_SUCCEEDED)
+        return TW_OK;
+    return tw_fail(reterr, TW_REFUSED, WHERE, outcome->http_status, "refused: %s (%s)",
+                   outcome->detail.len ? outcome->detail.ptr : tw_status_name(outcome->status),
+                   tw_problem_code(outcome->problem));
 }

@@ -31,5 +31,7 @@ enum tw_rc     tw_ctl_command_send(struct tw_ctl_commands *commands, const struc
  *  @p timeout_ms. */
 enum tw_rc     tw_ctl_command_wait(PGconn *pg, struct tw_uuid id, int64_t timeout_ms, struct tw_arena *arena,
                                    struct tw_outcome *ret_outcome, struct tw_err *reterr);
+/** REFUSED with the outcome's sentence and code, OK when it succeeded. */
+enum tw_rc     tw_ctl_command_accepted(const struct tw_outcome *outcome, struct tw_err *reterr);
 
 #endif

@@ -133,6 +133,14 @@ enum tw_rc tw_ctl_pg_meta(PGconn *pg, struct tw_ctl_meta *ret_meta, struct tw_er
     return *PQgetvalue(there, 0, 0) == 't' ? read_meta(pg, ret_meta, reterr) : TW_OK;
 }
 
+enum tw_rc tw_ctl_pg_meta_needed(PGconn *pg, struct tw_ctl_meta *ret_meta, struct tw_err *reterr)
+{
+    TW_TRY(tw_ctl_pg_meta(pg, ret_meta, reterr));
+    if (!ret_meta->schema_version)
+        return tw_fail(reterr, TW_BROKEN, WHERE, 0, "the schema is not there: run `twctl schema apply`");
+    return TW_OK;
+}
+
 const char *tw_ctl_meta_conflict(const struct tw_ctl_meta *meta, const uint8_t id_key[TW_ID_KEY_BYTES])
 {
     char key_check[17];

@@ -30,6 +30,8 @@ struct tw_ctl_meta {
     char    folding_version[17]; /**< likewise */
 };
 enum tw_rc tw_ctl_pg_meta(PGconn *pg, struct tw_ctl_meta *ret_meta, struct tw_err *reterr);
+/** The same; BROKEN when there is no schema. */
+enum tw_rc tw_ctl_pg_meta_needed(PGconn *pg, struct tw_ctl_meta *ret_meta, struct tw_err *reterr);
 
 /** A clause when @p meta is pinned to another key or folding than this program's, NULL when not; what is not pinned
  *  yet differs from nothing. */

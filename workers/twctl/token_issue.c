@@ -54,7 +54,8 @@ static enum tw_rc read_words(struct issuing *issuing, struct tw_err *reterr)
     TW_TRY(tw_ctl_scope_parse(tw_str_of(settings->scope), &issuing->arena, &issuing->scope, reterr));
     TW_TRY(tw_ctl_service_email(tw_str_of(settings->name), &issuing->arena, &email, reterr));
     TW_TRY(tw_ctl_id_key_read(settings->id_key_file, issuing->id_key, reterr));
-    TW_TRY(tw_token_keys_read(settings->jwt_keys_file, &issuing->keys, reterr));
+    TW_TRY(tw_token_keys_read(tw_token_algorithm_of(settings->jwt_algorithm), settings->jwt_keys_file, &issuing->keys,
+                              reterr));
     TW_TRY(tw_email_fold(email, &issuing->arena, &member->email, &member->email_folded, reterr));
     member->full_name = tw_str_of(settings->name);
     member->member_id = tw_member_id(issuing->id_key, member->email_folded);
@@ -67,9 +68,7 @@ static enum tw_rc check_pins(struct issuing *issuing, struct tw_err *reterr)
     struct tw_ctl_meta meta;
     const char        *conflict;
 
-    TW_TRY(tw_ctl_pg_meta(issuing->pg, &meta, reterr));
-    if (!meta.schema_version)
-        return tw_fail(reterr, TW_BROKEN, WHERE, 0, "the schema is not there: run `twctl schema apply`");
+    TW_TRY(tw_ctl_pg_meta_needed(issuing->pg, &meta, reterr));
     conflict = tw_ctl_meta_conflict(&meta, issuing->id_key);
     return conflict ? tw_fail(reterr, TW_BROKEN, WHERE, 0, "%s", conflict) : TW_OK;
 }
@@ -96,22 +95,15 @@ static enum tw_rc ask(struct issuing *issuing, const struct tw_type *type, struc
     return tw_ctl_command_wait(issuing->pg, id, 1000 * issuing->settings->wait_s, &issuing->arena, ret_outcome, reterr);
 }
 
-static enum tw_rc refused(const struct tw_outcome *outcome, struct tw_err *reterr)
-{
-    return tw_fail(reterr, TW_REFUSED, WHERE, outcome->http_status, "refused: %s (%s)",
-                   outcome->detail.len ? outcome->detail.ptr : tw_status_name(outcome->status),
-                   tw_problem_code(outcome->problem));
-}
-
 static enum tw_rc register_member(struct issuing *issuing, struct tw_err *reterr)
 {
     struct tw_uuid    id = tw_ctl_command_id(issuing->member.member_id);
     struct tw_outcome outcome;
 
     TW_TRY(ask(issuing, &tw_member_register_service_type, id, &issuing->member, &outcome, reterr));
-    if (outcome.status == TW_SUCCEEDED || outcome.problem == TW_PROBLEM_EMAIL_TAKEN) /* made before */
+    if (outcome.problem == TW_PROBLEM_EMAIL_TAKEN) /* made before */
         return TW_OK;
-    return refused(&outcome, reterr);
+    return tw_ctl_command_accepted(&outcome, reterr);
 }
 
 /* Signs the token that command @p id is to record. */
@@ -149,7 +141,7 @@ static enum tw_rc issue(struct issuing *issuing, struct tw_err *reterr)
 
     TW_TRY(sign(issuing, id, &body, reterr));
     TW_TRY(ask(issuing, &tw_member_issue_token_type, id, &body, &outcome, reterr));
-    return outcome.status == TW_SUCCEEDED ? TW_OK : refused(&outcome, reterr);
+    return tw_ctl_command_accepted(&outcome, reterr);
 }
 
 static enum tw_rc run(struct issuing *issuing, struct tw_err *reterr)

@@ -1,0 +1,104 @@
+/* Links: PkgConfig::RDKAFKA */
+/* Against librdkafka's own mock of a cluster, two brokers large. */
+#include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tillwire/kafka.h"
+#include "unit.h"
+
+static rd_kafka_t              *host; /* carries the mock, and produces */
+static rd_kafka_mock_cluster_t *cluster;
+static struct tw_reader        *reader;
+
+static int setup(void **state)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    char             text[256];
+    struct tw_err    err;
+
+    (void)state;
+    rd_kafka_conf_set(conf, "client.id", "mock", text, sizeof(text));
+    host = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
+    assert_non_null(host);
+    cluster = rd_kafka_mock_cluster_new(host, 2);
+    rd_kafka_brokers_add(host, rd_kafka_mock_cluster_bootstraps(cluster));
+    rd_kafka_mock_topic_create(cluster, "a", 2, 1);
+    rd_kafka_mock_topic_create(cluster, "b", 1, 1);
+    rd_kafka_mock_partition_set_leader(cluster, "a", 0, 1);
+    rd_kafka_mock_partition_set_leader(cluster, "a", 1, 2);
+    assert_rc(tw_reader_open(rd_kafka_mock_cluster_bootstraps(cluster), "test", &reader, &err), TW_OK, err);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    tw_reader_close(reader);
+    rd_kafka_mock_cluster_destroy(cluster);
+    rd_kafka_destroy(host);
+    return 0;
+}
+
+static void produce(const char *topic, int32_t partition, int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_int_equal(rd_kafka_producev(host, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition),
+                                           RD_KAFKA_V_VALUE("x", 1), RD_KAFKA_V_END),
+                         RD_KAFKA_RESP_ERR_NO_ERROR);
+    assert_int_equal(rd_kafka_flush(host, 10000), RD_KAFKA_RESP_ERR_NO_ERROR);
+}
+
+static void ends__of_many_partitions_are_told_at_once(void **state)
+{
+    struct tw_position positions[] = {{"a", 1, -7}, {"b", 0, -7}, {"a", 0, -7}};
+    struct tw_err      err;
+
+    (void)state;
+    assert_rc(tw_reader_ends(reader, positions, TW_LEN(positions), 10000, &err), TW_OK, err);
+    for (size_t i = 0; i < TW_LEN(positions); i++)
+        assert_int_equal(positions[i].offset, 0);
+    produce("a", 1, 3);
+    produce("b", 0, 5);
+    assert_rc(tw_reader_ends(reader, positions, TW_LEN(positions), 10000, &err), TW_OK, err);
+    assert_int_equal(positions[0].offset, 3);
+    assert_int_equal(positions[1].offset, 5);
+    assert_int_equal(positions[2].offset, 0);
+}
+
+static void ends__are_all_told_or_none(void **state)
+{
+    struct tw_position positions[] = {{"a", 0, -7}, {"a", 1, -7}};
+    struct tw_err      err = {0};
+
+    (void)state;
+    rd_kafka_mock_broker_set_down(cluster, 2);
+    assert_int_not_equal(tw_reader_ends(reader, positions, TW_LEN(positions), 700, &err), TW_OK);
+    assert_int_equal(positions[0].offset, -7);
+    rd_kafka_mock_broker_set_up(cluster, 2);
+    for (int i = 0; i < 20 && tw_reader_ends(reader, positions, TW_LEN(positions), 1000, &err) != TW_OK; i++) {
+    }
+    assert_int_equal(positions[0].offset, 0);
+}
+
+static void partition_that_is_not_there__is_an_error(void **state)
+{
+    struct tw_position positions[] = {{"a", 0, -7}, {"a", 9, -7}};
+
+    (void)state;
+    assert_int_not_equal(tw_reader_ends(reader, positions, TW_LEN(positions), 2000, NULL), TW_OK);
+    assert_int_equal(positions[0].offset, -7);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(ends__of_many_partitions_are_told_at_once),
+        TEST(ends__are_all_told_or_none),
+        TEST(partition_that_is_not_there__is_an_error),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
