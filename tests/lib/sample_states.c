@@ -145,7 +145,8 @@ static void fill_tokens(struct tw_member *member, uint32_t i, int64_t g, struct 
 /* By turns: there is none, one comes, it stays as it is, another takes its place. */
 static void fill_email_change(struct tw_member *member, uint32_t i, int64_t g, struct tw_arena *arena)
 {
-    enum { NONE, COME, STAYS, REPLACED, TURNS } turn = (g + i) % TURNS;
+    enum { NONE, COME, STAYS, REPLACED, TURNS };
+    int            turn = (int)((g + i) % TURNS);
     uint32_t       k = (uint32_t)((g + i) / TURNS * TURNS) + (turn == REPLACED);
     struct tw_uuid fingerprint = id_of("fingerprint", i, k);
 
