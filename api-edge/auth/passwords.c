@@ -16,7 +16,7 @@
 /** libsodium's parameters for logins: 64 MiB, two passes; about 60 ms of one core. Old hashes keep their own numbers. */
 #define MEMORY_BYTES crypto_pwhash_MEMLIMIT_INTERACTIVE
 #define PASSES       crypto_pwhash_OPSLIMIT_INTERACTIVE
-enum { NICENESS = 5 };
+enum { NICENESS = 10 }; /* what requests leave of the processors; a tenth of one when they leave nothing */
 
 _Static_assert(crypto_pwhash_STRBYTES <= TW_PASSWORD_HASH_MAX, "room for a hash");
 
@@ -128,6 +128,16 @@ void tw_passwords_free(struct tw_passwords *passwords)
     pthread_mutex_destroy(&passwords->lock);
     free(passwords->threads);
     free(passwords);
+}
+
+bool tw_passwords_have_room(struct tw_passwords *passwords)
+{
+    pthread_mutex_lock(&passwords->lock);
+    bool room = passwords->queued < passwords->queue_max;
+    pthread_mutex_unlock(&passwords->lock);
+    if (!room)
+        tw_metric_add(&refused, 1);
+    return room;
 }
 
 static enum tw_rc run(struct tw_passwords *passwords, struct job *job, struct tw_err *reterr)

@@ -17,6 +17,8 @@ struct tw_passwords *tw_passwords_new(size_t threads, size_t queue);
 /** No call may be under way. Accepts NULL. */
 void                 tw_passwords_free(struct tw_passwords *passwords);
 
+/** Would the queue take one more now? In a storm a login that is going to be refused should cost nothing else. */
+bool       tw_passwords_have_room(struct tw_passwords *passwords);
 /** Blocks while the pool works. UNREACHED: the queue is full. */
 enum tw_rc tw_passwords_hash(struct tw_passwords *passwords, struct tw_str password,
                              char ret_hash[TW_PASSWORD_HASH_MAX], struct tw_err *reterr);

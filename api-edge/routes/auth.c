@@ -175,6 +175,8 @@ static struct tw_str account_of(struct tw_request *request, struct tw_str email)
     return tw_email_fold(email, request->arena, &trimmed, &folded, NULL) == TW_OK ? folded : email;
 }
 
+#define TOO_MANY "too many registrations and logins at once"
+
 static void login(struct tw_request *request, struct tw_reply *reply)
 {
     struct tw_auth_login_body body = {0};
@@ -188,6 +190,10 @@ static void login(struct tw_request *request, struct tw_reply *reply)
     if (!tw_route_within(request, &per_address, request->address, reply) ||
         !tw_route_within(request, &per_account, account, reply))
         return;
+    if (!tw_passwords_have_room(request->edge->passwords)) {
+        tw_reply_unavailable(reply, request, TOO_MANY);
+        return;
+    }
     enum tw_rc rc = tw_members_by_email(request->edge->members, account, request->arena, &member, &err);
     if (rc != TW_OK && rc != TW_NOT_FOUND) {
         tw_route_store_failed(request, rc, &err, reply);
@@ -196,7 +202,7 @@ static void login(struct tw_request *request, struct tw_reply *reply)
     /* Always one verification of the same cost: the time tells nothing about who has an account. */
     const char *hash = member.has_password_hash ? member.password_hash.ptr : NULL;
     if (tw_passwords_verify(request->edge->passwords, body.password, hash, &matches, &err) != TW_OK)
-        tw_reply_unavailable(reply, request, "too many registrations and logins at once");
+        tw_reply_unavailable(reply, request, TOO_MANY);
     else if (!matches || member.status != TW_MEMBER_STATUS_ACTIVE)
         refuse_caller(request, reply);
     else

@@ -417,7 +417,7 @@ class MemberRules:
             self._take_address(c, member, c.body["email"], folded)
             return succeeded(200, ME)
         self.email_changes[member_id] = {"command": c.as_pending(), "email": c.body["email"], "email_folded": folded}
-        self._tell(c, "email_change_asked", member, change_id=c.id, claim_id=c.body["claim_id"], email_folded=folded)
+        self._tell(c, "email_change_asked", member, change_id=c.id, claim_id=c.body["claim_id"])
         return pending(ME)
 
     def member_claim_email(self, c: Command) -> Outcome:

@@ -290,7 +290,7 @@ class Model:
     def _natural_id(self, command_type: str, body: dict[str, Any], otherwise: str) -> str | None:
         if command_type == "product.create":
             return ids.product_id(body["sku"])
-        if command_type in ("member.register", "member.register_service", "member.claim_email"):
+        if command_type in ("member.register", "member.register_service"):
             return ids.member_id_of_folded(self._id_key, body["email_folded"])
         if command_type == "member.change_email":  # its key is the member's; the claim's id must be right all the same
             right = body["claim_id"] == ids.member_id_of_folded(self._id_key, body["email_folded"])

@@ -149,7 +149,6 @@ class World:
             claim_id,
             **policy,
             claim_id=claim_id,
-            email_folded=email,
             **step,
         )
         self._command(f"{title}, told", "member.complete_email_change.v1", MEMBER, **policy, granted=granted, **step)

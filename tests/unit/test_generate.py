@@ -96,10 +96,6 @@ PYTHON_TYPES = {"uuid": str, "string": str, "bytes": bytes, "int": int, "bool": 
                 "time": int, "enum": str, "list": list, "map": dict}
 
 
-# Events that say something about a person all the same: the next step of the saga proves the claim's id by it.
-SAID = {("member.email_change_asked.v1", "email_folded")}
-
-
 class GoldenMessages(unittest.TestCase):
     def test_a_stranger_reads_them(self):
         for message in load(SCHEMAS).messages:
@@ -119,7 +115,7 @@ class GoldenMessages(unittest.TestCase):
         for message in load(SCHEMAS).of("event"):
             structs = [message.struct, *message.structs.values()]
             names = {field.name for each in structs for field in each.fields if private.search(field.name)}
-            self.assertEqual({(message.ce_type, name) for name in names} - SAID, set())
+            self.assertEqual(names, set(), message.ce_type)
 
 
 # --- what is written -------------------------------------------------------------------------------------------------

@@ -790,7 +790,6 @@ static void collect_errands(struct history *history)
             *errand = (struct errand){.type = &tw_member_claim_email_type, .key = event.claim_id};
             errand->claim = (struct tw_member_claim_email){
                 .claim_id = event.claim_id,
-                .email_folded = tw_arena_copy(&history->log.arena, event.email_folded),
                 .member_id = event.member_id,
                 .change_id = event.change_id,
             };

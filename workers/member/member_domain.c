@@ -269,11 +269,6 @@ static bool member_owns_its_id(const struct tw_command *cmd, const uint8_t id_ke
 
         return tw_uuid_eq(body->claim_id, tw_member_id(id_key, body->email_folded));
     }
-    if (cmd->type == &tw_member_claim_email_type) {
-        const struct tw_member_claim_email *body = cmd->body;
-
-        return tw_uuid_eq(body->claim_id, tw_member_id(id_key, body->email_folded));
-    }
     return true;
 }
 

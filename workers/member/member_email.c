@@ -86,7 +86,6 @@ struct tw_outcome tw_member_decide_change_email(struct tw_decision *d, const str
                 .member_id = member->member_id,
                 .change_id = cmd->envelope->command_id,
                 .claim_id = body->claim_id,
-                .email_folded = body->email_folded,
                 .version = member->version,
             });
     return tw_pending(me());

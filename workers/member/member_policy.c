@@ -17,7 +17,6 @@ static enum tw_rc ask_the_address(const struct tw_policy_event *event, struct tw
                             .body =
                                 &(struct tw_member_claim_email){
                                     .claim_id = asked.claim_id,
-                                    .email_folded = asked.email_folded,
                                     .member_id = asked.member_id,
                                     .change_id = asked.change_id,
                                 },
