@@ -47,10 +47,7 @@ static void table__counts_characters_not_bytes(void **state)
 
 static void table__a_cell_cannot_break_its_line_or_speak_to_the_terminal(void **state)
 {
-    static const char *const cells[] = {"a\nb\tc", "\x1b[31mred\x7f",
-                                        "\xc2\x9b"
-                                        "31m\xc2\xa0",
-                                        "z"};
+    static const char *const cells[] = {"a\nb\tc", "\x1b[31mred\x7f", "\xc2\x9b\x33\x31m\xc2\xa0", "z"};
 
     (void)state;
     assert_table(cells, 2, 2, "a?b?c  ?[31mred?\n?31m\xc2\xa0  z\n");

@@ -202,7 +202,7 @@ static bool take_argument(const struct command *command, char **rest, struct tw_
 {
     if (!command->argument)
         return true;
-    if (!rest[0] || rest[1]) {
+    if (!rest || !rest[0] || rest[1]) {
         fprintf(stderr, "twctl %s: needs one argument, %s; see --help\n", command->name, command->argument);
         return false;
     }
