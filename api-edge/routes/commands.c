@@ -76,6 +76,8 @@ static void reply_row(const struct tw_request *request, struct tw_uuid command_i
     tw_json_close(&json, '}');
 }
 
+static const char no_such_command[] = "there is no such command";
+
 /** Anonymous commands are everybody's who knows the id, which nobody can guess; others are their caller's. */
 static bool may_see(const struct tw_request *request, struct tw_uuid caller)
 {
@@ -83,9 +85,13 @@ static bool may_see(const struct tw_request *request, struct tw_uuid caller)
            tw_token_has_scope(request->caller.scope, "commands:read");
 }
 
+/** The sentence is that of an unknown command: nobody learns that somebody else's exists. */
 static void reply_hidden(const struct tw_request *request, struct tw_reply *reply)
 {
-    tw_reply_refuse(reply, request, request->caller.known ? TW_PROBLEM_NOT_FOUND : TW_PROBLEM_UNAUTHENTICATED, "");
+    if (request->caller.known)
+        tw_reply_refuse(reply, request, TW_PROBLEM_NOT_FOUND, no_such_command);
+    else
+        tw_reply_refuse(reply, request, TW_PROBLEM_UNAUTHENTICATED, "");
 }
 
 /** Is it known to have been accepted: by the sealed text of its Location, or by this edge's memory? */
@@ -112,7 +118,7 @@ static void reply_unknown(const struct tw_request *request, struct tw_uuid comma
     bool    is_old = made_ms >= 0 && made_ms < tw_now_ms() - KEPT_MS;
 
     tw_reply_refuse(reply, request, is_old ? TW_PROBLEM_GONE : TW_PROBLEM_NOT_FOUND,
-                    is_old ? "outcomes are kept for 24 hours" : "there is no such command");
+                    is_old ? "outcomes are kept for 24 hours" : no_such_command);
 }
 
 /** Everything that is known of a command. */

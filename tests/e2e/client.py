@@ -71,8 +71,9 @@ class Client:
         self.http.close()
 
     def as_caller(self, token: str) -> "Client":
-        """The same client with another token."""
-        self.history.secrets.add(token)
+        """The same client with another token; a bad one is no secret."""
+        if claims_of(token):
+            self.history.secrets.add(token)
         other = Client(str(self.http.base_url), self.history, token)
         other.http = self.http
         return other
@@ -207,7 +208,9 @@ class MixedLoad:
         self.shopper = shopper
         self.random = random.Random(seed)
         self.products = [merchant.new_product(price=f"{p}.49") for p in range(1, 7)]
-        self.members = [shopper.as_caller(shopper.new_member().access_token) for _ in range(3)]
+        accounts = [shopper.new_member() for _ in range(3)]
+        self.members = [shopper.as_caller(account.access_token) for account in accounts]
+        self.passwords = [account.password for account in accounts]
 
     def send(self, domain: str, count: int) -> None:
         for _ in range(count):
@@ -217,6 +220,9 @@ class MixedLoad:
         return uuid.UUID(int=self.random.getrandbits(128)).hex
 
     def _member(self) -> None:
+        if self.random.random() < 0.3:
+            self._edit()
+            return
         key = self._key() if self.random.random() < 0.3 else ""
         email, password = some_email(), some_password()
         self.shopper.register(email, password, wait=False, key=key)
@@ -224,6 +230,17 @@ class MixedLoad:
             self.shopper.register(email, password, wait=False, key=key)
         elif self.random.random() < 0.3:
             self.shopper.register(email, password, wait=False)  # taken
+
+    def _edit(self) -> None:
+        """Of a member who is there."""
+        which, what = self.random.randrange(len(self.members)), self.random.random()
+        caller = self.members[which]
+        if what < 0.1:
+            caller.change_email(some_email(), self.passwords[which], wait=False)
+        elif what < 0.5:
+            caller.write("PATCH", "/v1/members/me", {"full_name": f"Ana {self.random.randrange(1000)}"})
+        else:  # refused from the 21st on
+            caller.write("POST", "/v1/members/me/addresses", address_body(is_default=what < 0.7))
 
     def _product(self) -> None:
         if self.random.random() < 0.2:

@@ -12,7 +12,8 @@ from stack import FAILPOINT_EXIT, Stack, wait_until
 from stores import Stores
 from topics import Record, Topics
 
-WITHIN_S = 60  # after a kill the policy's group waits for the dead member first
+WITHIN_S = 60
+QUICKLY = {"TW_SESSION_TIMEOUT_MS": "6000"}  # so long the policy's group waits for a member that is dead
 
 
 def status_of(caller: Client, location: str, wait: bool = False) -> dict[str, object]:
@@ -235,12 +236,12 @@ def test_until_the_last_step_the_command_is_accepted(healed: Stack, caller: Clie
 
 
 STEPS = [
-    *(("policy_after_consume", hit) for hit in (1, 2, 3, 4)),
+    *(("policy_after_consume", hit) for hit in (1, 2, 4)),
     *(("policy_after_produce", hit) for hit in (1, 2)),
     ("policy_before_offset_commit", 1),
-    *(("before_commit", hit) for hit in (1, 2, 3)),
+    *(("before_commit", hit) for hit in (1, 3)),
     *(("after_commit", hit) for hit in (1, 2, 3)),
-    *(("after_produce_before_report", hit) for hit in (1, 3)),
+    ("after_produce_before_report", 2),
 ]
 
 
@@ -252,19 +253,19 @@ def test_the_worker_may_end_at_every_step(
     caller, new = anyone.as_caller(member.access_token), some_email()
     checker.drained()
     healed.stop("member")
-    healed.start("member", fail=f"{point}=exit@{hit}", ready=False)
+    healed.start("member", fail=f"{point}=exit@{hit}", settings=QUICKLY, ready=False)
     wish = caller.change_email(new, member.password, wait=False)
     assert wish.status_code == 202, wish.text
     assert healed.wait_exit("member", WITHIN_S) == FAILPOINT_EXIT
     assert f'"{point}"' in healed.log("member") and "failpoint fired" in healed.log("member")
-    healed.start("member", ready=False)
+    healed.start("member", settings=QUICKLY, ready=False)
     assert await_end(caller, wish.headers["Location"])["status"] == "succeeded"
     assert email_of(caller) == new
-    assert len(outcomes_of(topics, wish.json()["command_id"])) >= 1
     checker.check()
+    assert outcomes_of(topics, wish.json()["command_id"])
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.02, 0.05, 0.1])
+@pytest.mark.parametrize("after_s", [0.0, 0.03, 0.1])
 def test_the_worker_may_be_killed_at_any_moment(
     healed: Stack, anyone: Client, checker: Checker, after_s: float
 ) -> None:
@@ -276,7 +277,7 @@ def test_the_worker_may_be_killed_at_any_moment(
     vain = refused.change_email(taken, loser.password, wait=False)
     time.sleep(after_s)
     healed.kill("member")
-    healed.start("member", ready=False)
+    healed.start("member", settings=QUICKLY, ready=False)
     assert await_end(caller, wish.headers["Location"])["status"] == "succeeded"
     end = await_end(refused, vain.headers["Location"])
     assert (end["status"], code_of(end)) == ("rejected", "email-taken")

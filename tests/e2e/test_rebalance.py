@@ -13,7 +13,6 @@ from stack import WORKERS, Stack, wait_until
 from topics import Topics
 
 ALL = TOPICS["cart.commands"]  # as many as any other domain has
-HALF = ALL // 2
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +51,12 @@ def partitions_of(stack: Stack, name: str) -> int:
     return 0
 
 
+def they_share(stack: Stack, *names: str) -> bool:
+    """Each has some, and together they have all; who gets how many depends on their loops."""
+    counts = [partitions_of(stack, name) for name in names]
+    return min(counts) > 0 and sum(counts) == ALL
+
+
 @pytest.mark.parametrize("domain", ["cart"])  # the group's life is the runtime's, the same for all workers
 def test_partitions_are_shared_and_taken_over(
     healed: Stack, load: MixedLoad, topics: Topics, checker: Checker, history: History, domain: str
@@ -64,11 +69,11 @@ def test_partitions_are_shared_and_taken_over(
     healed.start(domain, settings=settings)
     with Steadily(load, domain):
         healed.start(second, settings=settings)
-        wait_until("they share", lambda: partitions_of(healed, domain) == partitions_of(healed, second) == HALF)
+        wait_until("they share", lambda: they_share(healed, domain, second))
         healed.kill(domain)
         wait_until("the second one has all", lambda: partitions_of(healed, second) == ALL, 30)
         healed.start(domain, settings=settings)
-        wait_until("they share again", lambda: partitions_of(healed, domain) == partitions_of(healed, second) == HALF)
+        wait_until("they share again", lambda: they_share(healed, domain, second))
     healed.stop(second)
     wait_until("the first one has all", lambda: partitions_of(healed, domain) == ALL, 30)
     checker.check(History(history.told[told:]), before)
@@ -90,9 +95,7 @@ def test_a_zombie_is_fenced(healed: Stack, load: MixedLoad, checker: Checker, do
     checker.drained()
     healed.signal(domain, signal.SIGCONT)
     load.send(domain, 10)
-    wait_until(
-        "the zombie found out", lambda: not healed.is_running(domain) or partitions_of(healed, domain) == HALF, 40
-    )
+    wait_until("the zombie found out", lambda: not healed.is_running(domain) or they_share(healed, domain, second), 40)
     time.sleep(0.5)
     healed.stop(second)
     healed.heal()

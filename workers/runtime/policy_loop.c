@@ -287,6 +287,7 @@ static enum tw_rc open_all(struct policy_loop *loop, struct tw_err *reterr)
     const struct tw_worker_settings *settings = loop->context->settings;
     const char                      *program = loop->context->spec->program;
     char                             group[160];
+    char                             instance_id[128] = "";
     struct tw_producer_options       producer = {
               .brokers = settings->kafka,
               .client_id = program,
@@ -298,7 +299,7 @@ static enum tw_rc open_all(struct policy_loop *loop, struct tw_err *reterr)
         .brokers = settings->kafka,
         .client_id = program,
         .group = group,
-        .instance_id = "",
+        .instance_id = instance_id,
         .topic = loop->topic,
         .session_timeout_ms = (int)settings->session_timeout_ms,
         .queue_kbytes = QUEUE_KBYTES,
@@ -311,6 +312,8 @@ static enum tw_rc open_all(struct policy_loop *loop, struct tw_err *reterr)
         .self = loop,
     };
 
+    if (*settings->instance_id)
+        snprintf(instance_id, sizeof(instance_id), "%s-policy", settings->instance_id);
     snprintf(group, sizeof(group), "%s-policy", *settings->group ? settings->group : program);
     TW_TRY(tw_producer_open(&producer, &loop->producer, reterr));
     return tw_consumer_open(&consumer, &loop->consumer, reterr);

@@ -41,7 +41,8 @@ static const struct tw_setting rows[] = {
      .offset = OFFSET(instance_id),
      .fallback = "",
      .max = INSTANCE_ID_MAX,
-     .help = "Static group member id (threads add -0, -1, …): a restart keeps its partitions; empty: none."},
+     .help = "Static group member id (threads add -0, -1, …, a policy -policy): a restart keeps its partitions; empty: "
+             "none."},
     {.name = "threads",
      .type = TW_SET_INT,
      .offset = OFFSET(threads),
