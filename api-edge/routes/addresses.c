@@ -4,11 +4,9 @@
 #include <jansson.h>
 
 #include "tillwire/gen/bodies.h"
+#include "tillwire/member_ids.h"
 
 enum { ADDRESS_SEGMENT = 4 };
-
-/** The tag that ids of addresses derive with; the member domain's TW_MEMBER_ID_ADDRESS. */
-#define ID_TAG "address"
 
 static void write_address(struct tw_json *json, const struct tw_member_address *address)
 {
@@ -137,7 +135,7 @@ static void add_address(struct tw_request *request, struct tw_reply *reply)
     struct tw_submission              submission = submission_of(request, &tw_member_add_address_type);
 
     submission.resource = TW_STR("/v1/members/me/addresses");
-    submission.new_item = ID_TAG;
+    submission.new_item = TW_MEMBER_ID_ADDRESS;
     if (!tw_route_json(request, &json, reply))
         return;
     tw_member_add_address_body_from_json(json, request->arena, &body, &errors);

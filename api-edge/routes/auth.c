@@ -15,12 +15,9 @@
 #include "tillwire/email.h"
 #include "tillwire/gen/bodies.h"
 #include "tillwire/log.h"
+#include "tillwire/member_ids.h"
 
 enum { OUTCOME_MS = 5000 };
-
-/** By what the worker derives the ids of new tokens from the command's: it puts the same into their rows. */
-#define ID_ACCESS  "access"
-#define ID_REFRESH "refresh"
 
 /* --- tokens ------------------------------------------------------------------------------------------------------- */
 
@@ -55,7 +52,7 @@ static bool make_pair(struct tw_request *request, const struct tw_submission *su
     int64_t                        now_s = tw_now_ms() / 1000;
     struct tw_token_claims         claims = {
                 .subject = member_id,
-                .token_id = tw_derived_id(submission->id, member_id, ID_ACCESS),
+                .token_id = tw_derived_id(submission->id, member_id, TW_MEMBER_ID_ACCESS),
                 .issued_s = now_s,
                 .expires_s = now_s + settings->access_ttl_s,
     };
@@ -64,7 +61,7 @@ static bool make_pair(struct tw_request *request, const struct tw_submission *su
         tw_reply_refuse(reply, request, TW_PROBLEM_INTERNAL, "");
         return false;
     }
-    tw_refresh_token_make(tw_derived_id(submission->id, member_id, ID_REFRESH), ret_pair->refresh);
+    tw_refresh_token_make(tw_derived_id(submission->id, member_id, TW_MEMBER_ID_REFRESH), ret_pair->refresh);
     ret_pair->access_expires_ms = claims.expires_s * 1000;
     ret_pair->refresh_expires_ms = (now_s + settings->refresh_ttl_s) * 1000;
     return true;

@@ -11,7 +11,7 @@ from worker_rounds import WorkerRounds
 from wrk import HERE, Sample, ask, write_product_ids
 
 CONNECTIONS = 16
-CLIENTS = 64  # of the storm; twice what the edge's password pool and its queue hold
+CLIENTS = 132  # of the storm; twice what the edge's password pool and its queue hold
 MEMBERS = 500  # so many that nobody reaches the limit of live sessions
 ROUND_OF_MEMBERS = 1000  # of load.c: nobody else's
 PASSWORD = "the bench password of everybody"  # load.c has its hash

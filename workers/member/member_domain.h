@@ -6,6 +6,7 @@
 #define TILLWIRE_MEMBER_DOMAIN_H
 
 #include "tillwire/domain.h"
+#include "tillwire/member_ids.h"
 
 /** Kinds of states, and positions of the entities a command touches. MEMBER: struct tw_member. CLAIM: struct
  *  tw_member_claim; only registrations and claims of an address touch one. */
@@ -23,14 +24,6 @@ enum {
 /** A token that readers judge by what is written in it can be revoked, and its row stays, for this long after its end:
  *  they allow their clocks some leeway. */
 #define TW_MEMBER_TOKEN_LEEWAY_MS (INT64_C(60) * 1000)
-
-/** What new ids derive from a command by, with tw_derived_id(): whoever writes the command knows them beforehand and
- *  can put the `jti` into the token. */
-#define TW_MEMBER_ID_ACCESS  "access"  /**< start_session, refresh_session: the access token */
-#define TW_MEMBER_ID_REFRESH "refresh" /**< start_session, refresh_session: the refresh token */
-#define TW_MEMBER_ID_SERVICE "service" /**< issue_token: the token */
-#define TW_MEMBER_ID_FAMILY  "family"  /**< both: the session */
-#define TW_MEMBER_ID_ADDRESS "address" /**< add_address: the address */
 
 extern const struct tw_domain tw_member_domain;
 
