@@ -92,6 +92,15 @@ static void *pool_main(void *self)
     return NULL;
 }
 
+/* A storm of logins keeps every thread of the pool busy, and what runs on the same processor waits behind a hash for
+ * milliseconds, whatever their priorities: half of the processors stay free of them. */
+static size_t half_of_processors(void)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return processors > 2 ? (size_t)processors / 2 : 1;
+}
+
 struct tw_passwords *tw_passwords_new(size_t threads, size_t queue)
 {
     struct tw_passwords *passwords = tw_alloc_zeroed(1, sizeof(*passwords));
@@ -105,9 +114,9 @@ struct tw_passwords *tw_passwords_new(size_t threads, size_t queue)
     passwords->queue_max = queue;
     pthread_mutex_init(&passwords->lock, NULL);
     pthread_cond_init(&passwords->work, NULL);
-    passwords->threads = tw_alloc_zeroed(threads, sizeof(pthread_t));
-    passwords->thread_count = threads;
-    for (size_t i = 0; i < threads; i++) {
+    passwords->thread_count = threads ? threads : half_of_processors();
+    passwords->threads = tw_alloc_zeroed(passwords->thread_count, sizeof(pthread_t));
+    for (size_t i = 0; i < passwords->thread_count; i++) {
         if (pthread_create(&passwords->threads[i], NULL, pool_main, passwords) != 0)
             tw_out_of_memory(sizeof(pthread_t));
     }

@@ -1,5 +1,6 @@
--- For wrk: logins of members that load.c registered. `wrk … -s logins.lua URL -- ROUND MEMBERS PASSWORD`
+-- For wrk: logins of members that load.c registered. `wrk … -s logins.lua URL -- ROUND MEMBERS PASSWORD PAUSE_MS`
 local requests = {}
+local pause_ms
 local at = 0
 local threads = {}
 
@@ -18,6 +19,12 @@ function init(args)
         local body = string.format('{"email":"person.%d.%d@example.com","password":"%s"}', args[1], i, args[3])
         requests[#requests + 1] = wrk.format("POST", "/v1/auth/login", headers, body)
     end
+    pause_ms = tonumber(args[4])
+end
+
+-- Before each request of each client.
+function delay()
+    return pause_ms
 end
 
 function request()

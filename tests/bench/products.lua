@@ -1,5 +1,5 @@
 -- For wrk: views or reads of the products whose ids stand in a file, one a line.
--- `wrk … -s products.lua URL -- FILE views|reads`
+-- `wrk … -s products.lua URL -- FILE views|reads [PAUSE_MS]`
 local requests = {}
 local at = 0
 
@@ -7,6 +7,10 @@ function init(args)
     for id in io.lines(args[1]) do
         local path = "/v1/products/" .. id
         requests[#requests + 1] = args[2] == "reads" and wrk.format("GET", path) or wrk.format("POST", path .. "/views")
+    end
+    if args[3] then -- each client rests before each request
+        local pause_ms = tonumber(args[3])
+        delay = function() return pause_ms end
     end
 end
 

@@ -80,8 +80,8 @@ def worker_table(results: WorkerResults, records: int) -> list[str]:
 
 
 def storm_table(results: StormResults) -> list[str]:
-    lines = [f"Storms: {storm_rounds.CONNECTIONS} connections, p99 in ms (answers a second), while "
-             f"{storm_rounds.CLIENTS} clients log in as fast as they can",
+    lines = [f"Storms: {storm_rounds.CONNECTIONS} clients, p99 in ms (answers a second), while "
+             f"{storm_rounds.CLIENTS} others log in again {storm_rounds.PAUSE_MS} ms after each answer",
              row(STORM_COLUMNS, "request", "quiet", "in the storm", "storm/quiet", "logins/s", "refused/s")]
     for what, samples in results.samples.items():
         cells = []

@@ -11,7 +11,9 @@ from worker_rounds import WorkerRounds
 from wrk import HERE, Sample, ask, write_product_ids
 
 CONNECTIONS = 16
+REST_MS = 20  # between an answer and the next request: a shop that is busy, not one that is at its end
 CLIENTS = 132  # of the storm; twice what the edge's password pool and its queue hold
+PAUSE_MS = 100  # between an answer and the client's next login; a refusal asks for a whole second
 MEMBERS = 500  # so many that nobody reaches the limit of live sessions
 ROUND_OF_MEMBERS = 1000  # of load.c: nobody else's
 PASSWORD = "the bench password of everybody"  # load.c has its hash
@@ -68,7 +70,7 @@ class StormRounds:
                 f"{sample.logins_per_second:,.0f} logins/s {storm.p99_ms:.1f} ms")
 
     def _ask(self, what: str) -> Sample:
-        return ask(what, self.port, CONNECTIONS, self.seconds, self.ids, threads=1)
+        return ask(what, self.port, CONNECTIONS, self.seconds, self.ids, threads=1, pause_ms=REST_MS)
 
     @contextmanager
     def _storm(self) -> Iterator[dict[str, float]]:
@@ -78,7 +80,7 @@ class StormRounds:
         log.write_bytes(b"")
         storm = Process(log, "wrk", "-t1", f"-c{CLIENTS}", f"-d{GATHERING_S + self.seconds + 1}s", "--timeout",
                         f"{PATIENCE_S}s", "-s", HERE / "logins.lua", f"http://127.0.0.1:{self.port}", "--",
-                        ROUND_OF_MEMBERS, MEMBERS, PASSWORD)
+                        ROUND_OF_MEMBERS, MEMBERS, PASSWORD, PAUSE_MS)
         with storm:
             time.sleep(GATHERING_S)
             before = self._refused()
