@@ -261,7 +261,8 @@ static void read_map(const struct reading *reading, const struct tw_field *field
                      const json_t *json, char *ret_member)
 {
     struct tw_pair *pairs;
-    uint32_t        len = 0;
+    struct tw_str  *null_names;
+    uint32_t        len = 0, null_len = 0;
 
     if (!json_is_object(json)) {
         wrong_type(reading, place, field);
@@ -272,16 +273,23 @@ static void read_map(const struct reading *reading, const struct tw_field *field
         return;
     }
     pairs = TW_NEW_ARRAY(reading->arena, json_object_size(json), struct tw_pair);
+    null_names = TW_NEW_ARRAY(reading->arena, json_object_size(json), struct tw_str);
     for (void *at = json_object_iter(unconst(json)); at; at = json_object_iter_next(unconst(json), at)) {
         struct tw_str name = name_at(at);
         struct place  here = {place, name, 0};
 
         if (!tw_map_name_is_valid(name))
             wrong(reading, &here, TW_BODY_NAME, "the name must have 1 to 100 bytes without '$' and '.'");
+        if (field->null_clears && json_is_null(json_object_iter_value(at))) {
+            null_names[null_len++] = tw_arena_copy(reading->arena, name);
+            continue;
+        }
         pairs[len].name = tw_arena_copy(reading->arena, name);
         read_value(reading, field->item, &here, json_object_iter_value(at), (char *)&pairs[len++].value);
     }
     tw_list_set(ret_member, (struct tw_list){pairs, len, len});
+    if (field->null_clears)
+        tw_list_set(ret_member - field->offset + field->null_offset, (struct tw_list){null_names, null_len, null_len});
 }
 
 static void read_value(const struct reading *reading, const struct tw_field *field, const struct place *place,
@@ -353,7 +361,7 @@ static void read_member(const struct reading *reading, const struct tw_field *fi
     struct place  here = {place, tw_str_of(field->name), 0};
     const json_t *value = json_object_get(json, field->name);
 
-    if (field->null_clears && value && json_is_null(value))
+    if (field->null_clears && field->kind != TW_KIND_MAP && value && json_is_null(value))
         *(bool *)(ret_base + field->null_offset) = true;
     if (field->optional && (!value || json_is_null(value)))
         return;

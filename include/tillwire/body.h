@@ -44,7 +44,8 @@ void tw_field_errors_add(struct tw_field_errors *errors, struct tw_arena *arena,
 
 /** Reads @p body by @p layout. INVALID: @p ret_errors has what is wrong and @p ret_body is untouched. Texts are copied
  *  into @p arena, so the json_t may go. JSON null for an optional member is the same as leaving it out, unless null
- *  clears it (`body_null` in schemas/): then the bool beside it is set. */
+ *  clears it (`body_null` in schemas/): then the bool beside it is set. In a map whose nulls clear, the names that
+ *  are null go to the list beside it. */
 enum tw_rc tw_body_read(const struct tw_layout *layout, const struct json_t *body, struct tw_arena *arena,
                         void *ret_body, struct tw_field_errors *ret_errors);
 

@@ -59,7 +59,7 @@ struct tw_field {
     bool                    null_clears; /**< of a body: then null_offset counts */
     uint16_t                offset;      /**< of the member, bytes */
     uint16_t                has_offset;  /**< of `bool has_<name>` */
-    uint16_t                null_offset; /**< of the bool that says the member was null */
+    uint16_t                null_offset; /**< of the bool that says the member was null; MAP: of the list of names */
     uint16_t                item_size;   /**< LIST, MAP: bytes of one element */
     int64_t                 min;         /**< range: of the value, the bytes, or the number of elements */
     int64_t                 max;

@@ -38,6 +38,7 @@
     X(SESSION_LIMIT,          "session-limit",           422,  "A member has at most 100 live sessions")           \
     X(ADDRESSES_LIMIT,        "addresses-limit",         422,  "A member has at most 20 addresses")                \
     X(DEFAULT_ADDRESS,        "default-address",         422,  "One address must be the default")                  \
+    X(IMAGES_LIMIT,           "images-limit",            422,  "A product has at most 20 images")                  \
     X(PRICE_RULE,             "price-rule",              422,  "The discount price must be below the price")       \
     X(TOO_MANY_REQUESTS,      "too-many-requests",       429,  "Too many requests")                                \
     X(HEADERS_TOO_LARGE,      "headers-too-large",       431,  "The request headers are too large")                \

@@ -66,7 +66,10 @@ def struct_members(f: Field) -> list:
     lines = ["    " + member_comment(f)]
     if f.optional:
         lines.append(f"    bool has_{f.name};")
-    if f.null_member:
+    if f.null_member and f.type == "map":
+        lines += [f"    struct tw_str *{f.null_member}; /**< names that were null */",
+                  f"    uint32_t {f.null_member}_len;", f"    uint32_t {f.null_member}_cap;"]
+    elif f.null_member:
         lines.append(f"    bool {f.null_member}; /**< the member was null */")
     if f.type in ("list", "map"):
         element = c_type(f.item) if f.type == "list" else c_type(f)

@@ -201,23 +201,25 @@ def security_of(route: dict) -> list:
     return [{"bearer": [auth] if ":" in auth else []}]
 
 
-def body_struct(model: Model, route: dict):
-    """The HTTP body of a route, None when it has none."""
+def body_schema(model: Model, route: dict):
+    """The name of the schema of a route's HTTP body, None when it has none."""
     if "command" in route:
         command = model.message(route["command"])
         if command is None:
             raise SchemaError(f"http.json: {route['path']}: unknown command '{route['command']}'")
-        return command.body
+        return command.body and command.body.name
     if "body" in route:
-        found = next((m for m in model.of("body") if m.type == route["body"]), None)
+        found = next((m.body.name for m in model.of("body") if m.type == route["body"]), None)
+        if found is None and route["body"] in model.http["schemas"]:
+            found = route["body"]
         if found is None:
             raise SchemaError(f"http.json: {route['path']}: unknown body '{route['body']}'")
-        return found.body
+        return found
     return None
 
 
 def operation(model: Model, route: dict) -> dict:
-    body = body_struct(model, route)
+    body = body_schema(model, route)
     responses = {status: answer(spec) for status, spec in {**route.get("answers", {}), **route.get("final", {})}.items()}
     if "command" in route:
         responses["202"] = {"$ref": "#/components/responses/Accepted"}
@@ -232,7 +234,7 @@ def operation(model: Model, route: dict) -> dict:
     if body:
         types = ["application/json"] + (["application/merge-patch+json"] if route["method"] == "PATCH" else [])
         result["requestBody"] = {"required": True, "content": {
-            t: {"schema": {"$ref": f"#/components/schemas/{body.name}"}} for t in types}}
+            t: {"schema": {"$ref": f"#/components/schemas/{body}"}} for t in types}}
     result["responses"] = dict(sorted(responses.items()))
     result["security"] = security_of(route)
     return result

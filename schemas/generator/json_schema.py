@@ -78,7 +78,10 @@ def example_of(f: Field, in_body: bool):
 
 def field_schema(f: Field, in_body: bool, structs: dict) -> dict:
     schema = {**value_schema(f, in_body, structs), "description": f.doc}
-    if f.null_member:
+    if f.null_member and f.type == "map":
+        values = schema["additionalProperties"]
+        schema["additionalProperties"] = {**values, "type": [values["type"], "null"]}
+    elif f.null_member:
         schema["type"] = [schema["type"], "null"]
     if f.type == "string":
         schema["description"] += f" {f.min} to {f.max} bytes."

@@ -76,7 +76,7 @@ class Field:
     item: Optional["Field"] = None  # of a list or map
     struct: str = ""  # name of a struct of the same file
     body: dict = field(default_factory=dict)  # what differs in the HTTP body
-    null_member: str = ""  # of a body: the bool that says the member was null
+    null_member: str = ""  # of a body: the field that nulls go to
 
     @property
     def member(self) -> str:
@@ -276,7 +276,8 @@ def body_fields(fields: tuple, raw_fields: list, where: str, enums: dict) -> tup
 
 
 def null_members_of(fields: tuple, raw_fields: list, where: str) -> dict:
-    """Name of a body's member -> name of the bool that is set when the member is null: null clears, absent stays."""
+    """Name of a body's member -> name of the field that nulls go to, for null clears and absent stays: a bool for the
+    member itself, or, of a map, a list of the names that are null in it."""
     by_name = {f.name: f for f in fields}
     found = {}
     for parsed, raw in zip(fields, raw_fields):
@@ -284,7 +285,10 @@ def null_members_of(fields: tuple, raw_fields: list, where: str) -> dict:
         if parsed.source != "body_null":
             continue
         member = by_name.get(raw["of"])
-        refuse(parsed.type != "bool" or parsed.optional, f"{where}: field '{parsed.name}' must be a required bool")
+        is_names = member is not None and member.type == "map"
+        refuse(parsed.optional or (parsed.type != "bool" and not is_names)
+               or (is_names and (parsed.type != "list" or parsed.item.type != "string")),
+               f"{where}: field '{parsed.name}' must be a required bool, or, of a map, a required list of strings")
         refuse(member is None or member.source != "body" or not member.optional,
                f"{where}: field '{parsed.name}' is of '{raw['of']}', which is no optional field of the body")
         refuse(member.name in found, f"{where}: field '{parsed.name}' is of '{member.name}', which has one already")

@@ -46,6 +46,11 @@ static enum tw_rc read_create(const json_t *json, void *ret_body)
     return tw_product_create_body_from_json(json, &arena, ret_body, &errors);
 }
 
+static enum tw_rc read_change(const json_t *json, void *ret_body)
+{
+    return tw_product_change_body_from_json(json, &arena, ret_body, &errors);
+}
+
 static enum tw_rc read_register(const json_t *json, void *ret_body)
 {
     return tw_member_register_body_from_json(json, &arena, ret_body, &errors);
@@ -156,6 +161,27 @@ static void null_clears_what_absent_leaves_alone(void **state)
     assert_false(body.clear_phone_number);
     assert_int_equal(read_text(read_profile, "{\"full_name\":null}", &body), TW_OK); /* a name cannot be cleared */
     assert_false(body.has_full_name || body.clear_phone_number);
+}
+
+static void names_that_are_null_in_a_map_are_told(void **state)
+{
+    struct tw_product_change_body body;
+
+    (void)state;
+    assert_int_equal(read_text(read_change, "{\"images\":{\"front\":\"https://a.example/f.jpg\",\"back\":null}}", &body),
+                     TW_OK);
+    assert_true(body.has_images);
+    assert_int_equal(body.images_len, 1);
+    assert_true(tw_str_is(body.images[0].name, "front"));
+    assert_int_equal(body.removed_images_len, 1);
+    assert_true(tw_str_is(body.removed_images[0], "back"));
+    assert_int_equal(read_text(read_change, "{\"images\":null}", &body), TW_OK);
+    assert_false(body.has_images || body.removed_images_len);
+    assert_only_error(read_change, "{\"images\":{\"a.b\":null}}",
+                      "/images/a.b wrong-name the name must have 1 to 100 bytes without '$' and '.'");
+    assert_only_error(read_change, "{\"images\":{\"front\":1}}", "/images/front wrong-type must be text");
+    assert_only_error(read_change, "{\"removed_images\":[\"front\"]}",
+                      "/removed_images unknown-member is no member of this body");
 }
 
 static void the_bool_behind_a_null_is_no_member(void **state)
@@ -297,6 +323,7 @@ int main(void)
         TEST(a_full_product_is_read),
         TEST(optional_members_may_be_absent_or_null),
         TEST(null_clears_what_absent_leaves_alone),
+        TEST(names_that_are_null_in_a_map_are_told),
         TEST(the_bool_behind_a_null_is_no_member),
         TEST(a_body_must_be_an_object),
         TEST(all_faults_are_collected),

@@ -40,11 +40,17 @@ static const struct {
     const struct tw_type   *type;
     const struct tw_layout *layout;
 } cases[] = {
+    CASE(cart_acknowledge),
     CASE(cart_add_item),
+    CASE(cart_clear),
     CASE(cart_remove_item),
+    CASE(cart_reprice),
     CASE(cart_set_item),
+    CASE(cart_acknowledged),
+    CASE(cart_cleared),
     CASE(cart_item_added),
     CASE(cart_item_removed),
+    CASE(cart_item_repriced),
     CASE(cart_item_set),
     CASE(cart),
     CASE(member_add_address),
@@ -83,11 +89,18 @@ static const struct {
     CASE(member_tokens_revoked),
     CASE(member),
     CASE(member_claim),
+    CASE(product_change),
     CASE(product_create),
+    CASE(product_deactivate),
+    CASE(product_rate),
     CASE(product_record_view),
+    CASE(product_withdraw_rating),
+    CASE(product_changed),
     CASE(product_created),
+    CASE(product_rated),
     CASE(product_viewed),
     CASE(product),
+    CASE(product_rating),
     CASE(command_outcome),
 };
 
@@ -401,7 +414,7 @@ static void every_released_message_is_tested(void **state)
                                             tw_shared_events};
     size_t counts[] = {tw_cart_command_count,    tw_cart_event_count,    tw_member_command_count, tw_member_event_count,
                        tw_product_command_count, tw_product_event_count, tw_shared_event_count};
-    size_t messages = 4; /* the states are in no list */
+    size_t messages = 5; /* the states are in no list */
 
     (void)state;
     for (size_t i = 0; i < TW_LEN(lists); i++) {

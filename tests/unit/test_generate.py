@@ -159,7 +159,8 @@ class Output(unittest.TestCase):
         self.assertEqual(body.count("bool clear_phone_number;"), 1)
         self.assertNotIn("clear_full_name", body)
         rows = re.findall(r"\.null_offset = offsetof\((.+?)\)", self.files["tillwire/gen/bodies.c"])
-        self.assertEqual(len(rows), len(re.findall(r"bool clear_\w+;", bodies)))
+        names_of_maps = re.findall(r"/\*\*< names that were null \*/", bodies)
+        self.assertEqual(len(rows), len(re.findall(r"bool clear_\w+;", bodies)) + len(names_of_maps))
         self.assertIn("struct tw_member_change_profile_body, clear_phone_number", rows)
 
     def test_topics_of_a_domain_have_equal_partitions(self):
@@ -344,6 +345,21 @@ class Refusals(Copy):
             (lambda m: field(m, "clear_phone_number").update(type="time", example="2026-11-23T10:00:00.000Z"),
              "must be a required bool"),
             (lambda m: m["fields"].append(twice), "field 'no_phone' is of 'phone_number', which has one"),
+        ]
+        whole = (self.schemas / name).read_text()
+        for edit, sentence in cases:
+            self.change(name, edit)
+            self.assertIn(sentence, self.refusal())
+            (self.schemas / name).write_text(whole)
+
+    def test_names_that_are_null_in_a_map(self):
+        name = "commands/product.change.v1.json"
+        cases = [
+            (lambda m: [field(m, "removed_images").pop(key) for key in ("items", "max")]
+             and field(m, "removed_images").update(type="bool", example=True), "of a map, a required list of strings"),
+            (lambda m: field(m, "removed_images").update(optional=True), "of a map, a required list of strings"),
+            (lambda m: field(m, "removed_images").update(items={"type": "uuid"}, example=[]), "of a map, a required list of strings"),
+            (lambda m: field(m, "removed_images").update(of="tags"), "must be a required bool"),
         ]
         whole = (self.schemas / name).read_text()
         for edit, sentence in cases:

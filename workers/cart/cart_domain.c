@@ -252,11 +252,109 @@ static struct tw_outcome decide_remove_item(struct tw_decision *d, const struct 
     return remove_line(d, cmd, body->product_id, 204);
 }
 
+/* An empty cart is cleared already. */
+static struct tw_outcome decide_clear(struct tw_decision *d, const struct tw_command *cmd)
+{
+    if (live_cart(d, cmd)->lines_len == 0)
+        return done(204);
+
+    struct tw_cart *cart = change_cart(d, cmd);
+    cart->lines_len = 0;
+    touch(cart, cmd->at_ms);
+    tw_emit(d, &tw_cart_cleared_type,
+            &(struct tw_cart_cleared){
+                .member_id = cart->member_id,
+                .version = cart->version,
+                .expires_at_ms = cart->ends_at_ms,
+            });
+    return done(204);
+}
+
+static bool has_changed_price(const struct tw_cart *cart)
+{
+    for (uint32_t i = 0; i < cart->lines_len; i++)
+        if (cart->lines[i].has_previous_price)
+            return true;
+    return false;
+}
+
+/* Prices only: a line that is not for sale stays so, whatever the member thinks of it. */
+static struct tw_outcome decide_acknowledge(struct tw_decision *d, const struct tw_command *cmd)
+{
+    if (!has_changed_price(live_cart(d, cmd)))
+        return done(204);
+
+    struct tw_cart *cart = change_cart(d, cmd);
+    for (uint32_t i = 0; i < cart->lines_len; i++) {
+        cart->lines[i].has_previous_price = false;
+        cart->lines[i].previous_price_minor = 0;
+    }
+    touch(cart, cmd->at_ms);
+
+    struct tw_cart_totals totals = tw_cart_totals(cart);
+    tw_emit(d, &tw_cart_acknowledged_type,
+            &(struct tw_cart_acknowledged){
+                .member_id = cart->member_id,
+                .version = cart->version,
+                .total_items = totals.items,
+                .total_price_minor = totals.price_minor,
+                .expires_at_ms = cart->ends_at_ms,
+            });
+    return done(204);
+}
+
+static void emit_repriced(struct tw_decision *d, const struct tw_cart *cart, const struct tw_cart_line *line)
+{
+    struct tw_cart_totals totals = tw_cart_totals(cart);
+
+    tw_emit(d, &tw_cart_item_repriced_type,
+            &(struct tw_cart_item_repriced){
+                .member_id = cart->member_id,
+                .product_id = line->product_id,
+                .product_name = line->product_name,
+                .price_minor = line->price_minor,
+                .has_previous_price = line->has_previous_price,
+                .previous_price_minor = line->previous_price_minor,
+                .quantity = line->quantity,
+                .available = line->available,
+                .product_version = line->product_version,
+                .version = cart->version,
+                .total_items = totals.items,
+                .total_price_minor = totals.price_minor,
+                .expires_at_ms = cart->ends_at_ms,
+            });
+}
+
+/* The catalogue's doing, not the member's: the cart ends when it would have ended. No line, or one that is as new
+ * already, is the usual case of a command that comes late or again. */
+static struct tw_outcome decide_reprice(struct tw_decision *d, const struct tw_command *cmd)
+{
+    const struct tw_cart_reprice *body = cmd->body;
+    const struct tw_cart         *live = live_cart(d, cmd);
+    uint32_t                      i = find_line(live, body->product_id);
+
+    if (i == live->lines_len || body->product_version <= live->lines[i].product_version)
+        return done(200);
+
+    struct tw_cart      *cart = change_cart(d, cmd);
+    struct tw_cart_line *line = &cart->lines[i];
+    reprice_line(line, body->price_minor);
+    line->product_name = body->product_name;
+    line->product_version = body->product_version;
+    line->available = body->available;
+    cart->version++;
+    emit_repriced(d, cart, line);
+    return done(200);
+}
+
 /* ---- the port ---- */
 
 static struct tw_outcome (*const decisions[])(struct tw_decision *d, const struct tw_command *cmd) = {
+    [TW_CART_ACKNOWLEDGE] = decide_acknowledge,
     [TW_CART_ADD_ITEM] = decide_add_item,
+    [TW_CART_CLEAR] = decide_clear,
     [TW_CART_REMOVE_ITEM] = decide_remove_item,
+    [TW_CART_REPRICE] = decide_reprice,
     [TW_CART_SET_ITEM] = decide_set_item,
 };
 
@@ -268,10 +366,16 @@ static struct tw_outcome decide(struct tw_decision *d, const struct tw_command *
 static struct tw_uuid member_of(const struct tw_command *cmd)
 {
     switch ((enum tw_cart_command)cmd->type->number) {
+    case TW_CART_ACKNOWLEDGE:
+        return ((const struct tw_cart_acknowledge *)cmd->body)->member_id;
     case TW_CART_ADD_ITEM:
         return ((const struct tw_cart_add_item *)cmd->body)->member_id;
+    case TW_CART_CLEAR:
+        return ((const struct tw_cart_clear *)cmd->body)->member_id;
     case TW_CART_REMOVE_ITEM:
         return ((const struct tw_cart_remove_item *)cmd->body)->member_id;
+    case TW_CART_REPRICE:
+        return ((const struct tw_cart_reprice *)cmd->body)->member_id;
     case TW_CART_SET_ITEM:
         return ((const struct tw_cart_set_item *)cmd->body)->member_id;
     }
@@ -289,18 +393,13 @@ static int64_t version(const void *state, int64_t clock_ms)
     return tw_cart_is_live(state, clock_ms) ? ((const struct tw_cart *)state)->version : 0;
 }
 
-static const struct tw_type *const commands[] = {
-    &tw_cart_add_item_type,
-    &tw_cart_remove_item_type,
-    &tw_cart_set_item_type,
-};
 static const struct tw_type *const states[] = {&tw_cart_type};
 
 const struct tw_domain tw_cart_domain = {
     .name = "cart",
     .number = TW_DOMAIN_CART,
-    .commands = commands,
-    .command_count = TW_LEN(commands),
+    .commands = tw_cart_commands,
+    .command_count = TW_LEN(decisions),
     .states = states,
     .state_count = TW_LEN(states),
     .keys = keys,

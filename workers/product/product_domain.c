@@ -55,6 +55,8 @@ static void emit_created(struct tw_decision *d, const struct tw_product *product
                 .sku = product->sku,
                 .name = product->name,
                 .slug = product->slug,
+                .has_description = product->has_description,
+                .description = product->description,
                 .price_minor = product->price_minor,
                 .has_discount_price = product->has_discount_price,
                 .discount_price_minor = product->discount_price_minor,
@@ -62,6 +64,8 @@ static void emit_created(struct tw_decision *d, const struct tw_product *product
                 .category = product->category,
                 .tags = product->tags,
                 .tags_len = product->tags_len,
+                .images = product->images,
+                .images_len = product->images_len,
                 .is_active = product->is_active,
                 .version = product->version,
             });
@@ -81,6 +85,235 @@ static struct tw_outcome decide_create(struct tw_decision *d, const struct tw_co
     *product = product_of(cmd, command->at_ms);
     emit_created(d, product);
     return tw_succeeded(201, path_of(product->product_id, d->arena));
+}
+
+/* --- change and deactivate ---------------------------------------------------------------------------------------- */
+
+enum { IMAGES_MAX = 20 };
+
+static void emit_changed(struct tw_decision *d, const struct tw_product *product)
+{
+    tw_emit(d, &tw_product_changed_type,
+            &(struct tw_product_changed){
+                .product_id = product->product_id,
+                .sku = product->sku,
+                .name = product->name,
+                .slug = product->slug,
+                .has_description = product->has_description,
+                .description = product->description,
+                .price_minor = product->price_minor,
+                .has_discount_price = product->has_discount_price,
+                .discount_price_minor = product->discount_price_minor,
+                .effective_price_minor = product->effective_price_minor,
+                .category = product->category,
+                .tags = product->tags,
+                .tags_len = product->tags_len,
+                .images = product->images,
+                .images_len = product->images_len,
+                .is_active = product->is_active,
+                .version = product->version,
+            });
+}
+
+/* A requeued command, decided at its original time, never moves the time of the last change back. */
+static void count_change(struct tw_product *product, int64_t at_ms)
+{
+    product->version++;
+    if (product->updated_at_ms < at_ms)
+        product->updated_at_ms = at_ms;
+}
+
+static bool is_named(const struct tw_str *names, uint32_t count, struct tw_str name)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (tw_str_eq(names[i], name))
+            return true;
+    return false;
+}
+
+/* Room for all of the before and all that may come. */
+static void change_images(struct tw_product *product, const struct tw_product_change *cmd, struct tw_arena *arena)
+{
+    struct tw_pair *images = TW_NEW_ARRAY(arena, product->images_len + cmd->images_len, struct tw_pair);
+    uint32_t        len = 0;
+
+    for (uint32_t i = 0; i < product->images_len; i++)
+        if (!is_named(cmd->removed_images, cmd->removed_images_len, product->images[i].name))
+            images[len++] = product->images[i];
+    for (uint32_t i = 0; i < cmd->images_len; i++) {
+        uint32_t at = 0;
+
+        while (at < len && !tw_str_eq(images[at].name, cmd->images[i].name))
+            at++;
+        images[at] = cmd->images[i];
+        len += at == len;
+    }
+    product->images = images;
+    product->images_len = product->images_cap = len;
+}
+
+static void change_prices(struct tw_product *product, const struct tw_product_change *cmd)
+{
+    if (cmd->has_price)
+        product->price_minor = cmd->price_minor;
+    if (cmd->clear_discount_price || cmd->has_discount_price) {
+        product->has_discount_price = cmd->has_discount_price;
+        product->discount_price_minor = cmd->has_discount_price ? cmd->discount_price_minor : 0;
+    }
+    product->effective_price_minor = product->has_discount_price ? product->discount_price_minor : product->price_minor;
+}
+
+static void change_texts(struct tw_product *product, const struct tw_product_change *cmd)
+{
+    if (cmd->has_name)
+        product->name = cmd->name;
+    if (cmd->has_slug)
+        product->slug = cmd->slug;
+    if (cmd->clear_description || cmd->has_description) {
+        product->has_description = cmd->has_description;
+        product->description = cmd->has_description ? cmd->description : (struct tw_str){0};
+    }
+    if (cmd->has_category)
+        product->category = cmd->category;
+    if (cmd->has_tags) {
+        product->tags = cmd->tags;
+        product->tags_len = product->tags_cap = cmd->tags_len;
+    }
+}
+
+/* The product as the command wants it; @p before stays as it is. */
+static struct tw_product changed_product(const struct tw_product *before, const struct tw_product_change *cmd,
+                                         struct tw_arena *arena)
+{
+    struct tw_product product = *before;
+
+    change_texts(&product, cmd);
+    change_prices(&product, cmd);
+    if (cmd->has_images || cmd->removed_images_len)
+        change_images(&product, cmd, arena);
+    if (cmd->has_is_active)
+        product.is_active = cmd->is_active;
+    return product;
+}
+
+static bool same_bytes(const struct tw_product *a, const struct tw_product *b)
+{
+    struct tw_buf packed[2] = {0};
+    bool          same;
+
+    tw_product_type.pack(a, &packed[0]);
+    tw_product_type.pack(b, &packed[1]);
+    same = tw_str_eq(tw_buf_str(&packed[0]), tw_buf_str(&packed[1]));
+    tw_buf_done(&packed[0]);
+    tw_buf_done(&packed[1]);
+    return same;
+}
+
+/* What leaves the product as it is moves no version and is no event: a merchant's tool may send all it knows. */
+static struct tw_outcome decide_change(struct tw_decision *d, const struct tw_command *command)
+{
+    const struct tw_product_change *cmd = command->body;
+    const struct tw_product        *before = tw_state(d, 0);
+
+    if (!before)
+        return tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such product");
+    struct tw_product after = changed_product(before, cmd, d->arena);
+    if (after.has_discount_price && after.discount_price_minor >= after.price_minor)
+        return tw_rejected(TW_PROBLEM_PRICE_RULE, "discount_price must be below price");
+    if (after.images_len > IMAGES_MAX)
+        return tw_rejected(TW_PROBLEM_IMAGES_LIMIT, "the product would have more than 20 images");
+    if (!same_bytes(before, &after)) {
+        struct tw_product *product = tw_state_change(d, 0);
+
+        *product = after;
+        count_change(product, command->at_ms);
+        emit_changed(d, product);
+    }
+    return tw_succeeded(200, path_of(after.product_id, d->arena));
+}
+
+static struct tw_outcome decide_deactivate(struct tw_decision *d, const struct tw_command *command)
+{
+    const struct tw_product *before = tw_state(d, 0);
+
+    if (!before)
+        return tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such product");
+    if (before->is_active) {
+        struct tw_product *product = tw_state_change(d, 0);
+
+        product->is_active = false;
+        count_change(product, command->at_ms);
+        emit_changed(d, product);
+    }
+    return tw_succeeded(204, path_of(before->product_id, d->arena));
+}
+
+/* --- ratings ------------------------------------------------------------------------------------------------------ */
+
+enum { PRODUCT, RATING }; /* entities of a command about a rating */
+
+static int64_t stars_of(const struct tw_product_rating *rating)
+{
+    return rating ? rating->stars : 0;
+}
+
+/* Two decimals, half up. */
+static int64_t mean_hundredths(int64_t sum, int64_t count)
+{
+    return count ? (200 * sum + count) / (2 * count) : 0;
+}
+
+/* 0 stars: the rating is withdrawn. */
+static void put_rating(struct tw_decision *d, const struct tw_command *command, struct tw_uuid member_id, int64_t stars)
+{
+    int64_t                   before = stars_of(tw_state(d, RATING));
+    struct tw_product        *product = tw_state_change(d, PRODUCT);
+    struct tw_product_rating *rating = tw_state_change(d, RATING);
+
+    *rating = (struct tw_product_rating){
+        .product_id = product->product_id,
+        .member_id = member_id,
+        .stars = stars,
+        .rated_at_ms = command->at_ms,
+    };
+    product->rating_sum += stars - before;
+    product->review_count += (stars > 0) - (before > 0);
+    product->rating_hundredths = mean_hundredths(product->rating_sum, product->review_count);
+    tw_emit(d, &tw_product_rated_type,
+            &(struct tw_product_rated){
+                .product_id = product->product_id,
+                .member_id = member_id,
+                .has_stars = stars > 0,
+                .stars = stars,
+                .rating_hundredths = product->rating_hundredths,
+                .review_count = product->review_count,
+                .version = product->version,
+            });
+}
+
+static struct tw_outcome decide_rate(struct tw_decision *d, const struct tw_command *command)
+{
+    const struct tw_product_rate *cmd = command->body;
+    const struct tw_product      *product = tw_state(d, PRODUCT);
+
+    if (!product)
+        return tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such product");
+    if (!product->is_active)
+        return tw_rejected(TW_PROBLEM_GONE, "the product is no longer for sale");
+    if (stars_of(tw_state(d, RATING)) != cmd->stars)
+        put_rating(d, command, cmd->member_id, cmd->stars);
+    return tw_succeeded(200, path_of(cmd->product_id, d->arena));
+}
+
+/* Of a product that is no longer for sale, too: it is the member's own. */
+static struct tw_outcome decide_withdraw_rating(struct tw_decision *d, const struct tw_command *command)
+{
+    const struct tw_product_withdraw_rating *cmd = command->body;
+
+    if (!tw_state(d, PRODUCT) || !stars_of(tw_state(d, RATING)))
+        return tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no rating of this product by this member");
+    put_rating(d, command, cmd->member_id, 0);
+    return tw_succeeded(204, path_of(cmd->product_id, d->arena));
 }
 
 /* --- record_view -------------------------------------------------------------------------------------------------- */
@@ -122,8 +355,12 @@ static const struct tw_type *coalesced_view(const void *state, struct tw_arena *
 typedef struct tw_outcome decide_fn(struct tw_decision *d, const struct tw_command *command);
 
 static decide_fn *const deciders[] = {
+    [TW_PRODUCT_CHANGE] = decide_change,
     [TW_PRODUCT_CREATE] = decide_create,
+    [TW_PRODUCT_DEACTIVATE] = decide_deactivate,
+    [TW_PRODUCT_RATE] = decide_rate,
     [TW_PRODUCT_RECORD_VIEW] = decide_record_view,
+    [TW_PRODUCT_WITHDRAW_RATING] = decide_withdraw_rating,
 };
 
 static struct tw_outcome decide(struct tw_decision *d, const struct tw_command *command)
@@ -132,17 +369,43 @@ static struct tw_outcome decide(struct tw_decision *d, const struct tw_command *
     return deciders[command->type->number](d, command);
 }
 
-static size_t keys(const struct tw_command *command, struct tw_key ret_keys[TW_KEYS_MAX])
+static size_t keys_of_rating(struct tw_uuid product_id, struct tw_uuid member_id, struct tw_key ret_keys[TW_KEYS_MAX])
 {
-    struct tw_uuid product_id = command->type->number == TW_PRODUCT_CREATE
-                                    ? ((const struct tw_product_create *)command->body)->product_id
-                                    : ((const struct tw_product_record_view *)command->body)->product_id;
+    ret_keys[PRODUCT] = (struct tw_key){.kind = TW_PRODUCT_ENTITY, .id = product_id};
+    ret_keys[RATING] = (struct tw_key){.kind = TW_RATING_ENTITY, .id = product_id, .sub = member_id};
+    return 2;
+}
 
-    ret_keys[0] = (struct tw_key){.id = product_id};
+static size_t keys_of_product(struct tw_uuid product_id, struct tw_key ret_keys[TW_KEYS_MAX])
+{
+    ret_keys[PRODUCT] = (struct tw_key){.kind = TW_PRODUCT_ENTITY, .id = product_id};
     return 1;
 }
 
-/* Only `create` names the SKU; a view of an id that no SKU has finds nothing. */
+static size_t keys(const struct tw_command *command, struct tw_key ret_keys[TW_KEYS_MAX])
+{
+    const void *body = command->body;
+
+    switch ((enum tw_product_command)command->type->number) {
+    case TW_PRODUCT_CHANGE:
+        return keys_of_product(((const struct tw_product_change *)body)->product_id, ret_keys);
+    case TW_PRODUCT_CREATE:
+        return keys_of_product(((const struct tw_product_create *)body)->product_id, ret_keys);
+    case TW_PRODUCT_DEACTIVATE:
+        return keys_of_product(((const struct tw_product_deactivate *)body)->product_id, ret_keys);
+    case TW_PRODUCT_RATE:
+        return keys_of_rating(((const struct tw_product_rate *)body)->product_id,
+                              ((const struct tw_product_rate *)body)->member_id, ret_keys);
+    case TW_PRODUCT_RECORD_VIEW:
+        return keys_of_product(((const struct tw_product_record_view *)body)->product_id, ret_keys);
+    case TW_PRODUCT_WITHDRAW_RATING:
+        return keys_of_rating(((const struct tw_product_withdraw_rating *)body)->product_id,
+                              ((const struct tw_product_withdraw_rating *)body)->member_id, ret_keys);
+    }
+    return 0;
+}
+
+/* Only `create` names the SKU; anything about an id that no SKU has finds nothing. */
 static bool owns_its_id(const struct tw_command *command, const uint8_t id_key[TW_ID_KEY_BYTES])
 {
     const struct tw_product_create *cmd = command->body;
@@ -157,7 +420,10 @@ static int64_t version(const void *state, int64_t clock_ms)
     return state ? ((const struct tw_product *)state)->version : 0;
 }
 
-static const struct tw_type *const states[] = {&tw_product_type};
+static const struct tw_type *const states[] = {
+    [TW_PRODUCT_ENTITY] = &tw_product_type,
+    [TW_RATING_ENTITY] = &tw_product_rating_type,
+};
 
 const struct tw_domain tw_product_domain = {
     .name = "product",
