@@ -168,8 +168,8 @@ static void names_that_are_null_in_a_map_are_told(void **state)
     struct tw_product_change_body body;
 
     (void)state;
-    assert_int_equal(read_text(read_change, "{\"images\":{\"front\":\"https://a.example/f.jpg\",\"back\":null}}", &body),
-                     TW_OK);
+    assert_int_equal(
+        read_text(read_change, "{\"images\":{\"front\":\"https://a.example/f.jpg\",\"back\":null}}", &body), TW_OK);
     assert_true(body.has_images);
     assert_int_equal(body.images_len, 1);
     assert_true(tw_str_is(body.images[0].name, "front"));

@@ -355,12 +355,9 @@ static const struct tw_type *coalesced_view(const void *state, struct tw_arena *
 typedef struct tw_outcome decide_fn(struct tw_decision *d, const struct tw_command *command);
 
 static decide_fn *const deciders[] = {
-    [TW_PRODUCT_CHANGE] = decide_change,
-    [TW_PRODUCT_CREATE] = decide_create,
-    [TW_PRODUCT_DEACTIVATE] = decide_deactivate,
-    [TW_PRODUCT_RATE] = decide_rate,
-    [TW_PRODUCT_RECORD_VIEW] = decide_record_view,
-    [TW_PRODUCT_WITHDRAW_RATING] = decide_withdraw_rating,
+    [TW_PRODUCT_CHANGE] = decide_change,           [TW_PRODUCT_CREATE] = decide_create,
+    [TW_PRODUCT_DEACTIVATE] = decide_deactivate,   [TW_PRODUCT_RATE] = decide_rate,
+    [TW_PRODUCT_RECORD_VIEW] = decide_record_view, [TW_PRODUCT_WITHDRAW_RATING] = decide_withdraw_rating,
 };
 
 static struct tw_outcome decide(struct tw_decision *d, const struct tw_command *command)
