@@ -44,6 +44,7 @@ static struct tw_product product_of(const struct tw_product_create *cmd, int64_t
         .created_at_ms = at_ms,
         .updated_at_ms = at_ms,
         .version = 1,
+        .revision = 1,
     };
 }
 
@@ -119,6 +120,7 @@ static void emit_changed(struct tw_decision *d, const struct tw_product *product
 static void count_change(struct tw_product *product, int64_t at_ms)
 {
     product->version++;
+    product->revision++;
     if (product->updated_at_ms < at_ms)
         product->updated_at_ms = at_ms;
 }
@@ -263,19 +265,21 @@ static int64_t mean_hundredths(int64_t sum, int64_t count)
     return count ? (200 * sum + count) / (2 * count) : 0;
 }
 
-/* 0 stars: the rating is withdrawn. */
+/* 0 stars: the rating is withdrawn. A requeued command does not move the time back, as with a change. */
 static void put_rating(struct tw_decision *d, const struct tw_command *command, struct tw_uuid member_id, int64_t stars)
 {
-    int64_t                   before = stars_of(tw_state(d, RATING));
-    struct tw_product        *product = tw_state_change(d, PRODUCT);
-    struct tw_product_rating *rating = tw_state_change(d, RATING);
+    const struct tw_product_rating *known = tw_state(d, RATING);
+    int64_t                         before = stars_of(known);
+    bool                            is_later = !known || known->rated_at_ms < command->at_ms;
+    struct tw_product              *product = tw_state_change(d, PRODUCT);
+    struct tw_product_rating       *rating = tw_state_change(d, RATING);
 
-    *rating = (struct tw_product_rating){
-        .product_id = product->product_id,
-        .member_id = member_id,
-        .stars = stars,
-        .rated_at_ms = command->at_ms,
-    };
+    rating->product_id = product->product_id;
+    rating->member_id = member_id;
+    rating->stars = stars;
+    if (is_later)
+        rating->rated_at_ms = command->at_ms;
+    product->revision++;
     product->rating_sum += stars - before;
     product->review_count += (stars > 0) - (before > 0);
     product->rating_hundredths = mean_hundredths(product->rating_sum, product->review_count);
