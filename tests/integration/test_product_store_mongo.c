@@ -668,11 +668,11 @@ static bson_t *both_documents(uint32_t i)
     return both;
 }
 
-/* Whatever came after it: nothing of the kind, views alone, a change, ratings. */
+/* A product that was rated, a write that is late, and what came after it. */
 static void wake_after(enum deed late_deed, enum deed after_it)
 {
-    const struct batch late = {FIRST, 20, 3, late_deed, ROWS}, viewing = {20, 30, 3, VIEW, 0},
-                       next = {30, 40, 3, after_it, 0};
+    const struct batch rating = {FIRST, 15, 3, RATE, 0}, late = {15, 20, 3, late_deed, ROWS},
+                       viewing = {20, 30, 3, VIEW, 0}, next = {30, 40, 3, after_it, 0};
     struct tw_store store;
     bson_t          redo;
     bson_t         *before;
@@ -680,6 +680,7 @@ static void wake_after(enum deed late_deed, enum deed after_it)
 
     wipe(NULL);
     store = given_products(3);
+    must_fold(&store, &rating);
     take_redo(&store, &late, &redo);
     must_fold(&store, &late);
     must_fold(&store, &viewing);
