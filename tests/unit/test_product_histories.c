@@ -488,6 +488,7 @@ static void check_change(const struct history *history, const struct tw_product 
     HOLDS(history, is_changed || now->updated_at_ms == before->updated_at_ms);
     HOLDS(history, now->created_at_ms == before->created_at_ms && tw_str_eq(now->sku, before->sku));
     HOLDS(history, before->is_active || !is_viewed);
+    HOLDS(history, before->is_active || now->review_count == before->review_count - is_rated); /* withdrawn at most */
 }
 
 static void check_rating_times(const struct history *history, uint32_t which)
