@@ -22,6 +22,7 @@ GROUP = "tillwire-cart-policy"
 WITHIN_S = 60
 QUICKLY = {"TW_SESSION_TIMEOUT_MS": "6000"}  # so long the policy's group waits for a member that is dead
 MANY = 3000
+NAME = "Black T-shirt, M"  # of every new product
 
 
 def write(topics: Topics, ce_type: str, key: str, /, **body: Any) -> tuple[int, int]:
@@ -50,7 +51,7 @@ def change(topics: Topics, product: str, **fields: Any) -> tuple[int, int]:
     )
 
 
-def put_line(topics: Topics, ce_type: str, member: str, product: str, *, version: int, price: str = "10.00") -> None:
+def put_line(topics: Topics, ce_type: str, member: str, product: str, *, version: int, price: str = "199.00") -> None:
     write(
         topics,
         ce_type,
@@ -58,7 +59,7 @@ def put_line(topics: Topics, ce_type: str, member: str, product: str, *, version
         member_id=member,
         product_id=product,
         quantity=1,
-        product_name="Black T-shirt, M",
+        product_name=NAME,
         price=price,
         product_version=version,
     )
@@ -353,7 +354,7 @@ def crowd() -> list[str]:
 
 def fill_carts(topics: Topics, checker: Checker, members: list[str], product: str) -> None:
     records = [
-        ("cart.add_item.v1", member, {"quantity": 1, "product_name": "Shirt", "price": "199.00", "product_version": 1})
+        ("cart.add_item.v1", member, {"quantity": 1, "product_name": NAME, "price": "199.00", "product_version": 1})
         for member in members
     ]
     topics.write_all(
