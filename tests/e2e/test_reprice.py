@@ -11,11 +11,10 @@ import pytest
 import ids
 from checker import Checker, History
 from client import Client
-from messages import TOPICS
 from model import time_text
 from stack import FAILPOINT_EXIT, Stack, wait_until
 from stores import Stores, exact_json
-from topics import Record, Topics
+from topics import Headers, Record, Topics
 
 POLICY = "/tillwire/policy/cart-reprice"
 GROUP = "tillwire-cart-policy"
@@ -25,10 +24,8 @@ MANY = 3000
 NAME = "Black T-shirt, M"  # of every new product
 
 
-def write(topics: Topics, ce_type: str, key: str, /, **body: Any) -> tuple[int, int]:
-    """A command straight into its log, as an edge wrote it a moment ago."""
-    topic = f"{ce_type.split('.')[0]}.commands"
-    headers: list[tuple[str, str | bytes | None]] = [
+def headers_of(ce_type: str) -> Headers:
+    return [
         ("ce_id", str(uuid.uuid4())),
         ("ce_type", ce_type),
         ("ce_source", "/somewhere"),
@@ -36,13 +33,15 @@ def write(topics: Topics, ce_type: str, key: str, /, **body: Any) -> tuple[int, 
         ("ce_specversion", "1.0"),
         ("content-type", "application/msgpack"),
     ]
-    return topics.write(
-        topic, key.encode(), msgpack.packb(body), headers, ids.partition_of(key.encode(), TOPICS[topic])
-    )
 
 
-def change(topics: Topics, product: str, **fields: Any) -> tuple[int, int]:
-    return write(
+def write(topics: Topics, ce_type: str, key: str, /, **body: Any) -> None:
+    """A command straight into its log, as an edge wrote it a moment ago."""
+    topics.write_all(f"{ce_type.split('.')[0]}.commands", [(key, msgpack.packb(body), headers_of(ce_type))])
+
+
+def change(topics: Topics, product: str, **fields: Any) -> None:
+    write(
         topics,
         "product.change.v1",
         product,
@@ -51,18 +50,14 @@ def change(topics: Topics, product: str, **fields: Any) -> tuple[int, int]:
     )
 
 
-def put_line(topics: Topics, ce_type: str, member: str, product: str, *, version: int, price: str = "199.00") -> None:
-    write(
-        topics,
-        ce_type,
-        member,
-        member_id=member,
-        product_id=product,
-        quantity=1,
-        product_name=NAME,
-        price=price,
-        product_version=version,
-    )
+def line_body(member: str, product: str) -> dict[str, Any]:
+    """A line as the edge sees it of a product at 199.00."""
+    seen = {"product_name": NAME, "price": "199.00", "product_version": 1}
+    return {"member_id": member, "product_id": product, "quantity": 1, **seen}
+
+
+def put_line(topics: Topics, member: str, product: str, ce_type: str = "cart.add_item.v1") -> None:
+    write(topics, ce_type, member, **line_body(member, product))
 
 
 def acknowledge(topics: Topics, member: str) -> None:
@@ -91,7 +86,7 @@ def await_line(shopper: Client, product: str, **expected: Any) -> dict[str, Any]
         line = line_of(shopper, product)
         return line if expected.items() <= line.items() else {}
 
-    return wait_until(f"the line shows {expected}, not {line_of(shopper, product)}", answer, WITHIN_S)
+    return wait_until(f"the line shows {expected}", answer, WITHIN_S)
 
 
 def totals(shopper: Client) -> tuple[int, str]:
@@ -106,6 +101,17 @@ def reprices(topics: Topics, product: str) -> list[Record]:
         for record in topics.records("cart.commands")
         if record.type == "cart.reprice.v1" and record.body["product_id"] == product
     ]
+
+
+def place_of(topics: Topics, product: str, version: int) -> Record:
+    """The event that tells that version."""
+
+    def find() -> list[Record]:
+        topics.read("product.events")
+        changed = (record for record in topics.records("product.events") if record.type == "product.changed.v1")
+        return [r for r in changed if (r.body["product_id"], r.body["version"]) == (product, version)]
+
+    return wait_until("the change is told", find)[0]
 
 
 @pytest.fixture
@@ -231,7 +237,7 @@ def test_a_line_that_raced_a_change_is_repriced(
     witness.add(product, 1)
     change(topics, product, price="149.00")
     await_line(witness, product, price="149.00")
-    put_line(topics, ce_type, member_of(shopper), product, version=1, price="199.00")
+    put_line(topics, member_of(shopper), product, ce_type)
     line = await_line(shopper, product, price="149.00")
     assert line["previous_price"] == "199.00", "what the member saw when adding it"
 
@@ -241,8 +247,8 @@ def test_a_line_of_what_is_no_longer_for_sale_is_out_of_the_totals(
 ) -> None:
     product = merchant.new_product(price="199.00", is_active=False)
     change(topics, product, name="Gone")
-    wait_until("it changed", lambda: reprices(topics, product) or topics.read("product.events") or True)
-    put_line(topics, "cart.add_item.v1", member_of(shopper), product, version=1, price="199.00")
+    place_of(topics, product, 2)
+    put_line(topics, member_of(shopper), product)
     await_line(shopper, product, available=False, product_name="Gone")
     assert totals(shopper) == (0, "0.00")
 
@@ -254,11 +260,11 @@ def test_a_line_waits_for_a_catalogue_that_is_away(
     change(topics, product, price="149.00")
     wait_until("it changed", lambda: merchant.get(f"/v1/products/{product}").json()["price"] == "149.00")
     healed.stop_server("mongo")
-    put_line(topics, "cart.add_item.v1", member_of(shopper), product, version=1, price="199.00")
+    put_line(topics, member_of(shopper), product)
     wait_until("the policy says what it waits for", lambda: "MongoDB" in healed.admin("cart", "/readyz").text)
     assert line_of(shopper, product)["price"] == "199.00"
     assert shopper.remove(product).status_code == 204, "carts go on meanwhile"
-    put_line(topics, "cart.add_item.v1", member_of(shopper), product, version=1, price="199.00")
+    put_line(topics, member_of(shopper), product)
     healed.start_server("mongo")
     await_line(shopper, product, price="149.00")
 
@@ -294,7 +300,7 @@ def test_the_worker_may_end_at_every_step(
     healed.stop("cart")
     healed.start("cart", fail=f"{point}=exit@{hit}", settings=QUICKLY, ready=False)
     change(topics, product, price="149.00")
-    put_line(topics, "cart.add_item.v1", late, product, version=1, price="199.00")
+    put_line(topics, late, product)
     keep_it_busy(healed, merchant, topics)
     assert healed.wait_exit("cart", WITHIN_S) == FAILPOINT_EXIT
     assert f'"{point}"' in healed.log("cart") and "failpoint fired" in healed.log("cart")
@@ -302,8 +308,8 @@ def test_the_worker_may_end_at_every_step(
     for shopper in shoppers:
         await_line(shopper, product, price="149.00", previous_price="199.00")
     checker.check()
-    by_cause = {(record.command_id, record.value) for record in reprices(topics, product)}
-    assert len({command_id for command_id, _ in by_cause}) == len(by_cause), "the same id is the same command"
+    written = {(record.command_id, record.value) for record in reprices(topics, product)}
+    assert len({command_id for command_id, _ in written}) == len(written), "the same id is the same command"
 
 
 def keep_it_busy(stack: Stack, merchant: Client, topics: Topics) -> None:
@@ -312,7 +318,7 @@ def keep_it_busy(stack: Stack, merchant: Client, topics: Topics) -> None:
     product = merchant.new_product()
     version = 1
     for member in members:
-        put_line(topics, "cart.add_item.v1", member, product, version=version)
+        put_line(topics, member, product)
     for _ in range(20):
         if not stack.is_running("cart"):
             return
@@ -353,50 +359,17 @@ def crowd() -> list[str]:
 
 
 def fill_carts(topics: Topics, checker: Checker, members: list[str], product: str) -> None:
-    records = [
-        ("cart.add_item.v1", member, {"quantity": 1, "product_name": NAME, "price": "199.00", "product_version": 1})
-        for member in members
-    ]
+    ce_type = "cart.add_item.v1"
     topics.write_all(
         "cart.commands",
-        [
-            (member, msgpack.packb({"member_id": member, "product_id": product, **body}), _headers(ce_type))
-            for ce_type, member, body in records
-        ],
+        [(member, msgpack.packb(line_body(member, product)), headers_of(ce_type)) for member in members],
     )
     checker.drained()
-
-
-def _headers(ce_type: str) -> list[tuple[str, str | bytes | None]]:
-    return [
-        ("ce_id", str(uuid.uuid4())),
-        ("ce_type", ce_type),
-        ("ce_source", "/somewhere"),
-        ("ce_time", time_text(1_750_000_000_000)),
-        ("ce_specversion", "1.0"),
-        ("content-type", "application/msgpack"),
-    ]
 
 
 def spread_over(topics: Topics, product: str, version: int) -> set[str]:
     """Members who were told of that version."""
     return {r.body["member_id"] for r in reprices(topics, product) if r.body["product_version"] == version}
-
-
-def place_of(topics: Topics, product: str, version: int) -> Record:
-    """The event that tells that version."""
-
-    def find() -> Record | None:
-        topics.read("product.events")
-        for record in topics.records("product.events"):
-            if record.type == "product.changed.v1" and record.body["product_id"] == product:
-                if record.body["version"] == version:
-                    return record
-        return None
-
-    event = wait_until("the change is told", find)
-    assert event
-    return event
 
 
 def test_a_product_in_many_carts_does_not_hold_up_what_is_fresh(
