@@ -78,19 +78,15 @@ struct tw_policy_work {
     void (*forget)(void *self, enum tw_domain_number domain, int32_t partition);
 };
 
-/** A domain whose events are followed. */
-struct tw_policy_follow {
-    enum tw_domain_number domain;
-    /** Events that come again under the readers' rule are handed over, too: see docs/decisions/reprice.md. */
-    bool                  repeats;
-};
-
 enum { TW_POLICY_FOLLOWS_MAX = 3 };
 
 struct tw_policy {
     const char                  *name; /**< "member-email": part of command ids, never changes */
-    struct tw_policy_follow      follows[TW_POLICY_FOLLOWS_MAX]; /**< domain 0 behind the last one */
+    enum tw_domain_number        follows[TW_POLICY_FOLLOWS_MAX]; /**< whose events; 0 behind the last one */
     const struct tw_type *const *types;                          /**< events that react() is called for, then NULL */
+    /** Events that come again under the readers' rule are handed over, too: for a policy that must know when a store was
+     *  refilled. See docs/decisions/reprice.md. */
+    bool                         repeats;
     /** Sends what follows from @p event, or keeps it in mind. INVALID: the payload cannot be read, which no event of a
      *  worker ever is. @p self: what work->open() gave, or NULL. */
     enum tw_rc (*react)(void *self, const struct tw_policy_event *event, struct tw_arena *arena,

@@ -349,6 +349,27 @@ def test_a_change_while_redis_is_refilled_reaches_every_cart(
     checker.check()
 
 
+def test_a_line_added_while_mongodb_is_refilled_is_repriced(
+    healed: Stack, shopper: Client, merchant: Client, topics: Topics, stores: Stores, checker: Checker
+) -> None:
+    """The policy told everybody of the change long ago, and finds nothing when it looks the line up: the change's event
+    comes again, and with it the line's turn."""
+    product = merchant.new_product(price="199.00")
+    witness = shopper.new_caller()
+    witness.add(product, 1)
+    change(topics, product, price="149.00")
+    await_line(witness, product, price="149.00")
+    checker.drained()
+    healed.stop("product")
+    for name in stores.mongo.list_collection_names():
+        stores.mongo[name].delete_many({})
+    put_line(topics, member_of(shopper), product)
+    await_line(shopper, product, price="199.00")
+    healed.start("product", ready=False)
+    await_line(shopper, product, price="149.00", previous_price="199.00")
+    checker.check()
+
+
 # --- a product in many carts
 
 

@@ -40,8 +40,9 @@ static const struct tw_policy_work work = {
 
 const struct tw_policy tw_cart_reprice_policy = {
     .name = "cart-reprice",
-    .follows = {{TW_DOMAIN_PRODUCT, false}, {TW_DOMAIN_CART, true}},
+    .follows = {TW_DOMAIN_PRODUCT, TW_DOMAIN_CART},
     .types = types,
+    .repeats = true,
     .react = tw_reprice_react,
     .work = &work,
 };

@@ -62,7 +62,7 @@ static const struct tw_type *const types[] = {&tw_member_email_change_asked_type
 
 const struct tw_policy tw_member_email_policy = {
     .name = "member-email",
-    .follows = {{TW_DOMAIN_MEMBER, false}},
+    .follows = {TW_DOMAIN_MEMBER},
     .types = types,
     .react = react,
 };

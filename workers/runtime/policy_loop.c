@@ -41,10 +41,10 @@ struct place {
 
 /* One topic of events. */
 struct feed {
-    struct tw_policy_follow follow;
-    const char             *topic;
-    int32_t                 partition_count;
-    struct place           *places; /* by partition */
+    enum tw_domain_number domain;
+    const char           *topic;
+    int32_t               partition_count;
+    struct place         *places; /* by partition */
 };
 
 struct policy_loop {
@@ -178,7 +178,7 @@ void tw_policy_send(struct tw_policy_out *out, const struct tw_policy_command *c
 static void forget(struct policy_loop *loop, struct feed *feed, int32_t partition)
 {
     if (loop->policy->work)
-        loop->policy->work->forget(loop->self, feed->follow.domain, partition);
+        loop->policy->work->forget(loop->self, feed->domain, partition);
     feed->places[partition] = (struct place){.next_offset = -1, .told_offset = -1, .cause = -1, .n = -1};
 }
 
@@ -300,7 +300,7 @@ static void react(struct policy_loop *loop, const struct feed *feed, const struc
     struct tw_policy_out   out = {.loop = loop};
     struct tw_policy_event event = {
         .cause = {.id = tw_header_find(record, TW_H_ID), .traceparent = tw_header_find(record, TW_H_TRACEPARENT)},
-        .domain = feed->follow.domain,
+        .domain = feed->domain,
         .partition = record->partition,
         .offset = record->offset,
         .type = tw_header_find(record, TW_H_TYPE),
@@ -324,7 +324,8 @@ static void react(struct policy_loop *loop, const struct feed *feed, const struc
 static void follow(struct policy_loop *loop, const struct feed *feed, struct place *place,
                    const struct tw_record *record)
 {
-    if (is_followed(loop->policy, tw_header_find(record, TW_H_TYPE)) && (is_new(place, record) || feed->follow.repeats))
+    if (is_followed(loop->policy, tw_header_find(record, TW_H_TYPE)) &&
+        (is_new(place, record) || loop->policy->repeats))
         react(loop, feed, record);
     place->next_offset = record->offset + 1;
 }
@@ -419,7 +420,7 @@ static int poll_ms(struct policy_loop *loop)
 static int64_t finished_offset(const struct policy_loop *loop, const struct feed *feed, int32_t partition)
 {
     const struct tw_policy_work *work = loop->policy->work;
-    int64_t                      oldest = work ? work->oldest(loop->self, feed->follow.domain, partition) : INT64_MAX;
+    int64_t                      oldest = work ? work->oldest(loop->self, feed->domain, partition) : INT64_MAX;
     int64_t                      next = feed->places[partition].next_offset;
 
     return oldest < next ? oldest : next;
@@ -597,11 +598,11 @@ static void open_feeds(struct policy_loop *loop)
 {
     const struct tw_policy *policy = loop->policy;
 
-    while (loop->feed_count < TW_LEN(loop->feeds) && policy->follows[loop->feed_count].domain) {
+    while (loop->feed_count < TW_LEN(loop->feeds) && policy->follows[loop->feed_count]) {
         struct feed           *feed = &loop->feeds[loop->feed_count];
-        const struct tw_topic *topic = tw_topic_of(policy->follows[loop->feed_count].domain, TW_TOPIC_EVENTS);
+        const struct tw_topic *topic = tw_topic_of(policy->follows[loop->feed_count], TW_TOPIC_EVENTS);
 
-        feed->follow = policy->follows[loop->feed_count++];
+        feed->domain = policy->follows[loop->feed_count++];
         feed->topic = topic->name;
         feed->partition_count = topic->partitions;
         feed->places = tw_alloc_zeroed((size_t)topic->partitions, sizeof(*feed->places));
