@@ -76,6 +76,7 @@ class History:
 # --- logs
 
 POLICIES = "/tillwire/policy/"
+EDGE = "/tillwire/edge"
 TWCTL = "/tillwire/twctl"
 OF_POLICIES = ("member.claim_email.v1", "member.complete_email_change.v1", "cart.reprice.v1")
 
@@ -236,14 +237,9 @@ def policy_follows_from_events(events: list[Record], commands: list[Record]) -> 
     ]
 
 
-def _as_shown(record: Record) -> tuple[Any, ...]:
-    """What a cart's line takes from its product, of a product's event or a reprice."""
-    price, for_sale = ("price", "available") if record.type == "cart.reprice.v1" else ("effective_price", "is_active")
-    return record.body["name" if "name" in record.body else "product_name"], record.body[price], record.body[for_sale]
-
-
-def reprices_say_what_products_say(events: Iterable[Record], commands: Iterable[Record]) -> Sentences:
-    """I2: each reprice is the policy's and tells a version of its product as the product's own event does."""
+def carts_are_told_what_products_say(events: Iterable[Record], commands: Iterable[Record]) -> Sentences:
+    """I2: what edges and the policy write of a product is what its own event says of that version; a reprice is always
+    the policy's."""
     told = {
         (event.body["product_id"], event.body["version"]): _as_shown(event)
         for event in events
@@ -252,12 +248,24 @@ def reprices_say_what_products_say(events: Iterable[Record], commands: Iterable[
     return [
         f"I2: {command.command_id} ({command.type}) of {command.header('ce_source')} says {command.body}"
         for command in commands
-        if command.type == "cart.reprice.v1"
-        and not (
-            written_by_a_policy(command)
-            and told.get((command.body["product_id"], command.body["product_version"])) == _as_shown(command)
-        )
+        if not _is_true(command, told.get((command.body.get("product_id"), command.body.get("product_version"))))
     ]
+
+
+def _as_shown(record: Record) -> tuple[Any, ...]:
+    """What a cart's line takes from its product, of a product's event or a command to a cart: who adds saw it for
+    sale."""
+    if record.topic == "cart.commands":
+        return record.body["product_name"], record.body["price"], record.body.get("available", True)
+    return record.body["name"], record.body["effective_price"], record.body["is_active"]
+
+
+def _is_true(command: Record, told: tuple[Any, ...] | None) -> bool:
+    if command.type == "cart.reprice.v1":
+        return written_by_a_policy(command) and told == _as_shown(command)
+    if command.type not in ("cart.add_item.v1", "cart.set_item.v1") or command.header("ce_source") != EDGE:
+        return True
+    return told == _as_shown(command)
 
 
 def lines_behind_their_products(state: State) -> Sentences:
@@ -267,7 +275,7 @@ def lines_behind_their_products(state: State) -> Sentences:
         f"I7: the line of {product_id} in the cart of {member_id} shows {shown}, its product {product}"
         for member_id, cart in state.carts.items()
         for product_id, line in cart.lines.items()
-        if product_id in state.products
+        if product_id in state.products and line.product_version < state.products[product_id]["version"]
         for shown in [(line.product_name, line.price_minor, line.available)]
         for product in [tuple(state.products[product_id][n] for n in ("name", "effective_price", "is_active"))]
         if shown != product
@@ -298,7 +306,7 @@ def callers_act_for_themselves(state: State, commands: Iterable[Record]) -> Sent
     return [
         f"I10: {record.command_id} ({record.type}) is not {record.header('tw_caller')}'s to write"
         for record in commands
-        if record.header("ce_source") == "/tillwire/edge" and not _may_write(state, record.header("tw_caller"), record)
+        if record.header("ce_source") == EDGE and not _may_write(state, record.header("tw_caller"), record)
     ]
 
 
@@ -793,7 +801,7 @@ class Checker:
         wrong += carts_are_those_of_the_fold(self.model.state, self.stores.all_carts())
         wrong += copies_are_those_of_the_fold(self.model.state, self.stores.cart_copies())
         wrong += holders_are_those_of_the_fold(self.model.state, self.stores.holders())
-        wrong += reprices_say_what_products_say(
+        wrong += carts_are_told_what_products_say(
             self.topics.records("product.events"),
             (command for command in self._good_commands() if command.topic == "cart.commands"),
         )

@@ -422,7 +422,7 @@ def test_a_true_world_has_no_violations(world: World) -> None:
     assert checker.copies_are_those_of_the_fold(world.model.state, world.copies()) == []
     assert checker.holders_are_those_of_the_fold(world.model.state, HOLDERS) == []
     assert checker.lines_behind_their_products(world.model.state) == []
-    assert checker.reprices_say_what_products_say(world.log("product.events"), world.log("cart.commands")) == []
+    assert checker.carts_are_told_what_products_say(world.log("product.events"), world.log("cart.commands")) == []
     assert checker.watermarks_are_at_the_end("cart", [5, 0], [5, 0], [5, 0]) == []
 
 
@@ -904,14 +904,22 @@ def test_a_reprice_says_what_its_product_says(world: World) -> None:
 
     def sentences(**lie: Any) -> list[str]:
         lied = dataclasses.replace(honest, value=msgpack.packb({**honest.body, **lie}))
-        return checker.reprices_say_what_products_say(events, [*log, lied])
+        return checker.carts_are_told_what_products_say(events, [*log, lied])
 
     for lie in ({"price": "1.00"}, {"available": False}, {"product_version": 3}, {"product_version": 1}):
         assert len(sentences(**lie)) == 1, lie
     assert len(sentences(product_name="Hat")) == 1 and sentences() == []
     by_an_edge = dataclasses.replace(honest, headers=(*honest.headers, ("ce_source", b"/tillwire/edge")))
-    assert len(checker.reprices_say_what_products_say(events, [by_an_edge])) == 1
+    assert len(checker.carts_are_told_what_products_say(events, [by_an_edge])) == 1
     assert len(checker.callers_act_for_themselves(world.model.state, [by_an_edge])) == 1
+
+
+def test_an_edge_adds_for_the_catalogues_price(world: World) -> None:
+    events, honest = world.log("product.events"), record_of(world, "last")
+    for lie in ({"price": "0.01"}, {"product_name": "mine"}, {"product_version": 2}, {"product_id": HAT}):
+        lied = dataclasses.replace(honest, value=msgpack.packb({**honest.body, **lie}))
+        assert len(checker.carts_are_told_what_products_say(events, [lied])) == 1, lie
+    assert checker.carts_are_told_what_products_say(events, [honest]) == []
 
 
 def test_a_reprice_leaves_no_outcome_and_moves_no_end(world: World) -> None:
