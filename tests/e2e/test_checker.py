@@ -909,6 +909,8 @@ def test_a_reprice_says_what_its_product_says(world: World) -> None:
     for lie in ({"price": "1.00"}, {"available": False}, {"product_version": 3}, {"product_version": 1}):
         assert len(sentences(**lie)) == 1, lie
     assert len(sentences(product_name="Hat")) == 1 and sentences() == []
+    keyed = dataclasses.replace(honest, headers=(*honest.headers, ("ce_id", HAT.encode())))
+    assert len(checker.carts_are_told_what_products_say(events, [keyed])) == 1
     by_an_edge = dataclasses.replace(honest, headers=(*honest.headers, ("ce_source", b"/tillwire/edge")))
     assert len(checker.carts_are_told_what_products_say(events, [by_an_edge])) == 1
     assert len(checker.callers_act_for_themselves(world.model.state, [by_an_edge])) == 1
