@@ -287,7 +287,9 @@ class MixedLoad:
         member = self.random.choice(self.members)
         product = self.random.choice(self.products)
         what = self.random.random()
-        if what < 0.6:
+        if what < 0.1:  # what the policy turns into commands of carts
+            self._merchandise(product)
+        elif what < 0.6:
             key = self._key() if self.random.random() < 0.3 else ""
             quantity = self.random.randint(1, 5)
             for _ in range(2 if key else 1):

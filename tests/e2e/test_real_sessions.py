@@ -1,8 +1,9 @@
 """Shopping sessions through two edges and two workers a domain, while workers are killed at random: afterwards the
 stores hold what clients were told was accepted, by a fold of the input that knows nothing of commands or logs.
 
-A click is a view, a cart event one piece more in the cart of the session's member, an order clears that cart. Sessions
-are made up from a fixed seed, and the data set's own are played before them where they are at hand.
+A click is a view, a cart event one piece more in the cart of the session's member, an order clears that cart. Meanwhile
+a merchant changes prices; carts must follow. Sessions are made up from a fixed seed, and the data set's own are played
+before them where they are at hand.
 """
 
 import hashlib
@@ -43,6 +44,7 @@ EVENTS = 50_000
 SEED = 20_261_123
 CONNECTIONS = 32
 KEYED_VIEWS = 0.2
+REPRICED = 300  # articles
 HOUR_MS = 3_600_000
 
 
@@ -64,14 +66,19 @@ class Article:
     def pays(self) -> int:
         return self.price if self.discount_price is None else self.discount_price
 
+    def prices(self) -> dict[str, str | None]:
+        sale = None if self.discount_price is None else money_text(self.discount_price)
+        return {"price": money_text(self.price), "discount_price": sale}
+
     def body(self) -> dict[str, Any]:
-        sale = {} if self.discount_price is None else {"discount_price": money_text(self.discount_price)}
-        return {"sku": self.sku, "name": self.name, "price": money_text(self.price), "category": "sessions", **sale}
+        prices = {name: price for name, price in self.prices().items() if price is not None}
+        return {"sku": self.sku, "name": self.name, "category": "sessions", **prices}
 
 
 @dataclass
 class Expected:
-    """The fold of the input: what was accepted, and nothing else. A session's calls come from one thread."""
+    """The fold of the input: what was accepted, and nothing else. A session's calls come from one thread, and so do all
+    changes of an article, whose prices are those it has at the end."""
 
     articles: dict[int, Article]
     views: list[int] = field(default_factory=list)  # articles; appending needs no lock
@@ -277,6 +284,12 @@ class Killer:
             raise self._failed[0]
 
 
+def some_prices(dice: random.Random) -> tuple[int, int | None]:
+    """A price, and sometimes a lower one while it is on sale."""
+    price = dice.randrange(100, 50_000)
+    return price, dice.randrange(1, price) if dice.random() < 0.3 else None
+
+
 class Walk:
     """All sessions, each in its order, on connections of either edge."""
 
@@ -288,10 +301,10 @@ class Walk:
         dice, run = random.Random(SEED), uuid.uuid4().hex[:8]
         articles = {}
         for aid in sorted({event.aid for visit in visits for event in visit.events}):
-            price = dice.randrange(100, 50_000)
-            sale = dice.randrange(1, price) if dice.random() < 0.3 else None
-            articles[aid] = Article(f"S-{run}-{aid}", f"Article {aid}", price, sale)
+            articles[aid] = Article(f"S-{run}-{aid}", f"Article {aid}", *some_prices(dice))
         self.expected = Expected(articles)
+        in_carts = Counter(event.aid for visit in visits for event in visit.events if event.type == "carts")
+        self._repriced = [aid for aid, _ in in_carts.most_common(REPRICED)]
 
     def creating(self) -> list[Callable[[], int]]:
         def create(number: int, article: Article) -> int:
@@ -302,7 +315,21 @@ class Walk:
         return [partial(create, i, article) for i, article in enumerate(self.expected.articles.values())]
 
     def visiting(self) -> list[Callable[[], int]]:
-        return [partial(self._visit, i, visit) for i, visit in enumerate(self._visits)]
+        """With the merchant's changes strewn in."""
+        jobs = [partial(self._visit, i, visit) for i, visit in enumerate(self._visits)]
+        jobs += [partial(self._reprice, number, aid) for number, aid in enumerate(self._repriced)]
+        random.Random(SEED).shuffle(jobs)
+        return jobs
+
+    def steps(self) -> int:
+        return sum(len(visit.events) for visit in self._visits) + len(self._repriced)
+
+    def _reprice(self, number: int, aid: int) -> int:
+        article = self.expected.articles[aid]
+        article.price, article.discount_price = some_prices(random.Random(SEED + aid))
+        shop = self._shops[number % len(self._shops)]
+        shop.write("PATCH", f"/v1/products/{article.id}", article.prices(), self._merchant)
+        return 1
 
     def _visit(self, number: int, visit: Visit) -> int:
         shop, dice = self._shops[number % len(self._shops)], random.Random(SEED + number)
@@ -397,7 +424,7 @@ def test_every_session_counts_exactly_while_workers_are_killed(
         Crew(walk.creating()).work("products", len(walk.expected.articles))
         checker.drained()
         with Killer(healed, two_of_each, SEED) as killer:
-            Crew(walk.visiting()).work("events", sum(len(visit.events) for visit in visits))
+            Crew(walk.visiting()).work("events", walk.steps())
         checker.drained(120)
         print(f"killed: {dict(killer.kills)}; tried again after a 503: {walk.accepted.retries}", flush=True)
         print(f"views whose end was left open: {len(walk.expected.unknown_views)}", flush=True)
