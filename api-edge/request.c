@@ -376,6 +376,8 @@ enum tw_problem tw_request_json(const struct tw_request *request, struct json_t 
     if (tw_json_depth(request->body) > TW_JSON_MAX_DEPTH)
         return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "the JSON nests deeper than 32");
     json_t *json = json_loadb(request->body.ptr, request->body.len, JSON_REJECT_DUPLICATES, &error);
+    if (!json && json_error_code(&error) == json_error_numeric_overflow)
+        return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "a number of the body is beyond all ranges");
     if (!json)
         return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST,
                       "the body is not one JSON object in UTF-8 without repeated members");

@@ -184,16 +184,36 @@ def test_a_batch_that_is_sent_again_at_once_makes_each_product_once(merchant: Cl
         assert final(merchant, one)["http_status"] == 201
 
 
-def test_what_is_missing_of_a_batch_follows(merchant: Client, topics: Topics) -> None:
-    """As after an edge that died between two records: the rest of the batch is new, the whole is answered."""
-    key, items = uuid.uuid4().hex, bodies(4)
-    whole = merchant.create_products(items, key=key).json()["items"]
-    for one in whole:
-        final(merchant, one)
-    wait_until("the ledger has all of it", lambda: merchant.create_products(items, key=key).status_code == 202)
-    assert [one["command_id"] for one in merchant.create_products(items, key=key).json()["items"]] == [
-        one["command_id"] for one in whole
-    ]
+def test_of_a_batch_that_was_written_in_part_the_rest_follows(
+    healed: Stack, merchant: Client, topics: Topics, checker: Checker
+) -> None:
+    key, items = uuid.uuid4().hex, bodies(20)
+    healed.stop("edge")
+    healed.start("edge", fail="after_produce_before_report=error@7")
+    before = topics.ends()
+    refused = merchant.create_products(items, key=key)
+    assert (refused.status_code, refused.json()["code"]) == (503, "enqueue-timeout"), refused.text
+    assert "failpoint fired" in healed.log("edge")
+    checker.drained()
+    assert 6 <= sum(topics.ends().values()) - sum(before.values()) <= 7, "what came behind was not sent"
+
+    rest = merchant.create_products(items, key=key)
+    assert rest.status_code == 202 and "Idempotent-Replayed" not in rest.headers
+    for item, one in zip(items, rest.json()["items"], strict=True):
+        assert final(merchant, one)["http_status"] == 201
+        assert merchant.get(one["resource"]).json()["sku"] == item["sku"]
+    assert 20 <= sum(topics.ends().values()) - sum(before.values()) <= 21
+
+
+def test_one_report_that_is_missing_refuses_all(healed: Stack, merchant: Client) -> None:
+    key, items = uuid.uuid4().hex, bodies(3)
+    healed.stop("edge")
+    healed.start("edge", fail="after_report_before_reply=error@2")
+    refused = merchant.create_products(items, key=key)
+    assert (refused.status_code, refused.json()["code"]) == (503, "enqueue-timeout"), refused.text
+    assert refused.headers["Retry-After"] and "items" not in refused.json()
+    for one in merchant.create_products(items, key=key).json()["items"]:
+        assert final(merchant, one)["http_status"] == 201
 
 
 @pytest.mark.parametrize("change", ["an item", "their order", "one more"])
