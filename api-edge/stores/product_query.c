@@ -256,7 +256,7 @@ static void append_place(const struct order *order, const struct tw_product_plac
 }
 
 void tw_product_query_filter(const struct tw_product_filter *filter, const struct tw_product_place *after,
-                             bool has_text_index, struct tw_arena *arena, struct _bson_t *ret_query)
+                             bool has_text_index, struct tw_arena *arena, bson_t *ret_query)
 {
     const struct {
         const char   *field;
@@ -280,7 +280,7 @@ void tw_product_query_filter(const struct tw_product_filter *filter, const struc
         append_place(&orders[filter->sort], after, ret_query);
 }
 
-void tw_product_query_order(enum tw_product_sort sort, struct _bson_t *ret_order)
+void tw_product_query_order(enum tw_product_sort sort, bson_t *ret_order)
 {
     bson_append_int32(ret_order, orders[sort].field, -1, orders[sort].direction);
     BSON_APPEND_INT32(ret_order, "_id", orders[sort].direction);

@@ -282,7 +282,8 @@ def test_versions_save_reading_and_guard_writing(anyone: Client, merchant: Clien
     assert unchanged.status_code == 304 and unchanged.headers["Cache-Control"] == "public, max-age=30"
     changed = merchant.change_product(product, etag=etag, name="One")
     assert changed.status_code == 200 and changed.headers["ETag"] != etag
-    for late in (merchant.change_product(product, etag=etag, name="Two"), merchant.deactivate_product(product, etag=etag)):
+    late_change = merchant.change_product(product, etag=etag, name="Two")
+    for late in (late_change, merchant.deactivate_product(product, etag=etag)):
         assert (late.status_code, late.json()["code"]) == (412, "precondition-failed")
     assert merchant.change_product(product, etag='"of another server"', name="Two").status_code == 412
     assert merchant.change_product(product, etag="*", name="Three").status_code == 200
