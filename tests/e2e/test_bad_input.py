@@ -60,8 +60,6 @@ GOOD = b'{"product_id":"%s","quantity":1}'
         b'{"product_id":"\\ud800"}',
         b'{"quantity":NaN}',
         b'{"quantity":+1}',
-        b'{"product_id":"0192f5c0-7b1e-8d3a-8f27-6c1d2e3f4a5b","quantity":1e400}',
-        b'{"product_id":"0192f5c0-7b1e-8d3a-8f27-6c1d2e3f4a5b","quantity":-1e400}',
         b"\xef\xbb\xbf{}",
         b'{"a":"\x01"}',
         b"[" * 40 + b"]" * 40,
@@ -85,12 +83,11 @@ def test_malformed_json_is_400(shopper: Client, content: bytes) -> None:
     ],
 )
 def test_json_that_does_not_fit_the_schema_is_422(shopper: Client, content: bytes) -> None:
-    status, code = post(shopper, content)
-    assert (status, code) in ((422, "invalid-body"), (400, "malformed-request"))
-    assert status == 422 or b"9999" in content  # a number no integer holds may already fail to parse
+    assert post(shopper, content) == (422, "invalid-body")
 
 
 BAD_QUANTITIES = ["-1", "1000", "0.0", "1.5", "1e2", "9223372036854775807", '"1"', "true", "null", "[1]", "{}"]
+BAD_QUANTITIES += ["1e400", "-1E+400", "99999999999999999999"]  # JSON, but no number a machine holds
 
 
 @pytest.mark.parametrize(
