@@ -7,9 +7,11 @@ from typing import Optional
 
 import http_rounds
 import storm_rounds
+import visible_rounds
 import worker_rounds
 from http_rounds import HttpResults
 from storm_rounds import StormResults
+from visible_rounds import VisibleResults
 from worker_rounds import DOMAINS, WorkerResults
 
 # What the Go services reach of their floor on two cores with nothing else running. One far below was held up by
@@ -21,6 +23,7 @@ FAR_BELOW = 0.6
 # Widths of columns; a line has at most 120 characters.
 HTTP_COLUMNS = (12, 18, 25, 18, 12, 14)
 WORKER_COLUMNS = (18, 11, 12, 20, 9, 11, 15, 16)
+VISIBLE_COLUMNS = (10, 24, 24)
 STORM_COLUMNS = (29, 22, 22, 12, 12, 14)
 
 
@@ -30,6 +33,7 @@ class Results:
     http: Optional[HttpResults] = None
     workers: Optional[WorkerResults] = None
     storms: Optional[StormResults] = None
+    visible: Optional[VisibleResults] = None
 
 
 def row(widths: tuple[int, ...], *cells: object) -> str:
@@ -79,6 +83,23 @@ def worker_table(results: WorkerResults, records: int) -> list[str]:
     return lines + warnings
 
 
+def visible_table(results: VisibleResults) -> list[str]:
+    lines = [f"Additions to carts, {visible_rounds.RATE:,} a second: ms from when a request was due, p50 (p99)",
+             row(VISIBLE_COLUMNS, "chain", "until it is accepted", "until it can be read")]
+    for system, samples in results.samples.items():
+        cells = []
+        for p50, p99 in (("accept_p50_ms", "accept_p99_ms"), ("p50_ms", "p99_ms")):
+            middle, worst = (statistics.median(getattr(sample, name) for sample in samples) for name in (p50, p99))
+            cells.append(f"{middle:.1f} ({worst:.1f})")
+        lines.append(row(VISIBLE_COLUMNS, system, *cells))
+    ours, peer = results.samples[visible_rounds.OURS], results.samples[visible_rounds.PEER]
+    cells = []
+    for p50, p99 in (("accept_p50_ms", "accept_p99_ms"), ("p50_ms", "p99_ms")):
+        middle, worst = (ratio([getattr(a, name) for a in ours], [getattr(b, name) for b in peer]) for name in (p50, p99))
+        cells.append(f"{middle:.2f} ({worst:.2f})")
+    return [*lines, row(VISIBLE_COLUMNS, "ratio", *cells)]
+
+
 def storm_table(results: StormResults) -> list[str]:
     lines = [f"Storms: {storm_rounds.CONNECTIONS} clients, p99 in ms (answers a second), while "
              f"{storm_rounds.CLIENTS} others log in again {storm_rounds.PAUSE_MS} ms after each answer",
@@ -108,6 +129,8 @@ def table(results: Results, records: int) -> list[str]:
         lines += worker_table(results.workers, records)
     if results.http:
         lines += http_table(results.http)
+    if results.visible:
+        lines += visible_table(results.visible)
     if results.storms:
         lines += storm_table(results.storms)
     return lines
