@@ -17,12 +17,12 @@ from worker_rounds import DOMAINS, WorkerResults
 # What the Go services reach of their floor on two cores with nothing else running. One far below was held up by
 # something, and a ratio to it says little.
 HEALTHY_HTTP = {32: 0.18, 64: 0.22, 120: 0.25}
-HEALTHY_WORKER = {"member": 0.023, "product": 0.020, "cart": 0.021}
+HEALTHY_WORKER = {"member": 0.058, "product, uniform": 0.018, "product, Zipf": 0.018, "product, one hot": 0.018, "cart": 0.065}
 FAR_BELOW = 0.6
 
 # Widths of columns; a line has at most 120 characters.
 HTTP_COLUMNS = (12, 18, 25, 18, 12, 14)
-WORKER_COLUMNS = (18, 11, 12, 20, 9, 11, 15, 16)
+WORKER_COLUMNS = (16, 10, 8, 20, 20, 9, 6, 6, 6, 8)
 VISIBLE_COLUMNS = (10, 24, 24)
 STORM_COLUMNS = (29, 22, 22, 12, 12, 14)
 
@@ -65,21 +65,24 @@ def http_table(results: HttpResults) -> list[str]:
     return lines + warnings
 
 
-def worker_table(results: WorkerResults, records: int) -> list[str]:
-    lines = [f"Workers: draining {records:,} commands, records a second",
-             row(WORKER_COLUMNS, "worker", worker_rounds.FLOOR, worker_rounds.WRITE_FLOOR, "Go, its best shape",
-                 worker_rounds.OURS, "tillwire/Go", "tillwire/upsert", "tillwire/rdkafka")]
+def worker_table(results: WorkerResults, records: int, views: int) -> list[str]:
+    sizes = f"{records:,} commands" + (f", {views:,} views" if views != records else "")
+    lines = [f"Workers: draining {sizes}, records a second; then the ratios of {worker_rounds.OURS} to each",
+             row(WORKER_COLUMNS, "worker", worker_rounds.FLOOR, "floor", worker_rounds.PEER_SAME, "Go, its best shape",
+                 worker_rounds.OURS, "/same", "/best", "/floor", "/rdkafka")]
     warnings = []
     for domain in DOMAINS:
-        floor, write_floor, peer, ours = (
-            results.samples.get((domain.name, system))
-            for system in (worker_rounds.FLOOR, worker_rounds.WRITE_FLOOR, worker_rounds.PEER, worker_rounds.OURS))
-        lines.append(row(WORKER_COLUMNS, f"{domain.name}, {domain.store}", f"{statistics.median(floor):,.0f}",
-                         f"{statistics.median(write_floor):,.0f}" if write_floor else "-",
-                         f"{statistics.median(peer):,.0f} ({results.shape[domain.name]})",
-                         f"{statistics.median(ours):,.0f}", f"{ratio(ours, peer):.2f}",
+        floor, write_floor, same, peer, ours = (
+            results.samples.get((domain.title, system))
+            for system in (worker_rounds.FLOOR, worker_rounds.WRITE_FLOOR, worker_rounds.PEER_SAME, worker_rounds.PEER,
+                           worker_rounds.OURS))
+        go = [f"{statistics.median(samples):,.0f} ({results.shape[domain.title, system]})"
+              for samples, system in ((same, worker_rounds.PEER_SAME), (peer, worker_rounds.PEER))]
+        lines.append(row(WORKER_COLUMNS, domain.title, f"{statistics.median(floor):,.0f}",
+                         f"{statistics.median(write_floor):,.0f}" if write_floor else "-", *go,
+                         f"{statistics.median(ours):,.0f}", f"{ratio(ours, same):.2f}", f"{ratio(ours, peer):.2f}",
                          f"{ratio(ours, write_floor):.2f}" if write_floor else "-", f"{ratio(ours, floor):.3f}"))
-        warnings += warning(f"for {domain.name}", ratio(peer, floor), HEALTHY_WORKER[domain.name], "librdkafka")
+        warnings += warning(f"for {domain.title}", ratio(peer, floor), HEALTHY_WORKER[domain.title], "librdkafka")
     return lines + warnings
 
 
@@ -123,10 +126,10 @@ def warning(where: str, reached: float, healthy: Optional[float], floor: str) ->
             "  something held it up, so the ratio to it says little"]
 
 
-def table(results: Results, records: int) -> list[str]:
+def table(results: Results, records: int, views: int) -> list[str]:
     lines = [f"--- {results.partitions} partitions ---"]
     if results.workers:
-        lines += worker_table(results.workers, records)
+        lines += worker_table(results.workers, records, views)
     if results.http:
         lines += http_table(results.http)
     if results.visible:
