@@ -33,6 +33,7 @@ struct part {
     struct tw_progress known;     /* without outbox: as the last watermark, load or commit had it */
     int64_t            server_ms; /* the server's clock at the last load */
     struct tw_buf      value;     /* scratch for one value */
+    struct tw_arena    arena;     /* of one transaction; kept for its memory */
     /* Products whose set of holders is a set, or absent; by the first bytes of their id. */
     struct tw_uuid     checked[CHECKED_HOLDERS];
 };
@@ -562,7 +563,10 @@ static enum tw_rc run_transaction(struct part *part, size_t asked, const char *w
 
 static struct tw_cart_change *changes_of_carts(const struct tw_changes *changes, struct tw_arena *arena)
 {
-    struct tw_cart_change *carts = TW_NEW_ARRAY(arena, changes->entity_count, struct tw_cart_change);
+    struct tw_cart_change *carts;
+
+    tw_arena_reset(arena);
+    carts = TW_NEW_ARRAY(arena, changes->entity_count, struct tw_cart_change);
 
     for (size_t i = 0; i < changes->entity_count; i++) {
         const struct tw_entity *entity = changes->entities[i];
@@ -574,17 +578,17 @@ static struct tw_cart_change *changes_of_carts(const struct tw_changes *changes,
 
 static enum tw_rc redis_commit(void *self, const struct tw_changes *changes, struct tw_err *reterr)
 {
-    static const char                      where[] = "cart.store.commit";
-    struct part                           *part = connected_part(self, changes->partition, where, reterr);
-    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
-    const struct tw_cart_change           *carts = changes_of_carts(changes, &arena);
-    size_t                                 asked;
+    static const char            where[] = "cart.store.commit";
+    struct part                 *part = connected_part(self, changes->partition, where, reterr);
+    const struct tw_cart_change *carts;
+    size_t                       asked;
 
     if (!part)
         return TW_UNREACHED;
     if (!part->watching || part->known.next_offset != changes->first_offset)
         return tw_fail(reterr, TW_FENCED, where, 0, "partition %d: no load of offset %lld is pending",
                        changes->partition, (long long)changes->first_offset);
+    carts = changes_of_carts(changes, &part->arena);
     asked = ask_holders(part, carts, changes->entity_count);
     tw_lane_command(&part->lane, "MULTI", 0);
     put_progress_and_copies(part, &changes->after, carts, changes->entity_count);
@@ -679,10 +683,10 @@ static void put_swept(struct part *part, const struct tw_cart_change *cart, int6
 static enum tw_rc sweep_carts(struct part *part, struct tw_cart_change *carts, size_t count, int64_t clock_ms,
                               const char *where, struct tw_err *reterr)
 {
-    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
-    size_t                                 asked;
+    size_t asked;
 
-    TW_TRY(load_ended(part, carts, count, &arena, where, reterr));
+    tw_arena_reset(&part->arena);
+    TW_TRY(load_ended(part, carts, count, &part->arena, where, reterr));
     asked = ask_holders(part, carts, count);
     tw_lane_command(&part->lane, "MULTI", 0);
     for (size_t i = 0; i < count; i++)
@@ -720,6 +724,7 @@ static void redis_release(void *self, int32_t partition)
         return;
     tw_lane_close(&part->lane);
     tw_buf_done(&part->value);
+    tw_arena_done(&part->arena);
     free(part);
     store->parts[partition] = NULL;
 }
