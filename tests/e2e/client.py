@@ -283,20 +283,55 @@ class MixedLoad:
                 self.merchant.create_product(wait=False, sku=sku, price="11.00")  # taken
             return
         product = self.random.choice(self.products)
+        what = self.random.random()
+        if what < 0.2:
+            self._merchandise(product)
+            return
+        if what < 0.4:
+            self._rate(product)
+            return
         key = self._key() if self.random.random() < 0.2 else ""
         for _ in range(2 if key else self.random.randint(1, 4)):
             self.shopper.view(product, key=key)
+
+    def _merchandise(self, product: str) -> None:
+        """What a merchant does with a product that is there, and in carts."""
+        what = self.random.random()
+        if what < 0.1:
+            self.merchant.deactivate_product(product, wait=False)
+        elif what < 0.4:  # brings it back, too; refused when it is not above the discount
+            self.merchant.change_product(product, wait=False, price=f"{self.random.randint(1, 9)}.49", is_active=True)
+        elif what < 0.6:
+            sale = self.random.choice((None, "0.99", "4.49"))
+            self.merchant.change_product(product, wait=False, discount_price=sale, is_active=True)
+        else:
+            texts = {"name": f"Shirt {self.random.randrange(9)}", "tags": [f"tag{self.random.randrange(3)}"]}
+            images = {"front": self.random.choice((None, "https://cdn.example.com/front.jpg"))}
+            self.merchant.change_product(product, wait=False, images=images, is_active=True, **texts)
+
+    def _rate(self, product: str) -> None:
+        member = self.random.choice(self.members)
+        if self.random.random() < 0.3:
+            member.withdraw_rating(product, wait=False)  # often there is none
+        else:
+            member.rate(product, self.random.randint(1, 5), wait=False)
 
     def _cart(self) -> None:
         member = self.random.choice(self.members)
         product = self.random.choice(self.products)
         what = self.random.random()
-        if what < 0.6:
+        if what < 0.1:  # what the policy turns into commands of carts
+            self._merchandise(product)
+        elif what < 0.6:
             key = self._key() if self.random.random() < 0.3 else ""
             quantity = self.random.randint(1, 5)
             for _ in range(2 if key else 1):
                 member.add(product, quantity, wait=False, key=key)
-        elif what < 0.8:
+        elif what < 0.75:
             member.set(product, self.random.randint(0, 50), wait=False)
-        else:
+        elif what < 0.85:
             member.remove(product, wait=False)
+        elif what < 0.95:
+            member.acknowledge(wait=False)
+        else:
+            member.clear(wait=False)
