@@ -125,6 +125,13 @@ static void count_change(struct tw_product *product, int64_t at_ms)
         product->updated_at_ms = at_ms;
 }
 
+/* Views so far are told with the version they were of: no event with an older version follows one with a newer. */
+static struct tw_product *product_to_change(struct tw_decision *d)
+{
+    tw_tell_coalesced(d, 0);
+    return tw_state_change(d, 0);
+}
+
 static bool is_named(const struct tw_str *names, uint32_t count, struct tw_str name)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -225,7 +232,7 @@ static struct tw_outcome decide_change(struct tw_decision *d, const struct tw_co
     if (after.images_len > IMAGES_MAX)
         return tw_rejected(TW_PROBLEM_IMAGES_LIMIT, "the product would have more than 20 images");
     if (!same_bytes(before, &after)) {
-        struct tw_product *product = tw_state_change(d, 0);
+        struct tw_product *product = product_to_change(d);
 
         *product = after;
         count_change(product, command->at_ms);
@@ -241,7 +248,7 @@ static struct tw_outcome decide_deactivate(struct tw_decision *d, const struct t
     if (!before)
         return tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such product");
     if (before->is_active) {
-        struct tw_product *product = tw_state_change(d, 0);
+        struct tw_product *product = product_to_change(d);
 
         product->is_active = false;
         count_change(product, command->at_ms);
