@@ -5,6 +5,8 @@
  *   bench_load BROKERS members  ROUND COUNT   registrations of people no other round has; needs TW_ID_KEY_FILE
  *   bench_load BROKERS products ROUND COUNT   the catalogue, the same in every round
  *   bench_load BROKERS views    ROUND COUNT   uniform over the catalogue of CATALOGUE products
+ *   bench_load BROKERS zipf     ROUND COUNT   views of it, Zipf: of the n-th product in proportion to 1/n
+ *   bench_load BROKERS hot      ROUND COUNT   views of it, 90 % of them of one product
  *   bench_load BROKERS carts    ROUND COUNT   adds to CARTS carts no other round has, at most LINES lines each
  *   bench_load BROKERS ends     TOPIC         the next offset of each partition, with commas
  */
@@ -23,7 +25,7 @@
 #include "tillwire/kafka.h"
 #include "tillwire/settings.h"
 
-enum { CATALOGUE = 5000, CARTS = 10000, LINES = 10 };
+enum { CATALOGUE = 5000, CARTS = 10000, LINES = 10, HOT_PERCENT = 90 };
 enum { LINGER_US = 5000, QUEUE_KBYTES = 65536, TIMEOUT_MS = 30000 };
 
 /* Everybody's, so that they can log in: of "the bench password of everybody" (storm_rounds.py), at the edge's own cost. */
@@ -132,11 +134,51 @@ static void fill_product(struct load *load, int64_t i, struct draft *ret_draft)
     ret_draft->aggregate = product->product_id;
 }
 
+static void fill_view_of(struct load *load, int64_t product, struct draft *ret_draft)
+{
+    ret_draft->aggregate = product_of(load, product);
+    ret_draft->body.view.product_id = ret_draft->aggregate;
+}
+
 static void fill_view(struct load *load, int64_t i, struct draft *ret_draft)
 {
     (void)i;
-    ret_draft->aggregate = product_of(load, random_below(load, CATALOGUE));
-    ret_draft->body.view.product_id = ret_draft->aggregate;
+    fill_view_of(load, random_below(load, CATALOGUE), ret_draft);
+}
+
+/* How often the n-th product or one before it is viewed. */
+static const double *zipf_sums(void)
+{
+    static double sums[CATALOGUE];
+    double        sum = 0;
+
+    for (int n = 0; n < CATALOGUE && sums[CATALOGUE - 1] == 0; n++)
+        sums[n] = sum += 1.0 / (n + 1);
+    return sums;
+}
+
+static void fill_zipf_view(struct load *load, int64_t i, struct draft *ret_draft)
+{
+    const double *sums = zipf_sums();
+    double        at = (double)(next_random(load) >> 11) * 0x1p-53 * sums[CATALOGUE - 1];
+    int           low = 0, high = CATALOGUE - 1;
+
+    (void)i;
+    while (low < high) {
+        int middle = (low + high) / 2;
+
+        if (sums[middle] > at)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    fill_view_of(load, low, ret_draft);
+}
+
+static void fill_hot_view(struct load *load, int64_t i, struct draft *ret_draft)
+{
+    (void)i;
+    fill_view_of(load, random_below(load, 100) < HOT_PERCENT ? 0 : random_below(load, CATALOGUE), ret_draft);
 }
 
 static void fill_add(struct load *load, int64_t i, struct draft *ret_draft)
@@ -163,6 +205,8 @@ static const struct recipe recipes[] = {
     {"members", TW_DOMAIN_MEMBER, &tw_member_register_type, fill_member},
     {"products", TW_DOMAIN_PRODUCT, &tw_product_create_type, fill_product},
     {"views", TW_DOMAIN_PRODUCT, &tw_product_record_view_type, fill_view},
+    {"zipf", TW_DOMAIN_PRODUCT, &tw_product_record_view_type, fill_zipf_view},
+    {"hot", TW_DOMAIN_PRODUCT, &tw_product_record_view_type, fill_hot_view},
     {"carts", TW_DOMAIN_CART, &tw_cart_add_item_type, fill_add},
 };
 
@@ -316,7 +360,8 @@ static int print_ends(const char *brokers, const char *topic)
 
 static int usage(void)
 {
-    fputs("bench_load BROKERS members|products|views|carts ROUND COUNT\nbench_load BROKERS ends TOPIC\n", stderr);
+    fputs("bench_load BROKERS members|products|views|zipf|hot|carts ROUND COUNT\nbench_load BROKERS ends TOPIC\n",
+          stderr);
     return 2;
 }
 

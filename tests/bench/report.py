@@ -7,20 +7,24 @@ from typing import Optional
 
 import http_rounds
 import storm_rounds
+import visible_rounds
 import worker_rounds
 from http_rounds import HttpResults
 from storm_rounds import StormResults
+from visible_rounds import VisibleResults
 from worker_rounds import DOMAINS, WorkerResults
 
 # What the Go services reach of their floor on two cores with nothing else running. One far below was held up by
 # something, and a ratio to it says little.
-HEALTHY_HTTP = {32: 0.18, 64: 0.22, 120: 0.25}
-HEALTHY_WORKER = {"member": 0.023, "product": 0.020, "cart": 0.021}
+HEALTHY_HTTP = {32: 0.25, 64: 0.45, 120: 0.50}
+HEALTHY_WORKER = {"member": 0.058, "product, uniform": 0.018, "product, Zipf": 0.035, "product, one hot": 0.060,
+                  "cart": 0.065}
 FAR_BELOW = 0.6
 
 # Widths of columns; a line has at most 120 characters.
 HTTP_COLUMNS = (12, 18, 25, 18, 12, 14)
-WORKER_COLUMNS = (18, 11, 12, 20, 9, 11, 15, 16)
+WORKER_COLUMNS = (16, 10, 8, 20, 20, 9, 6, 6, 6, 8)
+VISIBLE_COLUMNS = (10, 24, 24)
 STORM_COLUMNS = (29, 22, 22, 12, 12, 14)
 
 
@@ -30,6 +34,7 @@ class Results:
     http: Optional[HttpResults] = None
     workers: Optional[WorkerResults] = None
     storms: Optional[StormResults] = None
+    visible: Optional[VisibleResults] = None
 
 
 def row(widths: tuple[int, ...], *cells: object) -> str:
@@ -61,22 +66,42 @@ def http_table(results: HttpResults) -> list[str]:
     return lines + warnings
 
 
-def worker_table(results: WorkerResults, records: int) -> list[str]:
-    lines = [f"Workers: draining {records:,} commands, records a second",
-             row(WORKER_COLUMNS, "worker", worker_rounds.FLOOR, worker_rounds.WRITE_FLOOR, "Go, its best shape",
-                 worker_rounds.OURS, "tillwire/Go", "tillwire/upsert", "tillwire/rdkafka")]
+def worker_table(results: WorkerResults, records: int, views: int) -> list[str]:
+    sizes = f"{records:,} commands" + (f", {views:,} views" if views != records else "")
+    lines = [f"Workers: draining {sizes}, records a second; then the ratios of {worker_rounds.OURS} to each",
+             row(WORKER_COLUMNS, "worker", worker_rounds.FLOOR, "floor", worker_rounds.PEER_SAME, "Go, its best shape",
+                 worker_rounds.OURS, "/same", "/best", "/floor", "/rdkafka")]
     warnings = []
     for domain in DOMAINS:
-        floor, write_floor, peer, ours = (
-            results.samples.get((domain.name, system))
-            for system in (worker_rounds.FLOOR, worker_rounds.WRITE_FLOOR, worker_rounds.PEER, worker_rounds.OURS))
-        lines.append(row(WORKER_COLUMNS, f"{domain.name}, {domain.store}", f"{statistics.median(floor):,.0f}",
-                         f"{statistics.median(write_floor):,.0f}" if write_floor else "-",
-                         f"{statistics.median(peer):,.0f} ({results.shape[domain.name]})",
-                         f"{statistics.median(ours):,.0f}", f"{ratio(ours, peer):.2f}",
+        floor, write_floor, same, peer, ours = (
+            results.samples.get((domain.title, system))
+            for system in (worker_rounds.FLOOR, worker_rounds.WRITE_FLOOR, worker_rounds.PEER_SAME, worker_rounds.PEER,
+                           worker_rounds.OURS))
+        go = [f"{statistics.median(samples):,.0f} ({results.shape[domain.title, system]})"
+              for samples, system in ((same, worker_rounds.PEER_SAME), (peer, worker_rounds.PEER))]
+        lines.append(row(WORKER_COLUMNS, domain.title, f"{statistics.median(floor):,.0f}",
+                         f"{statistics.median(write_floor):,.0f}" if write_floor else "-", *go,
+                         f"{statistics.median(ours):,.0f}", f"{ratio(ours, same):.2f}", f"{ratio(ours, peer):.2f}",
                          f"{ratio(ours, write_floor):.2f}" if write_floor else "-", f"{ratio(ours, floor):.3f}"))
-        warnings += warning(f"for {domain.name}", ratio(peer, floor), HEALTHY_WORKER[domain.name], "librdkafka")
+        warnings += warning(f"for {domain.title}", ratio(peer, floor), HEALTHY_WORKER[domain.title], "librdkafka")
     return lines + warnings
+
+
+def visible_table(results: VisibleResults) -> list[str]:
+    lines = [f"Additions to carts, {visible_rounds.RATE:,} a second: ms from when a request was due, p50 (p99)",
+             row(VISIBLE_COLUMNS, "chain", "until it is accepted", "until it can be read")]
+    for system, samples in results.samples.items():
+        cells = []
+        for p50, p99 in (("accept_p50_ms", "accept_p99_ms"), ("p50_ms", "p99_ms")):
+            middle, worst = (statistics.median(getattr(sample, name) for sample in samples) for name in (p50, p99))
+            cells.append(f"{middle:.1f} ({worst:.1f})")
+        lines.append(row(VISIBLE_COLUMNS, system, *cells))
+    ours, peer = results.samples[visible_rounds.OURS], results.samples[visible_rounds.PEER]
+    cells = []
+    for p50, p99 in (("accept_p50_ms", "accept_p99_ms"), ("p50_ms", "p99_ms")):
+        middle, worst = (ratio([getattr(a, name) for a in ours], [getattr(b, name) for b in peer]) for name in (p50, p99))
+        cells.append(f"{middle:.2f} ({worst:.2f})")
+    return [*lines, row(VISIBLE_COLUMNS, "ratio", *cells)]
 
 
 def storm_table(results: StormResults) -> list[str]:
@@ -102,12 +127,14 @@ def warning(where: str, reached: float, healthy: Optional[float], floor: str) ->
             "  something held it up, so the ratio to it says little"]
 
 
-def table(results: Results, records: int) -> list[str]:
+def table(results: Results, records: int, views: int) -> list[str]:
     lines = [f"--- {results.partitions} partitions ---"]
     if results.workers:
-        lines += worker_table(results.workers, records)
+        lines += worker_table(results.workers, records, views)
     if results.http:
         lines += http_table(results.http)
+    if results.visible:
+        lines += visible_table(results.visible)
     if results.storms:
         lines += storm_table(results.storms)
     return lines

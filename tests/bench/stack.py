@@ -73,13 +73,15 @@ def free_base_port() -> int:
 class Process:
     """A peer or a floor, stopped when its `with` ends."""
 
-    def __init__(self, log: Path, *command: object) -> None:
+    def __init__(self, log: Path, *command: object, env: dict[str, str] | None = None) -> None:
         self.command = [str(word) for word in command]
         self.log = log
+        self.environment = env
 
     def __enter__(self) -> "Process":
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                            env=self.environment)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -5,20 +5,23 @@ import re
 import subprocess
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Callable, NamedTuple
 from urllib.parse import urlsplit
 
-from stack import BenchError, Stack, numbers, read_metric, run, say
+from recorder import Recorder
+from stack import BenchError, Process, Stack, numbers, read_metric, run, say
 
 CATALOGUE = 5000  # load.c
 WARM_RECORDS = 20_000  # two of the servers run on a JVM
 DRAIN_TIMEOUT_S = 180
 STALLED_S = 15
-FLOOR, WRITE_FLOOR, PEER, OURS = "librdkafka", "plain upsert", "Go", "tillwire"
+REWRITE_S = 120  # of Redis' log, at most
+FLOOR, WRITE_FLOOR, PEER_SAME, PEER, OURS = "librdkafka", "plain writes", "Go, same batch", "Go", "tillwire"
 
 
 class Shape(NamedTuple):
-    """Of the Go worker: it is measured with the one that suits it best."""
+    """Of the Go worker: it is measured with the one that suits it best, and with the best that has our own batch."""
     batch: int  # records
     writers: int
 
@@ -26,7 +29,8 @@ class Shape(NamedTuple):
         return f"{self.batch:,} by {self.writers}"
 
 
-SHAPES = [Shape(batch, writers) for batch in (1000, 5000) for writers in (1, 2)]
+def shapes(own_batch: int) -> list[Shape]:
+    return [Shape(batch, writers) for batch in sorted({own_batch, 1000, 5000}) for writers in (1, 2)]
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,12 @@ class Domain:
     uri: str  # name of the setting
     port: int  # of the worker's admin page, from the stack's first
     count: Callable[["WorkerRounds"], int]  # of what a folded command leaves behind
-    has_write_floor: bool = False  # floors/plain_upsert.c
+    spread: str = ""  # of the commands over aggregates, for people
+    has_write_floor: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}, {self.spread}" if self.spread else self.name
 
     @property
     def topic(self) -> str:
@@ -47,31 +56,39 @@ class Domain:
 
 @dataclass
 class WorkerResults:
-    samples: dict[tuple[str, str], list[float]] = field(default_factory=dict)  # records/s by domain and system
-    shape: dict[str, Shape] = field(default_factory=dict)  # the Go worker's, by domain
-    own_batch: int = 0  # the member worker's, which the plain upsert takes
+    samples: dict[tuple[str, str], list[float]] = field(default_factory=dict)  # records/s by title and system
+    shape: dict[tuple[str, str], Shape] = field(default_factory=dict)  # the Go worker's, by title and system
+    own_batch: dict[str, int] = field(default_factory=dict)  # our workers', by domain
 
-    def add(self, domain: str, system: str, per_second: float) -> None:
-        self.samples.setdefault((domain, system), []).append(per_second)
+    def add(self, title: str, system: str, per_second: float) -> None:
+        self.samples.setdefault((title, system), []).append(per_second)
 
 
 class WorkerRounds:
-    def __init__(self, stack: Stack, records: int) -> None:
+    def __init__(self, stack: Stack, records: int, views: int = 0) -> None:
         self.stack = stack
         self.records = records
+        self.views_wanted = views or records
         self.results = WorkerResults()
+        self.cart_writes: list[Path] = []
 
     def measure(self, rounds: int) -> WorkerResults:
         say("warming up")
-        self.results.own_batch = self._batch_of("tillwire-member")
+        self._redis("CONFIG", "SET", "auto-aof-rewrite-percentage", 0)
         for domain in DOMAINS:
+            own = self._batch_of(f"tillwire-{domain.name}")
+            self.results.own_batch[domain.name] = own
             span = self._backlog(domain, 0, WARM_RECORDS)
-            self._run_peer(domain, span, SHAPES[0])
+            self._run_peer(domain, span, Shape(own, 1))
             self._ours(domain, WARM_RECORDS)
+        self._record_carts(rounds + 1)
         for round_ in range(1, rounds + 1):
             for domain in DOMAINS:
                 self._round(domain, round_, rounds)
         return self.results
+
+    def _size_of(self, domain: Domain) -> int:
+        return self.views_wanted if domain.spread else self.records
 
     def _backlog(self, domain: Domain, round_: int, records: int) -> tuple[str, str]:
         """Writes it; returns where it begins and ends, partition by partition."""
@@ -80,16 +97,28 @@ class WorkerRounds:
         return ",".join(map(str, begin)), ",".join(map(str, self.stack.ends(domain.topic)))
 
     def _round(self, domain: Domain, round_: int, rounds: int) -> None:
-        span = self._backlog(domain, round_, self.records)
+        records = self._size_of(domain)
+        span = self._backlog(domain, round_, records)
         rates = {FLOOR: self._floor("bench_plain_consumer", domain, span)}
         if domain.has_write_floor:
-            rates[WRITE_FLOOR] = self._floor("bench_plain_upsert", domain, span, self.results.own_batch)
-        rates[PEER] = self._peer(domain, span)
-        rates[OURS] = self._ours(domain, self.records)
+            rates[WRITE_FLOOR] = self._write_floor(domain, span)
+        self._choose_shapes(domain, span)
+        rates |= self._peers(domain, span)
+        rates[OURS] = self._ours(domain, records)
         for system, rate in rates.items():
-            self.results.add(domain.name, system, rate)
-        say(f"round {round_} of {rounds}, {domain.name}: "
+            self.results.add(domain.title, system, rate)
+        say(f"round {round_} of {rounds}, {domain.title}: "
             + ", ".join(f"{system} {rate:,.0f}/s" for system, rate in rates.items()))
+
+    def _peers(self, domain: Domain, span: tuple[str, str]) -> dict[str, float]:
+        same, best = (self.results.shape[domain.title, system] for system in (PEER_SAME, PEER))
+        rate = self._run_peer(domain, span, same)
+        return {PEER_SAME: rate, PEER: rate if same == best else self._run_peer(domain, span, best)}
+
+    def _write_floor(self, domain: Domain, span: tuple[str, str]) -> float:
+        if domain is CART:
+            return self._bare_exec()
+        return self._floor("bench_plain_upsert", domain, span, self.results.own_batch[domain.name])
 
     def _floor(self, program: str, domain: Domain, span: tuple[str, str], *more: object) -> float:
         result = numbers(self.stack.tool(program, self.stack.settings["TW_KAFKA"], domain.topic, *span, *more))
@@ -102,18 +131,21 @@ class WorkerRounds:
             raise BenchError(f"{program} --help does not tell its --batch-records")
         return int(found[1])
 
-    def _peer(self, domain: Domain, span: tuple[str, str]) -> float:
-        """The first round tries all shapes; the best is measured anew, or its luck would count."""
-        if domain.name not in self.results.shape:
-            tried = {shape: self._run_peer(domain, span, shape) for shape in SHAPES}
-            best = max(tried, key=lambda shape: tried[shape])
-            self.results.shape[domain.name] = best
-            say(f"Go worker of {domain.store} is best with {best}: "
-                + ", ".join(f"{shape} {rate:,.0f}/s" for shape, rate in tried.items()))
-        return self._run_peer(domain, span, self.results.shape[domain.name])
+    def _choose_shapes(self, domain: Domain, span: tuple[str, str]) -> None:
+        """In the first round; the best are measured anew, or their luck would count."""
+        if (domain.title, PEER) in self.results.shape:
+            return
+        own = self.results.own_batch[domain.name]
+        tried = {shape: self._run_peer(domain, span, shape) for shape in shapes(own)}
+        best = sorted(tried, key=lambda shape: tried[shape])
+        self.results.shape[domain.title, PEER] = best[-1]
+        self.results.shape[domain.title, PEER_SAME] = [shape for shape in best if shape.batch == own][-1]
+        say(f"Go worker of {domain.store}, {domain.title}, is best with {best[-1]}: "
+            + ", ".join(f"{shape} {rate:,.0f}/s" for shape, rate in tried.items()))
 
     def _run_peer(self, domain: Domain, span: tuple[str, str], shape: Shape) -> float:
         settings = self.stack.settings
+        self._settle(domain)
         result = numbers(run(self.stack.peers / "worker", "-store", domain.peer_store, "-uri", settings[domain.uri],
                              "-brokers", settings["TW_KAFKA"], "-topic", domain.topic, "-from", span[0], "-to", span[1],
                              "-batch", shape.batch, "-writers", shape.writers))
@@ -123,6 +155,7 @@ class WorkerRounds:
 
     def _ours(self, domain: Domain, records: int) -> float:
         before = domain.count(self)
+        self._settle(domain)
         rate = self.drain(domain, records)
         new = domain.count(self) - before
         if new != records:
@@ -183,13 +216,52 @@ class WorkerRounds:
         """The products that are viewed, by the way they always come: commands, folded by the worker."""
         say(f"making a catalogue of {CATALOGUE} products")
         self.stack.load("products", 0, CATALOGUE)
-        self.drain(PRODUCT, CATALOGUE)
+        self.drain(PRODUCTS[0], CATALOGUE)
 
     def make_members(self, round_: int, count: int) -> None:
         """People who can log in, made like the catalogue."""
         say(f"making {count} members")
         self.stack.load("members", round_, count)
         self.drain(MEMBER, count)
+
+    # --- Redis
+
+    def _redis(self, *words: object) -> str:
+        uri = urlsplit(self.stack.settings["TW_REDIS_URI"])
+        return run("redis-cli", "-e", "-h", uri.hostname, "-p", uri.port, *words,
+                   env={**os.environ, "REDISCLI_AUTH": uri.password})
+
+    def _settle(self, domain: Domain) -> None:
+        """Redis rewrites its log when it has doubled: in whoever's turn that happens to be. Here it does so between
+        turns only."""
+        if domain is not CART:
+            return
+        self._redis("BGREWRITEAOF")
+        deadline = time.monotonic() + REWRITE_S
+        while re.search(r"aof_rewrite_(in_progress|scheduled):1", self._redis("INFO", "persistence")):
+            if time.monotonic() > deadline:
+                raise BenchError(f"Redis did not rewrite its log within {REWRITE_S} s")
+            time.sleep(0.05)
+
+    def _record_carts(self, round_: int) -> None:
+        """What our worker sends to Redis while it drains a backlog like the others, for its floor."""
+        say("recording what the cart worker writes")
+        self._backlog(CART, round_, self.records)
+        uri = urlsplit(self.stack.settings["TW_REDIS_URI"])
+        with Recorder(uri.hostname, uri.port, self.stack.state / "cart-writes") as recorder:
+            given = uri._replace(netloc=f"{uri.netloc.rpartition(':')[0]}:{recorder.port}").geturl()
+            environment = {**self.stack.environment, **self.stack.settings, "TW_REDIS_URI": given, "TW_INSTANCE_ID": "cart",
+                           "TW_ADMIN_LISTEN": f"127.0.0.1:{self.stack.port(CART.port)}"}
+            with Process(self.stack.log("recorded-cart"), self.stack.bin / "tillwire-cart", env=environment) as worker:
+                self._follow(CART, worker.process, self.records)
+        self.cart_writes = recorder.files
+
+    def _bare_exec(self) -> float:
+        """Into a database of its own, empty at the start as the carts of a round are new."""
+        self._settle(CART)
+        uri = urlsplit(self.stack.settings["TW_REDIS_URI"])._replace(path="/1").geturl()
+        result = numbers(self.stack.tool("bench_bare_exec", uri, *self.cart_writes))
+        return self.records / result["seconds"]
 
     # --- what is left behind
 
@@ -210,15 +282,12 @@ class WorkerRounds:
     def cart_ledger_rows(self) -> int:
         script = ("local n = 0 for _, key in ipairs(redis.call('KEYS', 'tw:ledger:*')) do "
                   "n = n + redis.call('HLEN', key) end return n")
-        uri = urlsplit(self.stack.settings["TW_REDIS_URI"])
-        return int(run("redis-cli", "-e", "-h", uri.hostname, "-p", uri.port, "EVAL", script, "0",
-                       env={**os.environ, "REDISCLI_AUTH": uri.password}))
+        return int(self._redis("EVAL", script, 0))
 
 
-MEMBER = Domain("member", "PostgreSQL", "members", "postgres", "TW_POSTGRES_URI", 2, WorkerRounds.ledger_rows, True)
-PRODUCT = Domain("product", "MongoDB", "views", "mongo", "TW_MONGO_URI", 3, WorkerRounds.views)
-DOMAINS = (
-    MEMBER,
-    PRODUCT,
-    Domain("cart", "Redis", "carts", "redis", "TW_REDIS_URI", 4, WorkerRounds.cart_ledger_rows),
-)
+MEMBER = Domain("member", "PostgreSQL", "members", "postgres", "TW_POSTGRES_URI", 2, WorkerRounds.ledger_rows,
+                has_write_floor=True)
+PRODUCTS = tuple(Domain("product", "MongoDB", load, "mongo", "TW_MONGO_URI", 3, WorkerRounds.views, spread)
+                 for load, spread in (("views", "uniform"), ("zipf", "Zipf"), ("hot", "one hot")))
+CART = Domain("cart", "Redis", "carts", "redis", "TW_REDIS_URI", 4, WorkerRounds.cart_ledger_rows, has_write_floor=True)
+DOMAINS = (MEMBER, *PRODUCTS, CART)

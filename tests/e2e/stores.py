@@ -2,10 +2,13 @@
 
 import json
 import struct
+import uuid
+from collections import defaultdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import msgpack
 import psycopg
 import pymongo
 from bson import Decimal128, ObjectId
@@ -102,6 +105,26 @@ class Stores:
             for i, key in enumerate(keys):
                 carts[key.decode()] = (answers[2 * i].decode(), answers[2 * i + 1])
         return carts
+
+    def cart_copies(self) -> dict[str, dict[str, Any]]:
+        """Member -> the cart that the worker decides on, as schemas/state/cart.json packs it, ids as text."""
+        copies = {}
+        for key in self.redis.scan_iter("tw:cart:*", count=1000):
+            packed = self.redis.get(key)
+            if packed is None:
+                continue
+            cart = msgpack.unpackb(packed)
+            lines = [{**line, "p": str(uuid.UUID(bytes=line["p"]))} for line in cart["l"]]
+            copies[key.decode().rpartition(":")[2]] = {**cart, "m": str(uuid.UUID(bytes=cart["m"])), "l": lines}
+        return copies
+
+    def holders(self) -> dict[str, set[str]]:
+        """Product -> members with a line of it, of all partitions."""
+        holders: dict[str, set[str]] = defaultdict(set)
+        for key in self.redis.scan_iter("tw:holders:*", count=1000):
+            members = (str(uuid.UUID(bytes=member)) for member in self.redis.smembers(key))
+            holders[key.decode().rpartition(":")[2]].update(members)
+        return holders
 
     # --- watermarks
 

@@ -9,7 +9,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 import report  # noqa: E402
 from http_rounds import FLOOR, OURS, PEER, HttpResults  # noqa: E402
 from storm_rounds import REQUESTS, StormResults, StormSample  # noqa: E402
-from worker_rounds import DOMAINS, WRITE_FLOOR, Shape, WorkerResults  # noqa: E402
+from visible_rounds import VisibleResults, VisibleSample  # noqa: E402
+from worker_rounds import DOMAINS, PEER_SAME, WRITE_FLOOR, Shape, WorkerResults, shapes  # noqa: E402
 from worker_rounds import FLOOR as CONSUMER  # noqa: E402
 from wrk import Sample  # noqa: E402
 
@@ -30,14 +31,19 @@ def wide_results():
         http.add(connections, OURS, sample(999_999, 9_999.9))
     workers = WorkerResults()
     for domain in DOMAINS:
-        workers.shape[domain.name] = Shape(5000, 2)
-        workers.add(domain.name, CONSUMER, 99_999_999)
-        workers.add(domain.name, PEER, 999_999)
-        workers.add(domain.name, OURS, 9_999_999)
-    workers.add("member", WRITE_FLOOR, 999_999)
+        workers.add(domain.title, CONSUMER, 99_999_999)
+        workers.add(domain.title, OURS, 9_999_999)
+        for system in (PEER_SAME, PEER):
+            workers.shape[domain.title, system] = Shape(5000, 2)
+            workers.add(domain.title, system, 999_999)
+        if domain.has_write_floor:
+            workers.add(domain.title, WRITE_FLOOR, 999_999)
+    visible = VisibleResults()
+    for system in (PEER, OURS):
+        visible.add(system, VisibleSample(9_999.9, 99_999.9, 9_999.9, 99_999.9))
     storms = StormResults({what: [StormSample(sample(99_999, 999.9), sample(99_999, 99_999.9), 999.0, 99_999.0)]
                            for what in REQUESTS})
-    return report.Results(1000, http, workers, storms)
+    return report.Results(1000, http, workers, storms, visible)
 
 
 def line_of(lines, start):
@@ -46,13 +52,13 @@ def line_of(lines, start):
 
 class BenchReport(unittest.TestCase):
     def test_no_line_is_longer_than_a_page(self):
-        lines = report.table(wide_results(), 200_000)
+        lines = report.table(wide_results(), 200_000, 500_000)
         self.assertTrue(any("warning" in line for line in lines))
         self.assertEqual([line for line in lines if len(line) > PAGE], [])
 
     def test_cells_of_a_row_stay_in_their_columns(self):
-        lines = report.table(wide_results(), 200_000)
-        for head, first_cell in (("worker ", "member"), ("connections", "32"), ("request", "GET")):
+        lines = report.table(wide_results(), 200_000, 500_000)
+        for head, first_cell in (("worker ", "member"), ("connections", "32"), ("chain", "Go"), ("request", "GET")):
             head_line, line = line_of(lines, head), line_of(lines, first_cell)
             for at in (i for i in range(1, len(head_line)) if head_line[i - 2:i] == "  " and head_line[i] != " "):
                 self.assertEqual(line[at - 1], " ", f"a cell runs into the column at {at}: {line}")
@@ -60,13 +66,25 @@ class BenchReport(unittest.TestCase):
     def test_a_ratio_is_the_median_of_the_rounds_own(self):
         self.assertEqual(report.ratio([10, 90, 30], [10, 30, 20]), 1.5)
 
-    def test_the_member_worker_stands_beside_its_plain_upsert_and_others_have_none(self):
+    def test_a_worker_stands_beside_its_floors_and_two_shapes_of_the_go_worker(self):
         results = wide_results().workers
-        for system, rate in ((CONSUMER, 1_000_000), (WRITE_FLOOR, 50_000), (PEER, 30_000), (OURS, 36_000)):
+        for system, rate in ((CONSUMER, 1_000_000), (WRITE_FLOOR, 50_000), (PEER_SAME, 24_000), (PEER, 30_000),
+                             (OURS, 36_000)):
             results.samples["member", system] = [rate]
-        lines = report.worker_table(results, 200_000)
-        self.assertEqual(line_of(lines, "member").split()[-4:], ["36,000", "1.20", "0.72", "0.036"])
-        self.assertEqual(line_of(lines, "cart").split()[-2], "-")
+        lines = report.worker_table(results, 200_000, 200_000)
+        self.assertEqual(line_of(lines, "member").split()[-5:], ["36,000", "1.50", "1.20", "0.72", "0.036"])
+        self.assertEqual(line_of(lines, "product, Zipf").split()[-2], "-")
+
+    def test_the_go_worker_is_tried_with_our_own_batch(self):
+        self.assertIn(Shape(500, 1), shapes(500))
+        self.assertEqual(len(shapes(1000)), 4)
+
+    def test_a_chain_is_told_by_the_median_of_its_rounds(self):
+        results = VisibleResults({PEER: [VisibleSample(2, 8, 10, 20), VisibleSample(2, 8, 10, 20)],
+                                  OURS: [VisibleSample(1, 2, 4, 8), VisibleSample(1, 2, 6, 12)]})
+        lines = report.visible_table(results)
+        self.assertEqual(line_of(lines, "tillwire").split()[-2:], ["5.0", "(10.0)"])
+        self.assertEqual(line_of(lines, "ratio").split()[-2:], ["0.50", "(0.50)"])
 
     def test_a_storm_is_told_by_how_much_worse_the_p99_gets(self):
         results = StormResults({"reads": [StormSample(sample(9_000, 2.0), sample(4_000, 5.0), 80.0, 7_000.0)]})

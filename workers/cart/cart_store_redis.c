@@ -5,8 +5,8 @@
  * a WATCH of that same connection is pending.
  *
  * EXEC does not undo: a command that fails inside it leaves its neighbours done. Hence every key whose command depends
- * on its type is checked before: ledger and index by the load, sets of holders before the first transaction of a
- * connection that touches them.
+ * on its type is checked before: ledger and index by the load, sets of holders between the first MULTI and EXEC of a
+ * connection that touch them.
  */
 #include "cart_store.h"
 
@@ -20,7 +20,7 @@
 #include "tillwire/ledger.h"
 
 enum {
-    CHECKED_HOLDERS = 4096,
+    CHECKED_HOLDERS = 16384,
     SWEEP_CARTS = 100, /* of one sweep */
 };
 
@@ -33,6 +33,7 @@ struct part {
     struct tw_progress known;     /* without outbox: as the last watermark, load or commit had it */
     int64_t            server_ms; /* the server's clock at the last load */
     struct tw_buf      value;     /* scratch for one value */
+    struct tw_arena    arena;     /* of one transaction; kept for its memory */
     /* Products whose set of holders is a set, or absent; by the first bytes of their id. */
     struct tw_uuid     checked[CHECKED_HOLDERS];
 };
@@ -521,16 +522,21 @@ static void put_holder_types(struct part *part, const struct tw_cart_change *cha
     }
 }
 
-/* SADD and SREM are the only commands that could fail inside EXEC and were not asked for by the load. */
-static enum tw_rc check_holders(struct part *part, const struct tw_cart_change *changes, size_t change_count,
-                                const char *where, struct tw_err *reterr)
+/* SADD and SREM are the only commands that could fail inside EXEC and were not asked for by the load. The questions go
+ * out ahead of the transaction and check_holders() reads the answers just before EXEC: by then the server, which was
+ * busy queueing, has long given them. */
+static size_t ask_holders(struct part *part, const struct tw_cart_change *changes, size_t change_count)
 {
     for (size_t i = 0; i < change_count; i++)
         put_holder_types(part, &changes[i]);
-    if (part->lane.unanswered == 0)
-        return TW_OK;
-    TW_TRY(tw_lane_send(&part->lane, where, reterr));
-    while (part->lane.unanswered > 0) {
+    return part->lane.unanswered;
+}
+
+static enum tw_rc check_holders(struct part *part, size_t asked, const char *where, struct tw_err *reterr)
+{
+    if (asked)
+        TW_TRY(tw_lane_send(&part->lane, where, reterr));
+    for (; asked > 0; asked--) {
         TW_AUTO(tw_reply_free) redisReply *type = NULL;
 
         TW_TRY(tw_lane_receive(&part->lane, REDIS_REPLY_STATUS, where, "TYPE", &type, reterr));
@@ -540,57 +546,27 @@ static enum tw_rc check_holders(struct part *part, const struct tw_cart_change *
     return TW_OK;
 }
 
-static enum tw_rc read_results(struct part *part, const redisReply *results, const char *where, struct tw_err *reterr)
-{
-    for (size_t i = 0; i < results->elements; i++)
-        if (results->element[i]->type == REDIS_REPLY_ERROR)
-            return tw_lane_broken(&part->lane, where, "a part of a transaction failed", results->element[i]->str,
-                                  reterr);
-    return TW_OK;
-}
-
-/* What became of the transaction: all or nothing, unless there is no answer. The first refusal while queueing tells
- * more than the EXECABORT that it leads to. */
-static enum tw_rc receive_transaction(struct part *part, const char *where, struct tw_err *reterr)
-{
-    TW_AUTO(tw_reply_free) redisReply *refusal = NULL;
-    TW_AUTO(tw_reply_free) redisReply *results = NULL;
-
-    while (part->lane.unanswered > 0) {
-        tw_reply_free(&results);
-        results = tw_lane_answer(&part->lane, TW_UNKNOWN, where, reterr);
-        if (!results)
-            return TW_UNKNOWN;
-        if (results->type == REDIS_REPLY_ERROR && !refusal) {
-            refusal = results;
-            results = NULL;
-        }
-    }
-    if (refusal)
-        return tw_lane_refuse(&part->lane, refusal, where, "the transaction", reterr);
-    assert(results);
-    if (results->type == REDIS_REPLY_ARRAY)
-        return read_results(part, results, where, reterr);
-    tw_lane_close(&part->lane);
-    return tw_fail(reterr, TW_FENCED, where, 0, "partition %d: another worker went on", part->lane.partition);
-}
-
-/* Ends the transaction that was put since MULTI. Only the answer of EXEC tells whether it was written. */
-static enum tw_rc run_transaction(struct part *part, const char *where, struct tw_err *reterr)
+/* Ends the transaction that was put since MULTI, after @p asked questions about holders. Only the answer of EXEC tells
+ * whether it was written. */
+static enum tw_rc run_transaction(struct part *part, size_t asked, const char *where, struct tw_err *reterr)
 {
     part->watching = false;
+    TW_TRY(check_holders(part, asked, where, reterr));
     tw_lane_command(&part->lane, "EXEC", 0);
     TW_TRY(tw_lane_send(&part->lane, where, reterr));
     if (tw_failpoint("in_commit")) {
         tw_lane_close(&part->lane);
         return tw_fail(reterr, TW_UNKNOWN, where, 0, "the answer was lost at a failpoint");
     }
-    return receive_transaction(part, where, reterr);
+    return tw_lane_receive_transaction(&part->lane, where, reterr);
 }
 
 static struct tw_cart_change *changes_of_carts(const struct tw_changes *changes, struct tw_arena *arena)
 {
-    struct tw_cart_change *carts = TW_NEW_ARRAY(arena, changes->entity_count, struct tw_cart_change);
+    struct tw_cart_change *carts;
+
+    tw_arena_reset(arena);
+    carts = TW_NEW_ARRAY(arena, changes->entity_count, struct tw_cart_change);
 
     for (size_t i = 0; i < changes->entity_count; i++) {
         const struct tw_entity *entity = changes->entities[i];
@@ -602,23 +578,24 @@ static struct tw_cart_change *changes_of_carts(const struct tw_changes *changes,
 
 static enum tw_rc redis_commit(void *self, const struct tw_changes *changes, struct tw_err *reterr)
 {
-    static const char                      where[] = "cart.store.commit";
-    struct part                           *part = connected_part(self, changes->partition, where, reterr);
-    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
-    const struct tw_cart_change           *carts = changes_of_carts(changes, &arena);
+    static const char            where[] = "cart.store.commit";
+    struct part                 *part = connected_part(self, changes->partition, where, reterr);
+    const struct tw_cart_change *carts;
+    size_t                       asked;
 
     if (!part)
         return TW_UNREACHED;
     if (!part->watching || part->known.next_offset != changes->first_offset)
         return tw_fail(reterr, TW_FENCED, where, 0, "partition %d: no load of offset %lld is pending",
                        changes->partition, (long long)changes->first_offset);
-    TW_TRY(check_holders(part, carts, changes->entity_count, where, reterr));
+    carts = changes_of_carts(changes, &part->arena);
+    asked = ask_holders(part, carts, changes->entity_count);
     tw_lane_command(&part->lane, "MULTI", 0);
     put_progress_and_copies(part, &changes->after, carts, changes->entity_count);
     put_ledger(part, changes);
     for (size_t i = 0; i < changes->entity_count; i++)
         put_cart(part, &carts[i]);
-    TW_TRY(run_transaction(part, where, reterr));
+    TW_TRY(run_transaction(part, asked, where, reterr));
     set_known(part, &changes->after);
     return TW_OK;
 }
@@ -635,7 +612,7 @@ static enum tw_rc redis_forget_outbox(void *self, int32_t partition, int64_t nex
     TW_TRY(receive_watch(part, next_offset, where, reterr));
     tw_lane_command(&part->lane, "MULTI", 0);
     put_progress_and_copies(part, &part->known, NULL, 0);
-    return run_transaction(part, where, reterr);
+    return run_transaction(part, 0, where, reterr);
 }
 
 /* ---- sweep ---- */
@@ -706,14 +683,15 @@ static void put_swept(struct part *part, const struct tw_cart_change *cart, int6
 static enum tw_rc sweep_carts(struct part *part, struct tw_cart_change *carts, size_t count, int64_t clock_ms,
                               const char *where, struct tw_err *reterr)
 {
-    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    size_t asked;
 
-    TW_TRY(load_ended(part, carts, count, &arena, where, reterr));
-    TW_TRY(check_holders(part, carts, count, where, reterr));
+    tw_arena_reset(&part->arena);
+    TW_TRY(load_ended(part, carts, count, &part->arena, where, reterr));
+    asked = ask_holders(part, carts, count);
     tw_lane_command(&part->lane, "MULTI", 0);
     for (size_t i = 0; i < count; i++)
         put_swept(part, &carts[i], clock_ms);
-    return run_transaction(part, where, reterr);
+    return run_transaction(part, asked, where, reterr);
 }
 
 /* Carts only: the ledger's days are dropped by commits. */
@@ -746,6 +724,7 @@ static void redis_release(void *self, int32_t partition)
         return;
     tw_lane_close(&part->lane);
     tw_buf_done(&part->value);
+    tw_arena_done(&part->arena);
     free(part);
     store->parts[partition] = NULL;
 }

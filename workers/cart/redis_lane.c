@@ -1,6 +1,7 @@
 /*
- * Commands are written as RESP straight into one buffer: a batch has thousands of them, and an argv array and a malloc
- * for each cost more than the rest. Reading is hiredis'.
+ * Commands are written as RESP straight into one buffer and from there to the socket: a batch has thousands of them, and
+ * an argv array and a malloc for each cost more than the rest. Reading is hiredis', and the thousands of answers of a
+ * transaction make no objects.
  */
 #include "redis_lane.h"
 
@@ -8,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tillwire/log.h"
 
@@ -18,15 +20,17 @@ enum { COMMAND_HEAD_SIZE = 64 };
 /* A write that fails makes all later ones fail: the sender finds out at tw_lane_send(). */
 static void flush(struct tw_lane *lane)
 {
-    int done = 0;
+    size_t sent = 0;
 
-    if (redisAppendFormattedCommand(lane->redis, lane->out, lane->out_len) != REDIS_OK)
-        tw_out_of_memory(lane->out_len);
+    while (sent < lane->out_len && !lane->write_errno) {
+        ssize_t part = write(lane->redis->fd, lane->out + sent, lane->out_len - sent);
+
+        if (part >= 0)
+            sent += (size_t)part;
+        else if (errno != EINTR)
+            lane->write_errno = errno;
+    }
     lane->out_len = 0;
-    while (!done && redisBufferWrite(lane->redis, &done) == REDIS_OK)
-        continue;
-    if (!done && !lane->write_errno)
-        lane->write_errno = errno;
 }
 
 static void put_bytes(struct tw_lane *lane, const char *bytes, size_t len)
@@ -107,8 +111,10 @@ void tw_lane_close(struct tw_lane *lane)
 /* No answer, or nobody to ask: @p rc says what that means for what was sent. */
 static enum tw_rc fail_lost(struct tw_lane *lane, enum tw_rc rc, long code, const char *where, struct tw_err *reterr)
 {
+    const char *why = lane->redis->err ? lane->redis->errstr : strerror((int)code);
+
     tw_fail(reterr, rc, where, code, "Redis of partition %d: %s", lane->partition,
-            code == EAGAIN ? "no answer in time" : lane->redis->errstr);
+            code == EAGAIN ? "no answer in time" : why);
     tw_lane_close(lane);
     return rc;
 }
@@ -125,16 +131,22 @@ static enum tw_rc rc_of_error(const char *error)
     return TW_UNREACHED;
 }
 
+static enum tw_rc refuse_error(struct tw_lane *lane, const char *error, const char *where, const char *what,
+                               struct tw_err *reterr)
+{
+    enum tw_rc rc = rc_of_error(error);
+
+    tw_fail(reterr, rc, where, REDIS_REPLY_ERROR, "Redis of partition %d, %s: %s", lane->partition, what, error);
+    tw_lane_close(lane);
+    return rc;
+}
+
 enum tw_rc tw_lane_refuse(struct tw_lane *lane, const redisReply *reply, const char *where, const char *what,
                           struct tw_err *reterr)
 {
-    bool        is_error = reply->type == REDIS_REPLY_ERROR;
-    const char *why = is_error ? reply->str : "an answer of an unexpected kind";
-    enum tw_rc  rc = is_error ? rc_of_error(reply->str) : TW_BROKEN;
-
-    tw_fail(reterr, rc, where, reply->type, "Redis of partition %d, %s: %s", lane->partition, what, why);
-    tw_lane_close(lane);
-    return rc;
+    if (reply->type == REDIS_REPLY_ERROR)
+        return refuse_error(lane, reply->str, where, what, reterr);
+    return tw_lane_broken(lane, where, what, "an answer of an unexpected kind", reterr);
 }
 
 enum tw_rc tw_lane_broken(struct tw_lane *lane, const char *where, const char *key, const char *what,
@@ -184,6 +196,91 @@ enum tw_rc tw_lane_receive_ok(struct tw_lane *lane, const char *where, const cha
     TW_AUTO(tw_reply_free) redisReply *reply = NULL;
 
     return tw_lane_receive(lane, REDIS_REPLY_STATUS, where, what, &reply, reterr);
+}
+
+/* ---- the answers of a transaction ---- */
+
+/* What is kept of them. The first refusal while queueing tells more than the EXECABORT that it leads to. */
+struct verdict {
+    int  type;           /* of the last whole answer */
+    char refusal[128];   /* the first answer that is an error; empty: none */
+    char part_lost[128]; /* the first error inside an answer; empty: none */
+};
+
+/* Stands for every answer: hiredis wants an object. */
+static char no_object;
+
+static void *note(const redisReadTask *task, int type)
+{
+    struct verdict *verdict = task->privdata;
+
+    if (!task->parent)
+        verdict->type = type;
+    return &no_object;
+}
+
+static void *note_string(const redisReadTask *task, char *text, size_t len)
+{
+    struct verdict *verdict = task->privdata;
+    char           *error = task->parent ? verdict->part_lost : verdict->refusal;
+
+    if (task->type == REDIS_REPLY_ERROR && !error[0])
+        memcpy(error, text, len < sizeof(verdict->refusal) ? len : sizeof(verdict->refusal) - 1);
+    return note(task, task->type);
+}
+
+static void *note_array(const redisReadTask *task, int elements)
+{
+    (void)elements;
+    return note(task, REDIS_REPLY_ARRAY);
+}
+
+static void *note_integer(const redisReadTask *task, long long number)
+{
+    (void)number;
+    return note(task, REDIS_REPLY_INTEGER);
+}
+
+/* Its task calls a nil by what it would have been otherwise. */
+static void *note_nil(const redisReadTask *task)
+{
+    return note(task, REDIS_REPLY_NIL);
+}
+
+static void free_nothing(void *object)
+{
+    (void)object;
+}
+
+static enum tw_rc read_verdict(struct tw_lane *lane, struct verdict *verdict, const char *where, struct tw_err *reterr)
+{
+    static redisReplyObjectFunctions notes = {note_string, note_array, note_integer, note_nil, free_nothing};
+    redisReader                     *reader = lane->redis->reader;
+    redisReplyObjectFunctions       *objects = reader->fn;
+
+    reader->fn = &notes;
+    reader->privdata = verdict;
+    while (lane->unanswered > 0)
+        if (!tw_lane_answer(lane, TW_UNKNOWN, where, reterr)) /* the reader is gone with the connection */
+            return TW_UNKNOWN;
+    reader->fn = objects;
+    reader->privdata = NULL;
+    return TW_OK;
+}
+
+enum tw_rc tw_lane_receive_transaction(struct tw_lane *lane, const char *where, struct tw_err *reterr)
+{
+    struct verdict verdict = {0};
+
+    TW_TRY(read_verdict(lane, &verdict, where, reterr));
+    if (verdict.refusal[0])
+        return refuse_error(lane, verdict.refusal, where, "the transaction", reterr);
+    if (verdict.part_lost[0])
+        return tw_lane_broken(lane, where, "a part of a transaction failed", verdict.part_lost, reterr);
+    if (verdict.type == REDIS_REPLY_ARRAY)
+        return TW_OK;
+    tw_lane_close(lane);
+    return tw_fail(reterr, TW_FENCED, where, 0, "partition %d: another worker went on", lane->partition);
 }
 
 void tw_reply_free(redisReply **reply)

@@ -58,6 +58,10 @@ enum tw_rc  tw_lane_receive(struct tw_lane *lane, int type, const char *where, c
                             struct tw_err *reterr);
 /** The next answer must be `+OK`. */
 enum tw_rc  tw_lane_receive_ok(struct tw_lane *lane, const char *where, const char *what, struct tw_err *reterr);
+/** All answers that are left, the last of them that of EXEC, and what became of the transaction. OK: it was written.
+ *  FENCED: nothing was, for the watched key had changed. UNKNOWN: no answer. BROKEN: also when a part of it failed, which
+ *  does not undo the others. Any other code: refused, nothing was written. All but OK close the lane. */
+enum tw_rc  tw_lane_receive_transaction(struct tw_lane *lane, const char *where, struct tw_err *reterr);
 /** For TW_AUTO. */
 void        tw_reply_free(redisReply **reply);
 

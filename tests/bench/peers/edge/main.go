@@ -1,6 +1,7 @@
-// Peer of the edge: the service a Go team would write for `POST /v1/products/{product_id}/views`, net/http and
-// franz-go, a 202 after the acknowledgement of all replicas. It writes to a topic of its own with records of the edge's
-// shape, and answers with as many bytes. It checks neither that the product exists nor what else the request says.
+// Peer of the edge: the service a Go team would write for `POST /v1/products/{product_id}/views` and
+// `POST /v1/cart/items`, net/http and franz-go, a 202 after the acknowledgement of all replicas. It writes to topics of
+// its own with records of the edge's shape, and answers with as many bytes. It checks neither that a viewed product
+// exists, nor tokens, nor what else a request says.
 package main
 
 import (
@@ -19,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.mongodb.org/mongo-driver/mongo"
 )
 
 // What the edge answers, member by member.
@@ -31,8 +33,10 @@ type accepted struct {
 }
 
 type edge struct {
-	client *kgo.Client
-	topic  string
+	client   *kgo.Client
+	topic    string // of views
+	carts    string // topic of additions
+	products *mongo.Collection
 }
 
 func newClient(brokers string, linger time.Duration) (*kgo.Client, error) {
@@ -62,21 +66,25 @@ func text(name, value string) kgo.RecordHeader {
 	return kgo.RecordHeader{Key: name, Value: []byte(value)}
 }
 
+func headers(command uuid.UUID, kind string) []kgo.RecordHeader {
+	return []kgo.RecordHeader{
+		text("ce_id", command.String()),
+		text("ce_type", kind),
+		text("ce_source", "/tillwire/edge"),
+		text("ce_time", time.Now().UTC().Format("2006-01-02T15:04:05.000Z")),
+		text("ce_specversion", "1.0"),
+		text("content-type", "application/msgpack"),
+		text("traceparent", fmt.Sprintf("00-%016x%016x-%016x-01", rand.Uint64(), rand.Uint64(), rand.Uint64())),
+	}
+}
+
 func (e *edge) record(command, product uuid.UUID) *kgo.Record {
 	key := product.String()
 	return &kgo.Record{
-		Topic: e.topic,
-		Key:   []byte(key),
-		Value: []byte("\x81\xaaproduct_id\xd9\x24" + key), // msgpack
-		Headers: []kgo.RecordHeader{
-			text("ce_id", command.String()),
-			text("ce_type", "product.record_view.v1"),
-			text("ce_source", "/tillwire/edge"),
-			text("ce_time", time.Now().UTC().Format("2006-01-02T15:04:05.000Z")),
-			text("ce_specversion", "1.0"),
-			text("content-type", "application/msgpack"),
-			text("traceparent", fmt.Sprintf("00-%016x%016x-%016x-01", rand.Uint64(), rand.Uint64(), rand.Uint64())),
-		},
+		Topic:   e.topic,
+		Key:     []byte(key),
+		Value:   []byte("\x81\xaaproduct_id\xd9\x24" + key), // msgpack
+		Headers: headers(command, "product.record_view.v1"),
 	}
 }
 
@@ -94,15 +102,15 @@ func (e *edge) recordView(answer http.ResponseWriter, request *http.Request) {
 		http.Error(answer, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	accept(answer, command, product, record.Offset)
+	accept(answer, command, "product.record_view", "/v1/products/"+product.String(), record.Offset)
 }
 
-func accept(answer http.ResponseWriter, command, product uuid.UUID, offset int64) {
+func accept(answer http.ResponseWriter, command uuid.UUID, kind, resource string, offset int64) {
 	// Of the length of the edge's sealed place in the log.
 	location := fmt.Sprintf("/v1/commands/%s?at=%044d", command, offset)
 	body, _ := json.Marshal(accepted{
-		CommandID: command.String(), Type: "product.record_view", Status: "accepted",
-		Resource: "/v1/products/" + product.String(), Links: map[string]string{"self": location},
+		CommandID: command.String(), Type: kind, Status: "accepted",
+		Resource: resource, Links: map[string]string{"self": location},
 	})
 	fields := answer.Header()
 	fields.Set("X-Content-Type-Options", "nosniff")
@@ -122,7 +130,9 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:8090", "address")
 	brokers := flag.String("brokers", "127.0.0.1:9092", "Kafka")
 	topic := flag.String("topic", "bench.commands", "made when it is not there")
-	partitions := flag.Int("partitions", 6, "of the topic")
+	carts := flag.String("carts", "", "topic of additions to carts, made when it is not there; empty: none are taken")
+	catalogue := flag.String("catalogue", "", "URI of MongoDB, for additions")
+	partitions := flag.Int("partitions", 6, "of each topic")
 	linger := flag.Duration("linger", 0, "how long the producer waits for company")
 	flag.Parse()
 	uuid.EnableRandPool()
@@ -134,8 +144,17 @@ func main() {
 	if err := makeTopic(client, *topic, *partitions); err != nil {
 		log.Fatal("topic: ", err)
 	}
-	e := &edge{client, *topic}
+	e := &edge{client: client, topic: *topic, carts: *carts}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/products/{product_id}/views", e.recordView)
+	if *carts != "" {
+		if err := makeTopic(client, *carts, *partitions); err != nil {
+			log.Fatal("topic: ", err)
+		}
+		if e.products, err = openCatalogue(context.Background(), *catalogue); err != nil {
+			log.Fatal("catalogue: ", err)
+		}
+		mux.HandleFunc("POST /v1/cart/items", e.addItem)
+	}
 	log.Fatal(http.ListenAndServe(*listen, mux))
 }

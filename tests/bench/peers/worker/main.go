@@ -7,6 +7,10 @@
 // Prints `records=N seconds=S`, from the first batch committed to the last. Ends with an error when the store does not
 // hold what the records say.
 //
+//	worker … -from 0,0,0 -follow [-batch N] [-writers N]
+//
+// Goes on until it is stopped.
+//
 //	worker -store mongo -uri URI -views COLLECTION
 //
 // Prints `views=N`, the sum of all view counts.
@@ -17,6 +21,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"math"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -131,9 +136,7 @@ func drain(ctx context.Context, client *kgo.Client, into store, wanted int64, ba
 	return drained{seen - first, time.Since(started)}, nil
 }
 
-func run(name, uri, brokers, topic string, from, to offsets, batchSize, writers int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
+func run(ctx context.Context, name, uri, brokers, topic string, from offsets, wanted int64, batchSize, writers int) error {
 	open, known := stores[name]
 	if !known {
 		return fmt.Errorf("no store called '%s'", name)
@@ -150,7 +153,7 @@ func run(name, uri, brokers, topic string, from, to offsets, batchSize, writers 
 		return err
 	}
 	defer client.Close()
-	done, err := drain(ctx, client, into, to.sum()-from.sum(), batchSize, writers)
+	done, err := drain(ctx, client, into, wanted, batchSize, writers)
 	if err != nil {
 		return err
 	}
@@ -166,6 +169,7 @@ func main() {
 	topic := flag.String("topic", "", "commands")
 	batch := flag.Int("batch", 1000, "records, at most")
 	writers := flag.Int("writers", 1, "that share a batch")
+	follow := flag.Bool("follow", false, "go on until stopped")
 	views := flag.String("views", "", "collection to sum up instead of working")
 	flag.Var(&from, "from", "first offset of each partition")
 	flag.Var(&to, "to", "first offset of each partition that is not read")
@@ -177,7 +181,13 @@ func main() {
 		}
 		return
 	}
-	if err := run(*name, *uri, *brokers, *topic, from, to, *batch, *writers); err != nil {
+	ctx, wanted := context.Background(), int64(math.MaxInt64)
+	if !*follow {
+		some, cancel := context.WithTimeout(ctx, 3*time.Minute)
+		defer cancel()
+		ctx, wanted = some, to.sum()-from.sum()
+	}
+	if err := run(ctx, *name, *uri, *brokers, *topic, from, wanted, *batch, *writers); err != nil {
 		log.Fatalf("worker: %s: %v", *name, err)
 	}
 }

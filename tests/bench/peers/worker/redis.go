@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,13 +39,14 @@ type summary struct {
 	UpdatedAt  time.Time   `json:"updated_at"`
 }
 
-// Carts under keys of their own: an item each, a summary each, both for seven days.
+// Carts under keys of their own: an item each, a summary each, and a set of what is in the cart, because every change
+// moves the end of all of its keys, to the same millisecond, seven days on.
 type redisStore struct {
 	client *redis.Client
 
-	lock      sync.Mutex // guards what check compares
-	summaries map[string]bool
-	pieces    int64
+	lock    sync.Mutex // guards what check compares
+	members map[string]bool
+	pieces  int64
 }
 
 func openRedis(_ context.Context, uri string) (store, error) {
@@ -52,7 +54,7 @@ func openRedis(_ context.Context, uri string) (store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &redisStore{client: redis.NewClient(options), summaries: make(map[string]bool)}, nil
+	return &redisStore{client: redis.NewClient(options), members: make(map[string]bool)}, nil
 }
 
 func (r *redisStore) prepare(ctx context.Context) error {
@@ -74,13 +76,23 @@ func decimal(minor int64) json.Number {
 	return json.Number(fmt.Sprintf("%d.%02d", minor/100, minor%100))
 }
 
-func itemKey(add *addItem) string    { return "bench:cart:" + add.MemberID + ":" + add.ProductID }
-func summaryKey(add *addItem) string { return "bench:cart:" + add.MemberID + ":summary" }
+func key(member, what string) string { return "bench:cart:" + member + ":" + what }
 
-// What a batch touches, by key.
-type carts struct {
-	items     map[string]*item
-	summaries map[string]*summary
+const (
+	summaryName = "summary"
+	linesName   = "lines"
+)
+
+// What a batch needs to know of a cart and changes in it.
+type cart struct {
+	lines   *redis.StringSliceCmd // products that were in it before the batch
+	items   map[string]*item      // by product: those that the batch adds to
+	summary *summary
+}
+
+type place struct {
+	cart *cart
+	what string // a product or the summary
 }
 
 func (r *redisStore) write(ctx context.Context, batch []*kgo.Record) error {
@@ -90,61 +102,59 @@ func (r *redisStore) write(ctx context.Context, batch []*kgo.Record) error {
 			return err
 		}
 	}
-	touched, err := r.load(ctx, adds)
+	carts, err := r.load(ctx, adds)
 	if err != nil {
 		return err
 	}
 	for i := range adds {
-		apply(&touched, &adds[i], batch[i].Timestamp.UTC())
+		carts[adds[i].MemberID].apply(&adds[i], batch[i].Timestamp.UTC())
 	}
 	r.remember(adds)
-	return r.save(ctx, &touched)
+	return r.save(ctx, carts)
 }
 
 // One round trip for everything the batch touches.
-func (r *redisStore) load(ctx context.Context, adds []addItem) (carts, error) {
-	touched := carts{make(map[string]*item), make(map[string]*summary)}
-	for i := range adds {
-		touched.items[itemKey(&adds[i])] = nil
-		touched.summaries[summaryKey(&adds[i])] = nil
-	}
+func (r *redisStore) load(ctx context.Context, adds []addItem) (map[string]*cart, error) {
 	pipe := r.client.Pipeline()
-	items, summaries := readAll(ctx, pipe, touched.items), readAll(ctx, pipe, touched.summaries)
+	carts := make(map[string]*cart)
+	var keys []string
+	var places []place // of the keys' values
+	for i := range adds {
+		member, product := adds[i].MemberID, adds[i].ProductID
+		touched := carts[member]
+		if touched == nil {
+			touched = &cart{pipe.SMembers(ctx, key(member, linesName)), make(map[string]*item), nil}
+			carts[member] = touched
+			keys, places = append(keys, key(member, summaryName)), append(places, place{touched, summaryName})
+		}
+		if _, known := touched.items[product]; !known {
+			touched.items[product] = nil
+			keys, places = append(keys, key(member, product)), append(places, place{touched, product})
+		}
+	}
+	values := pipe.MGet(ctx, keys...)
 	if _, err := pipe.Exec(ctx); err != nil {
-		return touched, err
+		return nil, err
 	}
-	if err := decodeAll(items, touched.items); err != nil {
-		return touched, err
-	}
-	return touched, decodeAll(summaries, touched.summaries)
-}
-
-type reading struct {
-	keys   []string
-	answer *redis.SliceCmd
-}
-
-func readAll[T any](ctx context.Context, pipe redis.Pipeliner, wanted map[string]*T) reading {
-	keys := make([]string, 0, len(wanted))
-	for key := range wanted {
-		keys = append(keys, key)
-	}
-	return reading{keys, pipe.MGet(ctx, keys...)}
-}
-
-func decodeAll[T any](read reading, into map[string]*T) error {
-	for i, value := range read.answer.Val() {
+	for i, value := range values.Val() {
 		text, found := value.(string)
 		if !found {
 			continue
 		}
-		decoded := new(T)
-		if err := json.Unmarshal([]byte(text), decoded); err != nil {
-			return err
+		if err := places[i].cart.decode(places[i].what, text); err != nil {
+			return nil, err
 		}
-		into[read.keys[i]] = decoded
 	}
-	return nil
+	return carts, nil
+}
+
+func (c *cart) decode(what, text string) error {
+	if what == summaryName {
+		return json.Unmarshal([]byte(text), &c.summary)
+	}
+	line := new(item)
+	c.items[what] = line
+	return json.Unmarshal([]byte(text), line)
 }
 
 // For check.
@@ -152,46 +162,69 @@ func (r *redisStore) remember(adds []addItem) {
 	r.lock.Lock()
 	defer r.lock.Unlock()
 	for i := range adds {
-		r.summaries[summaryKey(&adds[i])] = true
+		r.members[adds[i].MemberID] = true
 		r.pieces += adds[i].Quantity
 	}
 }
 
-func apply(touched *carts, add *addItem, at time.Time) {
-	line := touched.items[itemKey(add)]
+func (c *cart) apply(add *addItem, at time.Time) {
+	line := c.items[add.ProductID]
 	if line == nil {
 		line = &item{ProductID: add.ProductID, ProductName: add.ProductName, Price: json.Number(add.Price), AddedAt: at}
-		touched.items[itemKey(add)] = line
+		c.items[add.ProductID] = line
 	}
-	total := touched.summaries[summaryKey(add)]
-	if total == nil {
-		total = &summary{TotalPrice: "0.00"}
-		touched.summaries[summaryKey(add)] = total
+	if c.summary == nil {
+		c.summary = &summary{TotalPrice: "0.00"}
 	}
 	line.Quantity += add.Quantity
-	total.TotalItems += add.Quantity
-	total.TotalPrice = decimal(minor(total.TotalPrice) + add.Quantity*minor(line.Price))
-	total.UpdatedAt = at
+	c.summary.TotalItems += add.Quantity
+	c.summary.TotalPrice = decimal(minor(c.summary.TotalPrice) + add.Quantity*minor(line.Price))
+	c.summary.UpdatedAt = at
 }
 
-func (r *redisStore) save(ctx context.Context, touched *carts) error {
+// One round trip, too.
+func (r *redisStore) save(ctx context.Context, carts map[string]*cart) error {
 	pipe := r.client.Pipeline()
-	for key, line := range touched.items {
-		text, _ := json.Marshal(line)
-		pipe.Set(ctx, key, text, cartLife)
-	}
-	for key, total := range touched.summaries {
-		text, _ := json.Marshal(total)
-		pipe.Set(ctx, key, text, cartLife)
+	for member, touched := range carts {
+		touched.save(ctx, pipe, member)
 	}
 	_, err := pipe.Exec(ctx)
 	return err
 }
 
+// What is in the cart and was not added to only gets the new end.
+func (c *cart) save(ctx context.Context, pipe redis.Pipeliner, member string) {
+	ends := c.summary.UpdatedAt.Add(cartLife)
+	fresh := make([]any, 0, len(c.items))
+	for product, line := range c.items {
+		set(ctx, pipe, key(member, product), line, ends)
+		if !slices.Contains(c.lines.Val(), product) {
+			fresh = append(fresh, product)
+		}
+	}
+	for _, product := range c.lines.Val() {
+		if c.items[product] == nil {
+			pipe.PExpireAt(ctx, key(member, product), ends)
+		}
+	}
+	if len(fresh) > 0 {
+		pipe.SAdd(ctx, key(member, linesName), fresh...)
+	}
+	pipe.PExpireAt(ctx, key(member, linesName), ends)
+	set(ctx, pipe, key(member, summaryName), c.summary, ends)
+}
+
+// SetArgs knows whole seconds only.
+func set(ctx context.Context, pipe redis.Pipeliner, key string, value any, ends time.Time) {
+	text, _ := json.Marshal(value)
+	pipe.Do(ctx, "SET", key, text, "PXAT", ends.UnixMilli())
+}
+
+// All pieces are there, and each cart ends as a whole.
 func (r *redisStore) check(ctx context.Context) error {
 	var pieces int64
-	for key := range r.summaries {
-		text, err := r.client.Get(ctx, key).Bytes()
+	for member := range r.members {
+		text, err := r.client.Get(ctx, key(member, summaryName)).Bytes()
 		if err != nil {
 			return err
 		}
@@ -200,9 +233,30 @@ func (r *redisStore) check(ctx context.Context) error {
 			return err
 		}
 		pieces += total.TotalItems
+		if err := r.checkEnds(ctx, member, total.UpdatedAt.Add(cartLife)); err != nil {
+			return err
+		}
 	}
 	if pieces != r.pieces {
 		return fmt.Errorf("%d pieces of %d", pieces, r.pieces)
 	}
 	return nil
+}
+
+func (r *redisStore) checkEnds(ctx context.Context, member string, ends time.Time) error {
+	products, err := r.client.SMembers(ctx, key(member, linesName)).Result()
+	if err != nil {
+		return err
+	}
+	pipe := r.client.Pipeline()
+	for _, what := range append(products, summaryName, linesName) {
+		pipe.PExpireTime(ctx, key(member, what))
+	}
+	answers, err := pipe.Exec(ctx)
+	for _, answer := range answers {
+		if at := answer.(*redis.DurationCmd).Val(); err == nil && at.Milliseconds() != ends.UnixMilli() {
+			err = fmt.Errorf("a key of cart %s ends at %v, not at %v", member, at, ends)
+		}
+	}
+	return err
 }
