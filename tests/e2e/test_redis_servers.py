@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import redis
 
+import direct
 import ids
 from checker import Checker
 from client import Client
@@ -154,7 +155,7 @@ def test_partitions_that_moved_refill_themselves_from_the_log(
 
 
 def test_carts_are_changed_where_they_live(
-    stack: Stack, shoppers: dict[int, Client], merchant: Client, both: Stores, checker_of_both: Checker
+    shoppers: dict[int, Client], merchant: Client, both: Stores, checker_of_both: Checker
 ) -> None:
     product = merchant.new_product(price="10.00")
     left_behind = {
@@ -182,13 +183,12 @@ def test_carts_are_changed_where_they_live(
 
 
 def test_a_new_price_reaches_carts_on_both_servers(
-    stack: Stack, shoppers: dict[int, Client], merchant: Client, checker_of_both: Checker
+    shoppers: dict[int, Client], merchant: Client, topics: Topics, checker_of_both: Checker
 ) -> None:
     product = merchant.new_product(price="10.00")
     for shopper in shoppers.values():
         assert shopper.add(product, 1).status_code == 200
-    changed = merchant.write("PATCH", f"/v1/products/{product}", {"price": "8.00"}, wait=True)
-    assert changed.status_code == 200, changed.text
+    direct.change_product(topics, product, price="8.00")
     for shopper in shoppers.values():
         wait_until("it is repriced", lambda: _price(shopper, product) == "8.00", WITHIN_S)
     checker_of_both.check()
@@ -200,7 +200,7 @@ def _price(shopper: Client, product: str) -> str:
 
 
 def test_a_server_that_is_away_holds_up_its_own_carts_only(
-    stack: Stack, shoppers: dict[int, Client], product: str, second: SecondServer, checker_of_both: Checker
+    shoppers: dict[int, Client], product: str, second: SecondServer, checker_of_both: Checker
 ) -> None:
     second.end(signal.SIGKILL)
     late = {partition: shopper.add(product, 1, wait=False) for partition, shopper in shoppers.items()}

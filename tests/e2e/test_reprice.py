@@ -5,16 +5,16 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
-import msgpack
 import pytest
 
+import direct
 import ids
 from checker import Checker, History
 from client import Client
-from model import time_text
+from messages import TOPICS
 from stack import FAILPOINT_EXIT, Stack, wait_until
 from stores import Stores, exact_json
-from topics import Headers, Record, Topics
+from topics import Record, Topics
 
 POLICY = "/tillwire/policy/cart-reprice"
 GROUP = "tillwire-cart-policy"
@@ -24,32 +24,6 @@ MANY = 3000
 NAME = "Black T-shirt, M"  # of every new product
 
 
-def headers_of(ce_type: str) -> Headers:
-    return [
-        ("ce_id", str(uuid.uuid4())),
-        ("ce_type", ce_type),
-        ("ce_source", "/somewhere"),
-        ("ce_time", time_text(1_750_000_000_000)),
-        ("ce_specversion", "1.0"),
-        ("content-type", "application/msgpack"),
-    ]
-
-
-def write(topics: Topics, ce_type: str, key: str, /, **body: Any) -> None:
-    """A command straight into its log, as an edge wrote it a moment ago."""
-    topics.write_all(f"{ce_type.split('.')[0]}.commands", [(key, msgpack.packb(body), headers_of(ce_type))])
-
-
-def change(topics: Topics, product: str, **fields: Any) -> None:
-    write(
-        topics,
-        "product.change.v1",
-        product,
-        product_id=product,
-        **{"clear_description": False, "clear_discount_price": False, "removed_images": [], **fields},
-    )
-
-
 def line_body(member: str, product: str) -> dict[str, Any]:
     """A line as the edge sees it of a product at 199.00."""
     seen = {"product_name": NAME, "price": "199.00", "product_version": 1}
@@ -57,11 +31,7 @@ def line_body(member: str, product: str) -> dict[str, Any]:
 
 
 def put_line(topics: Topics, member: str, product: str, ce_type: str = "cart.add_item.v1") -> None:
-    write(topics, ce_type, member, **line_body(member, product))
-
-
-def acknowledge(topics: Topics, member: str) -> None:
-    write(topics, "cart.acknowledge.v1", member, member_id=member)
+    direct.write(topics, ce_type, member, **line_body(member, product))
 
 
 def cart_of(shopper: Client) -> dict[str, Any]:
@@ -129,7 +99,7 @@ def test_a_new_price_reaches_every_cart_and_shows_the_one_before(
     for shopper in shoppers:
         assert shopper.add(product, 2).status_code == 200
         assert shopper.add(other, 1).status_code == 200
-    change(topics, product, price="149.50")
+    direct.change_product(topics, product, price="149.50")
     for shopper in shoppers:
         line = await_line(shopper, product, price="149.50")
         assert (line["price_changed"], line["previous_price"], line["available"]) == (True, "199.00", True)
@@ -143,9 +113,9 @@ def test_a_discount_is_a_new_price_and_its_end_brings_the_old_one_back(
 ) -> None:
     product = merchant.new_product(price="199.00")
     shopper.add(product, 1)
-    change(topics, product, discount_price="99.00")
+    direct.change_product(topics, product, discount_price="99.00")
     assert await_line(shopper, product, price="99.00")["previous_price"] == "199.00"
-    change(topics, product, clear_discount_price=True)
+    direct.change_product(topics, product, clear_discount_price=True)
     line = await_line(shopper, product, price="199.00")
     assert not line.get("price_changed") and "previous_price" not in line, "nothing changed for the member"
     assert totals(shopper) == (1, "199.00")
@@ -156,13 +126,13 @@ def test_the_first_price_is_shown_until_the_member_acknowledges(
 ) -> None:
     product = merchant.new_product(price="10.00")
     shopper.add(product, 1)
-    change(topics, product, price="12.00")
+    direct.change_product(topics, product, price="12.00")
     await_line(shopper, product, price="12.00", previous_price="10.00")
-    change(topics, product, price="11.00")
+    direct.change_product(topics, product, price="11.00")
     await_line(shopper, product, price="11.00", previous_price="10.00")
-    acknowledge(topics, member_of(shopper))
+    direct.write(topics, "cart.acknowledge.v1", member_of(shopper), member_id=member_of(shopper))
     wait_until("it is accepted", lambda: not line_of(shopper, product).get("price_changed"))
-    change(topics, product, price="9.00")
+    direct.change_product(topics, product, price="9.00")
     await_line(shopper, product, price="9.00", previous_price="11.00")
 
 
@@ -171,7 +141,7 @@ def test_a_new_name_reaches_carts_and_is_no_new_price(
 ) -> None:
     product = merchant.new_product(price="10.00")
     shopper.add(product, 1)
-    change(topics, product, name="Café shirt")
+    direct.change_product(topics, product, name="Café shirt")
     line = await_line(shopper, product, product_name="Café shirt")
     assert not line.get("price_changed")
     item = stores.cart_texts(member_of(shopper))[f"cart:{member_of(shopper)}:{product}"]
@@ -185,14 +155,14 @@ def test_what_is_not_for_sale_is_out_of_the_totals_until_it_is_back(
     shopper.add(product, 2)
     shopper.add(other, 1)
     member = member_of(shopper)
-    write(topics, "product.deactivate.v1", product, product_id=product)
+    direct.write(topics, "product.deactivate.v1", product, product_id=product)
     assert await_line(shopper, product, available=False)["quantity"] == 2
     assert totals(shopper) == (1, "5.00")
     texts = stores.cart_texts(member)
     assert f"cart:{member}:{product}" in texts, "the line stays"
     assert exact_json(texts[f"cart:{member}:summary"])["total_price"] == Decimal("5.00")
-    acknowledge(topics, member)
-    change(topics, product, is_active=True)
+    direct.write(topics, "cart.acknowledge.v1", member, member_id=member)
+    direct.change_product(topics, product, is_active=True)
     await_line(shopper, product, available=True)
     assert totals(shopper) == (3, "403.00")
 
@@ -204,7 +174,7 @@ def test_a_reprice_does_not_move_the_end_of_a_cart(
     shopper.add(product, 1)
     before = cart_of(shopper)
     ends = {key: stores.redis.pexpiretime(key) for key in stores.cart_texts(member_of(shopper))}
-    change(topics, product, price="149.00")
+    direct.change_product(topics, product, price="149.00")
     await_line(shopper, product, price="149.00")
     after = cart_of(shopper)
     assert after["expires_at"] == before["expires_at"]
@@ -215,7 +185,7 @@ def test_a_reprice_does_not_move_the_end_of_a_cart(
 def test_a_reprice_is_a_quiet_command_that_names_its_cause(shopper: Client, merchant: Client, topics: Topics) -> None:
     product = merchant.new_product(price="199.00")
     shopper.add(product, 1)
-    change(topics, product, price="149.00")
+    direct.change_product(topics, product, price="149.00")
     await_line(shopper, product, price="149.00")
     (command,) = reprices(topics, product)
     assert (command.header("ce_source"), command.header("tw_caller")) == (POLICY, member_of(shopper))
@@ -235,7 +205,7 @@ def test_a_line_that_raced_a_change_is_repriced(
     product = merchant.new_product(price="199.00")
     witness = shopper.new_caller()
     witness.add(product, 1)
-    change(topics, product, price="149.00")
+    direct.change_product(topics, product, price="149.00")
     await_line(witness, product, price="149.00")
     put_line(topics, member_of(shopper), product, ce_type)
     line = await_line(shopper, product, price="149.00")
@@ -246,7 +216,7 @@ def test_a_line_of_what_is_no_longer_for_sale_is_out_of_the_totals(
     shopper: Client, merchant: Client, topics: Topics
 ) -> None:
     product = merchant.new_product(price="199.00", is_active=False)
-    change(topics, product, name="Gone")
+    direct.change_product(topics, product, name="Gone")
     place_of(topics, product, 2)
     put_line(topics, member_of(shopper), product)
     await_line(shopper, product, available=False, product_name="Gone")
@@ -257,7 +227,7 @@ def test_a_line_waits_for_a_catalogue_that_is_away(
     healed: Stack, shopper: Client, merchant: Client, topics: Topics
 ) -> None:
     product = merchant.new_product(price="199.00")
-    change(topics, product, price="149.00")
+    direct.change_product(topics, product, price="149.00")
     wait_until("it changed", lambda: merchant.get(f"/v1/products/{product}").json()["price"] == "149.00")
     healed.stop_server("mongo")
     put_line(topics, member_of(shopper), product)
@@ -299,7 +269,7 @@ def test_the_worker_may_end_at_every_step(
     late = member_of(shoppers[0])
     healed.stop("cart")
     healed.start("cart", fail=f"{point}=exit@{hit}", settings=QUICKLY, ready=False)
-    change(topics, product, price="149.00")
+    direct.change_product(topics, product, price="149.00")
     put_line(topics, late, product)
     keep_it_busy(healed, merchant, topics)
     assert healed.wait_exit("cart", WITHIN_S) == FAILPOINT_EXIT
@@ -323,7 +293,7 @@ def keep_it_busy(stack: Stack, merchant: Client, topics: Topics) -> None:
         if not stack.is_running("cart"):
             return
         version += 1
-        change(topics, product, price=f"{version}.00")
+        direct.change_product(topics, product, price=f"{version}.00")
         wait_until("it is told, or the worker ended", lambda: _is_told(stack, topics, product, version), 20)
 
 
@@ -343,7 +313,7 @@ def test_a_change_while_redis_is_refilled_reaches_every_cart(
         shopper.add(product, 1)
     checker.drained()
     stores.redis.flushall()
-    change(topics, product, price="149.00")
+    direct.change_product(topics, product, price="149.00")
     for shopper in shoppers:
         await_line(shopper, product, price="149.00", previous_price="199.00")
     checker.check()
@@ -357,7 +327,7 @@ def test_a_line_added_while_mongodb_is_refilled_is_repriced(
     product = merchant.new_product(price="199.00")
     witness = shopper.new_caller()
     witness.add(product, 1)
-    change(topics, product, price="149.00")
+    direct.change_product(topics, product, price="149.00")
     await_line(witness, product, price="149.00")
     checker.drained()
     healed.stop("product")
@@ -379,12 +349,13 @@ def crowd() -> list[str]:
     return [str(uuid.uuid4()) for _ in range(MANY)]
 
 
+def put_lines(topics: Topics, members: list[str], product: str) -> None:
+    lines = [(member, line_body(member, product)) for member in members]
+    direct.write_all(topics, "cart.add_item.v1", lines)
+
+
 def fill_carts(topics: Topics, checker: Checker, members: list[str], product: str) -> None:
-    ce_type = "cart.add_item.v1"
-    topics.write_all(
-        "cart.commands",
-        [(member, msgpack.packb(line_body(member, product)), headers_of(ce_type)) for member in members],
-    )
+    put_lines(topics, members, product)
     checker.drained()
 
 
@@ -401,19 +372,19 @@ def test_a_product_in_many_carts_does_not_hold_up_what_is_fresh(
     shopper.add(other, 1)
     healed.stop("cart")
     healed.start("cart", settings={**QUICKLY, "TW_POLICY_RATE": "100"})
-    change(topics, product, price="149.00")
+    direct.change_product(topics, product, price="149.00")
     event = place_of(topics, product, 2)
     wait_until("it has begun", lambda: spread_over(topics, product, 2), WITHIN_S)
 
     for _ in range(20):
         assert shopper.add(other, 1).status_code == 200, "answered, not only accepted"
-    change(topics, other, price="11.00")
+    direct.change_product(topics, other, price="11.00")
     await_line(shopper, other, price="11.00", quantity=21)
     assert 0 < len(spread_over(topics, product, 2)) < MANY, "all this came while most carts still waited"
     told = topics.committed(GROUP, "product.events")[event.partition]
     assert told <= event.offset, "a crash would begin it again"
 
-    change(topics, product, price="139.00")
+    direct.change_product(topics, product, price="139.00")
     place_of(topics, product, 3)
     healed.stop("cart")
     healed.start("cart", settings=QUICKLY)
@@ -432,12 +403,33 @@ def test_a_crash_amid_many_carts_forgets_none(
     fill_carts(topics, checker, crowd, product)
     healed.stop("cart")
     healed.start("cart", fail=f"policy_after_produce=exit@{hit}", settings=QUICKLY)
-    change(topics, product, price="149.00")
+    direct.change_product(topics, product, price="149.00")
     assert healed.wait_exit("cart", WITHIN_S) == FAILPOINT_EXIT
     assert len(spread_over(topics, product, 2)) < MANY
     healed.start("cart", settings=QUICKLY)
     wait_until("everybody is told", lambda: len(spread_over(topics, product, 2)) == MANY, WITHIN_S)
     checker.check()
+
+
+def test_more_lines_than_the_policy_keeps_in_mind_wait_in_the_log(
+    healed: Stack, merchant: Client, topics: Topics, checker: Checker, crowd: list[str]
+) -> None:
+    product = merchant.new_product(price="199.00")
+    direct.change_product(topics, product, price="149.00")
+    wait_until("it changed", lambda: merchant.get(f"/v1/products/{product}").json()["price"] == "149.00")
+    healed.stop_server("mongo")
+    put_lines(topics, crowd, product)
+    wait_until("carts go on", lambda: checker.stores.watermarks("cart") == cart_ends(topics), WITHIN_S)
+    wait_until("the policy says what it waits for", lambda: "MongoDB" in healed.admin("cart", "/readyz").text)
+    told = topics.committed(GROUP, "cart.events")
+    healed.start_server("mongo")
+    wait_until("everybody is told", lambda: len(spread_over(topics, product, 2)) == MANY, WITHIN_S)
+    wait_until("and that is told", lambda: sum(topics.committed(GROUP, "cart.events")) >= sum(told) + MANY)
+    checker.check()
+
+
+def cart_ends(topics: Topics) -> list[int]:
+    return [topics.end("cart.commands", p) for p in range(TOPICS["cart.commands"])]
 
 
 def test_everything_agrees_with_a_fold_of_the_log(checker: Checker, history: History) -> None:

@@ -90,7 +90,7 @@ class Programs(unittest.TestCase):
         store = {"postgres_uri": ("nonsense", "postgresql://u:hidden@[half/x"),
                  "mongo_uri": ("nonsense", f"mongodb://u:hidden@{NOBODY}"),
                  "redis_uri": ("nonsense", f"rediss://:hidden@{NOBODY}")}
-        for program, uri in [*WORKERS.items(), *(("edge", uri) for uri in WORKERS.values())]:
+        for program, uri in [*WORKERS.items(), ("cart", "mongo_uri"), *(("edge", uri) for uri in WORKERS.values())]:
             for value in store[uri]:
                 self.assert_refused(program, uri, **{uri: value})
         for program in (*WORKERS, "edge"):

@@ -464,20 +464,20 @@ static void tell_offsets(struct policy_loop *loop)
     free(positions);
 }
 
-static void wait_for_reports(struct policy_loop *loop)
-{
-    while (loop->unreported && !loop->failed && !must_stop(loop)) {
-        tw_producer_poll(loop->producer, REPORT_POLL_MS);
-        loop->failed |= tw_producer_is_dead(loop->producer);
-        tw_admin_set(loop->context->admin, loop->number, NULL);
-    }
-}
-
 static const char *why_not_ready(const struct policy_loop *loop)
 {
     if (!loop->joined)
         return "waiting for the broker: the policy is not in its consumer group yet";
     return loop->trouble[0] ? loop->trouble : NULL;
+}
+
+static void wait_for_reports(struct policy_loop *loop)
+{
+    while (loop->unreported && !loop->failed && !must_stop(loop)) {
+        tw_producer_poll(loop->producer, REPORT_POLL_MS);
+        loop->failed |= tw_producer_is_dead(loop->producer);
+        tw_admin_set(loop->context->admin, loop->number, why_not_ready(loop));
+    }
 }
 
 static void run(struct policy_loop *loop)
