@@ -6,6 +6,7 @@
 
 #include "stores/known_ids.h"
 #include "tillwire/clock.h"
+#include "tillwire/gen/topics.h"
 #include "tillwire/log.h"
 #include "tillwire/product_document.h"
 
@@ -336,19 +337,64 @@ static enum tw_rc read_row(const bson_t *document, struct tw_arena *arena, void 
     return tw_ledger_from_document(document, arena, ret_value, reterr);
 }
 
-enum tw_rc tw_products_ledger(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
-                              struct tw_ledger_row *ret_row, struct tw_err *reterr)
+static enum tw_rc find_row(struct tw_products *products, const bson_t *filter, struct tw_arena *arena,
+                           struct tw_ledger_row *ret_row, struct tw_err *reterr)
 {
-    char    id[TW_LEDGER_DOCUMENT_ID + 1];
-    bson_t *options = BCON_NEW("limit", BCON_INT64(1));
-    bson_t  filter = BSON_INITIALIZER;
+    bson_t    *options = BCON_NEW("limit", BCON_INT64(1));
+    enum tw_rc rc = find_one(products, TW_MONGO_LEDGER, filter, options, read_row, arena, ret_row, reterr);
+
+    bson_destroy(options);
+    return rc;
+}
+
+static enum tw_rc row_of_partition(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
+                                   struct tw_ledger_row *ret_row, struct tw_err *reterr)
+{
+    char   id[TW_LEDGER_DOCUMENT_ID + 1];
+    bson_t filter = BSON_INITIALIZER;
 
     tw_ledger_document_id(tw_command_id_partition(command_id), tw_command_id_ledger(command_id), id);
     BSON_APPEND_UTF8(&filter, "_id", id);
-    enum tw_rc rc = find_one(products, TW_MONGO_LEDGER, &filter, options, read_row, arena, ret_row, reterr);
+    enum tw_rc rc = find_row(products, &filter, arena, ret_row, reterr);
     bson_destroy(&filter);
-    bson_destroy(options);
     return rc;
+}
+
+static enum tw_rc row_of_any_partition(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
+                                       struct tw_ledger_row *ret_row, struct tw_err *reterr)
+{
+    int32_t partitions = tw_topic_of(TW_DOMAIN_PRODUCT, TW_TOPIC_COMMANDS)->partitions;
+    bson_t  filter = BSON_INITIALIZER;
+    bson_t  condition;
+    bson_t  ids;
+
+    BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &condition);
+    BSON_APPEND_ARRAY_BEGIN(&condition, "$in", &ids);
+    for (int32_t i = 0; i < partitions; i++) {
+        char        id[TW_LEDGER_DOCUMENT_ID + 1];
+        char        buffer[16];
+        const char *key;
+        size_t      key_len = bson_uint32_to_string((uint32_t)i, &key, buffer, sizeof(buffer));
+
+        tw_ledger_document_id(i, tw_command_id_ledger(command_id), id);
+        bson_append_utf8(&ids, key, (int)key_len, id, -1);
+    }
+    bson_append_array_end(&condition, &ids);
+    bson_append_document_end(&filter, &condition);
+    enum tw_rc rc = find_row(products, &filter, arena, ret_row, reterr);
+    bson_destroy(&filter);
+    return rc;
+}
+
+/* The same key may have gone elsewhere before, with another SKU: that is what makes it a reused one. */
+enum tw_rc tw_products_ledger(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
+                              struct tw_ledger_row *ret_row, struct tw_err *reterr)
+{
+    enum tw_rc rc = row_of_partition(products, command_id, arena, ret_row, reterr);
+
+    return rc == TW_NOT_FOUND && tw_command_id_is_keyed(command_id)
+               ? row_of_any_partition(products, command_id, arena, ret_row, reterr)
+               : rc;
 }
 
 enum tw_rc tw_products_ping(struct tw_products *products, struct tw_err *reterr)

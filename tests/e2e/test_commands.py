@@ -151,6 +151,18 @@ def test_another_body_under_the_same_key_is_422(shopper: Client, product: str) -
     assert shopper.get("/v1/cart/summary").json()["total_items"] == 2
 
 
+def test_a_key_that_went_to_another_partition_is_known_too(merchant: Client) -> None:
+    def partition_of(sku: str) -> int:
+        return ids.partition_of(ids.product_id(sku).encode(), 6)
+
+    one, key = some_sku(), uuid.uuid4().hex
+    other = next(sku for sku in iter(some_sku, "") if partition_of(sku) != partition_of(one))
+    assert merchant.create_product(sku=one, key=key).status_code == 201
+    response = merchant.create_product(sku=other, key=key)
+    assert (response.status_code, response.json()["code"]) == (422, "idempotency-key-reused")
+    assert merchant.get(f"/v1/products/{ids.product_id(other)}").status_code == 404
+
+
 def test_spaces_and_order_of_members_are_no_other_body(shopper: Client, product: str) -> None:
     key, path = uuid.uuid4().hex, "/v1/cart/items"
     fields = {
