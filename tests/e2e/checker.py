@@ -442,7 +442,18 @@ def folded_tables(model: Model) -> dict[str, dict[tuple[Any, ...], dict[str, Any
         }
         for member_id, change in state.email_changes.items()
     }
-    ledger = {
+    return {
+        "members": {(i,): row for i, row in state.members.items()},
+        "member_addresses": _with_member(state.addresses),
+        "jwt_tokens": _with_member(state.tokens),
+        "tw_email_claims": {(i,): row for i, row in state.claims.items()},
+        "tw_email_changes": changes,
+        "tw_ledger": _folded_ledger(model, "member"),
+    }
+
+
+def _folded_ledger(model: Model, folded: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+    return {
         (ledger_id, number): {
             "caller": row.caller,
             "fingerprint": row.fingerprint,
@@ -456,16 +467,8 @@ def folded_tables(model: Model) -> dict[str, dict[tuple[Any, ...], dict[str, Any
             "decided_at": row.at_ms,
         }
         for (domain, number), partition in model.partitions.items()
-        if domain == "member"
+        if domain == folded
         for ledger_id, row in partition.ledger.items()
-    }
-    return {
-        "members": {(i,): row for i, row in state.members.items()},
-        "member_addresses": _with_member(state.addresses),
-        "jwt_tokens": _with_member(state.tokens),
-        "tw_email_claims": {(i,): row for i, row in state.claims.items()},
-        "tw_email_changes": changes,
-        "tw_ledger": ledger,
     }
 
 
@@ -567,6 +570,51 @@ def ratings_are_those_of_the_fold(state: State, documents: list[dict[str, Any]])
         document = {**found[key], "rated_at": milliseconds(found[key]["rated_at"])}
         wrong += _differences(f"I2: the rating {' by '.join(key)}", expected[key], document)
     return wrong
+
+
+NOBODY = str(uuid.UUID(int=0))
+
+
+def _as_folded(document: dict[str, Any]) -> dict[str, Any]:
+    """A ledger row of MongoDB as the fold has it."""
+    caller = str(uuid.UUID(bytes=bytes(document["caller"])))
+    return {
+        "caller": None if caller == NOBODY else caller,
+        "fingerprint": bytes(document["fingerprint"]).hex(),
+        "command_type": document["type"],
+        "status": document["status"],
+        "http_status": document["http_status"],
+        "problem": document["problem"] or None,
+        "resource": document["resource"] or None,
+        "cause_offset": document["offset"],
+        "submitted_at": milliseconds(document["submitted_at"]),
+        "decided_at": milliseconds(document["at"]),
+    }
+
+
+def product_ledger_is_that_of_the_fold(model: Model, documents: list[dict[str, Any]]) -> Sentences:
+    """I2: views without a key have none."""
+    expected = _folded_ledger(model, "product")
+    found = {
+        (str(uuid.UUID(bytes=bytes(document["command_id"]))), document["partition"]): document for document in documents
+    }
+    wrong = []
+    for key in expected.keys() | found.keys():
+        what = f"I2: the ledger row {key}"
+        if key not in found or key not in expected:
+            wrong.append(f"{what} of a product's command is only in the {'log' if key in expected else 'store'}")
+        else:
+            wrong += _differences(what, expected[key], _as_folded(found[key]))
+    return wrong
+
+
+def cart_ledger_is_that_of_the_fold(model: Model, found: set[tuple[str, int]]) -> Sentences:
+    """I2: which rows there are; reprices have none."""
+    expected = _folded_ledger(model, "cart").keys()
+    return [
+        f"I2: the ledger row {key} of a cart's command is only in the {'log' if key in expected else 'store'}"
+        for key in expected ^ found
+    ]
 
 
 def _price_text(minor: int) -> Decimal:
@@ -799,6 +847,8 @@ class Checker:
         wrong += callers_act_for_themselves(self.model.state, self._good_commands())
         wrong += products_are_those_of_the_fold(self.model.state, list(self.stores.mongo["products"].find()))
         wrong += ratings_are_those_of_the_fold(self.model.state, list(self.stores.mongo["tw_ratings"].find()))
+        wrong += product_ledger_is_that_of_the_fold(self.model, self.stores.product_ledger())
+        wrong += cart_ledger_is_that_of_the_fold(self.model, self.stores.cart_ledger())
         wrong += carts_are_those_of_the_fold(self.model.state, self.stores.all_carts())
         wrong += copies_are_those_of_the_fold(self.model.state, self.stores.cart_copies())
         wrong += holders_are_those_of_the_fold(self.model.state, self.stores.holders())

@@ -73,7 +73,7 @@ class ProductRules:
         if product_id in self.products:
             return rejected(409, "sku-taken")
         product |= {"view_count": 0, "rating": 0, "rating_sum": 0, "review_count": 0}
-        product |= {"created_at": c.at_ms, "updated_at": c.at_ms, "version": 1}
+        product |= {"created_at": c.at_ms, "updated_at": c.at_ms, "version": 1, "revision": 1}
         self.products[product_id] = product
         self._tell_all(c, "product.created.v1", product)
         return succeeded(201, f"/v1/products/{product_id}")
@@ -84,6 +84,7 @@ class ProductRules:
         if after == before:
             return
         before.update(after, version=before["version"] + 1, updated_at=max(before["updated_at"], c.at_ms))
+        before["revision"] += 1
         self._tell_all(c, "product.changed.v1", before)
 
     def product_change(self, c: Command) -> Outcome:
@@ -136,6 +137,7 @@ class ProductRules:
         rated_at = max(before["rated_at"], c.at_ms) if before else c.at_ms
         self.ratings[product_id][member_id] = {"stars": stars, "rated_at": rated_at}
         counted = [rating["stars"] for rating in self.ratings[product_id].values() if rating["stars"]]
+        product["revision"] += 1
         product.update(rating=mean_hundredths(counted), rating_sum=sum(counted), review_count=len(counted))
         c.emit(
             "product.rated.v1",

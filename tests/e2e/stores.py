@@ -126,6 +126,19 @@ class Stores:
             holders[key.decode().rpartition(":")[2]].update(members)
         return holders
 
+    # --- ledgers
+
+    def product_ledger(self) -> list[dict[str, Any]]:
+        return list(self.mongo["tw_ledger"].find())
+
+    def cart_ledger(self) -> set[tuple[str, int]]:
+        """(command id without its partition bits, partition) of each row."""
+        rows = set()
+        for key in self.redis.scan_iter("tw:ledger:*"):
+            partition = int(key.decode().split(":")[2])
+            rows.update((str(uuid.UUID(bytes=command_id)), partition) for command_id in self.redis.hkeys(key))
+        return rows
+
     # --- watermarks
 
     def watermarks(self, domain: str) -> list[int]:

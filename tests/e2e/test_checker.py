@@ -350,6 +350,31 @@ class World:
             for member_id, rating in mine.items()
         ]
 
+    def product_ledger(self) -> list[dict[str, Any]]:
+        def binary(text: str) -> Binary:
+            return Binary(bytes.fromhex(text.replace("-", "")), UUID_SUBTYPE)
+
+        return [
+            {
+                "partition": number,
+                "command_id": binary(ledger_id),
+                "caller": binary(row["caller"] or checker.NOBODY),
+                "fingerprint": binary(row["fingerprint"]),
+                "type": row["command_type"],
+                "status": row["status"],
+                "http_status": row["http_status"],
+                "problem": row["problem"] or "",
+                "resource": row["resource"] or "",
+                "offset": row["cause_offset"],
+                "submitted_at": as_stored("submitted_at", row["submitted_at"]),
+                "at": as_stored("decided_at", row["decided_at"]),
+            }
+            for (ledger_id, number), row in checker._folded_ledger(self.model, "product").items()
+        ]
+
+    def cart_ledger(self) -> set[Any]:
+        return set(checker._folded_ledger(self.model, "cart"))
+
     def copies(self) -> dict[str, dict[str, Any]]:
         return {
             member_id: {
@@ -418,6 +443,8 @@ def test_a_true_world_has_no_violations(world: World) -> None:
     assert checker.callers_act_for_themselves(world.model.state, by_members) == []
     assert checker.products_are_those_of_the_fold(world.model.state, world.products()) == []
     assert checker.ratings_are_those_of_the_fold(world.model.state, world.ratings()) == []
+    assert checker.product_ledger_is_that_of_the_fold(world.model, world.product_ledger()) == []
+    assert checker.cart_ledger_is_that_of_the_fold(world.model, world.cart_ledger()) == []
     assert checker.carts_are_those_of_the_fold(world.model.state, world.carts()) == []
     assert checker.copies_are_those_of_the_fold(world.model.state, world.copies()) == []
     assert checker.holders_are_those_of_the_fold(world.model.state, HOLDERS) == []
@@ -590,6 +617,7 @@ def test_a_wrong_product_is_found(world: World) -> None:
         "tags": ["x"],
         "rating": Decimal128("4.01"),
         "rating_sum": 9,
+        "revision": 4,
         "review_count": 3,
         "version": 3,
         "updated_at": datetime(2025, 1, 1),
@@ -610,6 +638,46 @@ def test_a_wrong_rating_is_found(world: World) -> None:
     assert any("two ratings" in s for s in checker.ratings_are_those_of_the_fold(state, [*true, true[0]]))
     someone = {**true[0], "member_id": Binary(uuid.uuid4().bytes, UUID_SUBTYPE)}
     assert any("only in the store" in s for s in checker.ratings_are_those_of_the_fold(state, [*true, someone]))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("caller", Binary(bytes(range(16)), UUID_SUBTYPE)),
+        ("fingerprint", Binary(bytes(range(16)))),
+        ("type", "product.rate.v1"),
+        ("status", "dead_lettered"),
+        ("http_status", 418),
+        ("problem", "gone"),
+        ("resource", "/v1/cart"),
+        ("offset", 99),
+        ("submitted_at", datetime(2025, 1, 1)),
+        ("at", datetime(2025, 1, 1)),
+        ("partition", 5),
+        ("command_id", Binary(bytes(16), UUID_SUBTYPE)),
+    ],
+)
+def test_a_wrong_ledger_row_of_a_product_is_found(world: World, field: str, value: Any) -> None:
+    true = world.product_ledger()
+    lie = [{**true[0], field: value}, *true[1:]]
+    assert any("I2" in s for s in checker.product_ledger_is_that_of_the_fold(world.model, lie))
+
+
+def test_what_is_quiet_leaves_no_ledger_row(world: World) -> None:
+    quiet = {"cart": "reprice, told", "product": "view0"}
+    kept = {
+        "cart": world.cart_ledger(),
+        "product": {str(uuid.UUID(bytes=r["command_id"])) for r in world.product_ledger()},
+    }
+    assert len(kept["cart"]) == 10 and len(kept["product"]) == 11
+    row = (ids.ledger_id(world.sent[quiet["cart"]]), record_of(world, quiet["cart"]).partition)
+    assert row not in kept["cart"] and ids.ledger_id(world.sent[quiet["product"]]) not in kept["product"]
+    for lie in ({*kept["cart"], row}, set(list(kept["cart"])[1:])):
+        assert len(checker.cart_ledger_is_that_of_the_fold(world.model, lie)) == 1
+    true = world.product_ledger()
+    view = {**true[0], "command_id": Binary(uuid.UUID(ids.ledger_id(world.sent["view0"])).bytes, UUID_SUBTYPE)}
+    for documents in ([*true, view], true[1:]):
+        assert len(checker.product_ledger_is_that_of_the_fold(world.model, documents)) == 1
 
 
 @pytest.mark.parametrize(

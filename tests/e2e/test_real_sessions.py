@@ -316,7 +316,7 @@ class Walk:
 
     def visiting(self) -> list[Callable[[], int]]:
         """With the merchant's changes strewn in."""
-        jobs = [partial(self._visit, i, visit) for i, visit in enumerate(self._visits)]
+        jobs: list[Callable[[], int]] = [partial(self._visit, i, visit) for i, visit in enumerate(self._visits)]
         jobs += [partial(self._reprice, number, aid) for number, aid in enumerate(self._repriced)]
         random.Random(SEED).shuffle(jobs)
         return jobs
