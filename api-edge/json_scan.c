@@ -1,6 +1,7 @@
 #include "json_scan.h"
 
 #include <jansson.h>
+#include <string.h>
 
 size_t tw_json_depth(struct tw_str text)
 {
@@ -25,6 +26,40 @@ size_t tw_json_depth(struct tw_str text)
         }
     }
     return deepest;
+}
+
+/** Behind the string that begins at @p at. */
+static size_t skip_string(const char *text, size_t len, size_t at)
+{
+    for (at++; at < len && text[at] != '"'; at++) {
+        if (text[at] == '\\')
+            at++;
+    }
+    return at + 1;
+}
+
+void tw_json_tame_numbers(char *text, size_t len)
+{
+    static const char number[] = "+-.0123456789eE";
+    enum { SHORT = 3, LONG = 19 };
+
+    for (size_t at = 0; at < len;) {
+        size_t from = at;
+
+        if (text[at] == '"') {
+            at = skip_string(text, len, at);
+            continue;
+        }
+        while (at < len && memchr(number, text[at], sizeof(number) - 1))
+            at++;
+        bool has_exponent = memchr(text + from, 'e', at - from) || memchr(text + from, 'E', at - from);
+        if (at - from >= LONG || (at - from >= SHORT && has_exponent)) {
+            memset(text + from, ' ', at - from);
+            memcpy(text + from, "0.0", SHORT);
+        }
+        if (at == from)
+            at++;
+    }
 }
 
 void tw_json_release(struct json_t **json)

@@ -10,6 +10,10 @@
 /** Deepest nesting of brackets outside strings; malformed text gives some number, never an error. */
 size_t tw_json_depth(struct tw_str text);
 
+/** Writes `0.0` over every number that may be beyond what a parser holds: with an exponent, or of 19 characters and more.
+ *  Their places stay, so that the text can be parsed to tell where they stand. */
+void tw_json_tame_numbers(char *text, size_t len);
+
 struct json_t; /* jansson's */
 
 /** For TW_AUTO: json_decref(), NULL included. */

@@ -365,17 +365,30 @@ static bool is_json(const struct tw_request *request)
            (request->method == TW_METHOD_PATCH && is_of_type(type, TW_STR("application/merge-patch+json")));
 }
 
-enum tw_problem tw_request_json(const struct tw_request *request, struct json_t **ret_json, const char **ret_detail)
+/** A number that no integer or double holds fits no body either, but it is JSON: with zeros in the place of such numbers
+ *  the body is read all the same, and its reader says where they stand, because no member takes a number with a point. */
+static json_t *parse(const struct tw_request *request)
 {
     json_error_t error;
+    json_t      *json = json_loadb(request->body.ptr, request->body.len, JSON_REJECT_DUPLICATES, &error);
 
+    if (json || json_error_code(&error) != json_error_numeric_overflow)
+        return json;
+    char *tamed = tw_arena_alloc(request->arena, request->body.len);
+    memcpy(tamed, request->body.ptr, request->body.len);
+    tw_json_tame_numbers(tamed, request->body.len);
+    return json_loadb(tamed, request->body.len, JSON_REJECT_DUPLICATES, &error);
+}
+
+enum tw_problem tw_request_json(const struct tw_request *request, struct json_t **ret_json, const char **ret_detail)
+{
     if (request->body.len == 0)
         return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "a JSON body is expected");
     if (!is_json(request))
         return refuse(ret_detail, TW_PROBLEM_UNSUPPORTED_MEDIA_TYPE, "the body must be application/json");
     if (tw_json_depth(request->body) > TW_JSON_MAX_DEPTH)
         return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "the JSON nests deeper than 32");
-    json_t *json = json_loadb(request->body.ptr, request->body.len, JSON_REJECT_DUPLICATES, &error);
+    json_t *json = parse(request);
     if (!json)
         return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST,
                       "the body is not one JSON object in UTF-8 without repeated members");

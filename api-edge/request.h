@@ -59,6 +59,7 @@ enum {
     TW_HEADERS_MAX_COUNT = 64,
     TW_SEGMENTS_MAX = 8,
     TW_BODY_MAX_BYTES = 65536,
+    TW_BATCH_MAX_BYTES = 1048576,
     TW_JSON_MAX_DEPTH = 32,
     TW_REQUEST_DEADLINE_MS = 10000,
 };
@@ -91,7 +92,7 @@ struct tw_request {
     struct tw_edge        *edge;
     struct tw_thread      *thread; /**< buffers of the thread that serves it */
     struct tw_arena       *arena;  /**< ends with the request */
-    const struct tw_route *route;  /**< set once it is found */
+    const struct tw_route *route;  /**< set once it is found; NULL: there is none */
     struct tw_caller       caller;
     struct tw_str          address; /**< the client's, as the listener sees it */
     enum tw_method         method;

@@ -61,7 +61,10 @@ struct tw_sender {
     atomic_int               flush_ms;
     atomic_int               lane_count;
     atomic_int               under_way; /* lanes between begin and the end of await */
-    struct lane              lanes[TW_SENDER_LANES];
+    struct lane              lanes[TW_SENDER_LANES + TW_SENDER_SPARE_LANES];
+    pthread_mutex_t          spare_lock; /* guards the next two */
+    int                      spare[TW_SENDER_SPARE_LANES];
+    size_t                   spare_count;
 };
 
 static struct tw_metric reports_ok = {.name = "tillwire_edge_reports_total",
@@ -130,6 +133,24 @@ int tw_sender_lane(struct tw_sender *sender)
     int lane = atomic_fetch_add(&sender->lane_count, 1);
 
     return lane < TW_SENDER_LANES ? lane : -1;
+}
+
+size_t tw_sender_borrow(struct tw_sender *sender, size_t want, int *ret_lanes)
+{
+    pthread_mutex_lock(&sender->spare_lock);
+    size_t count = want < sender->spare_count ? want : sender->spare_count;
+    for (size_t i = 0; i < count; i++)
+        ret_lanes[i] = sender->spare[--sender->spare_count];
+    pthread_mutex_unlock(&sender->spare_lock);
+    return count;
+}
+
+void tw_sender_give_back(struct tw_sender *sender, const int *lanes, size_t count)
+{
+    pthread_mutex_lock(&sender->spare_lock);
+    for (size_t i = 0; i < count; i++)
+        sender->spare[sender->spare_count++] = lanes[i];
+    pthread_mutex_unlock(&sender->spare_lock);
 }
 
 static enum tw_rc send_locked(struct line *line, const struct tw_send *send, void *opaque, struct tw_err *reterr)
@@ -318,6 +339,9 @@ struct tw_sender *tw_sender_new(const struct tw_sender_options *options)
         tw_out_of_memory(sizeof(*sender));
     memset(sender, 0, sizeof(*sender));
     sender->options = *options;
+    pthread_mutex_init(&sender->spare_lock, NULL);
+    for (int i = TW_SENDER_SPARE_LANES - 1; i >= 0; i--)
+        sender->spare[sender->spare_count++] = TW_SENDER_LANES + i;
     start_line(sender, &sender->lines[QUIET_LINE], options->linger_us);
     start_line(sender, &sender->lines[CROWDED_LINE], CROWD_LINGERS * options->linger_us);
     return sender;
@@ -333,6 +357,7 @@ void tw_sender_free(struct tw_sender *sender, int flush_ms)
         pthread_join(sender->lines[i].thread, NULL);
         pthread_rwlock_destroy(&sender->lines[i].lock);
     }
+    pthread_mutex_destroy(&sender->spare_lock);
     free(sender);
 }
 

@@ -13,7 +13,7 @@
 
 struct tw_sender;
 
-enum { TW_SENDER_LANES = 2048 };
+enum { TW_SENDER_LANES = 2048, TW_SENDER_SPARE_LANES = 128 };
 
 struct tw_sender_options {
     const char *brokers;
@@ -27,6 +27,11 @@ void              tw_sender_free(struct tw_sender *sender, int flush_ms);
 
 /** A lane for the calling thread, its own until the process ends; -1: there are no more. */
 int tw_sender_lane(struct tw_sender *sender);
+
+/** Lends up to @p want of the spare lanes to a thread that sends several records at once. How many: 0 when others have
+ *  them all; the thread still has its own. Give them back when nothing of theirs is awaited any more. */
+size_t tw_sender_borrow(struct tw_sender *sender, size_t want, int *ret_lanes);
+void   tw_sender_give_back(struct tw_sender *sender, const int *lanes, size_t count);
 
 struct tw_send {
     const char             *topic;

@@ -19,7 +19,7 @@ enum {
     IDLE_MS = 2000,       /* between requests of a connection */
     SERVED_MAX = 10000,   /* requests a connection; then others get its thread */
     BUFFER_BYTES = 65536, /* civetweb's; larger heads than we take still get our own answer */
-    DRAIN_BYTES = 262144, /* of a refused body that are still read, so that the client reads our answer */
+    DRAIN_BYTES = 196608, /* beyond what is taken: still read of a refused body, so that the client reads our answer */
     STACK_BYTES = 256 * 1024,
 };
 
@@ -226,33 +226,54 @@ static void swallow_body(struct mg_connection *connection, const struct tw_reque
 {
     char   bytes[4096];
     size_t total = 0;
-    int    n = request->content_length <= DRAIN_BYTES ? 1 : 0;
+    size_t max = tw_router_body_max(request->route) + DRAIN_BYTES;
+    int    n = request->content_length <= (int64_t)max ? 1 : 0;
 
-    while (n > 0 && total < DRAIN_BYTES &&
-           tw_monotonic_us() - request->start_us < INT64_C(1000) * TW_REQUEST_DEADLINE_MS) {
+    while (n > 0 && total < max && tw_monotonic_us() - request->start_us < INT64_C(1000) * TW_REQUEST_DEADLINE_MS) {
         n = mg_read(connection, bytes, sizeof(bytes));
         total += n > 0 ? (size_t)n : 0;
     }
 }
 
 /** `Expect: 100-continue`: say so before the first read; a body that is too large gets the final answer instead. */
-static bool expects_continue(const struct tw_request *request)
+static bool expects_continue(const struct tw_request *request, size_t max_bytes)
 {
     struct tw_str expect = request->fields[TW_HEADER_EXPECT];
 
     return expect.ptr && expect.len == 12 && strncasecmp(expect.ptr, "100-continue", 12) == 0 && !request->http_1_0 &&
-           request->content_length <= TW_BODY_MAX_BYTES;
+           request->content_length <= (int64_t)max_bytes;
+}
+
+static bool has_scope(const struct tw_request *request, const struct tw_route *route)
+{
+    return !route->scope || tw_token_has_scope(request->caller.scope, route->scope);
+}
+
+/** What a route takes beyond the usual it takes of callers it knows: strangers must not fill the memory. */
+static size_t body_max(struct tw_request *request)
+{
+    const struct tw_route *route = request->route;
+    size_t                 max = tw_router_body_max(route);
+    bool                   is_usual = request->content_length >= 0 && request->content_length <= TW_BODY_MAX_BYTES;
+
+    if (max <= TW_BODY_MAX_BYTES || is_usual)
+        return max;
+    return tw_callers_identify(request->edge->callers, request, &request->caller, NULL) == TW_OK &&
+                   has_scope(request, route)
+               ? max
+               : TW_BODY_MAX_BYTES;
 }
 
 static enum tw_problem receive(struct mg_connection *connection, struct tw_request *request, const char **ret_detail)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    size_t            max_bytes = body_max(request);
 
     if (request->content_length == 0)
         return TW_PROBLEM_NONE;
-    if (expects_continue(request))
+    if (expects_continue(request, max_bytes))
         mg_write(connection, go_on, sizeof(go_on) - 1);
-    return tw_request_read_body(request, TW_BODY_MAX_BYTES, read_body, connection, ret_detail);
+    return tw_request_read_body(request, max_bytes, read_body, connection, ret_detail);
 }
 
 static enum tw_problem refuse(const char **ret_detail, enum tw_problem problem, const char *detail)
@@ -261,9 +282,10 @@ static enum tw_problem refuse(const char **ret_detail, enum tw_problem problem, 
     return problem;
 }
 
-/** Everything up to a complete, well-framed request. A problem here ends the connection. */
-static enum tw_problem take_request(struct mg_connection *connection, struct tw_request *request,
-                                    const char **ret_detail)
+/** Everything up to a complete, well-framed request, and its row, which says how long the body may be. A problem here
+ *  ends the connection. */
+static enum tw_problem take_request(const struct tw_server *server, struct mg_connection *connection,
+                                    struct tw_request *request, char ret_allow[TW_ALLOW_TEXT], const char **ret_detail)
 {
     const struct mg_request_info *info = mg_get_request_info(connection);
     struct tw_raw_field           fields[MG_MAX_HEADERS];
@@ -276,7 +298,10 @@ static enum tw_problem take_request(struct mg_connection *connection, struct tw_
     trace(request, request->thread);
     if (!starts_the_buffer(request->thread, raw.method))
         return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "nothing may stand before the request line");
-    return problem != TW_PROBLEM_NONE ? problem : receive(connection, request, ret_detail);
+    if (problem != TW_PROBLEM_NONE)
+        return problem;
+    request->route = tw_router_find(server->router, request, ret_allow);
+    return receive(connection, request, ret_detail);
 }
 
 static bool may_call(struct tw_request *request, const struct tw_route *route, struct tw_reply *reply)
@@ -293,7 +318,7 @@ static bool may_call(struct tw_request *request, const struct tw_route *route, s
     } else if (rc != TW_OK) {
         tw_log_err(TW_LOG_DEBUG, "caller could not be looked up", &err, NULL);
         tw_reply_unavailable(reply, request, "credentials cannot be checked now");
-    } else if (route->scope && !tw_token_has_scope(request->caller.scope, route->scope)) {
+    } else if (!has_scope(request, route)) {
         tw_reply_refuse(reply, request, TW_PROBLEM_MISSING_SCOPE, "");
     } else {
         return true;
@@ -301,12 +326,11 @@ static bool may_call(struct tw_request *request, const struct tw_route *route, s
     return false;
 }
 
-static void dispatch(struct tw_server *server, struct tw_request *request, struct tw_reply *reply)
+/** @p allow: the methods the path knows when there is no row for this one. */
+static void dispatch(struct tw_server *server, struct tw_request *request, const char *allow, struct tw_reply *reply)
 {
-    char                   allow[TW_ALLOW_TEXT];
-    const struct tw_route *route = tw_router_find(server->router, request, allow);
+    const struct tw_route *route = request->route;
 
-    request->route = route;
     if (server->is_public && atomic_load(&server->edge->draining)) {
         tw_reply_unavailable(reply, request, "this edge is going down");
     } else if (!route && allow[0] == '\0') {
@@ -326,12 +350,13 @@ static int on_request(struct mg_connection *connection)
     struct tw_reply  *reply = &thread->reply;
     struct tw_request request;
     const char       *detail = "";
+    char              allow[TW_ALLOW_TEXT] = "";
 
     atomic_fetch_add_explicit(&server->edge->in_flight, 1, memory_order_relaxed);
     begin(server, thread, &request);
-    enum tw_problem problem = take_request(connection, &request, &detail);
+    enum tw_problem problem = take_request(server, connection, &request, allow, &detail);
     if (problem == TW_PROBLEM_NONE) {
-        dispatch(server, &request, reply);
+        dispatch(server, &request, allow, reply);
     } else {
         tw_reply_refuse(reply, &request, problem, detail);
         reply->close = true;

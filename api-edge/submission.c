@@ -3,38 +3,30 @@
 #include <string.h>
 
 #include "conditional.h"
-#include "json_out.h"
+#include "submission_parts.h"
 #include "tillwire/clock.h"
 #include "tillwire/failpoint.h"
 #include "tillwire/gen/topics.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
 
-enum { REPORT_MS = 2000, LOCATION_PATH_MAX = 128 };
-
-static struct tw_metric accepted = {.name = "tillwire_edge_commands_total",
-                                    .labels = "result=\"accepted\"",
-                                    .kind = TW_COUNTER,
-                                    .help = "Commands by what became of sending them."};
-static struct tw_metric not_sent = {.name = "tillwire_edge_commands_total",
-                                    .labels = "result=\"not_sent\"",
-                                    .kind = TW_COUNTER,
-                                    .help = "Commands by what became of sending them."};
-static struct tw_metric unknown = {.name = "tillwire_edge_commands_total",
-                                   .labels = "result=\"unknown\"",
-                                   .kind = TW_COUNTER,
-                                   .help = "Commands by what became of sending them."};
-static struct tw_metric replayed = {.name = "tillwire_edge_commands_total",
-                                    .labels = "result=\"replayed\"",
-                                    .kind = TW_COUNTER,
-                                    .help = "Commands by what became of sending them."};
-
-/** What a 202 tells. */
-struct acceptance {
-    struct tw_location location;
-    char               path[LOCATION_PATH_MAX]; /* "/v1/commands/<id>?at=<sealed>" */
-    size_t             path_len;
+#define FATE(text)                                                                                   \
+    {                                                                                                \
+        .name = "tillwire_edge_commands_total", .labels = "result=\"" text "\"", .kind = TW_COUNTER, \
+        .help = "Commands by what became of sending them."                                           \
+    }
+static struct tw_metric fates[TW_FATES] = {
+    [TW_FATE_ACCEPTED] = FATE("accepted"),
+    [TW_FATE_NOT_SENT] = FATE("not_sent"),
+    [TW_FATE_UNKNOWN] = FATE("unknown"),
+    [TW_FATE_REPLAYED] = FATE("replayed"),
 };
+#undef FATE
+
+void tw_fate_count(enum tw_fate fate, size_t commands)
+{
+    tw_metric_add(&fates[fate], (int64_t)commands);
+}
 
 /* --- ids ---------------------------------------------------------------------------------------------------------- */
 
@@ -64,7 +56,7 @@ static int64_t earlier(int64_t a, int64_t b)
 static int64_t wait_until_us(const struct tw_request *request, int wait_s)
 {
     return earlier(tw_monotonic_us() + INT64_C(1000000) * wait_s,
-                   request->start_us + INT64_C(1000) * (TW_REQUEST_DEADLINE_MS + REPORT_MS));
+                   request->start_us + INT64_C(1000) * (TW_REQUEST_DEADLINE_MS + TW_REPORT_MS));
 }
 
 static bool has_no_end(enum tw_rc rc, const struct tw_ledger_row *row)
@@ -90,7 +82,7 @@ enum tw_rc tw_command_await_end(struct tw_request *request, struct tw_uuid comma
     return rc;
 }
 
-static int32_t partition_of(struct tw_uuid aggregate, enum tw_domain_number domain)
+int32_t tw_command_partition(struct tw_uuid aggregate, enum tw_domain_number domain)
 {
     char key[TW_UUID_TEXT + 1];
 
@@ -98,18 +90,18 @@ static int32_t partition_of(struct tw_uuid aggregate, enum tw_domain_number doma
     return tw_partition_of((struct tw_str){key, TW_UUID_TEXT}, tw_topic_of(domain, TW_TOPIC_COMMANDS)->partitions);
 }
 
-static void derive_id(struct tw_request *request, struct tw_submission *submission, struct tw_str key)
+void tw_command_derive_id(struct tw_request *request, struct tw_str path, struct tw_str key,
+                          struct tw_submission *submission)
 {
-    uint8_t digest[16];
-
-    tw_fingerprint(request->edge->idempotency_key, request->body, submission->fingerprint);
+    uint8_t               digest[16];
     struct tw_idempotency idempotency = {
         .caller = request->caller.member_id,
         .method = tw_str_of(tw_method_name(request->method)),
-        .path = request->path,
+        .path = path,
         .key = key,
         .fingerprint = submission->fingerprint,
     };
+
     tw_idempotency_digest(request->edge->idempotency_key, &idempotency, digest);
     submission->id = tw_command_id_keyed(digest, submission->domain, submission->partition);
     submission->keyed = true;
@@ -117,8 +109,8 @@ static void derive_id(struct tw_request *request, struct tw_submission *submissi
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */
 
-static void seal_location(const struct tw_request *request, const struct tw_submission *submission,
-                          struct acceptance *acceptance)
+void tw_acceptance_seal(const struct tw_request *request, const struct tw_submission *submission,
+                        struct tw_acceptance *acceptance)
 {
     static const char prefix[] = "/v1/commands/";
     static const char query[] = "?at=";
@@ -144,30 +136,34 @@ static void add_consistency(const struct tw_request *request, const struct tw_su
     tw_reply_field(reply, "Consistency-Token", (struct tw_str){text, TW_CONSISTENCY_TEXT});
 }
 
+void tw_acceptance_write(const struct tw_submission *submission, const struct tw_acceptance *acceptance,
+                         struct tw_json *json)
+{
+    tw_json_open(json, '{');
+    tw_json_key(json, "command_id");
+    tw_json_uuid(json, submission->id);
+    tw_json_key(json, "type");
+    tw_json_text(json, tw_str_of(submission->type->name));
+    tw_buf_add_str(json->out, TW_STR(",\"status\":\"accepted\",\"resource\":"));
+    json->comma = false;
+    tw_json_text(json, submission->resource);
+    tw_buf_add_str(json->out, TW_STR(",\"links\":{\"self\":"));
+    json->comma = false;
+    tw_json_text(json, (struct tw_str){acceptance->path, acceptance->path_len});
+    tw_buf_add_str(json->out, TW_STR("}}"));
+}
+
 static void reply_accepted(const struct tw_request *request, const struct tw_submission *submission,
-                           struct acceptance *acceptance, struct tw_reply *reply)
+                           struct tw_acceptance *acceptance, struct tw_reply *reply)
 {
     struct tw_json json = {&reply->body, false};
-    struct tw_str  path;
 
-    seal_location(request, submission, acceptance);
-    path = (struct tw_str){acceptance->path, acceptance->path_len};
+    tw_acceptance_seal(request, submission, acceptance);
     tw_reply_json(reply, 202);
-    tw_reply_field(reply, "Location", path);
+    tw_reply_field(reply, "Location", (struct tw_str){acceptance->path, acceptance->path_len});
     tw_buf_add_str(&reply->fields, TW_STR("Retry-After: 1\r\n"));
     add_consistency(request, submission, acceptance->location.offset, reply);
-    tw_json_open(&json, '{');
-    tw_json_key(&json, "command_id");
-    tw_json_uuid(&json, submission->id);
-    tw_json_key(&json, "type");
-    tw_json_text(&json, tw_str_of(submission->type->name));
-    tw_buf_add_str(&reply->body, TW_STR(",\"status\":\"accepted\",\"resource\":"));
-    json.comma = false;
-    tw_json_text(&json, submission->resource);
-    tw_buf_add_str(&reply->body, TW_STR(",\"links\":{\"self\":"));
-    json.comma = false;
-    tw_json_text(&json, path);
-    tw_buf_add_str(&reply->body, TW_STR("}}"));
+    tw_acceptance_write(submission, acceptance, &json);
 }
 
 /** The final code: what a client that waited gets. */
@@ -200,12 +196,12 @@ static void add_preference(struct tw_reply *reply, int wait_s)
 static void reply_replayed(struct tw_request *request, const struct tw_submission *submission,
                            struct tw_ledger_row *row, struct tw_reply *reply)
 {
-    int               wait_s = tw_request_wait_s(request);
-    struct acceptance acceptance = {
+    int                  wait_s = tw_request_wait_s(request);
+    struct tw_acceptance acceptance = {
         .location = {submission->type->number, submission->partition, row->offset, row->submitted_ms},
     };
 
-    tw_metric_add(&replayed, 1);
+    tw_fate_count(TW_FATE_REPLAYED, 1);
     if (wait_s > 0 && row->outcome.status == TW_PENDING)
         tw_command_await_end(request, submission->id, row->offset, wait_s, row, NULL);
     if (wait_s > 0 && row->outcome.status != TW_PENDING) {
@@ -258,7 +254,8 @@ static bool take_id(struct tw_request *request, struct tw_submission *submission
         tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST, "an Idempotency-Key has 1 to 255 characters");
         return false;
     }
-    derive_id(request, submission, key);
+    tw_fingerprint(request->edge->idempotency_key, request->body, submission->fingerprint);
+    tw_command_derive_id(request, request->path, key, submission);
     name_new_item(request, submission);
     return look_back(request, submission, reply);
 }
@@ -277,16 +274,16 @@ static bool take_condition(const struct tw_request *request, struct tw_submissio
 
 bool tw_command_prepare(struct tw_request *request, struct tw_submission *submission, struct tw_reply *reply)
 {
-    submission->partition = partition_of(submission->aggregate, submission->domain);
+    submission->partition = tw_command_partition(submission->aggregate, submission->domain);
     return take_id(request, submission, reply) && take_condition(request, submission, reply);
 }
 
 /* --- sending ------------------------------------------------------------------------------------------------------ */
 
-static enum tw_rc send(struct tw_request *request, const struct tw_submission *submission, const void *body,
-                       int64_t now_ms, int64_t *ret_offset, struct tw_err *reterr)
+enum tw_rc tw_command_begin(struct tw_request *request, const struct tw_submission *submission, const void *body,
+                            int lane, int64_t now_ms, struct tw_err *reterr)
 {
-    struct tw_thread  *thread = request->thread;
+    struct tw_buf     *pack = &request->thread->pack;
     char               key[TW_UUID_TEXT + 1];
     struct tw_envelope envelope = {
         .type = tw_str_of(submission->type->ce_type),
@@ -305,14 +302,23 @@ static enum tw_rc send(struct tw_request *request, const struct tw_submission *s
 
     memcpy(envelope.fingerprint, submission->fingerprint, sizeof(envelope.fingerprint));
     tw_uuid_format(submission->aggregate, key);
-    tw_buf_clear(&thread->pack);
-    submission->type->pack(body, &thread->pack);
-    record.value = tw_buf_str(&thread->pack);
+    tw_buf_clear(pack);
+    submission->type->pack(body, pack);
+    record.value = tw_buf_str(pack);
     tw_envelope_write(&envelope, "/tillwire/edge", request->arena, &record.headers, &record.header_count);
-    TW_TRY(tw_sender_begin(request->edge->sender, thread->lane, &record, reterr));
+    TW_TRY(tw_sender_begin(request->edge->sender, lane, &record, reterr));
     if (tw_failpoint("after_produce_before_report"))
         return tw_fail(reterr, TW_UNKNOWN, "edge.commands", 0, "failpoint");
-    TW_TRY(tw_sender_await(request->edge->sender, thread->lane, REPORT_MS, ret_offset, reterr));
+    return TW_OK;
+}
+
+static enum tw_rc send(struct tw_request *request, const struct tw_submission *submission, const void *body,
+                       int64_t now_ms, int64_t *ret_offset, struct tw_err *reterr)
+{
+    int lane = request->thread->lane;
+
+    TW_TRY(tw_command_begin(request, submission, body, lane, now_ms, reterr));
+    TW_TRY(tw_sender_await(request->edge->sender, lane, TW_REPORT_MS, ret_offset, reterr));
     if (tw_failpoint("after_report_before_reply"))
         return tw_fail(reterr, TW_UNKNOWN, "edge.commands", 0, "failpoint");
     return TW_OK;
@@ -321,18 +327,18 @@ static enum tw_rc send(struct tw_request *request, const struct tw_submission *s
 static void reply_not_sent(const struct tw_request *request, const struct tw_err *err, struct tw_reply *reply)
 {
     if (err->rc == TW_UNKNOWN) {
-        tw_metric_add(&unknown, 1);
+        tw_fate_count(TW_FATE_UNKNOWN, 1);
         tw_reply_refuse(reply, request, TW_PROBLEM_ENQUEUE_TIMEOUT, "");
         tw_reply_retry_after(reply, 1);
     } else {
-        tw_metric_add(&not_sent, 1);
+        tw_fate_count(TW_FATE_NOT_SENT, 1);
         tw_reply_unavailable(reply, request, "the command log cannot be written now; nothing was accepted");
     }
 }
 
 /** False: answered with what went wrong. */
 static bool send_or_refuse(struct tw_request *request, const struct tw_submission *submission, const void *body,
-                           struct acceptance *acceptance, struct tw_reply *reply)
+                           struct tw_acceptance *acceptance, struct tw_reply *reply)
 {
     struct tw_err err = {0};
     int64_t       now_ms = tw_now_ms();
@@ -343,12 +349,12 @@ static bool send_or_refuse(struct tw_request *request, const struct tw_submissio
         reply_not_sent(request, &err, reply);
         return false;
     }
-    tw_metric_add(&accepted, 1);
+    tw_fate_count(TW_FATE_ACCEPTED, 1);
     acceptance->location = (struct tw_location){submission->type->number, submission->partition, offset, now_ms};
     return true;
 }
 
-static bool has_outcome(const struct tw_submission *submission)
+bool tw_command_has_outcome(const struct tw_submission *submission)
 {
     return !submission->type->quiet || submission->keyed;
 }
@@ -381,16 +387,16 @@ static bool reply_from_ledger(struct tw_request *request, const struct tw_submis
 void tw_command_submit(struct tw_request *request, const struct tw_submission *submission, const void *body,
                        struct tw_reply *reply)
 {
-    int               wait_s = has_outcome(submission) ? tw_request_wait_s(request) : -1;
-    struct tw_tail   *tail = request->edge->tail;
-    struct tw_seat   *seat = wait_s > 0 ? tw_tail_sit(tail, submission->id) : NULL;
-    struct tw_told   *told = seat ? TW_NEW(request->arena, struct tw_told) : NULL;
-    struct acceptance acceptance;
+    int                  wait_s = tw_command_has_outcome(submission) ? tw_request_wait_s(request) : -1;
+    struct tw_tail      *tail = request->edge->tail;
+    struct tw_seat      *seat = wait_s > 0 ? tw_tail_sit(tail, submission->id) : NULL;
+    struct tw_told      *told = seat ? TW_NEW(request->arena, struct tw_told) : NULL;
+    struct tw_acceptance acceptance;
 
     if (send_or_refuse(request, submission, body, &acceptance, reply)) {
         int64_t offset = acceptance.location.offset;
 
-        if (has_outcome(submission))
+        if (tw_command_has_outcome(submission))
             tw_recent_add(request->edge->recent, submission->id, request->caller.member_id, &acceptance.location);
         if (seat && tw_tail_await(tail, seat, offset, wait_until_us(request, wait_s), told))
             reply_told(request, submission, told, offset, wait_s, reply);
@@ -403,10 +409,10 @@ void tw_command_submit(struct tw_request *request, const struct tw_submission *s
 bool tw_command_finish(struct tw_request *request, const struct tw_submission *submission, const void *body,
                        int timeout_ms, struct tw_told *ret_told, struct tw_reply *reply)
 {
-    struct tw_tail   *tail = request->edge->tail;
-    struct tw_seat   *seat = tw_tail_sit(tail, submission->id);
-    struct acceptance acceptance;
-    bool              told = false;
+    struct tw_tail      *tail = request->edge->tail;
+    struct tw_seat      *seat = tw_tail_sit(tail, submission->id);
+    struct tw_acceptance acceptance;
+    bool                 told = false;
 
     if (!seat) {
         tw_reply_unavailable(reply, request, "too many requests wait for an outcome");

@@ -1,5 +1,5 @@
 /*
- * Products and ledger rows as MongoDB documents; see tillwire/product_document.h.
+ * Products, ratings and ledger rows as MongoDB documents; see tillwire/product_document.h.
  *
  * One table says how each field of a product is held in C and in BSON. Writing, reading and comparing walk it, so a new
  * field costs a row.
@@ -50,6 +50,7 @@ static const struct field fields[] = {
     FIELD("effective_price", FIELD_DECIMAL, effective_price_minor),
     FIELD("rating_sum", FIELD_INT, rating_sum),
     FIELD("version", FIELD_INT, version),
+    FIELD("revision", FIELD_INT, revision),
 };
 
 enum { DIGITS_BEHIND_POINT = 2, EXPONENT_BIAS = 6176, EXPONENT_SHIFT = 49 };
@@ -409,37 +410,7 @@ enum tw_rc tw_product_from_document(const bson_t *document, struct tw_arena *are
     return TW_OK;
 }
 
-/* --- ledger rows -------------------------------------------------------------------------------------------------- */
-
-void tw_ledger_document_id(int32_t partition, struct tw_uuid ledger_id, char ret_id[TW_LEDGER_DOCUMENT_ID + 1])
-{
-    char id[TW_UUID_TEXT + 1];
-
-    tw_uuid_format(ledger_id, id);
-    snprintf(ret_id, TW_LEDGER_DOCUMENT_ID + 1, "%d/%s", (int)partition, id);
-}
-
-void tw_ledger_to_document(int32_t partition, const struct tw_ledger_row *row, bson_t *ret_document)
-{
-    const struct tw_outcome *outcome = &row->outcome;
-    char                     id[TW_LEDGER_DOCUMENT_ID + 1];
-
-    tw_ledger_document_id(partition, row->id, id);
-    BSON_APPEND_UTF8(ret_document, "_id", id);
-    BSON_APPEND_INT32(ret_document, "partition", partition);
-    BSON_APPEND_BINARY(ret_document, "command_id", BSON_SUBTYPE_UUID, row->id.bytes, sizeof(row->id.bytes));
-    BSON_APPEND_BINARY(ret_document, "caller", BSON_SUBTYPE_UUID, row->caller.bytes, sizeof(row->caller.bytes));
-    BSON_APPEND_BINARY(ret_document, "fingerprint", BSON_SUBTYPE_BINARY, row->fingerprint, sizeof(row->fingerprint));
-    append_text(ret_document, "type", -1, row->type);
-    BSON_APPEND_UTF8(ret_document, "status", tw_status_name(outcome->status));
-    BSON_APPEND_INT32(ret_document, "http_status", outcome->http_status);
-    BSON_APPEND_UTF8(ret_document, "problem", tw_problem_code(outcome->problem));
-    append_text(ret_document, "detail", -1, outcome->detail);
-    append_text(ret_document, "resource", -1, outcome->resource);
-    BSON_APPEND_INT64(ret_document, "offset", row->offset);
-    BSON_APPEND_DATE_TIME(ret_document, "submitted_at", row->submitted_ms);
-    BSON_APPEND_DATE_TIME(ret_document, "at", row->at_ms);
-}
+/* --- reading, field by field -------------------------------------------------------------------------------------- */
 
 /* A document being read: after one field was missing or of another type, its name is kept. */
 struct reading {
@@ -490,6 +461,84 @@ static void read_bytes(struct reading *reading, const char *name, uint8_t *ret_b
         memcpy(ret_bytes, bytes, len);
     else
         reading->broken = name;
+}
+
+/* --- ratings ------------------------------------------------------------------------------------------------------ */
+
+void tw_rating_document_id(struct tw_uuid product_id, struct tw_uuid member_id, char ret_id[TW_RATING_DOCUMENT_ID + 1])
+{
+    tw_uuid_format(product_id, ret_id);
+    ret_id[TW_UUID_TEXT] = '/';
+    tw_uuid_format(member_id, ret_id + TW_UUID_TEXT + 1);
+}
+
+void tw_rating_to_document(const struct tw_product_rating *rating, int64_t guard, bson_t *ret_document)
+{
+    bson_oid_t product_id;
+    bool       is_image = tw_product_id_to_object_id(rating->product_id, product_id.bytes);
+
+    assert(is_image);
+    (void)is_image;
+    BSON_APPEND_OID(ret_document, "product_id", &product_id);
+    BSON_APPEND_BINARY(ret_document, "member_id", BSON_SUBTYPE_UUID, rating->member_id.bytes,
+                       sizeof(rating->member_id.bytes));
+    BSON_APPEND_INT64(ret_document, "stars", rating->stars);
+    BSON_APPEND_DATE_TIME(ret_document, "rated_at", rating->rated_at_ms);
+    BSON_APPEND_INT64(ret_document, "guard", guard);
+}
+
+enum tw_rc tw_rating_from_document(const bson_t *document, struct tw_product_rating *ret_rating, int64_t *ret_guard,
+                                   struct tw_err *reterr)
+{
+    struct reading           reading = {.document = document};
+    struct tw_product_rating rating = {
+        .stars = read_int64(&reading, "stars"),
+        .rated_at_ms = read_time(&reading, "rated_at"),
+    };
+    int64_t     guard = read_int64(&reading, "guard");
+    bson_iter_t iter;
+
+    read_bytes(&reading, "member_id", rating.member_id.bytes, sizeof(rating.member_id.bytes));
+    if (find(&reading, "product_id", BSON_TYPE_OID, &iter))
+        rating.product_id = tw_product_id(bson_iter_oid(&iter)->bytes);
+    if (reading.broken)
+        return tw_fail(reterr, TW_BROKEN, "rating.document", 0, "a rating's '%s' is missing or malformed",
+                       reading.broken);
+    *ret_rating = rating;
+    *ret_guard = guard;
+    return TW_OK;
+}
+
+/* --- ledger rows -------------------------------------------------------------------------------------------------- */
+
+void tw_ledger_document_id(int32_t partition, struct tw_uuid ledger_id, char ret_id[TW_LEDGER_DOCUMENT_ID + 1])
+{
+    char id[TW_UUID_TEXT + 1];
+
+    tw_uuid_format(ledger_id, id);
+    snprintf(ret_id, TW_LEDGER_DOCUMENT_ID + 1, "%d/%s", (int)partition, id);
+}
+
+void tw_ledger_to_document(int32_t partition, const struct tw_ledger_row *row, bson_t *ret_document)
+{
+    const struct tw_outcome *outcome = &row->outcome;
+    char                     id[TW_LEDGER_DOCUMENT_ID + 1];
+
+    tw_ledger_document_id(partition, row->id, id);
+    BSON_APPEND_UTF8(ret_document, "_id", id);
+    BSON_APPEND_INT32(ret_document, "partition", partition);
+    BSON_APPEND_BINARY(ret_document, "command_id", BSON_SUBTYPE_UUID, row->id.bytes, sizeof(row->id.bytes));
+    BSON_APPEND_BINARY(ret_document, "caller", BSON_SUBTYPE_UUID, row->caller.bytes, sizeof(row->caller.bytes));
+    BSON_APPEND_BINARY(ret_document, "fingerprint", BSON_SUBTYPE_BINARY, row->fingerprint, sizeof(row->fingerprint));
+    append_text(ret_document, "type", -1, row->type);
+    BSON_APPEND_UTF8(ret_document, "status", tw_status_name(outcome->status));
+    BSON_APPEND_INT32(ret_document, "http_status", outcome->http_status);
+    BSON_APPEND_UTF8(ret_document, "problem", tw_problem_code(outcome->problem));
+    append_text(ret_document, "detail", -1, outcome->detail);
+    append_text(ret_document, "resource", -1, outcome->resource);
+    BSON_APPEND_INT64(ret_document, "offset", row->offset);
+    BSON_APPEND_DATE_TIME(ret_document, "submitted_at", row->submitted_ms);
+    BSON_APPEND_DATE_TIME(ret_document, "at", row->at_ms);
 }
 
 static enum tw_status read_status(struct reading *reading, const char *name)

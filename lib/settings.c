@@ -86,6 +86,7 @@ static const char *const shared_names[] = {
     "TW_NAME",
     "TW_PASSWORD_QUEUE",
     "TW_PASSWORD_THREADS",
+    "TW_POLICY_RATE",
     "TW_POSTGRES_ADMIN_PASSWORD",
     "TW_POSTGRES_EDGE_PASSWORD",
     "TW_POSTGRES_PASSWORD",

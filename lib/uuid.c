@@ -122,13 +122,30 @@ static unsigned int address_of(struct tw_uuid id)
     return (id.bytes[6] & 0x0FU) << 8 | id.bytes[7];
 }
 
+static void put_time(struct tw_uuid *id, int64_t time_ms)
+{
+    for (size_t i = 0; i < 6; i++)
+        id->bytes[i] = (uint8_t)(time_ms >> (40 - 8 * i));
+}
+
 struct tw_uuid tw_command_id_new(int64_t now_ms, enum tw_domain_number domain, int32_t partition)
 {
     struct tw_uuid id;
 
     randombytes_buf(id.bytes + 8, 8);
-    for (size_t i = 0; i < 6; i++)
-        id.bytes[i] = (uint8_t)(now_ms >> (40 - 8 * i));
+    put_time(&id, now_ms);
+    put_address(&id, domain, partition);
+    put_version(&id, VERSION_TIME);
+    return id;
+}
+
+struct tw_uuid tw_command_id_unkeyed(const uint8_t digest[16], int64_t time_ms, enum tw_domain_number domain,
+                                     int32_t partition)
+{
+    struct tw_uuid id;
+
+    memcpy(id.bytes, digest, sizeof(id.bytes));
+    put_time(&id, time_ms);
     put_address(&id, domain, partition);
     put_version(&id, VERSION_TIME);
     return id;

@@ -182,6 +182,8 @@ static struct tw_member_change_address change_of(const struct tw_request *reques
     };
 }
 
+static const char *const clearable[] = {"address_line2", NULL};
+
 static void change_address(struct tw_request *request, struct tw_reply *reply)
 {
     TW_AUTO(tw_json_release) json_t     *json = NULL;
@@ -193,7 +195,7 @@ static void change_address(struct tw_request *request, struct tw_reply *reply)
     if (!tw_route_uuid(request, ADDRESS_SEGMENT, &address_id, reply) || !tw_route_json(request, &json, reply))
         return;
     tw_member_change_address_body_from_json(json, request->arena, &body, &errors);
-    tw_route_refuse_nulls(request, json, "address_line2", &errors);
+    tw_route_refuse_nulls(request, json, clearable, &errors);
     if (!tw_route_valid(request, &errors, reply))
         return;
     name_address(request, address_id, &submission);

@@ -10,8 +10,9 @@
 void tw_routes_public(struct tw_router *ret_router)
 {
     static const struct tw_route *const tables[] = {
-        tw_routes_products,    tw_routes_cart,      tw_routes_auth,     tw_routes_members,
-        tw_routes_credentials, tw_routes_addresses, tw_routes_commands, tw_routes_documents,
+        tw_routes_products,  tw_routes_product_list, tw_routes_product_batch, tw_routes_ratings,
+        tw_routes_cart,      tw_routes_auth,         tw_routes_members,       tw_routes_credentials,
+        tw_routes_addresses, tw_routes_commands,     tw_routes_documents,
     };
 
     for (size_t i = 0; i < TW_LEN(tables); i++)
@@ -49,8 +50,15 @@ static bool is_faulty(const struct tw_field_errors *errors, struct tw_str pointe
     return false;
 }
 
+static bool is_among(const char *name, const char *const *names)
+{
+    while (*names && strcmp(*names, name) != 0)
+        names++;
+    return *names != NULL;
+}
+
 /* Names that a pointer would have to escape are unknown, and the reader has said so. */
-void tw_route_refuse_nulls(const struct tw_request *request, struct json_t *json, const char *clearable,
+void tw_route_refuse_nulls(const struct tw_request *request, struct json_t *json, const char *const *clearable,
                            struct tw_field_errors *errors)
 {
     const char *name;
@@ -60,7 +68,7 @@ void tw_route_refuse_nulls(const struct tw_request *request, struct json_t *json
     {
         struct tw_str pointer = tw_arena_printf(request->arena, "/%s", name);
 
-        if (json_is_null(value) && strcmp(name, clearable) != 0 && !strpbrk(name, "~/") && !is_faulty(errors, pointer))
+        if (json_is_null(value) && !is_among(name, clearable) && !strpbrk(name, "~/") && !is_faulty(errors, pointer))
             tw_field_errors_add(errors, request->arena, pointer, TW_BODY_WRONG_TYPE, "cannot be taken away");
     }
 }

@@ -1,4 +1,4 @@
-/* /v1/cart: the caller's own. */
+/* /v1/cart: the caller's own. Its version shows in its ETag. */
 #include "routes/routes.h"
 
 #include <jansson.h>
@@ -93,8 +93,10 @@ static void get_cart(struct tw_request *request, struct tw_reply *reply)
 {
     struct tw_cart cart;
 
-    if (read_cart(request, &cart, reply))
-        write_cart(&cart, request->caller.member_id, reply);
+    if (!read_cart(request, &cart, reply))
+        return;
+    write_cart(&cart, request->caller.member_id, reply);
+    tw_route_etag(request, cart.version, reply);
 }
 
 static void get_summary(struct tw_request *request, struct tw_reply *reply)
@@ -201,8 +203,28 @@ static void remove_item(struct tw_request *request, struct tw_reply *reply)
         tw_command_submit(request, &submission, &command, reply);
 }
 
+static void clear_cart(struct tw_request *request, struct tw_reply *reply)
+{
+    struct tw_submission submission = submission_of(request, &tw_cart_clear_type);
+    struct tw_cart_clear command = {.member_id = request->caller.member_id};
+
+    if (tw_command_prepare(request, &submission, reply))
+        tw_command_submit(request, &submission, &command, reply);
+}
+
+static void acknowledge_cart(struct tw_request *request, struct tw_reply *reply)
+{
+    struct tw_submission       submission = submission_of(request, &tw_cart_acknowledge_type);
+    struct tw_cart_acknowledge command = {.member_id = request->caller.member_id};
+
+    if (tw_route_no_members(request, reply) && tw_command_prepare(request, &submission, reply))
+        tw_command_submit(request, &submission, &command, reply);
+}
+
 const struct tw_route tw_routes_cart[] = {
     {TW_METHOD_GET, "/v1/cart", TW_ACCESS_BEARER, NULL, get_cart},
+    {TW_METHOD_DELETE, "/v1/cart", TW_ACCESS_BEARER, NULL, clear_cart},
+    {TW_METHOD_POST, "/v1/cart:acknowledge", TW_ACCESS_BEARER, NULL, acknowledge_cart},
     {TW_METHOD_GET, "/v1/cart/summary", TW_ACCESS_BEARER, NULL, get_summary},
     {TW_METHOD_POST, "/v1/cart/items", TW_ACCESS_BEARER, NULL, add_item},
     {TW_METHOD_PUT, "/v1/cart/items/{product_id}", TW_ACCESS_BEARER, NULL, set_item},

@@ -152,6 +152,8 @@ static struct tw_submission submission_of_me(const struct tw_request *request, c
     };
 }
 
+static const char *const clearable[] = {"phone_number", NULL};
+
 static void change_me(struct tw_request *request, struct tw_reply *reply)
 {
     TW_AUTO(tw_json_release) json_t     *json = NULL;
@@ -162,7 +164,7 @@ static void change_me(struct tw_request *request, struct tw_reply *reply)
     if (!tw_route_json(request, &json, reply))
         return;
     tw_member_change_profile_body_from_json(json, request->arena, &body, &errors);
-    tw_route_refuse_nulls(request, json, "phone_number", &errors);
+    tw_route_refuse_nulls(request, json, clearable, &errors);
     if (!tw_route_valid(request, &errors, reply))
         return;
     if (!tw_command_prepare(request, &submission, reply))

@@ -18,7 +18,10 @@ extern const struct tw_route tw_routes_commands[];
 extern const struct tw_route tw_routes_credentials[];
 extern const struct tw_route tw_routes_documents[];
 extern const struct tw_route tw_routes_members[];
+extern const struct tw_route tw_routes_product_batch[];
+extern const struct tw_route tw_routes_product_list[];
 extern const struct tw_route tw_routes_products[];
+extern const struct tw_route tw_routes_ratings[];
 
 /** The tables of the public port, and of the admin port. */
 void tw_routes_public(struct tw_router *ret_router);
@@ -28,9 +31,9 @@ void tw_routes_of_admin(struct tw_router *ret_router);
 bool tw_route_json(const struct tw_request *request, struct json_t **ret_json, struct tw_reply *reply);
 /** Did a generated reader find nothing wrong? False: the answer is complete, a 422 with all that is. */
 bool tw_route_valid(const struct tw_request *request, const struct tw_field_errors *errors, struct tw_reply *reply);
-/** For a merge patch, where null takes a member away: adds a fault for each null but that of @p clearable. Call it after
- *  the generated reader, which takes null for absent. */
-void tw_route_refuse_nulls(const struct tw_request *request, struct json_t *json, const char *clearable,
+/** For a merge patch, where null takes a member away: adds a fault for each null but those of @p clearable, names that
+ *  end with NULL. Call it after the generated reader, which takes null for absent. */
+void tw_route_refuse_nulls(const struct tw_request *request, struct json_t *json, const char *const *clearable,
                            struct tw_field_errors *errors);
 /** For a write that says everything in its path: no body, or an object without members. False: the answer is complete. */
 bool tw_route_no_members(const struct tw_request *request, struct tw_reply *reply);

@@ -1,20 +1,23 @@
 #include "stores/products.h"
 
 #include <mongoc/mongoc.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "stores/known_ids.h"
+#include "tillwire/clock.h"
 #include "tillwire/log.h"
 #include "tillwire/product_document.h"
 
 #define WHERE "edge.products"
 
-enum { TIMEOUT_MS = 2000 };
+enum { TIMEOUT_MS = 2000, NO_TEXT_INDEX_US = 60000000 };
 
 struct tw_products {
     mongoc_client_pool_t *pool;
     char                 *database;
     struct tw_known_ids   known;
+    atomic_llong          no_text_until_us; /* the server refused a $text; until then it is not asked again */
 };
 
 /** A client out of the pool for the length of a scope. */
@@ -92,31 +95,59 @@ static enum tw_rc borrow(struct tw_products *products, struct loan *ret_loan, st
     return TW_OK;
 }
 
-/** Called with the one document found. */
+/** Called with each document found. */
 typedef enum tw_rc (*document_fn)(const bson_t *document, struct tw_arena *arena, void *ret_value,
                                   struct tw_err *reterr);
+
+/** What a server says that cannot look for words: it has no text index, or, as the stand-in, no `$text`. */
+static bool lacks_text_index(const bson_error_t *error)
+{
+    enum { BAD_VALUE = 2, INDEX_NOT_FOUND = 27 };
+
+    return error->domain == MONGOC_ERROR_SERVER && (error->code == INDEX_NOT_FOUND || error->code == BAD_VALUE);
+}
+
+/** Hands all documents of @p cursor to @p read; ends the cursor. INVALID: see lacks_text_index(). */
+static enum tw_rc read_all(mongoc_cursor_t *cursor, document_fn read, struct tw_arena *arena, void *ret_value,
+                           size_t *ret_seen, struct tw_err *reterr)
+{
+    const bson_t *document = NULL;
+    bson_error_t  error;
+    size_t        seen = 0;
+    enum tw_rc    rc = TW_OK;
+
+    for (; rc == TW_OK && mongoc_cursor_next(cursor, &document); seen++)
+        rc = read(document, arena, ret_value, reterr);
+    if (rc == TW_OK && mongoc_cursor_error(cursor, &error))
+        rc = tw_fail(reterr, lacks_text_index(&error) ? TW_INVALID : TW_UNREACHED, WHERE, (long)error.code,
+                     "MongoDB did not answer");
+    mongoc_cursor_destroy(cursor);
+    *ret_seen = seen;
+    return rc;
+}
+
+static enum tw_rc find(struct tw_products *products, const char *collection, const bson_t *filter,
+                       const bson_t *options, document_fn read, struct tw_arena *arena, void *ret_value,
+                       size_t *ret_seen, struct tw_err *reterr)
+{
+    TW_AUTO(loan_end) struct loan loan = {0};
+
+    TW_TRY(borrow(products, &loan, reterr));
+    mongoc_collection_t *handle = mongoc_client_get_collection(loan.client, products->database, collection);
+    enum tw_rc rc = read_all(mongoc_collection_find_with_opts(handle, filter, options, NULL), read, arena, ret_value,
+                             ret_seen, reterr);
+    mongoc_collection_destroy(handle);
+    return rc;
+}
 
 static enum tw_rc find_one(struct tw_products *products, const char *collection, const bson_t *filter,
                            const bson_t *options, document_fn read, struct tw_arena *arena, void *ret_value,
                            struct tw_err *reterr)
 {
-    TW_AUTO(loan_end) struct loan loan = {0};
-    const bson_t                 *document = NULL;
-    bson_error_t                  error;
-    enum tw_rc                    rc = TW_OK;
+    size_t seen = 0;
 
-    TW_TRY(borrow(products, &loan, reterr));
-    mongoc_collection_t *handle = mongoc_client_get_collection(loan.client, products->database, collection);
-    mongoc_cursor_t     *cursor = mongoc_collection_find_with_opts(handle, filter, options, NULL);
-    if (mongoc_cursor_next(cursor, &document))
-        rc = read(document, arena, ret_value, reterr);
-    else if (mongoc_cursor_error(cursor, &error))
-        rc = tw_fail(reterr, TW_UNREACHED, WHERE, (long)error.code, "MongoDB did not answer");
-    else
-        rc = tw_fail(reterr, TW_NOT_FOUND, WHERE, 0, "there is no such document");
-    mongoc_cursor_destroy(cursor);
-    mongoc_collection_destroy(handle);
-    return rc;
+    TW_TRY(find(products, collection, filter, options, read, arena, ret_value, &seen, reterr));
+    return seen > 0 ? TW_OK : tw_fail(reterr, TW_NOT_FOUND, WHERE, 0, "there is no such document");
 }
 
 static enum tw_rc find_product(struct tw_products *products, struct tw_uuid product_id, bool id_only, document_fn read,
@@ -170,6 +201,135 @@ enum tw_rc tw_products_exists(struct tw_products *products, struct tw_uuid produ
         return TW_OK;
     return find_product(products, product_id, true, read_nothing, arena, NULL, reterr);
 }
+
+/* --- lists -------------------------------------------------------------------------------------------------------- */
+
+struct product_list {
+    struct tw_product *items;
+    size_t             count;
+};
+
+static enum tw_rc add_product(const bson_t *document, struct tw_arena *arena, void *ret_value, struct tw_err *reterr)
+{
+    struct product_list *list = ret_value;
+
+    TW_TRY(read_product(document, arena, &list->items[list->count], reterr));
+    list->count++;
+    return TW_OK;
+}
+
+static enum tw_rc list_by(struct tw_products *products, const struct tw_product_filter *filter,
+                          const struct tw_product_place *after, bool has_text_index, size_t limit,
+                          struct tw_arena *arena, struct product_list *ret_list, struct tw_err *reterr)
+{
+    bson_t query = BSON_INITIALIZER;
+    bson_t options = BSON_INITIALIZER;
+    bson_t order;
+    size_t seen = 0;
+
+    tw_product_query_filter(filter, after, has_text_index, arena, &query);
+    BSON_APPEND_DOCUMENT_BEGIN(&options, "sort", &order);
+    tw_product_query_order(filter->sort, &order);
+    bson_append_document_end(&options, &order);
+    BSON_APPEND_INT64(&options, "limit", (int64_t)limit);
+    *ret_list = (struct product_list){TW_NEW_ARRAY(arena, limit, struct tw_product), 0};
+    enum tw_rc rc = find(products, TW_MONGO_PRODUCTS, &query, &options, add_product, arena, ret_list, &seen, reterr);
+    bson_destroy(&options);
+    bson_destroy(&query);
+    return rc;
+}
+
+/** A server that has no text index is found out by asking: the index may come at any time, and with it the next minute's
+ *  searches use it. */
+enum tw_rc tw_products_list(struct tw_products *products, const struct tw_product_filter *filter,
+                            const struct tw_product_place *after, size_t limit, struct tw_arena *arena,
+                            struct tw_product **ret_list, size_t *ret_count, struct tw_err *reterr)
+{
+    struct product_list list;
+    bool                by_index = filter->q.ptr && tw_monotonic_us() >= atomic_load(&products->no_text_until_us);
+    enum tw_rc          rc = list_by(products, filter, after, by_index, limit, arena, &list, reterr);
+
+    if (by_index && rc == TW_INVALID) {
+        atomic_store(&products->no_text_until_us, tw_monotonic_us() + NO_TEXT_INDEX_US);
+        rc = list_by(products, filter, after, false, limit, arena, &list, reterr);
+    }
+    if (rc != TW_OK)
+        return rc;
+    *ret_list = list.items;
+    *ret_count = list.count;
+    return TW_OK;
+}
+
+struct name_list {
+    struct tw_name_count *items;
+    uint32_t              count;
+    uint32_t              cap;
+};
+
+static enum tw_rc add_name(const bson_t *document, struct tw_arena *arena, void *ret_value, struct tw_err *reterr)
+{
+    struct name_list *list = ret_value;
+    bson_iter_t       name;
+    bson_iter_t       count;
+
+    if (!bson_iter_init_find(&name, document, "_id") || !BSON_ITER_HOLDS_UTF8(&name) ||
+        !bson_iter_init_find(&count, document, "count"))
+        return tw_fail(reterr, TW_BROKEN, WHERE, 0, "a name that was counted is no text");
+    uint32_t    len = 0;
+    const char *text = bson_iter_utf8(&name, &len);
+    list->items = tw_arena_grow(arena, list->items, list->count, &list->cap, sizeof(*list->items));
+    list->items[list->count++] =
+        (struct tw_name_count){tw_arena_copy(arena, (struct tw_str){text, len}), bson_iter_as_int64(&count)};
+    return TW_OK;
+}
+
+/** Takes over @p pipeline. */
+static enum tw_rc count_names(struct tw_products *products, bson_t *pipeline, struct tw_arena *arena,
+                              struct tw_name_count **ret_list, size_t *ret_count, struct tw_err *reterr)
+{
+    TW_AUTO(loan_end) struct loan loan = {0};
+    struct name_list              list = {0};
+    size_t                        seen = 0;
+    enum tw_rc                    rc = borrow(products, &loan, reterr);
+
+    if (rc == TW_OK) {
+        mongoc_collection_t *handle = mongoc_client_get_collection(loan.client, products->database, TW_MONGO_PRODUCTS);
+        rc = read_all(mongoc_collection_aggregate(handle, MONGOC_QUERY_NONE, pipeline, NULL, NULL), add_name, arena,
+                      &list, &seen, reterr);
+        mongoc_collection_destroy(handle);
+    }
+    bson_destroy(pipeline);
+    if (rc != TW_OK)
+        return rc;
+    *ret_list = list.items;
+    *ret_count = list.count;
+    return TW_OK;
+}
+
+#define FOR_SALE    "{", "$match", "{", "is_active", BCON_BOOL(true), "}", "}"
+#define BY_NAME     "{", "$sort", "{", "_id", BCON_INT32(1), "}", "}", "{", "$limit", BCON_INT32(TW_NAME_COUNTS_MAX), "}"
+#define COUNT(name) "{", "$group", "{", "_id", BCON_UTF8(name), "count", "{", "$sum", BCON_INT32(1), "}", "}", "}"
+
+enum tw_rc tw_products_categories(struct tw_products *products, struct tw_arena *arena, struct tw_name_count **ret_list,
+                                  size_t *ret_count, struct tw_err *reterr)
+{
+    bson_t *pipeline = BCON_NEW("pipeline", "[", FOR_SALE, COUNT("$category"), BY_NAME, "]");
+
+    return count_names(products, pipeline, arena, ret_list, ret_count, reterr);
+}
+
+/** A tag that a product has twice counts once: the first group is one of product and tag. */
+enum tw_rc tw_products_tags(struct tw_products *products, struct tw_arena *arena, struct tw_name_count **ret_list,
+                            size_t *ret_count, struct tw_err *reterr)
+{
+    bson_t *pipeline = BCON_NEW("pipeline", "[", FOR_SALE, "{", "$unwind", BCON_UTF8("$tags"), "}",  /* */
+                                "{", "$group", "{", "_id", "{", "product", BCON_UTF8("$_id"), "tag", /* */
+                                BCON_UTF8("$tags"), "}", "}", "}", COUNT("$_id.tag"), BY_NAME, "]");
+
+    return count_names(products, pipeline, arena, ret_list, ret_count, reterr);
+}
+
+/* --- ledger and health -------------------------------------------------------------------------------------------- */
 
 static enum tw_rc read_row(const bson_t *document, struct tw_arena *arena, void *ret_value, struct tw_err *reterr)
 {

@@ -8,7 +8,7 @@
 #define TILLWIRE_EDGE_PRODUCTS_H
 
 #include "tillwire/arena.h"
-#include "tillwire/gen/product_messages.h"
+#include "stores/product_query.h"
 #include "tillwire/store.h"
 
 struct tw_products;
@@ -24,6 +24,23 @@ enum tw_rc tw_products_get(struct tw_products *products, struct tw_uuid product_
 /** OK: it exists. Asks MongoDB only for products it does not remember. */
 enum tw_rc tw_products_exists(struct tw_products *products, struct tw_uuid product_id, struct tw_arena *arena,
                               struct tw_err *reterr);
+
+/** Up to @p limit products behind @p after (NULL: from the first). Words are looked for by the server's text index, or
+ *  without it where the server has none: docs/decisions/product-search.md. */
+enum tw_rc tw_products_list(struct tw_products *products, const struct tw_product_filter *filter,
+                            const struct tw_product_place *after, size_t limit, struct tw_arena *arena,
+                            struct tw_product **ret_list, size_t *ret_count, struct tw_err *reterr);
+
+enum { TW_NAME_COUNTS_MAX = 10000 };
+struct tw_name_count {
+    struct tw_str name;
+    int64_t       count; /**< of products for sale */
+};
+/** All categories, or all tags, by name; at most TW_NAME_COUNTS_MAX. */
+enum tw_rc tw_products_categories(struct tw_products *products, struct tw_arena *arena, struct tw_name_count **ret_list,
+                                  size_t *ret_count, struct tw_err *reterr);
+enum tw_rc tw_products_tags(struct tw_products *products, struct tw_arena *arena, struct tw_name_count **ret_list,
+                            size_t *ret_count, struct tw_err *reterr);
 
 enum tw_rc tw_products_ledger(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
                               struct tw_ledger_row *ret_row, struct tw_err *reterr);

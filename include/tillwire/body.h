@@ -37,6 +37,7 @@ struct tw_field_errors {
 #define TW_BODY_COUNT        "wrong-count"
 #define TW_BODY_NAME         "wrong-name"
 #define TW_BODY_PASSWORD     "wrong-password"
+#define TW_BODY_REPEATED     "repeated"
 
 /** Adds an error that a route found itself; pointer "/email". Texts are copied into @p arena. */
 void tw_field_errors_add(struct tw_field_errors *errors, struct tw_arena *arena, struct tw_str pointer,

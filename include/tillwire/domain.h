@@ -46,6 +46,9 @@ void       *tw_state_change(struct tw_decision *d, size_t index);
 void        tw_emit(struct tw_decision *d, const struct tw_type *type, const void *payload);
 /** Asks for one coalesced event of this entity at the end of the batch, standing at the last command that asked. */
 void        tw_emit_coalesced(struct tw_decision *d, size_t index);
+/** Publishes what was asked for so far already now, if anything was: called before a change of what that event tells
+ *  besides, so that it speaks of the state at the command where it stands. */
+void        tw_tell_coalesced(struct tw_decision *d, size_t index);
 
 /** What a domain keeps of a command that it answered with tw_pending(), to end it later. Texts live as long as the
  *  call. */

@@ -1,10 +1,16 @@
 /**
- * Port: a policy, pure. It turns events into commands: the next step of a saga, or what a change in one domain means for
- * another. It holds no state and touches no store; the runtime (workers/runtime/policy_loop.h) follows the events and
- * writes the commands. Not linked into anything that replays a log: its commands are in the log already.
+ * Port: a policy. It turns events into commands: the next step of a saga, or what a change in one domain means for
+ * another. The runtime (workers/runtime/policy_loop.h) follows the events and writes the commands. Not linked into
+ * anything that replays a log: its commands are in the log already.
  *
- * The same event always gives the same commands with the same ids, so an event that comes again changes nothing: within
- * a day the ledger knows the ids, later the domain must find that there is nothing left to do.
+ * The same event always gives the same commands with the same ids, so an event that comes again changes nothing: the
+ * ledger knows the ids for a day, and beyond it, and for quiet commands, the domain must find that there is nothing left
+ * to do.
+ *
+ * Most policies are pure: react() sends all that follows. One that must look something up, or whose commands are too many
+ * to go at once, keeps the event in mind and does the rest in steps: see struct tw_policy_work.
+ *
+ * Threads: the policy's own only.
  */
 #ifndef TILLWIRE_POLICY_H
 #define TILLWIRE_POLICY_H
@@ -12,30 +18,80 @@
 #include "tillwire/envelope.h"
 #include "tillwire/type.h"
 
-struct tw_policy_event {
-    struct tw_str type;    /**< ce_type: "member.email_changed.v1" */
-    struct tw_str payload; /**< msgpack; views live until react() returns */
+/** What a command follows from: its id is made of it. */
+struct tw_policy_cause {
+    struct tw_str id;      /**< ce_id of the event */
+    int64_t       time_ms; /**< its ce_time */
+    struct tw_str traceparent;
 };
 
-/** A command to write. */
+struct tw_policy_event {
+    struct tw_policy_cause cause;
+    enum tw_domain_number  domain; /**< whose event it is */
+    int32_t                partition;
+    int64_t                offset;  /**< in the topic of events */
+    struct tw_str          type;    /**< ce_type: "member.email_changed.v1" */
+    struct tw_str          payload; /**< msgpack; all views live until react() returns */
+};
+
+/** A command to write. One event leads to at most one command of a type for an aggregate. */
 struct tw_policy_command {
-    const struct tw_type *type;
-    enum tw_domain_number domain;
-    struct tw_uuid        aggregate; /**< the record's key */
-    struct tw_uuid        caller;    /**< the member on whose behalf */
-    const void           *body;      /**< the generated struct of `type`; copied */
+    const struct tw_policy_cause *cause;
+    const struct tw_type         *type;
+    enum tw_domain_number         domain;
+    struct tw_uuid                aggregate; /**< the record's key */
+    struct tw_uuid                caller;    /**< the member on whose behalf */
+    const void                   *body;      /**< the generated struct of `type`; copied */
 };
 
 struct tw_policy_out; /* the runtime's */
 void tw_policy_send(struct tw_policy_out *out, const struct tw_policy_command *command);
 
+/** What the worker's settings give to a policy that opens connections. */
+struct tw_policy_settings {
+    const char *store_uri; /**< of the worker's own store */
+    const char *uri;       /**< the policy's setting; see struct tw_worker_spec */
+    int         timeout_ms;
+};
+
+/**
+ * What a policy has that does not finish an event within react(). It says for which event of each partition it still has
+ * something to do; the consumer group's offset stays before that one, so a crash begins it again.
+ */
+struct tw_policy_work {
+    /** INVALID: an address cannot be read. Connecting is left to the work. */
+    enum tw_rc (*open)(const struct tw_policy_settings *settings, void **ret_self, struct tw_err *reterr);
+    void (*close)(void *self); /**< accepts NULL */
+    /** Does what does not bear pacing, after each round of events. On an error nothing is forgotten: it is called again
+     *  after a while. */
+    enum tw_rc (*settle)(void *self, struct tw_arena *arena, struct tw_policy_out *out, struct tw_err *reterr);
+    /** Sends about @p max of the commands that are to be spread over time. Errors as in settle(). */
+    enum tw_rc (*spread)(void *self, size_t max, struct tw_arena *arena, struct tw_policy_out *out,
+                         struct tw_err *reterr);
+    /** There is something for spread() to do. */
+    bool (*is_spreading)(const void *self);
+    /** It keeps in mind as much as it bears: no further events until it does not. */
+    bool (*is_full)(const void *self);
+    /** Offset of the oldest event of that partition that is not finished; INT64_MAX: all are. */
+    int64_t (*oldest)(const void *self, enum tw_domain_number domain, int32_t partition);
+    /** The partition is another's now, or will be read again: what is left of it to do is not ours. */
+    void (*forget)(void *self, enum tw_domain_number domain, int32_t partition);
+};
+
+enum { TW_POLICY_FOLLOWS_MAX = 3 };
+
 struct tw_policy {
-    const char           *name;    /**< "member-email": part of command ids, so it never changes */
-    enum tw_domain_number follows; /**< whose events */
-    /** Sends what follows from @p event; nothing for events it does not care about. INVALID: the payload cannot be read,
-     *  which no event of a worker ever is. */
-    enum tw_rc (*react)(const struct tw_policy_event *event, struct tw_arena *arena, struct tw_policy_out *out,
-                        struct tw_err *reterr);
+    const char                  *name; /**< "member-email": part of command ids, never changes */
+    enum tw_domain_number        follows[TW_POLICY_FOLLOWS_MAX]; /**< whose events; 0 behind the last one */
+    const struct tw_type *const *types;                          /**< events that react() is called for, then NULL */
+    /** Events that come again under the readers' rule are handed over, too: for a policy that must know when a store was
+     *  refilled. See docs/decisions/reprice.md. */
+    bool                         repeats;
+    /** Sends what follows from @p event, or keeps it in mind. INVALID: the payload cannot be read, which no event of a
+     *  worker ever is. @p self: what work->open() gave, or NULL. */
+    enum tw_rc (*react)(void *self, const struct tw_policy_event *event, struct tw_arena *arena,
+                        struct tw_policy_out *out, struct tw_err *reterr);
+    const struct tw_policy_work *work; /**< NULL: react() finishes every event */
 };
 
 #endif

@@ -1,5 +1,5 @@
 /**
- * How products and ledger rows look in MongoDB, for the worker that writes them and the edge that reads them. Documents
+ * How products, ratings and ledger rows look in MongoDB, for the worker that writes them and the edge that reads them. Documents
  * hold every field of the data model under its name; what is added to it is explained in schemas/mongo/README.md.
  *
  * Pure functions over libbson; `struct _bson_t` is its bson_t. They never talk to a server.
@@ -13,6 +13,7 @@
 struct _bson_t;
 
 #define TW_MONGO_PRODUCTS "products"    /* _id: ObjectId */
+#define TW_MONGO_RATINGS  "tw_ratings"  /* _id: tw_rating_document_id() */
 #define TW_MONGO_PROGRESS "tw_progress" /* _id: partition; the worker's own */
 #define TW_MONGO_APPLIED  "tw_applied"  /* _id: partition; `applied`: first offset whose effect is not readable yet */
 #define TW_MONGO_LEDGER   "tw_ledger"   /* _id: tw_ledger_document_id() */
@@ -45,6 +46,16 @@ enum tw_product_difference tw_product_compare(const struct tw_product *before, c
 /** Appends the fields of @p after that are not as in @p before. */
 void                       tw_product_append_changes(const struct tw_product *before, const struct tw_product *after,
                                                      struct _bson_t *ret_fields);
+
+enum { TW_RATING_DOCUMENT_ID = 2 * TW_UUID_TEXT + 1 }; /**< `_id` of a rating, without NUL */
+
+/** `_id` of a rating: "<product id>/<member id>". */
+void tw_rating_document_id(struct tw_uuid product_id, struct tw_uuid member_id, char ret_id[TW_RATING_DOCUMENT_ID + 1]);
+/** Appends every field but `_id`, as tw_product_to_document(). The id of its product must follow from a SKU. */
+void tw_rating_to_document(const struct tw_product_rating *rating, int64_t guard, struct _bson_t *ret_document);
+/** Total, as tw_product_from_document(). */
+enum tw_rc tw_rating_from_document(const struct _bson_t *document, struct tw_product_rating *ret_rating,
+                                   int64_t *ret_guard, struct tw_err *reterr);
 
 enum { TW_LEDGER_DOCUMENT_ID = 48 }; /**< longest `_id` of a ledger row, without NUL */
 

@@ -28,10 +28,13 @@ enum tw_domain_number { TW_DOMAIN_MEMBER = 1, TW_DOMAIN_PRODUCT = 2, TW_DOMAIN_C
 /**
  * Command ids carry their domain (2 bits) and partition (10 bits) in the 12 bits behind the version (`rand_a` of
  * UUIDv7), so that any edge knows where to look. Version 7: a request without Idempotency-Key, its time in front.
- * Version 8: derived from caller, method, path and key.
+ * Version 8: derived from caller, method, path and key. What a policy writes is version 8 too, or, when the ledger shall
+ * not remember it (quiet commands), version 7 with the rest from a digest.
  */
 struct tw_uuid        tw_command_id_new(int64_t now_ms, enum tw_domain_number domain, int32_t partition);
 struct tw_uuid        tw_command_id_keyed(const uint8_t digest[16], enum tw_domain_number domain, int32_t partition);
+struct tw_uuid        tw_command_id_unkeyed(const uint8_t digest[16], int64_t time_ms, enum tw_domain_number domain,
+                                            int32_t partition);
 bool                  tw_command_id_is_keyed(struct tw_uuid id);
 /** 0 when the bits name no domain. */
 enum tw_domain_number tw_command_id_domain(struct tw_uuid id);

@@ -183,7 +183,13 @@ int main(int argc, char **argv)
 {
     /* Every gap between the redo record (a), applying it (b) and tw_applied (c). */
     static const char *const stops[] = {
-        "in_commit=stop", "after_redo=stop", "in_apply=stop@1", "in_apply=stop@2", "before_applied=stop", NULL,
+        "in_commit=stop",
+        "after_redo=stop",
+        "in_apply=stop@1",
+        "in_apply=stop@2",
+        "in_apply=stop@3",
+        "before_applied=stop",
+        NULL,
     };
     struct mongo            mongo = {0};
     struct tw_store_fixture fixture = {

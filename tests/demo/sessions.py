@@ -57,5 +57,16 @@ def generate(count: int, seed: int, articles: int = 2000) -> list[Session]:
     return sessions
 
 
+def first_events(sessions: list[Session], count: int) -> list[Session]:
+    """As many of them, from the first on, as have `count` events; the last one may be cut."""
+    taken = []
+    for session in sessions:
+        taken.append(session[:count])
+        count -= len(taken[-1])
+        if not count:
+            return taken
+    raise ValueError(f"{count} events are missing")
+
+
 def count_types(sessions: list[Session]) -> Counter[str]:
     return Counter(event.type for session in sessions for event in session)

@@ -6,7 +6,7 @@ The names of the rules are those of the design's list of invariants:
   I3  the watermark stands at the log's end; Kafka's committed offset is not ahead of it
   I5  view_count is the number of accepted views
   I6  versions of an aggregate go up by one
-  I7  a cart's summary is the fold of its items; both keys end at the same instant
+  I7  a cart's summary is the fold of its items; both keys end at the same instant; no line is behind its product
   I9  events under the readers' rule are those that a fold of the log gives
   I10 a bad token leads to no record; a revoked one is refused within a second; who asks is who it is about, or an operator
   I11 the DLQ holds the poison, each once, with bytes and headers untouched, and nothing else
@@ -20,7 +20,7 @@ import re
 import time
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import ids
+from cart_rules import Cart, Line
 from messages import COMMANDS, ROUTES
 from model import Event, Model, Partition, time_text
-from rules import Cart, State
+from rules import State
 from stores import Stores, decimal_of, exact_json, milliseconds
 from topics import Record, Topics, readers_rule
 
@@ -74,12 +75,18 @@ class History:
 
 # --- logs
 
-POLICY = "/tillwire/policy/member-email"
-OURSELVES = (POLICY, "/tillwire/twctl")
+POLICIES = "/tillwire/policy/"
+EDGE = "/tillwire/edge"
+TWCTL = "/tillwire/twctl"
+OF_POLICIES = ("member.claim_email.v1", "member.complete_email_change.v1", "cart.reprice.v1")
+
+
+def written_by_a_policy(record: Record) -> bool:
+    return (record.header("ce_source") or "").startswith(POLICIES)
 
 
 def written_by_ourselves(record: Record) -> bool:
-    return record.header("ce_source") in OURSELVES
+    return written_by_a_policy(record) or record.header("ce_source") == TWCTL
 
 
 def accepted_are_in_the_log(history: History, commands: Iterable[Record]) -> Sentences:
@@ -175,8 +182,10 @@ def headers_are_complete(events: list[Record]) -> Sentences:
     return wrong
 
 
-# Of a member: what an edit tells. Sessions, tokens and the wish for another address leave the version alone.
+# Of a member or a product: what an edit tells. Sessions, tokens, the wish for another address, views and ratings leave
+# the version alone.
 EDITS = (
+    "product.changed.v1",
     "member.profile_changed.v1",
     "member.password_changed.v1",
     "member.status_changed.v1",
@@ -187,22 +196,20 @@ EDITS = (
 )
 
 
-def _version_steps(domain: str, event: Record) -> tuple[int, ...]:
-    """By how much the version may have grown with this event."""
-    if domain == "member":
-        return (1,) if event.type in EDITS else (0,)
-    return (1,) if domain == "cart" else (0, 1)
+def _version_step(domain: str, event: Record) -> int:
+    """By how much the version grows with this event."""
+    return int(domain == "cart" or event.type in EDITS)
 
 
 def versions_go_up_by_one(partition: Partition, events: list[Record]) -> Sentences:
-    """I6. A cart's first version is where it began; views do not move a product's."""
+    """I6. A cart's first version is where it began; views and ratings do not move a product's."""
     version: dict[bytes, int] = {}
     wrong = []
     for event in readers_rule(events):
         if "version" not in event.body:
             continue
         key, now = event.key or b"", event.body["version"]
-        if key in version and now - version[key] not in _version_steps(partition.domain, event):
+        if key in version and now - version[key] != _version_step(partition.domain, event):
             wrong.append(f"I6: {event.command_id} has version {now} after {version[key]}")
         version[key] = now
     return wrong
@@ -222,11 +229,57 @@ def _step(record: Record, ce_type: str) -> tuple[Any, ...]:
 def policy_follows_from_events(events: list[Record], commands: list[Record]) -> Sentences:
     """I2: each step of a change of address leads to the next one, once, however often either is written."""
     told = {event.command_id: event for event in events if event.type in NEXT_STEP}
-    first = {command.command_id: command for command in commands if command.header("ce_source") == POLICY}
+    first = {command.command_id: command for command in commands if written_by_a_policy(command)}
     wanted = Counter(_step(event, NEXT_STEP[event.type]) for event in told.values())
     written = Counter(_step(command, command.type) for command in first.values())
     return [f"I2: an event asks for {what}, which the policy did not write" for what in wanted - written] + [
         f"I2: the policy wrote {what}, which no event asks for" for what in written - wanted
+    ]
+
+
+def carts_are_told_what_products_say(events: Iterable[Record], commands: Iterable[Record]) -> Sentences:
+    """I2: what edges and the policy write of a product is what its own event says of that version; a reprice is always
+    the policy's."""
+    told = {
+        (event.body["product_id"], event.body["version"]): _as_shown(event)
+        for event in events
+        if event.type in ("product.created.v1", "product.changed.v1")
+    }
+    return [
+        f"I2: {command.command_id} ({command.type}) of {command.header('ce_source')} says {command.body}"
+        for command in commands
+        if not _is_true(command, told.get((command.body.get("product_id"), command.body.get("product_version"))))
+    ]
+
+
+def _as_shown(record: Record) -> tuple[Any, ...]:
+    """What a cart's line takes from its product, of a product's event or a command to a cart: who adds saw it for
+    sale."""
+    if record.topic == "cart.commands":
+        return record.body["product_name"], record.body["price"], record.body.get("available", True)
+    return record.body["name"], record.body["effective_price"], record.body["is_active"]
+
+
+def _is_true(command: Record, told: tuple[Any, ...] | None) -> bool:
+    if command.type == "cart.reprice.v1":
+        is_quiet = not ids.is_keyed(command.command_id)  # it leaves neither a ledger row nor an outcome
+        return written_by_a_policy(command) and is_quiet and told == _as_shown(command)
+    if command.type not in ("cart.add_item.v1", "cart.set_item.v1") or command.header("ce_source") != EDGE:
+        return True
+    return told == _as_shown(command)
+
+
+def lines_behind_their_products(state: State) -> Sentences:
+    """I7: the reprice policy reaches every line, also one whose add raced the change. A line of an older version is
+    right as long as it shows the same."""
+    return [
+        f"I7: the line of {product_id} in the cart of {member_id} shows {shown}, its product {product}"
+        for member_id, cart in state.carts.items()
+        for product_id, line in cart.lines.items()
+        if product_id in state.products and line.product_version < state.products[product_id]["version"]
+        for shown in [(line.product_name, line.price_minor, line.available)]
+        for product in [tuple(state.products[product_id][n] for n in ("name", "effective_price", "is_active"))]
+        if shown != product
     ]
 
 
@@ -237,6 +290,8 @@ AUTH_OF = {"member.start_session.v1": "public", "member.refresh_session.v1": "pu
 
 
 def _may_write(state: State, caller: str | None, record: Record) -> bool:
+    if record.type in OF_POLICIES:
+        return False
     auth = AUTH_OF.get(record.type, "member")
     if auth == "public":
         return True
@@ -252,7 +307,7 @@ def callers_act_for_themselves(state: State, commands: Iterable[Record]) -> Sent
     return [
         f"I10: {record.command_id} ({record.type}) is not {record.header('tw_caller')}'s to write"
         for record in commands
-        if record.header("ce_source") == "/tillwire/edge" and not _may_write(state, record.header("tw_caller"), record)
+        if record.header("ce_source") == EDGE and not _may_write(state, record.header("tw_caller"), record)
     ]
 
 
@@ -493,6 +548,27 @@ def products_are_those_of_the_fold(state: State, documents: list[dict[str, Any]]
     return wrong
 
 
+def ratings_are_those_of_the_fold(state: State, documents: list[dict[str, Any]]) -> Sentences:
+    """I2: one document a member and product; those that were withdrawn have 0 stars. A product's mean is the fold's."""
+    expected = {
+        (product_id, member_id): rating
+        for product_id, mine in state.ratings.items()
+        for member_id, rating in mine.items()
+    }
+    found = {
+        (ids.product_id_of(document["product_id"].binary), str(uuid.UUID(bytes=bytes(document["member_id"])))): document
+        for document in documents
+    }
+    wrong = ["I2: a member has two ratings of a product"] if len(found) < len(documents) else []
+    for key in expected.keys() | found.keys():
+        if key not in expected or key not in found:
+            wrong.append(f"I2: the rating {' by '.join(key)} is only in the {'log' if key in expected else 'store'}")
+            continue
+        document = {**found[key], "rated_at": milliseconds(found[key]["rated_at"])}
+        wrong += _differences(f"I2: the rating {' by '.join(key)}", expected[key], document)
+    return wrong
+
+
 def _price_text(minor: int) -> Decimal:
     return Decimal(minor).scaleb(-2)
 
@@ -533,11 +609,67 @@ def carts_are_those_of_the_fold(state: State, keys: dict[str, tuple[str, int]]) 
             wrong.append(f"I7: {key} is {text}, expected {expected[key][0]}")
         if ends_ms != expected[key][1]:
             wrong.append(f"I7: {key} ends at {ends_ms}, expected {expected[key][1]}")
-    return wrong + carts_agree_with_themselves(keys)
+    unavailable = {
+        f"cart:{member_id}:{line.product_id}"
+        for member_id, cart in state.carts.items()
+        for line in cart.lines.values()
+        if not line.available
+    }
+    return wrong + carts_agree_with_themselves(keys, unavailable)
 
 
-def carts_agree_with_themselves(keys: dict[str, tuple[str, int]]) -> Sentences:
-    """I7 without the log: summary and items, and their ends."""
+def copies_are_those_of_the_fold(state: State, copies: dict[str, dict[str, Any]]) -> Sentences:
+    """I2: what the worker decides on, which holds what readers' keys do not show."""
+    expected = {
+        member_id: {
+            "m": member_id,
+            "v": cart.version,
+            "c": cart.created_ms,
+            "u": cart.updated_ms,
+            "e": cart.ends_ms,
+            "l": [_packed_line(line) for line in cart.lines.values()],
+        }
+        for member_id, cart in state.carts.items()
+    }
+    wrong = []
+    for member_id in expected.keys() | copies.keys():
+        if member_id not in expected or member_id not in copies:
+            where = "log" if member_id in expected else "store"
+            wrong.append(f"I2: the worker's copy of the cart of {member_id} is only in the {where}")
+        else:
+            wrong += _differences(f"I2: the cart of {member_id}", expected[member_id], copies[member_id])
+    return wrong
+
+
+def _packed_line(line: Line) -> dict[str, Any]:
+    packed = {
+        "p": line.product_id,
+        "n": line.product_name,
+        "r": line.price_minor,
+        "q": line.quantity,
+        "t": line.added_ms,
+        "w": line.product_version,
+        "o": line.previous_minor,
+        "a": line.available,
+    }
+    return {name: value for name, value in packed.items() if value is not None}
+
+
+def holders_are_those_of_the_fold(state: State, holders: dict[str, set[str]]) -> Sentences:
+    """I7: whom the reprice policy asks for; product -> members."""
+    expected: dict[str, set[str]] = defaultdict(set)
+    for member_id, cart in state.carts.items():
+        for product_id in cart.lines:
+            expected[product_id].add(member_id)
+    return [
+        f"I7: the holders of {product_id} are {holders.get(product_id)}, expected {expected.get(product_id)}"
+        for product_id in expected.keys() | holders.keys()
+        if holders.get(product_id) != expected.get(product_id)
+    ]
+
+
+def carts_agree_with_themselves(keys: dict[str, tuple[str, int]], unavailable: Collection[str] = ()) -> Sentences:
+    """I7 without the log: summary and items, and their ends. `unavailable`: items that count in neither total."""
     wrong = []
     carts: dict[str, dict[str, tuple[str, int]]] = defaultdict(dict)
     for key, value in keys.items():
@@ -552,7 +684,11 @@ def carts_agree_with_themselves(keys: dict[str, tuple[str, int]]) -> Sentences:
         if len({ends_ms for _, ends_ms in cart.values()}) != 1:
             wrong.append(f"I7: keys of the cart of {member_id} end at different times")
         summary = exact_json(cart["summary"][0])
-        items = [exact_json(text) for what, (text, _) in cart.items() if what != "summary"]
+        items = [
+            exact_json(text)
+            for what, (text, _) in cart.items()
+            if what != "summary" and f"cart:{member_id}:{what}" not in unavailable
+        ]
         total = sum((item["price"] * item["quantity"] for item in items), Decimal(0))
         if (summary["total_items"], summary["total_price"]) != (sum(item["quantity"] for item in items), total):
             wrong.append(f"I7: the summary of {member_id} is {summary}, its items add up to {total}")
@@ -595,6 +731,7 @@ class Checker:
         self.topics.read()
         self.model.feed(self.topics)
         left += policy_follows_from_events(self.topics.records("member.events"), self.topics.records("member.commands"))
+        left += lines_behind_their_products(self.model.state)[:3]
         left += [f"member {member_id} is still changing their e-mail" for member_id in self.model.state.email_changes]
         for (domain, p), partition in self.model.partitions.items():
             events = self.topics.partition(f"{domain}.events", p)
@@ -661,7 +798,14 @@ class Checker:
         wrong += addresses_have_one_default(tables["member_addresses"])
         wrong += callers_act_for_themselves(self.model.state, self._good_commands())
         wrong += products_are_those_of_the_fold(self.model.state, list(self.stores.mongo["products"].find()))
+        wrong += ratings_are_those_of_the_fold(self.model.state, list(self.stores.mongo["tw_ratings"].find()))
         wrong += carts_are_those_of_the_fold(self.model.state, self.stores.all_carts())
+        wrong += copies_are_those_of_the_fold(self.model.state, self.stores.cart_copies())
+        wrong += holders_are_those_of_the_fold(self.model.state, self.stores.holders())
+        wrong += carts_are_told_what_products_say(
+            self.topics.records("product.events"),
+            (command for command in self._good_commands() if command.topic == "cart.commands"),
+        )
         return wrong
 
     def _good_commands(self) -> Iterable[Record]:

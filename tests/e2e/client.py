@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import httpx
@@ -34,6 +34,12 @@ def some_password() -> str:
 
 def product_body(**more: Any) -> dict[str, Any]:
     return {"sku": some_sku(), "name": "Black T-shirt, M", "price": "199.00", "category": "shirts", **more}
+
+
+def commands_of(path: str, body: Any) -> int:
+    """How many commands a request asks for."""
+    many = body.get("items") if path.endswith(":batch") and isinstance(body, dict) else None
+    return len(many) if isinstance(many, list) and many else 1
 
 
 def address_body(**more: Any) -> dict[str, Any]:
@@ -99,14 +105,18 @@ class Client:
         waits = wait or "Prefer" in sent
         token_id = claims_of(self.token).get("jti")
         told = Told(f"{method} {path}", 0, None, key or None, waits, token_id, time.time_ns() // 1_000_000)
-        self.history.told.append(told)
+        notes = [replace(told) for _ in range(commands_of(path, body))]
+        self.history.told.extend(notes)
         if body is None:
             response = self.http.request(method, path, headers=sent)
         else:
             response = self.http.request(method, path, headers=sent, json=body)
-        told.status = response.status_code
+        for note in notes:
+            note.status = response.status_code
         if response.status_code == 202:
-            told.command_id = response.json()["command_id"]
+            accepted = response.json()
+            for note, one in zip(notes, accepted.get("items", [accepted]), strict=True):
+                note.command_id = one["command_id"]
         return response
 
     # --- members
@@ -171,6 +181,23 @@ class Client:
         assert response.status_code == 201, response.text
         return str(response.json()["product_id"])
 
+    def create_products(self, items: Any, key: str = "", fields: dict[str, str] | None = None) -> httpx.Response:
+        return self.write("POST", "/v1/products:batch", {"items": items}, key=key, fields=fields)
+
+    def change_product(self, product_id: str, wait: bool = True, etag: str = "", **body: Any) -> httpx.Response:
+        fields = {"If-Match": etag} if etag else {}
+        return self.write("PATCH", f"/v1/products/{product_id}", body, wait=wait, fields=fields)
+
+    def deactivate_product(self, product_id: str, wait: bool = True, etag: str = "") -> httpx.Response:
+        fields = {"If-Match": etag} if etag else {}
+        return self.write("DELETE", f"/v1/products/{product_id}", wait=wait, fields=fields)
+
+    def rate(self, product_id: str, stars: Any, wait: bool = True, key: str = "") -> httpx.Response:
+        return self.write("PUT", f"/v1/products/{product_id}/ratings/me", {"stars": stars}, wait=wait, key=key)
+
+    def withdraw_rating(self, product_id: str, wait: bool = True) -> httpx.Response:
+        return self.write("DELETE", f"/v1/products/{product_id}/ratings/me", wait=wait)
+
     def view(self, product_id: str, key: str = "") -> httpx.Response:
         return self.write("POST", f"/v1/products/{product_id}/views", key=key)
 
@@ -186,6 +213,12 @@ class Client:
 
     def remove(self, product_id: str, wait: bool = True) -> httpx.Response:
         return self.write("DELETE", f"/v1/cart/items/{product_id}", wait=wait)
+
+    def clear(self, wait: bool = True) -> httpx.Response:
+        return self.write("DELETE", "/v1/cart", wait=wait)
+
+    def acknowledge(self, wait: bool = True) -> httpx.Response:
+        return self.write("POST", "/v1/cart:acknowledge", wait=wait)
 
 
 def at_once(*calls: Callable[[], T]) -> list[T]:
@@ -250,20 +283,55 @@ class MixedLoad:
                 self.merchant.create_product(wait=False, sku=sku, price="11.00")  # taken
             return
         product = self.random.choice(self.products)
+        what = self.random.random()
+        if what < 0.2:
+            self._merchandise(product)
+            return
+        if what < 0.4:
+            self._rate(product)
+            return
         key = self._key() if self.random.random() < 0.2 else ""
         for _ in range(2 if key else self.random.randint(1, 4)):
             self.shopper.view(product, key=key)
+
+    def _merchandise(self, product: str) -> None:
+        """What a merchant does with a product that is there, and in carts."""
+        what = self.random.random()
+        if what < 0.1:
+            self.merchant.deactivate_product(product, wait=False)
+        elif what < 0.4:  # brings it back, too; refused when it is not above the discount
+            self.merchant.change_product(product, wait=False, price=f"{self.random.randint(1, 9)}.49", is_active=True)
+        elif what < 0.6:
+            sale = self.random.choice((None, "0.99", "4.49"))
+            self.merchant.change_product(product, wait=False, discount_price=sale, is_active=True)
+        else:
+            texts = {"name": f"Shirt {self.random.randrange(9)}", "tags": [f"tag{self.random.randrange(3)}"]}
+            images = {"front": self.random.choice((None, "https://cdn.example.com/front.jpg"))}
+            self.merchant.change_product(product, wait=False, images=images, is_active=True, **texts)
+
+    def _rate(self, product: str) -> None:
+        member = self.random.choice(self.members)
+        if self.random.random() < 0.3:
+            member.withdraw_rating(product, wait=False)  # often there is none
+        else:
+            member.rate(product, self.random.randint(1, 5), wait=False)
 
     def _cart(self) -> None:
         member = self.random.choice(self.members)
         product = self.random.choice(self.products)
         what = self.random.random()
-        if what < 0.6:
+        if what < 0.1:  # what the policy turns into commands of carts
+            self._merchandise(product)
+        elif what < 0.6:
             key = self._key() if self.random.random() < 0.3 else ""
             quantity = self.random.randint(1, 5)
             for _ in range(2 if key else 1):
                 member.add(product, quantity, wait=False, key=key)
-        elif what < 0.8:
+        elif what < 0.75:
             member.set(product, self.random.randint(0, 50), wait=False)
-        else:
+        elif what < 0.85:
             member.remove(product, wait=False)
+        elif what < 0.95:
+            member.acknowledge(wait=False)
+        else:
+            member.clear(wait=False)

@@ -25,8 +25,11 @@ def product_object_id(sku: str) -> bytes:
 
 
 def product_id(sku: str) -> str:
-    oid = product_object_id(sku)
-    return str(uuid.UUID(bytes=oid[:6] + PRODUCT_MARK + oid[6:]))
+    return product_id_of(product_object_id(sku))
+
+
+def product_id_of(object_id: bytes) -> str:
+    return str(uuid.UUID(bytes=object_id[:6] + PRODUCT_MARK + object_id[6:]))
 
 
 def object_id_of(product: str) -> bytes:

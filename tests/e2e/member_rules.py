@@ -50,6 +50,7 @@ class MemberRules:
     by member and then by id."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.members: dict[str, Row] = {}
         self.addresses: dict[str, dict[str, Row]] = defaultdict(dict)
         self.tokens: dict[str, dict[str, Row]] = defaultdict(dict)

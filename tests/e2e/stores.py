@@ -2,19 +2,22 @@
 
 import json
 import struct
+import uuid
+from collections import defaultdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import msgpack
 import psycopg
 import pymongo
-import redis
 from bson import Decimal128, ObjectId
 from bson.codec_options import CodecOptions
 from psycopg.rows import dict_row
 
 import ids
 from messages import TOPICS
+from redis_servers import RedisServers
 
 MEMBER_TABLES = ("members", "member_addresses", "jwt_tokens", "tw_email_claims", "tw_email_changes", "tw_ledger")
 PARTITIONS = {domain: TOPICS[f"{domain}.commands"] for domain in ids.DOMAINS}
@@ -26,12 +29,7 @@ class Stores:
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
         self._postgres: psycopg.Connection[dict[str, Any]] | None = None
-        self.redis: Any = redis.Redis.from_url(
-            environment["TW_REDIS_URI"],
-            socket_timeout=10,
-            retry_on_error=[redis.ConnectionError],
-            health_check_interval=1,
-        )
+        self.redis = RedisServers(environment["TW_REDIS_URI"])
         self._mongo: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
             environment["TW_MONGO_URI"], serverSelectionTimeoutMS=10_000, tz_aware=True
         )
@@ -96,13 +94,37 @@ class Stores:
 
     def all_carts(self) -> dict[str, tuple[str, int]]:
         """Key -> (JSON text, time of its end in ms) of all readers' keys."""
-        keys = sorted(self.redis.scan_iter("cart:*", count=1000))
-        with self.redis.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.get(key)
-                pipe.pexpiretime(key)
-            answers = pipe.execute()
-        return {key.decode(): (answers[2 * i].decode(), answers[2 * i + 1]) for i, key in enumerate(keys)}
+        carts = {}
+        for server in self.redis.servers:
+            keys = list(self.redis.keys_of(server, "cart:*"))
+            with server.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.get(key)
+                    pipe.pexpiretime(key)
+                answers = pipe.execute()
+            for i, key in enumerate(keys):
+                carts[key.decode()] = (answers[2 * i].decode(), answers[2 * i + 1])
+        return carts
+
+    def cart_copies(self) -> dict[str, dict[str, Any]]:
+        """Member -> the cart that the worker decides on, as schemas/state/cart.json packs it, ids as text."""
+        copies = {}
+        for key in self.redis.scan_iter("tw:cart:*", count=1000):
+            packed = self.redis.get(key)
+            if packed is None:
+                continue
+            cart = msgpack.unpackb(packed)
+            lines = [{**line, "p": str(uuid.UUID(bytes=line["p"]))} for line in cart["l"]]
+            copies[key.decode().rpartition(":")[2]] = {**cart, "m": str(uuid.UUID(bytes=cart["m"])), "l": lines}
+        return copies
+
+    def holders(self) -> dict[str, set[str]]:
+        """Product -> members with a line of it, of all partitions."""
+        holders: dict[str, set[str]] = defaultdict(set)
+        for key in self.redis.scan_iter("tw:holders:*", count=1000):
+            members = (str(uuid.UUID(bytes=member)) for member in self.redis.smembers(key))
+            holders[key.decode().rpartition(":")[2]].update(members)
+        return holders
 
     # --- watermarks
 

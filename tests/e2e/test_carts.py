@@ -81,6 +81,49 @@ def test_a_quantity_can_be_set_and_a_line_removed(shopper: Client, merchant: Cli
     assert (again.status_code, again.json()["code"]) == (404, "not-found")
 
 
+def test_a_cart_can_be_cleared_whether_or_not_it_has_lines(
+    shopper: Client, merchant: Client, stores: Stores
+) -> None:
+    assert shopper.clear().status_code == 204
+    for _ in range(3):
+        shopper.add(merchant.new_product(), 2)
+    assert shopper.clear().status_code == 204
+    cart = shopper.get("/v1/cart").json()
+    assert cart["items"] == [] and cart["summary"]["total_items"] == 0 and cart["summary"]["total_price"] == "0.00"
+    assert stores.cart_texts(member_of(shopper)) == {}
+    assert shopper.clear().status_code == 204
+    assert shopper.add(merchant.new_product(), 1).json()["summary"]["total_items"] == 1
+
+
+def test_prices_can_be_acknowledged_whether_or_not_they_changed(shopper: Client, product: str, topics: Topics) -> None:
+    assert shopper.acknowledge().status_code == 204
+    before = shopper.add(product, 1).json()
+    accepted = shopper.acknowledge(wait=False)
+    assert (accepted.status_code, accepted.json()["type"]) == (202, "cart.acknowledge")
+    assert accepted.json()["resource"] == "/v1/cart"
+    shopper.get(accepted.headers["Location"], Prefer="wait=10")
+    assert shopper.get("/v1/cart").json() == before
+    ends = topics.ends()
+    assert shopper.write("POST", "/v1/cart:acknowledge", {"all": True}).status_code == 422
+    assert shopper.write("POST", "/v1/cart:acknowledge", []).status_code == 422
+    assert shopper.write("GET", "/v1/cart:acknowledge").status_code == 405
+    assert shopper.write("POST", "/v1/cart:clear").status_code == 404
+    assert topics.ends() == ends
+    assert shopper.write("POST", "/v1/cart:acknowledge", {}, wait=True).status_code == 204
+
+
+def test_a_cart_that_did_not_change_need_not_be_sent_again(shopper: Client, product: str) -> None:
+    empty = shopper.get("/v1/cart").headers["ETag"]
+    assert shopper.get("/v1/cart", **{"If-None-Match": empty}).status_code == 304
+    added = shopper.add(product, 1)
+    etag = shopper.get("/v1/cart").headers["ETag"]
+    assert etag == added.headers["ETag"] != empty
+    unchanged = shopper.get("/v1/cart", **{"If-None-Match": etag})
+    assert (unchanged.status_code, unchanged.text, unchanged.headers["Cache-Control"]) == (304, "", "no-store")
+    shopper.set(product, 2)
+    assert shopper.get("/v1/cart", **{"If-None-Match": etag}).status_code == 200
+
+
 def test_an_unknown_product_is_404_and_leaves_nothing_in_the_log(shopper: Client, topics: Topics) -> None:
     before = topics.ends()
     for product in (ids.product_id(some_sku()), str(uuid.uuid4())):

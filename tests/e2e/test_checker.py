@@ -6,30 +6,38 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import msgpack
 import pytest
-from bson import Decimal128, ObjectId
+from bson import Binary, Decimal128, ObjectId
+from bson.binary import UUID_SUBTYPE
 
 import checker
 import ids
 from checker import History, Told
 from messages import TOPICS, money_text
 from model import Event, Model, Partition, time_text
-from rules import Cart
+from cart_rules import Line
+from product_rules import mean_hundredths
 from topics import Record, readers_rule
 
 ID_KEY = bytes(range(32))
 EMAIL = "ana@example.com"
 TAKEN_EMAIL = "bea@example.com"
+THIRD_EMAIL = "cem@example.com"
 NEW_EMAIL = "ana@example.org"
 SKU = "TEE-BLK-M"
+HAT_SKU = "HAT-RED"
 NOW = 1_750_000_000_123
 MEMBER = ids.member_id(ID_KEY, EMAIL)
 OTHER = ids.member_id(ID_KEY, TAKEN_EMAIL)
+THIRD = ids.member_id(ID_KEY, THIRD_EMAIL)
 CLAIM = ids.member_id(ID_KEY, NEW_EMAIL)
 PRODUCT = ids.product_id(SKU)
+HAT = ids.product_id(HAT_SKU)
+BY_MERCHANTS = ("product.create.v1", "product.change.v1", "product.deactivate.v1")
 
 
 def as_stored(column: str, value: Any) -> Any:
@@ -88,7 +96,7 @@ class World:
                 "ce_time": time_text(NOW),
                 "ce_specversion": "1.0",
                 "content-type": "application/msgpack",
-                **({} if ce_type == "product.create.v1" else {"tw_caller": MEMBER}),
+                **({} if ce_type in BY_MERCHANTS else {"tw_caller": body.get("member_id", MEMBER)}),
             },
         )
 
@@ -96,7 +104,11 @@ class World:
         self._command(title, f"member.{what}.v1", MEMBER, member_id=MEMBER, **body)
 
     def _write_members(self) -> None:
-        for title, member_id, email in (("register", MEMBER, EMAIL), ("register other", OTHER, TAKEN_EMAIL)):
+        for title, member_id, email in (
+            ("register", MEMBER, EMAIL),
+            ("register2", OTHER, TAKEN_EMAIL),
+            ("register3", THIRD, THIRD_EMAIL),
+        ):
             self._command(
                 title,
                 "member.register.v1",
@@ -138,7 +150,7 @@ class World:
         self._member("end all", "end_all_sessions")
 
     def _write_email_change(self, title: str, email: str, credentials: int, granted: bool) -> None:
-        claim_id, policy = ids.member_id(ID_KEY, email), {"source": checker.POLICY}
+        claim_id, policy = ids.member_id(ID_KEY, email), {"source": checker.POLICIES + "member-email"}
         self._member(
             title, "change_email", credential_version=credentials, email=email, email_folded=email, claim_id=claim_id
         )
@@ -153,49 +165,86 @@ class World:
         )
         self._command(f"{title}, told", "member.complete_email_change.v1", MEMBER, **policy, granted=granted, **step)
 
-    def _write_commands(self) -> None:
-        self._write_members()
+    def _create(self, title: str, sku: str, price: str, discount_price: str | None) -> None:
+        product_id = ids.product_id(sku)
         self._command(
-            "create",
+            title,
             "product.create.v1",
-            PRODUCT,
-            product_id=PRODUCT,
-            sku=SKU,
+            product_id,
+            product_id=product_id,
+            sku=sku,
             name="T-shirt",
             slug="t-shirt",
-            price="199.00",
-            discount_price="149.50",
+            price=price,
+            discount_price=discount_price,
             category="shirts",
             tags=[],
             images={},
             is_active=True,
         )
-        for i in range(3):
-            self._command(f"view{i}", "product.record_view.v1", PRODUCT, product_id=PRODUCT)
-        for i, quantity in enumerate((2, 3, 999)):  # the last one is refused
-            self._command(
-                f"add{i}",
-                "cart.add_item.v1",
-                MEMBER,
-                member_id=MEMBER,
-                product_id=PRODUCT,
-                quantity=quantity,
-                product_name="T-shirt",
-                price="149.50",
-                product_version=1,
-            )
-        self._command("poison", "cart.no_such.v1", MEMBER, member_id=MEMBER)
-        self._command(
-            "last",
-            "cart.add_item.v1",
-            MEMBER,
-            member_id=MEMBER,
-            product_id=PRODUCT,
-            quantity=1,
+
+    def _product(self, title: str, what: str, product_id: str = PRODUCT, **body: Any) -> None:
+        self._command(title, f"product.{what}.v1", product_id, product_id=product_id, **body)
+
+    def _cart(self, title: str, what: str, member_id: str = MEMBER, **body: Any) -> None:
+        self._command(title, f"cart.{what}.v1", member_id, member_id=member_id, **body)
+
+    def _reprice(self, title: str, member_id: str, product_id: str, price: str, version: int, available: bool) -> None:
+        self._cart(
+            f"{title}, told",
+            "reprice",
+            member_id,
+            source=checker.POLICIES + "cart-reprice",
+            product_id=product_id,
             product_name="T-shirt",
-            price="149.50",
-            product_version=1,
+            price=price,
+            product_version=version,
+            available=available,
         )
+
+    def _write_commands(self) -> None:
+        self._write_members()
+        self._create("create", SKU, "199.00", "149.50")
+        for i in range(3):
+            self._product(f"view{i}", "record_view")
+        seen: dict[str, Any] = {
+            "product_id": PRODUCT,
+            "product_name": "T-shirt",
+            "price": "149.50",
+            "product_version": 1,
+        }
+        for i, quantity in enumerate((2, 3, 999)):  # the last one is refused
+            self._cart(f"add{i}", "add_item", quantity=quantity, **seen)
+        self._cart("poison", "no_such")
+        self._cart("last", "add_item", quantity=1, **seen)
+        self._write_sale_end(seen)
+        self._write_hat()
+
+    def _write_sale_end(self, seen: dict[str, Any]) -> None:
+        """The product's price changes and comes back; one cart follows in time, another is added to too late."""
+        nothing: dict[str, Any] = {"clear_description": False, "removed_images": []}
+        self._product("change", "change", clear_discount_price=True, **nothing)
+        self._product("change to the same", "change", clear_discount_price=True, price="199.00", **nothing)
+        self._product("change refused", "change", clear_discount_price=False, discount_price="199.00", **nothing)
+        self._reprice("reprice", MEMBER, PRODUCT, "199.00", 2, True)
+        self._reprice("reprice again", MEMBER, PRODUCT, "199.00", 2, True)
+        self._cart("add too late", "add_item", OTHER, quantity=1, **seen)
+        self._reprice("reprice other", OTHER, PRODUCT, "199.00", 2, True)
+        self._cart("acknowledge", "acknowledge", OTHER)
+        for title, member_id, stars in (("rate0", MEMBER, 4), ("rate1", OTHER, 5), ("rate2", MEMBER, 3)):
+            self._product(title, "rate", member_id=member_id, stars=stars)
+
+    def _write_hat(self) -> None:
+        """A product that was rated, and is for sale no more."""
+        self._create("create hat", HAT_SKU, "20.00", None)
+        self._product("rate hat", "rate", HAT, member_id=MEMBER, stars=1)
+        seen: dict[str, Any] = {"product_id": HAT, "product_name": "T-shirt", "price": "20.00", "product_version": 1}
+        self._cart("add hat", "add_item", OTHER, quantity=7, **seen)
+        self._product("rate hat no more", "withdraw_rating", HAT, member_id=MEMBER)
+        self._product("deactivate hat", "deactivate", HAT)
+        self._reprice("reprice hat", OTHER, HAT, "20.00", 2, False)
+        self._cart("add hat to clear", "add_item", THIRD, quantity=7, **seen)
+        self._cart("clear", "clear", THIRD)
 
     def _publish(self, partition: Partition) -> None:
         last_view = max(partition.views, default=None)
@@ -277,25 +326,59 @@ class World:
         return [record for (name, _), log in self.logs.items() if name == topic for record in log]
 
     def products(self) -> list[dict[str, Any]]:
-        product = self.model.state.products[PRODUCT]
-        at = datetime(2025, 6, 15, 15, 6, 40, product["created_at"] % 1000 * 1000)
-        decimals = {
-            name: Decimal128(money_text(product[name]))
-            for name in ("price", "discount_price", "effective_price", "rating")
-        }
+        """As MongoDB would give them, PRODUCT first."""
         return [
-            {"_id": ObjectId(ids.product_object_id(SKU)), **product, **decimals, "created_at": at, "updated_at": at}
+            {
+                **{name: as_stored(name, value) for name, value in product.items()},
+                **{
+                    name: product[name] if product[name] is None else Decimal128(money_text(product[name]))
+                    for name in ("price", "discount_price", "effective_price", "rating")
+                },
+                "_id": ObjectId(ids.object_id_of(product_id)),
+            }
+            for product_id, product in self.model.state.products.items()
         ]
+
+    def ratings(self) -> list[dict[str, Any]]:
+        return [
+            {
+                **{name: as_stored(name, value) for name, value in rating.items()},
+                "product_id": ObjectId(ids.object_id_of(product_id)),
+                "member_id": Binary(uuid.UUID(member_id).bytes, UUID_SUBTYPE),
+            }
+            for product_id, mine in self.model.state.ratings.items()
+            for member_id, rating in mine.items()
+        ]
+
+    def copies(self) -> dict[str, dict[str, Any]]:
+        return {
+            member_id: {
+                "m": member_id,
+                "v": cart.version,
+                "c": cart.created_ms,
+                "u": cart.updated_ms,
+                "e": cart.ends_ms,
+                "l": [checker._packed_line(line) for line in cart.lines.values()],
+            }
+            for member_id, cart in self.model.state.carts.items()
+        }
 
     def carts(self) -> dict[str, tuple[str, int]]:
         def text(value: dict[str, Any]) -> str:
             return json.dumps(value, default=float)
 
-        cart = self.model.state.carts[MEMBER]
-        return {key: (text(value), cart.ends_ms) for key, value in checker._expected_keys(MEMBER, cart).items()}
+        return {
+            key: (text(value), cart.ends_ms)
+            for member_id, cart in self.model.state.carts.items()
+            for key, value in checker._expected_keys(member_id, cart).items()
+        }
 
 
-NOT_MEMBERS = ("create", "view", "add0", "add1", "add2", "poison", "last")
+HOLDERS = {PRODUCT: {MEMBER, OTHER}, HAT: {OTHER}}
+NOT_MEMBERS = (
+    *("create", "view", "change", "rate", "deactivate"),
+    *("add0", "add1", "add2", "add too", "add hat", "poison", "last", "reprice", "acknowledge", "clear"),
+)
 
 
 @pytest.fixture
@@ -319,7 +402,7 @@ def test_a_true_world_has_no_violations(world: World) -> None:
         )
     tables = world.tables()
     assert {name: len(rows) for name, rows in tables.items()} == {
-        "members": 2,
+        "members": 3,
         "member_addresses": 3,
         "jwt_tokens": 6,
         "tw_email_claims": 1,
@@ -331,10 +414,15 @@ def test_a_true_world_has_no_violations(world: World) -> None:
     assert checker.emails_are_their_members(tables["members"], tables["tw_email_claims"], ID_KEY) == []
     assert checker.addresses_have_one_default(tables["member_addresses"]) == []
     assert checker.policy_follows_from_events(world.log("member.events"), world.log("member.commands")) == []
-    by_members = [record for record in commands(world) if record.type != "product.create.v1"]
+    by_members = [record for record in commands(world) if record.type not in BY_MERCHANTS]
     assert checker.callers_act_for_themselves(world.model.state, by_members) == []
     assert checker.products_are_those_of_the_fold(world.model.state, world.products()) == []
+    assert checker.ratings_are_those_of_the_fold(world.model.state, world.ratings()) == []
     assert checker.carts_are_those_of_the_fold(world.model.state, world.carts()) == []
+    assert checker.copies_are_those_of_the_fold(world.model.state, world.copies()) == []
+    assert checker.holders_are_those_of_the_fold(world.model.state, HOLDERS) == []
+    assert checker.lines_behind_their_products(world.model.state) == []
+    assert checker.carts_are_told_what_products_say(world.log("product.events"), world.log("cart.commands")) == []
     assert checker.watermarks_are_at_the_end("cart", [5, 0], [5, 0], [5, 0]) == []
 
 
@@ -351,6 +439,10 @@ def commands(world: World) -> list[Record]:
     return [record for (topic, _), log in world.logs.items() if topic.endswith(".commands") for record in log]
 
 
+def record_of(world: World, title: str) -> Record:
+    return next(record for record in commands(world) if record.command_id == world.sent[title])
+
+
 def test_an_accepted_command_that_is_not_in_the_log_is_found(world: World) -> None:
     lie = History([*told(world, *world.sent).told, Told("POST /v1/members", 202, str(uuid.uuid4()))])
     assert any("not in the log" in s for s in checker.accepted_are_in_the_log(lie, commands(world)))
@@ -358,8 +450,7 @@ def test_an_accepted_command_that_is_not_in_the_log_is_found(world: World) -> No
 
 
 def test_an_accepted_command_that_is_in_the_log_twice_is_found(world: World) -> None:
-    register = next(record for record in commands(world) if record.command_id == world.sent["register"])
-    twice = [*commands(world), register]
+    twice = [*commands(world), record_of(world, "register")]
     assert any("2 times" in s for s in checker.accepted_are_in_the_log(told(world, *world.sent), twice))
 
 
@@ -410,11 +501,21 @@ def test_a_repeated_event_is_none_of_them_under_the_readers_rule(world: World) -
     assert len(readers_rule(events)) == len(events) - 3
 
 
-@pytest.mark.parametrize("lie", [doctor(-1, view_count=2), drop(-1)])
-def test_views_that_were_not_told_are_found(world: World, lie: Lie) -> None:
+@pytest.mark.parametrize("what", ["viewed", "changed", "rated"])
+def test_a_missing_or_wrong_event_of_a_product_is_found(world: World, what: str) -> None:
     partition, events = world.at("product")
-    lie(events)
-    assert any("I9" in s for s in checker.events_are_those_of_the_fold(partition, events))
+    place = next(i for i, event in enumerate(events) if event.type == f"product.{what}.v1")
+    for lie in (drop(place), doctor(place, product_id=MEMBER), doctor(place, version=9)):
+        lied = list(events)
+        lie(lied)
+        assert any("I9" in s for s in checker.events_are_those_of_the_fold(partition, lied))
+
+
+def test_views_that_were_not_told_are_found(world: World) -> None:
+    partition, events = world.at("product")
+    place = next(i for i, event in enumerate(events) if event.type == "product.viewed.v1")
+    doctor(place, view_count=2)(events)
+    assert any("tells 2 views" in s for s in checker.events_are_those_of_the_fold(partition, events))
 
 
 def test_one_event_id_with_two_contents_is_found(world: World) -> None:
@@ -428,6 +529,16 @@ def test_a_version_that_jumps_or_goes_back_is_found(world: World) -> None:
     for version in (-1, 0, 99):
         doctor(2, version=version)(events)
         assert any("I6" in s for s in checker.versions_go_up_by_one(partition, events))
+
+
+@pytest.mark.parametrize("what", ["rated", "changed"])
+def test_a_products_version_moves_by_changes_alone(world: World, what: str) -> None:
+    partition, events = world.at("product")
+    place = next(i for i, event in enumerate(events) if event.type == f"product.{what}.v1")
+    for version in (1, 3):
+        lied = list(events)
+        doctor(place, version=version)(lied)
+        assert any("I6" in s for s in checker.versions_go_up_by_one(partition, lied))
 
 
 def test_a_missing_header_is_found(world: World) -> None:
@@ -466,15 +577,64 @@ def test_a_watermark_that_is_not_at_the_end_is_found() -> None:
 
 def test_a_lost_or_doubled_view_is_found(world: World) -> None:
     for count in (2, 4):
-        (product,) = world.products()
-        product["view_count"] = count
-        assert any("I5" in s for s in checker.products_are_those_of_the_fold(world.model.state, [product]))
+        true = world.products()
+        lie = [{**true[0], "view_count": count}, *true[1:]]
+        assert any("I5" in s for s in checker.products_are_those_of_the_fold(world.model.state, lie))
 
 
 def test_a_wrong_product_is_found(world: World) -> None:
-    for field, value in {"name": "Hat", "price": Decimal128("199.01"), "discount_price": None, "tags": ["x"]}.items():
-        assert checker.products_are_those_of_the_fold(world.model.state, [{**world.products()[0], field: value}]) != []
-    assert checker.products_are_those_of_the_fold(world.model.state, []) != []
+    lies = {
+        "name": "Hat",
+        "price": Decimal128("199.01"),
+        "discount_price": Decimal128("149.50"),
+        "tags": ["x"],
+        "rating": Decimal128("4.01"),
+        "rating_sum": 9,
+        "review_count": 3,
+        "version": 3,
+        "updated_at": datetime(2025, 1, 1),
+    }
+    true = world.products()
+    for field, value in lies.items():
+        lie = [{**true[0], field: value}, *true[1:]]
+        assert any(field in s for s in checker.products_are_those_of_the_fold(world.model.state, lie)), field
+    assert any("is only in" in s for s in checker.products_are_those_of_the_fold(world.model.state, true[1:]))
+
+
+def test_a_wrong_rating_is_found(world: World) -> None:
+    state, true = world.model.state, world.ratings()
+    for field, value in {"stars": 5, "rated_at": datetime(2025, 1, 1)}.items():
+        lie = [{**true[0], field: value}, *true[1:]]
+        assert any(field in s for s in checker.ratings_are_those_of_the_fold(state, lie))
+    assert any("only in the log" in s for s in checker.ratings_are_those_of_the_fold(state, true[1:]))
+    assert any("two ratings" in s for s in checker.ratings_are_those_of_the_fold(state, [*true, true[0]]))
+    someone = {**true[0], "member_id": Binary(uuid.uuid4().bytes, UUID_SUBTYPE)}
+    assert any("only in the store" in s for s in checker.ratings_are_those_of_the_fold(state, [*true, someone]))
+
+
+@pytest.mark.parametrize(
+    ("stars", "mean"),
+    [([], 0), ([5], 500), ([4, 5], 450), ([1, 1, 2], 133), ([1, 2, 2], 167), ([5] * 7 + [4], 488), ([3, 4] * 4, 350)],
+)
+def test_a_mean_has_two_places_half_up(stars: list[int], mean: int) -> None:
+    assert mean_hundredths(stars) == mean
+
+
+def test_ratings_end_as_the_members_left_them(world: World) -> None:
+    product, hat = world.products()
+    assert (str(product["rating"]), product["rating_sum"], product["review_count"]) == ("4.00", 8, 2)
+    assert (str(hat["rating"]), hat["rating_sum"], hat["review_count"]) == ("0.00", 0, 0)
+    assert sorted(rating["stars"] for rating in world.ratings()) == [0, 3, 5]
+
+
+def test_a_change_that_changes_nothing_moves_nothing(world: World) -> None:
+    changed = [event.body for event in world.log("product.events") if event.type == "product.changed.v1"]
+    assert sorted((event["price"], event["version"], event["is_active"]) for event in changed) == [
+        ("199.00", 2, True),
+        ("20.00", 2, False),
+    ]
+    first, late = (record_of(world, title).timestamp_ms for title in ("change", "change to the same"))
+    assert first < late and world.model.state.products[PRODUCT]["updated_at"] == first
 
 
 @pytest.mark.parametrize(
@@ -612,7 +772,7 @@ def test_a_members_version_moves_by_edits_alone(world: World, what: str) -> None
 
 def test_a_step_that_the_policy_left_out_or_made_up_is_found(world: World) -> None:
     events, log = world.log("member.events"), world.log("member.commands")
-    steps = [i for i, record in enumerate(log) if record.header("ce_source") == checker.POLICY]
+    steps = [i for i, record in enumerate(log) if checker.written_by_a_policy(record)]
     for i in steps:
         assert any("did not write" in s for s in checker.policy_follows_from_events(events, log[:i] + log[i + 1 :]))
     other = dataclasses.replace(log[steps[0]], headers=(*log[steps[0]].headers, ("ce_id", str(uuid.uuid4()).encode())))
@@ -629,7 +789,7 @@ def test_a_command_about_somebody_else_is_found(world: World) -> None:
 
 
 def test_an_operators_command_by_a_member_is_found(world: World) -> None:
-    (create,) = (record for record in world.log("product.commands") if record.type == "product.create.v1")
+    create = record_of(world, "create")
     by_member = dataclasses.replace(create, headers=(*create.headers, ("tw_caller", MEMBER.encode())))
     assert any("I10" in s for s in checker.callers_act_for_themselves(world.model.state, [create]))
     assert any("I10" in s for s in checker.callers_act_for_themselves(world.model.state, [by_member]))
@@ -660,24 +820,136 @@ def test_a_401_leaves_no_record_but_for_logins(world: World) -> None:
 def test_a_wrong_cart_is_found(world: World) -> None:
     item, summary = f"cart:{MEMBER}:{PRODUCT}", f"cart:{MEMBER}:summary"
     true = world.carts()
+    others = {key: value for key, value in true.items() if MEMBER not in key}
+    broken = {**true, summary: (true[summary][0].replace('"total_items": 6', '"total_items": 7'), true[summary][1])}
     lies = [
-        {item: true[item]},
-        {summary: true[summary]},
-        {},
+        {**others, item: true[item]},
+        {**others, summary: true[summary]},
+        others,
         {**true, item: (true[item][0], 1)},
-        {**true, item: (true[item][0].replace("149.5", "149.6"), true[item][1])},
-        {**true, summary: (true[summary][0].replace('"total_items": 6', '"total_items": 7'), true[summary][1])},
+        {**true, item: (true[item][0].replace("199.0", "149.5"), true[item][1])},
+        broken,
         {**true, f"cart:{uuid.uuid4()}:summary": true[summary]},
     ]
     for lie in lies:
         assert any("I7" in s for s in checker.carts_are_those_of_the_fold(world.model.state, lie)), lie
-    broken = {**true, summary: (true[summary][0].replace('"total_items": 6', '"total_items": 7'), true[summary][1])}
     assert any("add up" in s for s in checker.carts_agree_with_themselves(broken))
 
 
+def test_what_is_not_for_sale_is_in_neither_total(world: World) -> None:
+    state, true = world.model.state, world.carts()
+    summary = f"cart:{OTHER}:summary"
+    assert json.loads(true[summary][0])["total_items"] == 1 and f"cart:{OTHER}:{HAT}" in true
+    assert any("add up" in s for s in checker.carts_agree_with_themselves(true))
+    assert checker.carts_agree_with_themselves(true, {f"cart:{OTHER}:{HAT}"}) == []
+    lie = {**true, summary: (json.dumps({**json.loads(true[summary][0]), "total_items": 8}), true[summary][1])}
+    assert any("add up" in s for s in checker.carts_are_those_of_the_fold(state, lie))
+
+
 def test_an_empty_cart_has_no_keys(world: World) -> None:
-    world.model.state.carts[MEMBER] = Cart(9)
-    assert checker.carts_are_those_of_the_fold(world.model.state, {}) == []
+    assert world.model.state.carts[THIRD].version and not [key for key in world.carts() if THIRD in key]
+
+
+@pytest.mark.parametrize("field", [*"vcue"])
+def test_a_wrong_copy_of_a_cart_is_found(world: World, field: str) -> None:
+    true = world.copies()
+    lie = {**true, MEMBER: {**true[MEMBER], field: 1}}
+    assert any(f" {field} is" in s for s in checker.copies_are_those_of_the_fold(world.model.state, lie))
+
+
+@pytest.mark.parametrize("field", [*"pnrqtwoa"])
+def test_a_wrong_line_of_a_copy_is_found(world: World, field: str) -> None:
+    true = world.copies()
+    (line,) = true[MEMBER]["l"]
+    for wrong in ({**line, field: 1}, {name: value for name, value in line.items() if name != field}):
+        lie = {**true, MEMBER: {**true[MEMBER], "l": [wrong]}}
+        if wrong != line:
+            assert checker.copies_are_those_of_the_fold(world.model.state, lie) != []
+
+
+def test_a_missing_copy_and_one_too_many_are_found(world: World) -> None:
+    true = world.copies()
+    for lie in ({MEMBER: true[MEMBER]}, {**true, CLAIM: true[MEMBER]}):
+        assert any("only in" in s for s in checker.copies_are_those_of_the_fold(world.model.state, lie))
+
+
+def test_a_wrong_holder_is_found(world: World) -> None:
+    for lie in (
+        {PRODUCT: {MEMBER, OTHER}},
+        {**HOLDERS, PRODUCT: {MEMBER}},
+        {**HOLDERS, HAT: {OTHER, THIRD}},
+        {**HOLDERS, MEMBER: set()},
+    ):
+        assert any("holders" in s for s in checker.holders_are_those_of_the_fold(world.model.state, lie))
+
+
+# --- repricing
+
+
+def test_a_line_that_its_products_change_did_not_reach_is_found(world: World) -> None:
+    for title in ("reprice, told", "reprice other, told", "reprice hat, told"):
+        lie = World()
+        log = lie.logs["cart.commands", record_of(lie, title).partition]
+        del log[record_of(lie, title).offset]
+        if title == "reprice, told":  # it was written twice, the second time for nothing
+            log[:] = [record for record in log if record.command_id != lie.sent["reprice again, told"]]
+        model = Model(ID_KEY)
+        model.feed(lie)  # type: ignore[arg-type]
+        assert len(checker.lines_behind_their_products(model.state)) == 1, title
+
+
+def test_a_reprice_says_what_its_product_says(world: World) -> None:
+    events, log = world.log("product.events"), world.log("cart.commands")
+    honest = record_of(world, "reprice, told")
+
+    def sentences(**lie: Any) -> list[str]:
+        lied = dataclasses.replace(honest, value=msgpack.packb({**honest.body, **lie}))
+        return checker.carts_are_told_what_products_say(events, [*log, lied])
+
+    for lie in ({"price": "1.00"}, {"available": False}, {"product_version": 3}, {"product_version": 1}):
+        assert len(sentences(**lie)) == 1, lie
+    assert len(sentences(product_name="Hat")) == 1 and sentences() == []
+    keyed = dataclasses.replace(honest, headers=(*honest.headers, ("ce_id", HAT.encode())))
+    assert len(checker.carts_are_told_what_products_say(events, [keyed])) == 1
+    by_an_edge = dataclasses.replace(honest, headers=(*honest.headers, ("ce_source", b"/tillwire/edge")))
+    assert len(checker.carts_are_told_what_products_say(events, [by_an_edge])) == 1
+    assert len(checker.callers_act_for_themselves(world.model.state, [by_an_edge])) == 1
+
+
+def test_an_edge_adds_for_the_catalogues_price(world: World) -> None:
+    events, honest = world.log("product.events"), record_of(world, "last")
+    for lie in ({"price": "0.01"}, {"product_name": "mine"}, {"product_version": 2}, {"product_id": HAT}):
+        lied = dataclasses.replace(honest, value=msgpack.packb({**honest.body, **lie}))
+        assert len(checker.carts_are_told_what_products_say(events, [lied])) == 1, lie
+    assert checker.carts_are_told_what_products_say(events, [honest]) == []
+
+
+def test_a_reprice_leaves_no_outcome_and_moves_no_end(world: World) -> None:
+    events = [e for e in world.log("cart.events") if e.header("tw_command_id") == world.sent["reprice, told"]]
+    assert [(e.type, e.body["previous_price"]) for e in events] == [("cart.item_repriced.v1", "149.50")]
+    cart = world.model.state.carts[MEMBER]
+    assert cart.updated_ms == record_of(world, "last").timestamp_ms < record_of(world, "reprice, told").timestamp_ms
+    again = world.sent["reprice again, told"]
+    assert not [e for e in world.log("cart.events") if e.header("tw_command_id") == again]
+
+
+def test_a_price_is_marked_until_it_is_acknowledged_or_comes_back() -> None:
+    def told(version: int, price: str) -> Any:
+        body = {"product_version": version, "product_name": "T", "price": price}
+        return SimpleNamespace(body=body)
+
+    line = Line(PRODUCT, "T", 100, 1, NOW, 1)
+    marks = []
+    for version, price in ((2, "2.00"), (3, "3.00"), (3, "9.00"), (4, "1.00"), (5, "5.00")):
+        line.follow(told(version, price), available=True)
+        marks.append((line.price_minor, line.previous_minor))
+    assert marks == [(200, 100), (300, 100), (300, 100), (100, None), (500, 100)]
+
+
+def test_acknowledged_prices_are_marked_no_more(world: World) -> None:
+    assert [line.previous_minor for line in world.model.state.carts[OTHER].lines.values()] == [None, None]
+    (event,) = (e for e in world.log("cart.events") if e.type == "cart.acknowledged.v1")
+    assert (event.body["total_items"], event.body["total_price"]) == (1, "199.00")
 
 
 def test_a_secret_in_a_text_is_found() -> None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgpack
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from ids import partition_of
 from messages import TOPICS
 
 T = TypeVar("T")
@@ -179,6 +180,22 @@ class Topics:
         producer.flush(20)
         assert placed, f"the broker did not take a record for {topic}"
         return placed[0]
+
+    def write_all(self, topic: str, records: list[tuple[str, bytes, Headers]]) -> None:
+        """Appends (key, value, headers) in order, each where its key belongs."""
+        failed: list[KafkaError] = []
+        producer = Producer({"bootstrap.servers": self._brokers, "acks": "all", "linger.ms": 20, "log_level": 0})
+        for key, value, headers in records:
+            producer.produce(
+                topic,
+                value,
+                key,
+                partition_of(key.encode(), TOPICS[topic]),
+                lambda error, _: failed.append(error) if error else None,
+                headers=headers,
+            )
+            producer.poll(0)
+        assert producer.flush(60) == 0 and not failed, f"the broker did not take {failed[:3]}"
 
 
 def readers_rule(events: list[Record]) -> list[Record]:

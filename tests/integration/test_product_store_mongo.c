@@ -13,6 +13,7 @@
 #include "unit.h"
 #include "workers/product/product_apply.h"
 #include "workers/product/product_connection.h"
+#include "workers/product/product_domain.h"
 #include "workers/product/product_redo.h"
 
 enum { TIMEOUT_MS = 5000, PARTITION = 3, FIRST = 10, ROWS = 4, PRODUCTS = 1100, EXIT_AT_FAILPOINT = 86 };
@@ -44,7 +45,8 @@ static void run(bson_t *command)
 
 static int wipe(void **state)
 {
-    static const char *const collections[] = {TW_MONGO_PRODUCTS, TW_MONGO_PROGRESS, TW_MONGO_APPLIED, TW_MONGO_LEDGER};
+    static const char *const collections[] = {TW_MONGO_PRODUCTS, TW_MONGO_RATINGS, TW_MONGO_PROGRESS, TW_MONGO_APPLIED,
+                                              TW_MONGO_LEDGER};
     struct tw_err            err = {0};
 
     (void)state;
@@ -55,15 +57,21 @@ static int wipe(void **state)
     return 0;
 }
 
-/* As schemas/mongo/products.json has it for servers that need it. */
-static int make_index(void **state)
+static void make_index(const char *collection, const char *field)
+{
+    run(BCON_NEW("createIndexes", BCON_UTF8(collection), "indexes", "[", "{", "key", "{", "_id", BCON_INT32(1), field,
+                 BCON_INT32(1), "}", "name", BCON_UTF8(field), "unique", BCON_BOOL(true), "}", "]"));
+}
+
+/* As schemas/mongo has them for servers that need them. */
+static int make_indexes(void **state)
 {
     struct tw_err err = {0};
 
     (void)state;
     assert_rc(tw_mongo_connect(&server, &err), TW_OK, err);
-    run(BCON_NEW("createIndexes", TW_MONGO_PRODUCTS, "indexes", "[", "{", "key", "{", "_id", BCON_INT32(1), "version",
-                 BCON_INT32(1), "}", "name", "id_version", "unique", BCON_BOOL(true), "}", "]"));
+    make_index(TW_MONGO_PRODUCTS, "revision");
+    make_index(TW_MONGO_RATINGS, "guard");
     return 0;
 }
 
@@ -100,12 +108,32 @@ static bson_t *document_of(const char *collection, bson_t *filter)
     return document;
 }
 
+/* Of the samples, those that are products. */
+static struct tw_key product_key(uint32_t i)
+{
+    return tw_sample_products.key(4 * i);
+}
+
+/* One member rates every product. */
+static struct tw_key rating_key(uint32_t i)
+{
+    return (struct tw_key){.kind = TW_RATING_ENTITY, .id = product_key(i).id, .sub = {{7, 7, 7}}};
+}
+
 static bson_t *filter_of_product(uint32_t i)
 {
     bson_oid_t id;
 
-    assert_true(tw_product_id_to_object_id(tw_sample_products.key(i).id, id.bytes));
+    assert_true(tw_product_id_to_object_id(product_key(i).id, id.bytes));
     return BCON_NEW("_id", BCON_OID(&id));
+}
+
+static bson_t *filter_of_rating(uint32_t i)
+{
+    char id[TW_RATING_DOCUMENT_ID + 1];
+
+    tw_rating_document_id(rating_key(i).id, rating_key(i).sub, id);
+    return BCON_NEW("_id", BCON_UTF8(id));
 }
 
 static int64_t number_in(bson_t *document, const char *name)
@@ -120,6 +148,11 @@ static int64_t number_in(bson_t *document, const char *name)
 static int64_t number_of_product(uint32_t i, const char *name)
 {
     return number_in(document_of(TW_MONGO_PRODUCTS, filter_of_product(i)), name);
+}
+
+static int64_t stars(uint32_t i)
+{
+    return number_in(document_of(TW_MONGO_RATINGS, filter_of_rating(i)), "stars");
 }
 
 static int64_t applied(void)
@@ -145,15 +178,16 @@ static int64_t count(const char *collection, bson_t *filter)
     return found;
 }
 
-static int64_t count_products(int64_t guard)
+/* Documents that record @p guard changed last. */
+static int64_t count_changed(const char *collection, int64_t guard)
 {
-    return count(TW_MONGO_PRODUCTS, BCON_NEW("guard", BCON_INT64(guard)));
+    return count(collection, BCON_NEW("guard", BCON_INT64(guard)));
 }
 
 /* --- batches ------------------------------------------------------------------------------------------------------ */
 
-/* What a batch does to each of its products. */
-enum deed { MAKE, VIEW, CHANGE, RATE };
+/* What a batch does to each of its products; RATE gives a star more than there are, WITHDRAW takes all. */
+enum deed { MAKE, VIEW, CHANGE, RATE, WITHDRAW };
 
 struct batch {
     int64_t   first;
@@ -194,11 +228,17 @@ static void assert_watermark(struct tw_store *store, int64_t expected)
     assert_int_equal(next, expected);
 }
 
+static bool rates(const struct batch *batch)
+{
+    return batch->deed == RATE || batch->deed == WITHDRAW;
+}
+
 static struct tw_product *make(uint32_t i, struct tw_arena *arena)
 {
-    struct tw_product *product = tw_sample_products.make(i, 1, arena);
+    struct tw_product *product = tw_sample_products.make(4 * i, 1, arena);
 
-    product->view_count = product->version = product->rating_sum = 1;
+    product->view_count = product->version = product->revision = 1;
+    product->rating_sum = product->review_count = 0;
     product->has_discount_price = product->has_description = false;
     return product;
 }
@@ -217,7 +257,26 @@ static void decide(struct tw_entity *entity, uint32_t i, const struct batch *bat
     product->view_count += batch->deed == VIEW;
     product->version += batch->deed == CHANGE;
     product->price_minor += batch->deed == CHANGE;
-    product->rating_sum += batch->deed == RATE;
+    product->rating_sum = batch->deed == WITHDRAW ? 0 : product->rating_sum + (batch->deed == RATE);
+    product->revision += batch->deed != VIEW;
+}
+
+static void decide_rating(struct tw_entity *entity, const struct batch *batch, struct tw_arena *arena)
+{
+    const struct tw_product_rating *before = entity->before;
+    struct tw_product_rating       *rating = TW_NEW(arena, struct tw_product_rating);
+
+    *rating = (struct tw_product_rating){
+        .product_id = entity->key.id,
+        .member_id = entity->key.sub,
+        .stars = batch->deed == WITHDRAW ? 0
+                 : before                ? before->stars + 1
+                                         : 1,
+        .rated_at_ms = batch->next,
+    };
+    entity->guard = batch->next - 1;
+    entity->changed = true;
+    entity->state = rating;
 }
 
 static struct tw_ledger_row row_at(int64_t offset)
@@ -245,15 +304,20 @@ static enum tw_rc begin(struct tw_store *store, const struct batch *batch, struc
     struct turn          *turn = ret_turn;
     struct tw_ledger_row *rows;
 
+    uint32_t entities = rates(batch) ? 2 * batch->products : batch->products;
+
     *turn = (struct turn){0};
-    turn->load.entities = TW_NEW_ARRAY(&turn->arena, batch->products, struct tw_entity);
-    turn->load.entity_count = batch->products;
-    for (uint32_t i = 0; i < batch->products; i++)
-        turn->load.entities[i].key = tw_sample_products.key(i);
+    turn->load.entities = TW_NEW_ARRAY(&turn->arena, entities, struct tw_entity);
+    turn->load.entity_count = entities;
+    for (uint32_t i = 0; i < entities; i++)
+        turn->load.entities[i].key = i < batch->products ? product_key(i) : rating_key(i - batch->products);
     TW_TRY(store->load(store->self, PARTITION, batch->first, &turn->load, &turn->arena, reterr));
-    turn->changed = TW_NEW_ARRAY(&turn->arena, batch->products, const struct tw_entity *);
-    for (uint32_t i = 0; i < batch->products; i++) {
-        decide(&turn->load.entities[i], i, batch, &turn->arena);
+    turn->changed = TW_NEW_ARRAY(&turn->arena, entities, const struct tw_entity *);
+    for (uint32_t i = 0; i < entities; i++) {
+        if (i < batch->products)
+            decide(&turn->load.entities[i], i, batch, &turn->arena);
+        else
+            decide_rating(&turn->load.entities[i], batch, &turn->arena);
         turn->changed[i] = &turn->load.entities[i];
     }
     rows = TW_NEW_ARRAY(&turn->arena, batch->rows, struct tw_ledger_row);
@@ -264,7 +328,7 @@ static enum tw_rc begin(struct tw_store *store, const struct batch *batch, struc
         .first_offset = batch->first,
         .after = {.next_offset = batch->next, .clock_ms = batch->next, .outbox = TW_STR("outbox")},
         .entities = turn->changed,
-        .entity_count = batch->products,
+        .entity_count = entities,
         .rows = rows,
         .row_count = batch->rows,
     };
@@ -362,19 +426,53 @@ static void a_product__keeps_its_types_in_the_server_through_views_and_changes(v
     tw_product_store_close(&store);
 }
 
+static void a_rating__is_a_document_beside_its_product(void **state)
+{
+    static const struct {
+        const char *name;
+        bson_type_t type;
+    } fields[] = {
+        {"_id", BSON_TYPE_UTF8},    {"product_id", BSON_TYPE_OID},     {"member_id", BSON_TYPE_BINARY},
+        {"stars", BSON_TYPE_INT64}, {"rated_at", BSON_TYPE_DATE_TIME}, {"guard", BSON_TYPE_INT64},
+    };
+    const struct batch rating = {FIRST, 20, 2, RATE, 0}, again = {20, 30, 2, RATE, 0};
+    struct tw_store    store = given_products(2);
+    bson_t            *document;
+
+    (void)state;
+    must_fold(&store, &rating);
+    must_fold(&store, &again);
+    document = document_of(TW_MONGO_RATINGS, filter_of_rating(1));
+    assert_int_equal(bson_count_keys(document), TW_LEN(fields));
+    for (size_t i = 0; i < TW_LEN(fields); i++) {
+        bson_iter_t iter;
+
+        assert_true(bson_iter_init_find(&iter, document, fields[i].name));
+        assert_int_equal(bson_iter_type(&iter), fields[i].type);
+    }
+    bson_destroy(document);
+    assert_int_equal(count(TW_MONGO_RATINGS, bson_new()), 2);
+    tw_product_store_close(&store);
+}
+
 static void an_id__that_no_sku_can_have_is_of_no_product(void **state)
 {
     struct tw_store  store = open_store();
-    struct tw_entity entity = {.key.id = {{0xff, 0xff}}, .before = &store};
-    struct tw_load   load = {.entities = &entity, .entity_count = 1};
-    struct tw_arena  arena = {0};
-    struct tw_err    err = {0};
+    struct tw_entity entities[] = {
+        {.key.id = {{0xff, 0xff}}, .before = &store},
+        {.key = {.kind = TW_RATING_ENTITY, .id = {{0xff, 0xff}}, .sub = {{1}}}, .before = &store},
+    };
+    struct tw_load  load = {.entities = entities, .entity_count = TW_LEN(entities)};
+    struct tw_arena arena = {0};
+    struct tw_err   err = {0};
 
     (void)state;
     assert_watermark(&store, 0);
     assert_rc(store.load(store.self, PARTITION, 0, &load, &arena, &err), TW_OK, err);
-    assert_null(entity.before);
-    assert_int_equal(entity.before_guard, -1);
+    for (size_t i = 0; i < TW_LEN(entities); i++) {
+        assert_null(entities[i].before);
+        assert_int_equal(entities[i].before_guard, -1);
+    }
     tw_arena_done(&arena);
     tw_product_store_close(&store);
 }
@@ -391,6 +489,7 @@ static int play(const char *deed)
 
     if (ask_next(&store, &next, &err) != TW_OK)
         return 1;
+    batch.first = next;
     return fold(&store, &batch, &err) == TW_OK ? 0 : 2;
 }
 
@@ -408,87 +507,133 @@ static void crash(enum deed deed, const char *failpoint)
     tw_arena_done(&arena);
 }
 
-/* How far a worker came before it died. */
+/* How far a worker came before it died. A part is written in steps of 1000 documents. */
 struct gap {
     const char *failpoint; /* a TW_FAIL value */
     int64_t     products;  /* done */
+    int64_t     ratings;
     int64_t     rows;
 };
 
 static const struct gap gaps[] = {
-    {"in_commit=exit", 0, 0},
-    {"after_redo=exit", 0, 0},
-    {"in_apply=exit", 1000, 0},
-    {"in_apply=exit@2", PRODUCTS, 0},
-    {"before_applied=exit", PRODUCTS, ROWS},
+    {"in_commit=exit", 0, 0, 0},
+    {"after_redo=exit", 0, 0, 0},
+    {"in_apply=exit", 1000, 0, 0},
+    {"in_apply=exit@2", PRODUCTS, 0, 0},
+    {"before_applied=exit", PRODUCTS, PRODUCTS, ROWS},
 };
 
+/* The same where there are ratings to write, too. */
+static const struct gap rating_gaps[] = {
+    {"in_commit=exit", 0, 0, 0},
+    {"after_redo=exit", 0, 0, 0},
+    {"in_apply=exit", 1000, 0, 0},
+    {"in_apply=exit@2", PRODUCTS, 0, 0},
+    {"in_apply=exit@3", PRODUCTS, 1000, 0},
+    {"in_apply=exit@4", PRODUCTS, PRODUCTS, 0},
+    {"before_applied=exit", PRODUCTS, PRODUCTS, ROWS},
+};
+
+/* What the crashed batch meets. */
+enum given { NOTHING, MADE, RATED };
+
+static struct tw_store given(enum given what)
+{
+    const struct batch rating = {FIRST, FIRST + 2, PRODUCTS, RATE, 0};
+    struct tw_store    store;
+
+    wipe(NULL);
+    store = given_products(what == NOTHING ? 0 : PRODUCTS);
+    if (what == RATED)
+        must_fold(&store, &rating);
+    return store;
+}
+
+static int64_t expected_stars(enum deed deed, enum given what)
+{
+    return deed == WITHDRAW ? 0 : (what == RATED) + (deed == RATE);
+}
+
 /* Nothing in there twice, nothing forgotten. */
-static void assert_done_once(enum deed deed)
+static void assert_done_once(enum deed deed, enum given what)
 {
     assert_int_equal(applied(), 20);
-    assert_int_equal(count_products(19), PRODUCTS);
+    assert_int_equal(count_changed(TW_MONGO_PRODUCTS, 19), PRODUCTS);
     assert_int_equal(count(TW_MONGO_LEDGER, bson_new()), ROWS);
     for (uint32_t i = 0; i < PRODUCTS; i += 499) {
         assert_int_equal(number_of_product(i, "view_count"), deed == VIEW ? 2 : 1);
         assert_int_equal(number_of_product(i, "version"), deed == CHANGE ? 2 : 1);
-        assert_int_equal(number_of_product(i, "rating_sum"), deed == RATE ? 2 : 1);
+        assert_int_equal(number_of_product(i, "rating_sum"), expected_stars(deed, what));
+        if (deed == RATE || deed == WITHDRAW)
+            assert_int_equal(stars(i), expected_stars(deed, what));
     }
 }
 
-static void crash_and_go_on(enum deed deed, const struct gap *gap)
+static void crash_and_go_on(enum deed deed, enum given what, const struct gap *gap)
 {
     const struct batch next = {20, 30, PRODUCTS, VIEW, 0};
-    struct tw_store    store;
+    struct tw_store    store = given(what);
 
-    wipe(NULL);
-    store = given_products(deed == MAKE ? 0 : PRODUCTS);
     crash(deed, gap->failpoint);
-    assert_int_equal(applied(), FIRST);
-    assert_int_equal(count_products(19), gap->products);
+    assert_int_equal(applied(), what == RATED ? FIRST + 2 : FIRST);
+    assert_int_equal(count_changed(TW_MONGO_PRODUCTS, 19), gap->products);
+    if (deed == RATE || deed == WITHDRAW)
+        assert_int_equal(count_changed(TW_MONGO_RATINGS, 19), gap->ratings);
     assert_int_equal(count(TW_MONGO_LEDGER, bson_new()), gap->rows);
 
     assert_watermark(&store, 20);
-    assert_done_once(deed);
+    assert_done_once(deed, what);
     assert_watermark(&store, 20);
-    assert_done_once(deed);
+    assert_done_once(deed, what);
     must_fold(&store, &next);
     assert_int_equal(number_of_product(7, "view_count"), deed == VIEW ? 3 : 2);
     tw_product_store_close(&store);
 }
 
-static void each_gap(enum deed deed)
+static void each_gap(enum deed deed, enum given what, const struct gap *of, size_t count_of)
 {
 #ifndef TW_FAILPOINTS
     print_message("             not built with TW_FAILPOINTS\n");
     skip();
 #endif
-    for (size_t i = 0; i < TW_LEN(gaps); i++)
-        crash_and_go_on(deed, &gaps[i]);
+    for (size_t i = 0; i < count_of; i++)
+        crash_and_go_on(deed, what, &of[i]);
 }
 
 static void a_crash__while_products_are_made_is_finished_by_the_next_owner(void **state)
 {
     (void)state;
-    each_gap(MAKE);
+    each_gap(MAKE, NOTHING, gaps, TW_LEN(gaps));
 }
 
 static void a_crash__while_views_are_counted_is_finished_by_the_next_owner(void **state)
 {
     (void)state;
-    each_gap(VIEW);
+    each_gap(VIEW, MADE, gaps, TW_LEN(gaps));
 }
 
 static void a_crash__while_products_change_is_finished_by_the_next_owner(void **state)
 {
     (void)state;
-    each_gap(CHANGE);
+    each_gap(CHANGE, MADE, gaps, TW_LEN(gaps));
 }
 
-static void a_crash__while_the_version_stays_is_finished_by_the_next_owner(void **state)
+static void a_crash__while_products_are_rated_is_finished_by_the_next_owner(void **state)
 {
     (void)state;
-    crash_and_go_on(RATE, &gaps[2]); /* few: without an index this form is slow on some servers */
+    each_gap(RATE, MADE, rating_gaps, TW_LEN(rating_gaps));
+}
+
+static void a_crash__while_ratings_change_is_finished_by_the_next_owner(void **state)
+{
+    (void)state;
+    each_gap(RATE, RATED, rating_gaps, TW_LEN(rating_gaps));
+}
+
+static void a_crash__while_ratings_are_withdrawn_is_finished_by_the_next_owner(void **state)
+{
+    (void)state;
+    each_gap(WITHDRAW, RATED, rating_gaps, TW_LEN(rating_gaps));
 }
 
 /* --- late writes -------------------------------------------------------------------------------------------------- */
@@ -511,34 +656,119 @@ static void wake(const bson_t *redo)
     assert_rc(tw_product_apply(&server, redo, &err), TW_OK, err);
 }
 
+/* The product and its rating, one behind the other; empty documents where there is none. */
+static bson_t *both_documents(uint32_t i)
+{
+    bson_t *product = document_of(TW_MONGO_PRODUCTS, filter_of_product(i));
+    bson_t *rating = document_of(TW_MONGO_RATINGS, filter_of_rating(i));
+    bson_t *both = BCON_NEW("product", BCON_DOCUMENT(product), "rating", BCON_DOCUMENT(rating));
+
+    bson_destroy(rating);
+    bson_destroy(product);
+    return both;
+}
+
+/* A product that was rated, a write that is late, and what came after it. */
+static void wake_after(enum deed late_deed, enum deed after_it)
+{
+    const struct batch rating = {FIRST, 15, 3, RATE, 0}, late = {15, 20, 3, late_deed, ROWS},
+                       viewing = {20, 30, 3, VIEW, 0}, next = {30, 40, 3, after_it, 0};
+    struct tw_store store;
+    bson_t          redo;
+    bson_t         *before;
+    bson_t         *after;
+
+    wipe(NULL);
+    store = given_products(3);
+    must_fold(&store, &rating);
+    take_redo(&store, &late, &redo);
+    must_fold(&store, &late);
+    must_fold(&store, &viewing);
+    must_fold(&store, &next);
+    before = both_documents(1);
+    wake(&redo);
+    after = both_documents(1);
+    assert_true(bson_equal(before, after));
+    bson_destroy(after);
+    bson_destroy(before);
+    bson_destroy(&redo);
+    tw_product_store_close(&store);
+}
+
 static void a_late_write__of_any_form_changes_nothing(void **state)
 {
-    static const enum deed deeds[] = {VIEW, CHANGE, RATE};
+    static const enum deed deeds[] = {VIEW, CHANGE, RATE, WITHDRAW};
+
+    (void)state;
+    for (size_t late = 0; late < TW_LEN(deeds); late++)
+        for (size_t after = 0; after < TW_LEN(deeds); after++)
+            wake_after(deeds[late], deeds[after]);
+}
+
+/* As often as wanted: it is what happens when two owners finish the same batch at once. */
+static void a_write__that_is_done_twice_is_done_once(void **state)
+{
+    static const enum deed deeds[] = {VIEW, CHANGE, RATE, WITHDRAW};
 
     (void)state;
     for (size_t i = 0; i < TW_LEN(deeds); i++) {
-        const struct batch late = {FIRST, 20, 3, deeds[i], ROWS}, viewing = {20, 30, 3, VIEW, 0},
-                           changing = {30, 40, 3, CHANGE, 0};
-        struct tw_store store;
-        bson_t          redo;
-        bson_t         *before;
-        bson_t         *after;
+        const struct batch rating = {FIRST, 20, 3, RATE, 0}, batch = {20, 30, 3, deeds[i], ROWS};
+        struct tw_store    store;
+        bson_t             redo;
+        bson_t            *before;
+        bson_t            *after;
 
         wipe(NULL);
         store = given_products(3);
-        take_redo(&store, &late, &redo);
-        must_fold(&store, &late);
-        must_fold(&store, &viewing);
-        must_fold(&store, &changing);
-        before = document_of(TW_MONGO_PRODUCTS, filter_of_product(1));
+        must_fold(&store, &rating);
+        take_redo(&store, &batch, &redo);
         wake(&redo);
-        after = document_of(TW_MONGO_PRODUCTS, filter_of_product(1));
+        before = both_documents(1);
+        wake(&redo);
+        after = both_documents(1);
         assert_true(bson_equal(before, after));
         bson_destroy(after);
         bson_destroy(before);
         bson_destroy(&redo);
         tw_product_store_close(&store);
     }
+}
+
+/* A rating does not move the version, so the version could not tell that the change is an old one. */
+static void a_late_rating__of_a_product_that_was_rated_again_leaves_its_mean_alone(void **state)
+{
+    const struct batch late = {FIRST, 20, 3, RATE, 0}, again = {20, 30, 3, RATE, 0};
+    struct tw_store    store = given_products(3);
+    bson_t             redo;
+
+    (void)state;
+    take_redo(&store, &late, &redo);
+    must_fold(&store, &late);
+    must_fold(&store, &again);
+    wake(&redo);
+    assert_int_equal(number_of_product(1, "rating_sum"), 2);
+    assert_int_equal(number_of_product(1, "version"), 1);
+    assert_int_equal(stars(1), 2);
+    bson_destroy(&redo);
+    tw_product_store_close(&store);
+}
+
+/* The first rating is an insert: what was withdrawn must still be there to meet it. */
+static void a_late_rating__does_not_bring_a_withdrawn_one_back(void **state)
+{
+    const struct batch late = {FIRST, 20, 3, RATE, 0}, withdrawing = {20, 30, 3, WITHDRAW, 0};
+    struct tw_store    store = given_products(3);
+    bson_t             redo;
+
+    (void)state;
+    take_redo(&store, &late, &redo);
+    must_fold(&store, &late);
+    must_fold(&store, &withdrawing);
+    wake(&redo);
+    assert_int_equal(stars(1), 0);
+    assert_int_equal(number_of_product(1, "rating_sum"), 0);
+    bson_destroy(&redo);
+    tw_product_store_close(&store);
 }
 
 static void a_late_insert__does_not_bring_the_first_state_back(void **state)
@@ -649,6 +879,19 @@ static void a_product__ahead_of_the_watermark_stops_the_worker(void **state)
     tw_product_store_close(&store);
 }
 
+static void a_rating__ahead_of_the_watermark_stops_the_worker(void **state)
+{
+    const struct batch rating = {FIRST, 20, 3, RATE, 0}, again = {20, 30, 3, RATE, 0};
+    struct tw_store    store = given_products(3);
+    struct tw_err      err = {0};
+
+    (void)state;
+    must_fold(&store, &rating);
+    update(TW_MONGO_RATINGS, filter_of_rating(1), BCON_NEW("$set", "{", "guard", BCON_INT64(20), "}"));
+    assert_broken(fold(&store, &again, &err), &err, "restored in parts");
+    tw_product_store_close(&store);
+}
+
 static void a_product__at_the_watermark_is_just_right(void **state)
 {
     const struct batch viewing = {FIRST, 20, 3, VIEW, 0};
@@ -700,7 +943,26 @@ static void a_product__that_the_redo_record_misses_stops_the_worker(void **state
     run(BCON_NEW("delete", TW_MONGO_PRODUCTS, "deletes", "[", "{", "q", BCON_DOCUMENT(filter), "limit", BCON_INT32(1),
                  "}", "]"));
     bson_destroy(filter);
-    assert_broken(ask_next(&store, &next, &err), &err, "1 products are missing");
+    assert_broken(ask_next(&store, &next, &err), &err, "1 documents of 'products' are missing");
+    tw_product_store_close(&store);
+}
+
+static void a_rating__that_the_redo_record_misses_stops_the_worker(void **state)
+{
+    const struct batch rating = {FIRST, 20, 3, RATE, 0}, again = {20, 30, 3, RATE, 0};
+    struct tw_store    store = given_products(3);
+    struct tw_err      err = {0};
+    bson_t            *filter = filter_of_rating(1);
+    int64_t            next;
+
+    (void)state;
+    must_fold(&store, &rating);
+    must_fold(&store, &again);
+    set_number(TW_MONGO_APPLIED, "applied", 20);
+    run(BCON_NEW("delete", TW_MONGO_RATINGS, "deletes", "[", "{", "q", BCON_DOCUMENT(filter), "limit", BCON_INT32(1),
+                 "}", "]"));
+    bson_destroy(filter);
+    assert_broken(ask_next(&store, &next, &err), &err, "1 documents of 'tw_ratings' are missing");
     tw_product_store_close(&store);
 }
 
@@ -748,20 +1010,28 @@ static int run_all(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_price__stands_in_the_server_as_an_exact_decimal, wipe),
         cmocka_unit_test_setup(a_product__keeps_its_types_in_the_server_through_views_and_changes, wipe),
+        cmocka_unit_test_setup(a_rating__is_a_document_beside_its_product, wipe),
         cmocka_unit_test_setup(an_id__that_no_sku_can_have_is_of_no_product, wipe),
         cmocka_unit_test_setup(a_crash__while_products_are_made_is_finished_by_the_next_owner, wipe),
         cmocka_unit_test_setup(a_crash__while_views_are_counted_is_finished_by_the_next_owner, wipe),
         cmocka_unit_test_setup(a_crash__while_products_change_is_finished_by_the_next_owner, wipe),
-        cmocka_unit_test_setup(a_crash__while_the_version_stays_is_finished_by_the_next_owner, wipe),
+        cmocka_unit_test_setup(a_crash__while_products_are_rated_is_finished_by_the_next_owner, wipe),
+        cmocka_unit_test_setup(a_crash__while_ratings_change_is_finished_by_the_next_owner, wipe),
+        cmocka_unit_test_setup(a_crash__while_ratings_are_withdrawn_is_finished_by_the_next_owner, wipe),
         cmocka_unit_test_setup(a_late_write__of_any_form_changes_nothing, wipe),
+        cmocka_unit_test_setup(a_write__that_is_done_twice_is_done_once, wipe),
+        cmocka_unit_test_setup(a_late_rating__of_a_product_that_was_rated_again_leaves_its_mean_alone, wipe),
+        cmocka_unit_test_setup(a_late_rating__does_not_bring_a_withdrawn_one_back, wipe),
         cmocka_unit_test_setup(a_late_insert__does_not_bring_the_first_state_back, wipe),
         cmocka_unit_test_setup(a_row__of_the_same_command_takes_the_place_of_an_older_one, wipe),
         cmocka_unit_test_setup(sweep__takes_the_oldest_rows_first_and_no_more_than_a_bounded_number, wipe),
         cmocka_unit_test_setup(a_product__ahead_of_the_watermark_stops_the_worker, wipe),
+        cmocka_unit_test_setup(a_rating__ahead_of_the_watermark_stops_the_worker, wipe),
         cmocka_unit_test_setup(a_product__at_the_watermark_is_just_right, wipe),
         cmocka_unit_test_setup(applied__ahead_of_the_watermark_stops_the_worker, wipe),
         cmocka_unit_test_setup(applied__behind_the_redo_record_stops_the_worker, wipe),
         cmocka_unit_test_setup(a_product__that_the_redo_record_misses_stops_the_worker, wipe),
+        cmocka_unit_test_setup(a_rating__that_the_redo_record_misses_stops_the_worker, wipe),
         cmocka_unit_test_setup(a_commit__onto_a_batch_that_is_not_applied_is_fenced, wipe),
         cmocka_unit_test_setup(a_batch__that_no_document_holds_is_refused, wipe),
     };
@@ -772,7 +1042,7 @@ static int run_all(void)
         fprintf(stderr, "product_store_mongo: %s\n", err.msg);
         return 1;
     }
-    failed = cmocka_run_group_tests_name("product_store_mongo", tests, make_index, NULL);
+    failed = cmocka_run_group_tests_name("product_store_mongo", tests, make_indexes, NULL);
     tw_mongo_done(&server);
     return failed;
 }

@@ -53,6 +53,7 @@ static void drop_all(struct world *world)
 {
     sql(world, "drop schema if exists tillwire cascade");
     drop(world, TW_MONGO_PRODUCTS);
+    drop(world, TW_MONGO_RATINGS);
     drop(world, TW_MONGO_APPLIED);
     drop(world, TW_MONGO_LEDGER);
     drop(world, TW_MONGO_PROGRESS);
@@ -227,7 +228,7 @@ static void index_of_other_keys__is_refused(void **state)
 
     mongo(world, "{\"create\": \"products\"}");
     mongo(world, "{\"createIndexes\": \"products\", \"indexes\": ["
-                 "{\"name\": \"id_version\", \"key\": {\"version\": 1, \"_id\": 1}, \"unique\": true},"
+                 "{\"name\": \"id_revision\", \"key\": {\"revision\": 1, \"_id\": 1}, \"unique\": true},"
                  "{\"name\": \"sku\", \"key\": {\"sku\": -1}, \"unique\": true}]}");
     assert_says(world, tw_ctl_mongo_diff, "of products is another one\n");
     assert_refuses(world, tw_ctl_mongo_apply, "drop it, then apply again");

@@ -63,14 +63,13 @@ static enum tw_rc no_differences(const char *brokers, const char *domain, int ti
 /* A policy of the test's own: whatever is added becomes seven pieces. NULL unless a test wants it. */
 static const struct tw_policy *policy;
 
-static enum tw_rc make_it_seven(const struct tw_policy_event *event, struct tw_arena *arena, struct tw_policy_out *out,
-                                struct tw_err *reterr)
+static enum tw_rc make_it_seven(void *self, const struct tw_policy_event *event, struct tw_arena *arena,
+                                struct tw_policy_out *out, struct tw_err *reterr)
 {
     struct tw_cart_item_added added;
     struct tw_cart_set_item   set = {.quantity = 7};
 
-    if (!tw_str_is(event->type, tw_cart_item_added_type.ce_type))
-        return TW_OK;
+    assert_null(self);
     TW_TRY(tw_cart_item_added_type.unpack(event->payload, arena, &added, reterr));
     set.member_id = added.member_id;
     set.product_id = added.product_id;
@@ -78,6 +77,7 @@ static enum tw_rc make_it_seven(const struct tw_policy_event *event, struct tw_a
     set.price_minor = added.price_minor;
     set.product_version = added.product_version;
     tw_policy_send(out, &(struct tw_policy_command){
+                            .cause = &event->cause,
                             .type = &tw_cart_set_item_type,
                             .domain = TW_DOMAIN_CART,
                             .aggregate = added.member_id,
@@ -87,7 +87,13 @@ static enum tw_rc make_it_seven(const struct tw_policy_event *event, struct tw_a
     return TW_OK;
 }
 
-static const struct tw_policy seven = {.name = "seven", .follows = TW_DOMAIN_CART, .react = make_it_seven};
+static const struct tw_type *const added_only[] = {&tw_cart_item_added_type, NULL};
+static const struct tw_policy      seven = {
+         .name = "seven",
+         .follows = {TW_DOMAIN_CART},
+         .types = added_only,
+         .react = make_it_seven,
+};
 
 static void *run_worker(void *brokers)
 {

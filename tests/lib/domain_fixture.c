@@ -45,6 +45,11 @@ void tw_emit_coalesced(struct tw_decision *d, size_t index)
     d->entities[index]->coalesce_offset = d->cmd->offset;
 }
 
+void tw_tell_coalesced(struct tw_decision *d, size_t index)
+{
+    d->entities[index]->coalesce_offset = -1;
+}
+
 void tw_finish(struct tw_decision *d, const struct tw_pending_command *pending, struct tw_outcome outcome)
 {
     struct tw_turn *turn = d->turn;

@@ -11,6 +11,7 @@
 #include "tillwire/gen/member_messages.h"
 #include "tillwire/gen/product_messages.h"
 #include "workers/member/member_domain.h"
+#include "workers/product/product_domain.h"
 
 #define EPOCH_MS INT64_C(0)
 #define Y2026_MS INT64_C(1795428000123)
@@ -29,7 +30,8 @@
 
 KEPT_DOMAIN(member,
             TW_DOMAIN_MEMBER, [TW_MEMBER_ENTITY] = &tw_member_type, [TW_MEMBER_CLAIM_ENTITY] = &tw_member_claim_type);
-KEPT_DOMAIN(product, TW_DOMAIN_PRODUCT, &tw_product_type);
+KEPT_DOMAIN(product,
+            TW_DOMAIN_PRODUCT, [TW_PRODUCT_ENTITY] = &tw_product_type, [TW_RATING_ENTITY] = &tw_product_rating_type);
 KEPT_DOMAIN(cart, TW_DOMAIN_CART, &tw_cart_type);
 
 /* What breaks careless quoting: of SQL, of array literals, of JSON, of printf, of protocols with lines. */
@@ -231,9 +233,31 @@ static struct tw_uuid product_id(uint32_t i)
     return id;
 }
 
+/* Two of four are ratings, by different members, of the product before them: a command loads both kinds. */
+static bool is_rating(uint32_t i)
+{
+    return i % 4 == 1 || i % 4 == 2;
+}
+
 static struct tw_key product_key(uint32_t i)
 {
-    return (struct tw_key){.id = product_id(i)};
+    if (is_rating(i))
+        return (struct tw_key){.kind = TW_RATING_ENTITY, .id = product_id(i - i % 4), .sub = id_of("rater", i, 0)};
+    return (struct tw_key){.kind = TW_PRODUCT_ENTITY, .id = product_id(i)};
+}
+
+/* Withdrawn ones, too; and one that only says once more what it said. */
+static void *rating_make(uint32_t i, int64_t g, struct tw_arena *arena)
+{
+    struct tw_product_rating *rating = TW_NEW(arena, struct tw_product_rating);
+
+    *rating = (struct tw_product_rating){
+        .product_id = product_key(i).id,
+        .member_id = product_key(i).sub,
+        .stars = (g / 2 + i) % 6,
+        .rated_at_ms = g % 7 == 6 ? Y9999_MS : Y2026_MS + g,
+    };
+    return rating;
 }
 
 /* What a generation changes, by turns and different for neighbours, because a store may write each in its own way. */
@@ -292,12 +316,18 @@ static void *product_make(uint32_t i, int64_t g, struct tw_arena *arena)
         .review_count = step == STEP_RATING ? g : 0,
         .created_at_ms = EPOCH_MS,
         .version = g - (int64_t)step + STEPS,
+        .revision = g - (int64_t)step + STEPS + (step == STEP_RATING), /* a change comes before the next rating */
     };
     fill_changeable(product, i, product->version, arena);
     return product;
 }
 
-const struct tw_sample_states tw_sample_products = {&product_domain, false, product_key, product_make};
+static void *product_or_rating_make(uint32_t i, int64_t g, struct tw_arena *arena)
+{
+    return is_rating(i) ? rating_make(i, g, arena) : product_make(i, g, arena);
+}
+
+const struct tw_sample_states tw_sample_products = {&product_domain, false, product_key, product_or_rating_make};
 
 /* --- carts ------------------------------------------------------------------------------------------------------- */
 

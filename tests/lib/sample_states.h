@@ -7,7 +7,8 @@
 #include "store_fixture.h"
 
 extern const struct tw_sample_states tw_sample_members;
-extern const struct tw_sample_states tw_sample_products;
+extern const struct tw_sample_states tw_sample_products; /**< and their ratings; every number divisible by 4, and the
+                                                             one before it, is a product */
 extern const struct tw_sample_states tw_sample_carts;
 
 #endif

@@ -65,6 +65,36 @@ static void remove_at(struct tw_turn *turn, struct tw_uuid product_id, int64_t a
     decide(turn, &tw_cart_remove_item_type, &body, at_ms);
 }
 
+static void clear_at(struct tw_turn *turn, int64_t at_ms)
+{
+    decide(turn, &tw_cart_clear_type, &(struct tw_cart_clear){member}, at_ms);
+}
+
+static void acknowledge_at(struct tw_turn *turn, int64_t at_ms)
+{
+    decide(turn, &tw_cart_acknowledge_type, &(struct tw_cart_acknowledge){member}, at_ms);
+}
+
+static void reprice_at(struct tw_turn *turn, struct seen now, bool available, int64_t at_ms)
+{
+    struct tw_cart_reprice body = {
+        .member_id = member,
+        .product_id = now.product_id,
+        .product_name = tw_str_of(now.name),
+        .price_minor = now.price_minor,
+        .product_version = now.version,
+        .available = available,
+    };
+
+    decide(turn, &tw_cart_reprice_type, &body, at_ms);
+}
+
+/* The policy's command, some time after the line came. */
+static void reprice(struct tw_turn *turn, struct seen now)
+{
+    reprice_at(turn, now, true, AT_MS + HOUR_MS);
+}
+
 static const struct tw_cart *cart_of(const struct tw_turn *turn)
 {
     return newest(turn);
@@ -515,6 +545,260 @@ static void a_requeued_command__does_not_move_the_end_back(void **state)
     assert_int_equal(cart_of(turn)->ends_at_ms, AT_MS + 7 * DAY_MS);
 }
 
+/* --- clear -------------------------------------------------------------------------------------------------------- */
+
+static void clear__takes_all_lines_out_and_moves_the_end(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    add(turn, seen_shirt, 2);
+    add(turn, seen_socks, 1);
+    int64_t version = cart_of(turn)->version;
+    clear_at(turn, AT_MS + HOUR_MS);
+    assert_succeeded(turn, 204);
+    assert_int_equal(cart_of(turn)->lines_len, 0);
+    assert_int_equal(cart_of(turn)->version, version + 1);
+    assert_int_equal(cart_of(turn)->ends_at_ms, AT_MS + HOUR_MS + 7 * DAY_MS);
+    assert_int_equal(turn->event_count, 1);
+    const struct tw_cart_cleared *event = event_of(turn, &tw_cart_cleared_type);
+    assert_memory_equal(&event->member_id, &member, sizeof(member));
+    assert_int_equal(event->version, version + 1);
+    assert_int_equal(event->expires_at_ms, AT_MS + HOUR_MS + 7 * DAY_MS);
+}
+
+static void clear__of_an_empty_cart_changes_nothing(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    clear_at(turn, AT_MS);
+    assert_succeeded(turn, 204);
+    assert_int_equal(turn->event_count, 0);
+    assert_null(cart_of(turn));
+    add(turn, seen_shirt, 2);
+    clear_at(turn, AT_MS);
+    int64_t version = cart_of(turn)->version;
+    clear_at(turn, AT_MS + HOUR_MS);
+    assert_succeeded(turn, 204);
+    assert_int_equal(turn->event_count, 0);
+    assert_int_equal(cart_of(turn)->version, version);
+    assert_int_equal(cart_of(turn)->ends_at_ms, AT_MS + 7 * DAY_MS);
+}
+
+static void clear__of_a_cart_that_ended_changes_nothing(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    add(turn, seen_shirt, 2);
+    next_batch(turn);
+    clear_at(turn, AT_MS + 7 * DAY_MS);
+    assert_succeeded(turn, 204);
+    assert_int_equal(turn->event_count, 0);
+    assert_false(turn->entities[0].changed);
+}
+
+/* --- acknowledge -------------------------------------------------------------------------------------------------- */
+
+static void acknowledge__accepts_all_changed_prices_and_moves_the_end(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    add(turn, seen_shirt, 2);
+    add(turn, seen_socks, 1);
+    reprice(turn, shirt_at(8, 9900));
+    reprice(turn, (struct seen){seen_socks.product_id, "Socks", 500, 4});
+    int64_t version = cart_of(turn)->version;
+    acknowledge_at(turn, AT_MS + 2 * HOUR_MS);
+    assert_succeeded(turn, 204);
+    assert_line(&cart_of(turn)->lines[0], shirt_at(8, 9900), 2);
+    for (int i = 0; i < 2; i++) {
+        assert_false(cart_of(turn)->lines[i].has_previous_price);
+        assert_int_equal(cart_of(turn)->lines[i].previous_price_minor, 0);
+    }
+    assert_int_equal(cart_of(turn)->ends_at_ms, AT_MS + 2 * HOUR_MS + 7 * DAY_MS);
+    assert_int_equal(turn->event_count, 1);
+    const struct tw_cart_acknowledged *event = event_of(turn, &tw_cart_acknowledged_type);
+    assert_memory_equal(&event->member_id, &member, sizeof(member));
+    assert_int_equal(event->version, version + 1);
+    assert_int_equal(event->total_items, 3);
+    assert_int_equal(event->total_price_minor, 2 * 9900 + 500);
+    assert_int_equal(event->expires_at_ms, AT_MS + 2 * HOUR_MS + 7 * DAY_MS);
+}
+
+static void acknowledge__of_a_cart_without_changed_prices_changes_nothing(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    acknowledge_at(turn, AT_MS);
+    assert_succeeded(turn, 204);
+    assert_null(cart_of(turn));
+    add(turn, seen_shirt, 2);
+    int64_t version = cart_of(turn)->version;
+    acknowledge_at(turn, AT_MS + HOUR_MS);
+    assert_succeeded(turn, 204);
+    assert_int_equal(turn->event_count, 0);
+    assert_int_equal(cart_of(turn)->version, version);
+    assert_int_equal(cart_of(turn)->ends_at_ms, AT_MS + 7 * DAY_MS);
+}
+
+static void acknowledge__of_a_cart_that_ended_changes_nothing(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    add(turn, seen_shirt, 2);
+    reprice(turn, shirt_at(8, 9900));
+    next_batch(turn);
+    acknowledge_at(turn, AT_MS + 7 * DAY_MS);
+    assert_succeeded(turn, 204);
+    assert_int_equal(turn->event_count, 0);
+    assert_false(turn->entities[0].changed);
+}
+
+static void acknowledge__leaves_a_line_that_is_not_for_sale_as_it_is(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    add(turn, seen_shirt, 2);
+    reprice_at(turn, shirt_at(8, 9900), false, AT_MS);
+    acknowledge_at(turn, AT_MS);
+    assert_int_equal(turn->event_count, 1);
+    assert_false(cart_of(turn)->lines[0].has_previous_price);
+    assert_false(cart_of(turn)->lines[0].available);
+}
+
+/* --- reprice ------------------------------------------------------------------------------------------------------ */
+
+static void reprice__gives_the_line_name_price_and_version_and_keeps_the_price_before(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    add(turn, seen_shirt, 2);
+    int64_t version = cart_of(turn)->version;
+    reprice(turn, (struct seen){shirt, "Black T-shirt, size M", 9900, 8});
+    assert_succeeded(turn, 200);
+    assert_line(&cart_of(turn)->lines[0], (struct seen){shirt, "Black T-shirt, size M", 9900, 8}, 2);
+    assert_true(cart_of(turn)->lines[0].has_previous_price);
+    assert_int_equal(cart_of(turn)->lines[0].previous_price_minor, 14900);
+    assert_int_equal(cart_of(turn)->version, version + 1);
+    assert_int_equal(turn->event_count, 1);
+    const struct tw_cart_item_repriced *event = event_of(turn, &tw_cart_item_repriced_type);
+    assert_memory_equal(&event->member_id, &member, sizeof(member));
+    assert_memory_equal(&event->product_id, &shirt, sizeof(shirt));
+    assert_str(event->product_name, "Black T-shirt, size M");
+    assert_int_equal(event->price_minor, 9900);
+    assert_true(event->has_previous_price);
+    assert_int_equal(event->previous_price_minor, 14900);
+    assert_int_equal(event->quantity, 2);
+    assert_true(event->available);
+    assert_int_equal(event->product_version, 8);
+    assert_int_equal(event->version, version + 1);
+    assert_int_equal(event->total_items, 2);
+    assert_int_equal(event->total_price_minor, 2 * 9900);
+    assert_int_equal(event->expires_at_ms, AT_MS + 7 * DAY_MS);
+}
+
+static void reprice__with_an_older_or_the_same_product_changes_nothing(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    add(turn, seen_shirt, 2);
+    int64_t version = cart_of(turn)->version;
+    for (int64_t seen = 1; seen <= 7; seen++) {
+        reprice_at(turn, shirt_at(seen, 1), false, AT_MS);
+        assert_succeeded(turn, 200);
+        assert_int_equal(turn->event_count, 0);
+    }
+    assert_line(&cart_of(turn)->lines[0], seen_shirt, 2);
+    assert_int_equal(cart_of(turn)->version, version);
+}
+
+static void reprice__shows_the_first_price_until_it_is_acknowledged_or_comes_back(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    add(turn, seen_shirt, 1);
+    reprice(turn, shirt_at(8, 9900));
+    reprice(turn, shirt_at(9, 12000));
+    assert_int_equal(cart_of(turn)->lines[0].previous_price_minor, 14900);
+    reprice(turn, shirt_at(10, 14900));
+    assert_false(cart_of(turn)->lines[0].has_previous_price);
+    assert_false(((const struct tw_cart_item_repriced *)turn->event)->has_previous_price);
+    reprice(turn, shirt_at(11, 9900));
+    acknowledge_at(turn, AT_MS + HOUR_MS);
+    reprice(turn, shirt_at(12, 8000));
+    assert_int_equal(cart_of(turn)->lines[0].previous_price_minor, 9900);
+}
+
+static void reprice__of_another_name_only_shows_no_old_price(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    add(turn, seen_shirt, 1);
+    reprice(turn, (struct seen){shirt, "Shirt", 14900, 8});
+    assert_str(cart_of(turn)->lines[0].product_name, "Shirt");
+    assert_false(cart_of(turn)->lines[0].has_previous_price);
+}
+
+static void reprice__takes_what_is_not_for_sale_out_of_both_totals_until_it_is_back(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    add(turn, seen_shirt, 2);
+    add(turn, seen_socks, 1);
+    reprice_at(turn, shirt_at(8, 14900), false, AT_MS);
+    const struct tw_cart_item_repriced *event = event_of(turn, &tw_cart_item_repriced_type);
+    assert_false(event->available);
+    assert_int_equal(event->total_items, 1);
+    assert_int_equal(event->total_price_minor, 495);
+    assert_false(cart_of(turn)->lines[0].available);
+    assert_int_equal(cart_of(turn)->lines[0].quantity, 2);
+    reprice(turn, shirt_at(9, 14900));
+    event = event_of(turn, &tw_cart_item_repriced_type);
+    assert_true(event->available);
+    assert_int_equal(event->total_items, 3);
+    assert_int_equal(event->total_price_minor, 2 * 14900 + 495);
+}
+
+static void reprice__keeps_the_end_of_the_cart(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    add(turn, seen_shirt, 2);
+    reprice_at(turn, shirt_at(8, 9900), true, AT_MS + 5 * DAY_MS);
+    assert_int_equal(cart_of(turn)->updated_at_ms, AT_MS);
+    assert_int_equal(cart_of(turn)->ends_at_ms, AT_MS + 7 * DAY_MS);
+    set_at(turn, shirt_at(8, 9900), 3, AT_MS + 6 * DAY_MS);
+    assert_int_equal(cart_of(turn)->ends_at_ms, AT_MS + 13 * DAY_MS);
+}
+
+static void reprice__of_a_cart_or_line_that_is_not_there_makes_none(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    reprice(turn, shirt_at(8, 9900));
+    assert_succeeded(turn, 200);
+    assert_int_equal(turn->event_count, 0);
+    assert_null(cart_of(turn));
+    add(turn, seen_socks, 1);
+    int64_t version = cart_of(turn)->version;
+    reprice(turn, shirt_at(8, 9900));
+    assert_succeeded(turn, 200);
+    assert_int_equal(turn->event_count, 0);
+    assert_int_equal(cart_of(turn)->lines_len, 1);
+    assert_int_equal(cart_of(turn)->version, version);
+}
+
+static void reprice__of_a_cart_that_ended_does_nothing(void **state)
+{
+    struct tw_turn *turn = *state;
+
+    add(turn, seen_shirt, 2);
+    next_batch(turn);
+    reprice_at(turn, shirt_at(8, 9900), true, AT_MS + 7 * DAY_MS);
+    assert_succeeded(turn, 200);
+    assert_int_equal(turn->event_count, 0);
+    assert_false(turn->entities[0].changed);
+}
+
 static void an_absent_cart__has_version_0(void **state)
 {
     (void)state;
@@ -553,6 +837,21 @@ int main(void)
         RULE(a_cart_that_ended__holds_nothing_to_remove_or_to_set_to_0),
         RULE(versions__of_a_cart_that_starts_afresh_are_above_those_of_the_one_before),
         RULE(a_requeued_command__does_not_move_the_end_back),
+        RULE(clear__takes_all_lines_out_and_moves_the_end),
+        RULE(clear__of_an_empty_cart_changes_nothing),
+        RULE(clear__of_a_cart_that_ended_changes_nothing),
+        RULE(acknowledge__accepts_all_changed_prices_and_moves_the_end),
+        RULE(acknowledge__of_a_cart_without_changed_prices_changes_nothing),
+        RULE(acknowledge__of_a_cart_that_ended_changes_nothing),
+        RULE(acknowledge__leaves_a_line_that_is_not_for_sale_as_it_is),
+        RULE(reprice__gives_the_line_name_price_and_version_and_keeps_the_price_before),
+        RULE(reprice__with_an_older_or_the_same_product_changes_nothing),
+        RULE(reprice__shows_the_first_price_until_it_is_acknowledged_or_comes_back),
+        RULE(reprice__of_another_name_only_shows_no_old_price),
+        RULE(reprice__takes_what_is_not_for_sale_out_of_both_totals_until_it_is_back),
+        RULE(reprice__keeps_the_end_of_the_cart),
+        RULE(reprice__of_a_cart_or_line_that_is_not_there_makes_none),
+        RULE(reprice__of_a_cart_that_ended_does_nothing),
         RULE(an_absent_cart__has_version_0),
     };
 

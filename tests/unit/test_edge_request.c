@@ -404,8 +404,8 @@ static enum tw_problem json_of(const char *type, const char *body)
 static void json__is_taken_only_when_it_is_json_in_utf8(void **state)
 {
     static const char *const wrong[] = {
-        "{\"a\":1,\"a\":2}", "{} x",       "{\"a\":\"\xff\"}", "{\"a\":\"\\u0000\"}", "", "{", "1", "\"x\"",
-        "{'a':1}",           "{\"a\":01}", "{\"a\":1e999}"};
+        "{\"a\":1,\"a\":2}", "{} x",      "{\"a\":\"\xff\"}", "{\"a\":\"\\u0000\"}", "", "{", "1", "\"x\"",
+        "{'a':1}",           "{\"a\":01}"};
     char deep[80];
 
     (void)state;
@@ -418,6 +418,39 @@ static void json__is_taken_only_when_it_is_json_in_utf8(void **state)
     snprintf(deep, sizeof(deep), "%.33s%.33s", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
              "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]");
     assert_int_equal(json_of("application/json", deep), TW_PROBLEM_MALFORMED_REQUEST);
+}
+
+/* The value that is read at `a` of a body that is read. */
+static json_t *member_of(const char *body)
+{
+    struct tw_request request = {.arena = &arena, .body = tw_str_of(body)};
+    json_t           *json = NULL;
+    const char       *detail = "";
+
+    request.fields[TW_HEADER_CONTENT_TYPE] = TW_STR("application/json");
+    assert_int_equal(tw_request_json(&request, &json, &detail), TW_PROBLEM_NONE);
+    json_t *member = json_incref(json_object_get(json, "a"));
+    json_decref(json);
+    return member;
+}
+
+static void number__that_nothing_holds_is_read_as_one_that_nothing_takes(void **state)
+{
+    static const char *const bodies[] = {"{\"a\":1e400}", "{\"b\":\"\\\"1e400\",\"a\":-1E+400}",
+                                         "{\"a\":99999999999999999999}", "{\"a\": 1.5e999 ,\"b\":[1e999]}"};
+
+    (void)state;
+    for (size_t i = 0; i < TW_LEN(bodies); i++) {
+        json_t *member = member_of(bodies[i]);
+        assert_true(json_is_real(member));
+        json_decref(member);
+    }
+    json_t *member = member_of("{\"b\":1e400,\"a\":\"12345678901234567890 1e5 \\\\\"}");
+    assert_string_equal(json_string_value(member), "12345678901234567890 1e5 \\"); /* texts stay */
+    json_decref(member);
+    assert_int_equal(json_of("application/json", "{\"a\":1e400"), TW_PROBLEM_MALFORMED_REQUEST);
+    assert_int_equal(json_of("application/json", "{\"a\":1e400}{"), TW_PROBLEM_MALFORMED_REQUEST);
+    assert_int_equal(json_of("application/json", "[1e400,\"\\"), TW_PROBLEM_MALFORMED_REQUEST);
 }
 
 static void content_type__must_be_json(void **state)
@@ -508,6 +541,7 @@ int main(void)
         TEST(body__is_not_waited_for_beyond_the_deadline),
         TEST(dripping_client__is_asked_for_one_byte_at_a_time),
         TEST(json__is_taken_only_when_it_is_json_in_utf8),
+        TEST(number__that_nothing_holds_is_read_as_one_that_nothing_takes),
         TEST(content_type__must_be_json),
         TEST(merge_patch__is_a_content_type_of_patch_only),
         TEST(preference__is_read_as_rfc_7240_says),

@@ -86,6 +86,14 @@ static void other_method__is_told_which_ones_there_are(void **state)
     assert_string_equal(allow, "POST");
 }
 
+static void batch__may_be_larger_than_other_bodies(void **state)
+{
+    (void)state;
+    assert_int_equal(tw_router_body_max(&table[5]), 1048576);
+    assert_int_equal(tw_router_body_max(&table[2]), 65536);
+    assert_int_equal(tw_router_body_max(NULL), 65536);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -94,6 +102,7 @@ int main(void)
         cmocka_unit_test_setup(head__finds_the_get_row, setup),
         cmocka_unit_test_setup(unknown_path__allows_nothing, setup),
         cmocka_unit_test_setup(other_method__is_told_which_ones_there_are, setup),
+        cmocka_unit_test_setup(batch__may_be_larger_than_other_bodies, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -282,6 +282,42 @@ static void many_threads__each_get_their_own_reports(void **state)
     assert_int_equal(wrong, 0);
 }
 
+static void spare_lanes__are_lent_to_one_at_a_time_and_come_back(void **state)
+{
+    int first[TW_SENDER_SPARE_LANES];
+    int second[TW_SENDER_SPARE_LANES];
+
+    (void)state;
+    assert_int_equal(tw_sender_borrow(sender, 100, first), 100);
+    assert_int_equal(tw_sender_borrow(sender, 100, second), TW_SENDER_SPARE_LANES - 100);
+    assert_int_equal(tw_sender_borrow(sender, 1, second + 100), 0);
+    for (size_t i = 0; i < 100; i++) {
+        assert_in_range(first[i], TW_SENDER_LANES, TW_SENDER_LANES + TW_SENDER_SPARE_LANES - 1);
+        for (size_t j = 0; j < TW_SENDER_SPARE_LANES - 100; j++)
+            assert_int_not_equal(first[i], second[j]);
+    }
+    tw_sender_give_back(sender, second, TW_SENDER_SPARE_LANES - 100);
+    tw_sender_give_back(sender, first, 100);
+    assert_int_equal(tw_sender_borrow(sender, 1000, first), TW_SENDER_SPARE_LANES);
+}
+
+static void borrowed_lanes__each_get_the_report_of_their_record(void **state)
+{
+    int     lanes[20];
+    int64_t offset = 0;
+
+    (void)state;
+    assert_int_equal(tw_sender_borrow(sender, TW_LEN(lanes), lanes), TW_LEN(lanes));
+    atomic_store(&holds_reports, true);
+    for (size_t i = 0; i < TW_LEN(lanes); i++)
+        assert_int_equal(tw_sender_begin(sender, lanes[i], &record, NULL), TW_OK);
+    assert_int_equal(waiting_records(), TW_LEN(lanes));
+    atomic_store(&holds_reports, false);
+    for (size_t i = 0; i < TW_LEN(lanes); i++)
+        assert_int_equal(tw_sender_await(sender, lanes[i], 2000, &offset, NULL), TW_OK);
+    tw_sender_give_back(sender, lanes, TW_LEN(lanes));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -294,6 +330,8 @@ int main(void)
         TEST(refused_record__is_not_waited_for),
         TEST(dead_producer__is_replaced),
         TEST(many_threads__each_get_their_own_reports),
+        TEST(spare_lanes__are_lent_to_one_at_a_time_and_come_back),
+        TEST(borrowed_lanes__each_get_the_report_of_their_record),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,9 @@
-/* Products and ledger rows as BSON. */
+/* Products, ratings and ledger rows as BSON. */
 /* Links: tw_product_document tw_test PkgConfig::MONGOC */
 #include "tillwire/product_document.h"
 
 #include <bson/bson.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "sample_states.h"
@@ -111,7 +112,7 @@ static void a_product__comes_back_as_it_was(void **state)
 
     (void)state;
     for (uint32_t i = 0; i < 40; i++) {
-        const struct tw_product *product = tw_sample_products.make(i, 1 + i, &arena);
+        const struct tw_product *product = tw_sample_products.make(4 * i, 1 + i, &arena);
         bson_t                  *document = document_of(product, 7 + i);
         struct tw_product        back;
         int64_t                  guard = -1;
@@ -151,6 +152,7 @@ static void a_product__has_the_fields_of_the_data_model_in_its_types(void **stat
         {"effective_price", BSON_TYPE_DECIMAL128},
         {"rating_sum", BSON_TYPE_INT64},
         {"version", BSON_TYPE_INT64},
+        {"revision", BSON_TYPE_INT64},
         {"guard", BSON_TYPE_INT64},
     };
     struct tw_arena    arena = {0};
@@ -355,6 +357,76 @@ static void every_field__makes_a_difference(void **state)
     tw_arena_done(&arena);
 }
 
+/* --- ratings ------------------------------------------------------------------------------------------------------ */
+
+static bson_t *rating_document_of(const struct tw_product_rating *rating, int64_t guard)
+{
+    bson_t *document = bson_new();
+    char    id[TW_RATING_DOCUMENT_ID + 1];
+
+    tw_rating_document_id(rating->product_id, rating->member_id, id);
+    BSON_APPEND_UTF8(document, "_id", id);
+    tw_rating_to_document(rating, guard, document);
+    return document;
+}
+
+static void a_rating__comes_back_as_it_was(void **state)
+{
+    struct tw_arena arena = {0};
+    struct tw_err   err = {0};
+
+    (void)state;
+    for (uint32_t i = 1; i < 40; i += 4) {
+        const struct tw_product_rating *rating = tw_sample_products.make(i, i, &arena);
+        bson_t                         *document = rating_document_of(rating, 7 + i);
+        struct tw_product_rating        back;
+        int64_t                         guard = -1;
+
+        assert_rc(tw_rating_from_document(document, &back, &guard, &err), TW_OK, err);
+        assert_int_equal(guard, 7 + i);
+        assert_true(tw_uuid_eq(back.product_id, rating->product_id));
+        assert_true(tw_uuid_eq(back.member_id, rating->member_id));
+        assert_int_equal(back.stars, rating->stars);
+        assert_int_equal(back.rated_at_ms, rating->rated_at_ms);
+        bson_destroy(document);
+    }
+    tw_arena_done(&arena);
+}
+
+static void a_rating__is_found_by_its_product_and_member(void **state)
+{
+    char id[TW_RATING_DOCUMENT_ID + 1];
+
+    (void)state;
+    tw_rating_document_id((struct tw_uuid){{1, 2}}, (struct tw_uuid){{0xfe}}, id);
+    assert_string_equal(id, "01020000-0000-0000-0000-000000000000/fe000000-0000-0000-0000-000000000000");
+    assert_int_equal(strlen(id), TW_RATING_DOCUMENT_ID);
+}
+
+static void a_rating__with_a_missing_or_strange_field_is_broken_and_names_it(void **state)
+{
+    struct tw_arena arena = {0};
+    bson_t         *document = rating_document_of(tw_sample_products.make(1, 4, &arena), 9);
+    bson_iter_t     iter;
+
+    (void)state;
+    assert_true(bson_iter_init(&iter, document) && bson_iter_next(&iter)); /* but the _id, which is never read */
+    while (bson_iter_next(&iter)) {
+        for (int left_out = 0; left_out < 2; left_out++) {
+            bson_t                  *other = spoilt(document, bson_iter_key(&iter), left_out);
+            struct tw_err            err = {0};
+            struct tw_product_rating back;
+            int64_t                  guard;
+
+            assert_rc(tw_rating_from_document(other, &back, &guard, &err), TW_BROKEN, err);
+            assert_non_null(strstr(err.msg, bson_iter_key(&iter)));
+            bson_destroy(other);
+        }
+    }
+    bson_destroy(document);
+    tw_arena_done(&arena);
+}
+
 /* --- ledger rows -------------------------------------------------------------------------------------------------- */
 
 static const struct tw_ledger_row sample_row = {
@@ -433,6 +505,109 @@ static void a_row__with_a_missing_or_strange_field_is_broken_and_names_it(void *
     tw_arena_done(&arena);
 }
 
+/* --- validators --------------------------------------------------------------------------------------------------- */
+
+/* Validators only warn, so one that does not fit what is written would fill a server's log. The tests run in the source
+ * folder. */
+static bson_t *validator_of(const char *collection)
+{
+    char                path[128];
+    bson_error_t        error;
+    bson_json_reader_t *reader;
+    bson_t             *file = bson_new();
+
+    snprintf(path, sizeof(path), "schemas/mongo/%s.json", collection);
+    reader = bson_json_reader_new_from_file(path, &error);
+    if (!reader || bson_json_reader_read(reader, file, &error) != 1)
+        fail_msg("%s: %s", path, error.message);
+    bson_json_reader_destroy(reader);
+    return file;
+}
+
+static bool find_path(const bson_t *document, const char *path, bson_iter_t *ret_found)
+{
+    bson_iter_t iter;
+
+    return bson_iter_init(&iter, document) && bson_iter_find_descendant(&iter, path, ret_found);
+}
+
+static const char *type_name(bson_type_t type)
+{
+    static const struct {
+        bson_type_t type;
+        const char *name;
+    } names[] = {
+        {BSON_TYPE_OID, "objectId"},   {BSON_TYPE_UTF8, "string"},    {BSON_TYPE_DECIMAL128, "decimal"},
+        {BSON_TYPE_NULL, "null"},      {BSON_TYPE_ARRAY, "array"},    {BSON_TYPE_DOCUMENT, "object"},
+        {BSON_TYPE_INT64, "long"},     {BSON_TYPE_INT32, "int"},      {BSON_TYPE_BOOL, "bool"},
+        {BSON_TYPE_DATE_TIME, "date"}, {BSON_TYPE_BINARY, "binData"},
+    };
+
+    for (size_t i = 0; i < TW_LEN(names); i++)
+        if (names[i].type == type)
+            return names[i].name;
+    return "none of ours";
+}
+
+/* `bsonType` is a name or a list of names. */
+static bool allows(const bson_iter_t *types, const char *name)
+{
+    bson_iter_t item;
+
+    if (BSON_ITER_HOLDS_UTF8(types))
+        return !strcmp(bson_iter_utf8(types, NULL), name);
+    assert_true(BSON_ITER_HOLDS_ARRAY(types) && bson_iter_recurse(types, &item));
+    while (bson_iter_next(&item))
+        if (!strcmp(bson_iter_utf8(&item, NULL), name))
+            return true;
+    return false;
+}
+
+/* Every field has a property of its type, and every required one is there. */
+static void assert_fits(const bson_t *document, const char *collection)
+{
+    bson_t     *file = validator_of(collection);
+    bson_iter_t iter;
+    bson_iter_t found;
+
+    assert_true(bson_iter_init(&iter, document));
+    while (bson_iter_next(&iter)) {
+        char path[128];
+
+        if (!strcmp(bson_iter_key(&iter), "status")) /* an enum */
+            continue;
+        snprintf(path, sizeof(path), "validator.$jsonSchema.properties.%s.bsonType", bson_iter_key(&iter));
+        if (!find_path(file, path, &found) || !allows(&found, type_name(bson_iter_type(&iter))))
+            fail_msg("%s: no %s, %s", collection, path, type_name(bson_iter_type(&iter)));
+    }
+    assert_true(find_path(file, "validator.$jsonSchema.required", &found) && bson_iter_recurse(&found, &iter));
+    while (bson_iter_next(&iter))
+        if (!bson_has_field(document, bson_iter_utf8(&iter, NULL)))
+            fail_msg("%s: no %s in a document", collection, bson_iter_utf8(&iter, NULL));
+    bson_destroy(file);
+}
+
+static void a_validator__takes_what_is_written(void **state)
+{
+    struct tw_arena arena = {0};
+    bson_t          row = BSON_INITIALIZER;
+
+    (void)state;
+    for (int64_t generation = 1; generation < 7; generation++) { /* with and without what may be null */
+        bson_t *product = document_of(tw_sample_products.make(4, generation, &arena), 9);
+        bson_t *rating = rating_document_of(tw_sample_products.make(5, generation, &arena), 9);
+
+        assert_fits(product, TW_MONGO_PRODUCTS);
+        assert_fits(rating, TW_MONGO_RATINGS);
+        bson_destroy(rating);
+        bson_destroy(product);
+    }
+    tw_ledger_to_document(3, &sample_row, &row);
+    assert_fits(&row, TW_MONGO_LEDGER);
+    bson_destroy(&row);
+    tw_arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -449,9 +624,13 @@ int main(void)
         cmocka_unit_test(a_difference__of_views_alone_is_told_apart),
         cmocka_unit_test(a_difference__lists_the_fields_that_are_not_the_same),
         cmocka_unit_test(every_field__makes_a_difference),
+        cmocka_unit_test(a_rating__comes_back_as_it_was),
+        cmocka_unit_test(a_rating__is_found_by_its_product_and_member),
+        cmocka_unit_test(a_rating__with_a_missing_or_strange_field_is_broken_and_names_it),
         cmocka_unit_test(a_row__comes_back_as_it_was),
         cmocka_unit_test(a_row__is_found_by_its_partition_and_command),
         cmocka_unit_test(a_row__with_a_missing_or_strange_field_is_broken_and_names_it),
+        cmocka_unit_test(a_validator__takes_what_is_written),
     };
 
     return cmocka_run_group_tests_name("product_document", tests, NULL, NULL);

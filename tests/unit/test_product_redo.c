@@ -8,6 +8,7 @@
 #include "sample_states.h"
 #include "tillwire/product_document.h"
 #include "unit.h"
+#include "workers/product/product_domain.h"
 
 /* One product of a batch: `state` made from `before` by the test. */
 struct given {
@@ -22,6 +23,7 @@ static struct tw_product *make(struct tw_arena *arena)
     struct tw_product *product = tw_sample_products.make(3, 6, arena);
 
     product->view_count = product->version = product->rating_sum = 6;
+    product->revision = 8;
     product->is_active = true;
     return product;
 }
@@ -53,33 +55,39 @@ static int done(void **state)
     return 0;
 }
 
-/* The statement as JSON, with the _id replaced by a star. */
-static void assert_statement(const struct given *given, const char *expected)
+static void star_out(char *json, const char *text)
 {
-    const struct tw_entity *entities[] = {&given->entity};
-    struct tw_changes       changes = {.partition = 3, .first_offset = 50, .entities = entities, .entity_count = 1};
-    bson_oid_t              id;
-    char                    hex[25];
-    bson_t                  redo;
-    bson_iter_t             iter;
-    bson_iter_t             statement;
-    char                   *json;
-    char                   *at;
+    for (char *at = json; (at = strstr(at, text));)
+        memset(at, '*', strlen(text));
+}
 
-    assert_true(tw_product_id_to_object_id(given->entity.key.id, id.bytes));
+/* The redo record of the entity as JSON, with the product's ids replaced by stars. */
+static void assert_redo(const struct tw_entity *entity, const char *expected)
+{
+    struct tw_changes changes = {.partition = 3, .first_offset = 50, .entities = &entity, .entity_count = 1};
+    bson_oid_t        id;
+    char              hex[25], uuid[TW_UUID_TEXT + 1];
+    bson_t            redo;
+    char             *json;
+
+    assert_true(tw_product_id_to_object_id(entity->key.id, id.bytes));
     bson_oid_to_string(&id, hex);
+    tw_uuid_format(entity->key.id, uuid);
     tw_product_redo_build(&changes, &redo);
-    assert_true(bson_iter_init(&iter, &redo) && bson_iter_find_descendant(&iter, "products.0", &statement));
     json = bson_as_relaxed_extended_json(&redo, NULL);
-    at = strstr(json, hex);
-    assert_non_null(at);
-    memset(at, '*', 24);
+    star_out(json, hex);
+    star_out(json, uuid);
     assert_string_equal(json, expected);
     bson_free(json);
     bson_destroy(&redo);
 }
 
-#define REDO(statement) "{ \"products\" : [ { " statement " } ], \"tw_ledger\" : [  ] }"
+static void assert_statement(const struct given *given, const char *expected)
+{
+    assert_redo(&given->entity, expected);
+}
+
+#define REDO(statement) "{ \"products\" : [ { " statement " } ], \"tw_ratings\" : [  ], \"tw_ledger\" : [  ] }"
 #define ID              "{ \"$oid\" : \"************************\" }"
 
 static void a_view__asks_for_the_larger_count_by_id_alone(void **state)
@@ -91,14 +99,16 @@ static void a_view__asks_for_the_larger_count_by_id_alone(void **state)
                                  "\"u\" : { \"$max\" : { \"view_count\" : 9, \"guard\" : 51 } }"));
 }
 
-static void a_change__expects_its_version_and_sets_what_differs(void **state)
+static void a_change__expects_its_revision_and_sets_what_differs(void **state)
 {
     struct given *given = *state;
 
     given->after->is_active = false;
     given->after->version = 7;
-    assert_statement(given, REDO("\"q\" : { \"_id\" : " ID ", \"version\" : 6 }, "
-                                 "\"u\" : { \"$set\" : { \"is_active\" : false, \"version\" : 7, \"guard\" : 51 } }"));
+    given->after->revision = 9;
+    assert_statement(given, REDO("\"q\" : { \"_id\" : " ID ", \"revision\" : 8 }, "
+                                 "\"u\" : { \"$set\" : { \"is_active\" : false, \"version\" : 7, \"revision\" : 9, "
+                                 "\"guard\" : 51 } }"));
 }
 
 static void a_change__with_views_in_the_same_batch_is_one_statement(void **state)
@@ -107,18 +117,21 @@ static void a_change__with_views_in_the_same_batch_is_one_statement(void **state
 
     given->after->view_count = 8;
     given->after->version = 7;
-    assert_statement(given, REDO("\"q\" : { \"_id\" : " ID ", \"version\" : 6 }, "
-                                 "\"u\" : { \"$set\" : { \"view_count\" : 8, \"version\" : 7, \"guard\" : 51 } }"));
+    given->after->revision = 9;
+    assert_statement(given, REDO("\"q\" : { \"_id\" : " ID ", \"revision\" : 8 }, "
+                                 "\"u\" : { \"$set\" : { \"view_count\" : 8, \"version\" : 7, \"revision\" : 9, "
+                                 "\"guard\" : 51 } }"));
 }
 
 /* Ratings go down, too, and do not move the version. */
-static void a_change__that_leaves_the_version_expects_its_guard(void **state)
+static void a_change__that_leaves_the_version_expects_its_revision_as_well(void **state)
 {
     struct given *given = *state;
 
     given->after->rating_sum = 1;
-    assert_statement(given, REDO("\"q\" : { \"_id\" : " ID ", \"guard\" : 40 }, "
-                                 "\"u\" : { \"$set\" : { \"rating_sum\" : 1, \"guard\" : 51 } }"));
+    given->after->revision = 10; /* two commands of one batch */
+    assert_statement(given, REDO("\"q\" : { \"_id\" : " ID ", \"revision\" : 8 }, "
+                                 "\"u\" : { \"$set\" : { \"rating_sum\" : 1, \"revision\" : 10, \"guard\" : 51 } }"));
 }
 
 static void a_new_product__is_inserted_and_never_overwritten(void **state)
@@ -140,6 +153,53 @@ static void a_new_product__is_inserted_and_never_overwritten(void **state)
     bson_free(json);
     bson_destroy(&values);
 }
+
+/* --- ratings ------------------------------------------------------------------------------------------------------ */
+
+#define PRODUCT                "************************************"
+#define RATER                  "0a0b0c00-0000-0000-0000-000000000000"
+#define RATER_BYTES            "{ \"$binary\" : { \"base64\" : \"CgsMAAAAAAAAAAAAAAAAAA==\", \"subType\" : \"04\" } }"
+#define RATING_REDO(statement) "{ \"products\" : [  ], \"tw_ratings\" : [ { " statement " } ], \"tw_ledger\" : [  ] }"
+
+/* A rating of the product, changed from `before`; NULL: it is the first. */
+static void assert_rating_statement(const struct given *given, const struct tw_product_rating *before,
+                                    const char *expected)
+{
+    struct tw_product_rating rating = {
+        .product_id = given->entity.key.id, .member_id = {{10, 11, 12}}, .stars = 4, .rated_at_ms = 1795428000123};
+    const struct tw_entity entity = {
+        .key = {.kind = TW_RATING_ENTITY, .id = rating.product_id, .sub = rating.member_id},
+        .before = before,
+        .before_guard = before ? 40 : -1,
+        .state = &rating,
+        .guard = 51,
+        .changed = true,
+    };
+
+    assert_redo(&entity, expected);
+}
+
+#define RATING_VALUES                                                             \
+    "{ \"product_id\" : " ID ", \"member_id\" : " RATER_BYTES ", \"stars\" : 4, " \
+    "\"rated_at\" : { \"$date\" : \"2026-11-23T10:00:00.123Z\" }, \"guard\" : 51 }"
+
+static void a_first_rating__is_inserted_and_never_overwritten(void **state)
+{
+    assert_rating_statement(*state, NULL,
+                            RATING_REDO("\"q\" : { \"_id\" : \"" PRODUCT "/" RATER "\" }, "
+                                        "\"u\" : { \"$setOnInsert\" : " RATING_VALUES " }, \"upsert\" : true"));
+}
+
+static void a_changed_rating__expects_its_guard(void **state)
+{
+    const struct tw_product_rating before = {.stars = 5};
+
+    assert_rating_statement(*state, &before,
+                            RATING_REDO("\"q\" : { \"_id\" : \"" PRODUCT "/" RATER "\", \"guard\" : 40 }, "
+                                        "\"u\" : { \"$set\" : " RATING_VALUES " }"));
+}
+
+/* --- guards and rows ---------------------------------------------------------------------------------------------- */
 
 static void every_form__tells_its_guard(void **state)
 {
@@ -199,10 +259,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_view__asks_for_the_larger_count_by_id_alone, given_product, done),
-        cmocka_unit_test_setup_teardown(a_change__expects_its_version_and_sets_what_differs, given_product, done),
+        cmocka_unit_test_setup_teardown(a_change__expects_its_revision_and_sets_what_differs, given_product, done),
         cmocka_unit_test_setup_teardown(a_change__with_views_in_the_same_batch_is_one_statement, given_product, done),
-        cmocka_unit_test_setup_teardown(a_change__that_leaves_the_version_expects_its_guard, given_product, done),
+        cmocka_unit_test_setup_teardown(a_change__that_leaves_the_version_expects_its_revision_as_well, given_product,
+                                        done),
         cmocka_unit_test_setup_teardown(a_new_product__is_inserted_and_never_overwritten, given_product, done),
+        cmocka_unit_test_setup_teardown(a_first_rating__is_inserted_and_never_overwritten, given_product, done),
+        cmocka_unit_test_setup_teardown(a_changed_rating__expects_its_guard, given_product, done),
         cmocka_unit_test(every_form__tells_its_guard),
         cmocka_unit_test(something_else__has_no_guard),
         cmocka_unit_test_setup_teardown(ledger_rows__stand_beside_the_products, given_product, done),

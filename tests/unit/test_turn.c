@@ -577,6 +577,52 @@ static void views_of_one_batch__are_one_change_and_one_event_with_the_new_total(
     free_world(world);
 }
 
+static void append_price(struct world *world, struct tw_uuid product_id, int64_t price_minor)
+{
+    struct tw_product_change body = {.product_id = product_id, .has_price = true, .price_minor = price_minor};
+    struct tw_envelope       envelope = tw_test_envelope(&world->log, &tw_product_change_type,
+                                                         tw_test_command_id(&world->log, TW_DOMAIN_PRODUCT, world->log.len));
+
+    tw_test_append(&world->log, &tw_product_change_type, product_id, &body, &envelope);
+}
+
+/* Else an event with an older version would follow one with a newer, and what a batch holds could be told from events. */
+static void a_change_among_views__leaves_each_event_the_version_of_its_record(void **unused)
+{
+    static const struct {
+        const char *offset;
+        int64_t     views, version;
+    } wanted[] = {{"2", 2, 1}, {"6", 4, 3}};
+    struct world            *world = new_world(&tw_product_domain);
+    struct tw_uuid           product_id = append_product(world);
+    size_t                   count, found = 0;
+    struct tw_outbox_record *records;
+
+    (void)unused;
+    fold_all(world, 1);
+    append_view(world, product_id, NULL);
+    append_view(world, product_id, NULL);
+    append_price(world, product_id, 500);
+    append_price(world, product_id, 600);
+    append_view(world, product_id, NULL);
+    append_view(world, product_id, NULL);
+    fold_all(world, 6);
+    records = outbox(world, &count);
+    for (size_t i = 0; i < count; i++) {
+        struct tw_product_viewed viewed;
+
+        if (!tw_str_is(header_of(&records[i], TW_H_TYPE), tw_product_viewed_type.ce_type))
+            continue;
+        assert_int_equal(tw_product_viewed_type.unpack(records[i].value, &world->arena, &viewed, NULL), TW_OK);
+        assert_true(found < TW_LEN(wanted));
+        assert_true(tw_str_is(header_of(&records[i], TW_H_CAUSE_OFFSET), wanted[found].offset));
+        assert_int_equal(viewed.view_count, wanted[found].views);
+        assert_int_equal(viewed.version, wanted[found++].version);
+    }
+    assert_int_equal(found, TW_LEN(wanted));
+    free_world(world);
+}
+
 static void a_keyed_view__counts_once_and_is_remembered(void **unused)
 {
     struct world  *world = new_world(&tw_product_domain);
@@ -996,6 +1042,7 @@ int main(void)
         cmocka_unit_test(a_requeued_command__is_decided_at_its_original_time_though_it_was_given_up),
         cmocka_unit_test(a_requeued_command__meets_a_cart_that_has_ended_by_the_clock),
         cmocka_unit_test(views_of_one_batch__are_one_change_and_one_event_with_the_new_total),
+        cmocka_unit_test(a_change_among_views__leaves_each_event_the_version_of_its_record),
         cmocka_unit_test(a_keyed_view__counts_once_and_is_remembered),
         cmocka_unit_test(a_pending_command__is_remembered_and_has_no_outcome_yet),
         cmocka_unit_test(a_repeat_of_a_pending_command__publishes_nothing_and_changes_nothing),

@@ -50,7 +50,8 @@ static void last_migration__is_the_one_the_member_worker_asks_for(void **state)
 
 static void collections__are_those_the_product_worker_writes(void **state)
 {
-    static const char *const names[] = {TW_MONGO_PRODUCTS, TW_MONGO_APPLIED, TW_MONGO_LEDGER, TW_MONGO_PROGRESS};
+    static const char *const names[] = {TW_MONGO_PRODUCTS, TW_MONGO_APPLIED, TW_MONGO_LEDGER, TW_MONGO_PROGRESS,
+                                        TW_MONGO_RATINGS};
 
     (void)state;
     assert_int_equal(tw_embedded_mongo_count, TW_LEN(names));

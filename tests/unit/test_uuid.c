@@ -128,6 +128,23 @@ static void command_id_keyed__follows_from_the_digest(void **state)
     assert_int_equal(tw_command_id_partition(id), 5);
 }
 
+static void command_id_unkeyed__follows_from_digest_and_time_and_is_none_of_a_key(void **state)
+{
+    uint8_t        digest[16];
+    struct tw_uuid id;
+
+    (void)state;
+    memset(digest, 0xFF, sizeof(digest));
+    id = tw_command_id_unkeyed(digest, 0x0192F0A0B1C2, TW_DOMAIN_CART, 5);
+    assert_uuid(id, "0192f0a0-b1c2-7c05-bfff-ffffffffffff");
+    assert_false(tw_command_id_is_keyed(id));
+    assert_int_equal(tw_command_id_time_ms(id), 0x0192F0A0B1C2);
+    assert_int_equal(tw_command_id_domain(id), TW_DOMAIN_CART);
+    assert_int_equal(tw_command_id_partition(id), 5);
+    digest[15] = 0;
+    assert_false(tw_uuid_eq(id, tw_command_id_unkeyed(digest, 0x0192F0A0B1C2, TW_DOMAIN_CART, 5)));
+}
+
 static void command_id_domain__is_0_when_the_bits_name_none(void **state)
 {
     (void)state;
@@ -235,6 +252,7 @@ int main(void)
         cmocka_unit_test(command_id_new__is_a_version_7_with_time_domain_and_partition),
         cmocka_unit_test(command_id_new__has_62_random_bits),
         cmocka_unit_test(command_id_keyed__follows_from_the_digest),
+        cmocka_unit_test(command_id_unkeyed__follows_from_digest_and_time_and_is_none_of_a_key),
         cmocka_unit_test(command_id_domain__is_0_when_the_bits_name_none),
         cmocka_unit_test(command_id_ledger__forgets_the_partition_only),
         cmocka_unit_test(derived_id__is_pinned),

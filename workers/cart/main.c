@@ -1,4 +1,5 @@
 #include "cart_domain.h"
+#include "cart_policy.h"
 #include "cart_store.h"
 #include "worker.h"
 
@@ -14,6 +15,9 @@ int main(int argc, char **argv)
         .batch_kbytes = "256",
         .open_store = tw_cart_store_open,
         .close_store = tw_cart_store_close,
+        .policy = &tw_cart_reprice_policy,
+        .policy_uri = "mongo_uri",
+        .policy_help = "MongoDB, mongodb://user:password@host:port/database: the catalogue, which reprices carts.",
     };
 
     return tw_worker_main(&spec, argc, argv);

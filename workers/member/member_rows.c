@@ -223,12 +223,22 @@ static int compare_ids(const void *left, const void *right)
     return tw_uuid_cmp(*(const struct tw_uuid *)left, *(const struct tw_uuid *)right);
 }
 
-/* qsort() may not be given NULL. */
-#define SORT(rows, list, compare)                                                    \
-    do {                                                                             \
-        if ((rows)->list##_len)                                                      \
-            qsort((rows)->list, (rows)->list##_len, sizeof(*(rows)->list), compare); \
-    } while (0)
+/* Members and claims are: they come in the order of the turn's entities. */
+static bool is_sorted(const char *items, size_t count, size_t size, int (*compare)(const void *, const void *))
+{
+    for (size_t i = 1; i < count; i++)
+        if (compare(items + (i - 1) * size, items + i * size) > 0)
+            return false;
+    return true;
+}
+
+static void sort(void *items, size_t count, size_t size, int (*compare)(const void *, const void *))
+{
+    if (!is_sorted(items, count, size, compare))
+        qsort(items, count, size, compare);
+}
+
+#define SORT(rows, list, compare) sort((rows)->list, (rows)->list##_len, sizeof(*(rows)->list), compare)
 
 void tw_member_rows_sort(struct tw_member_rows *rows)
 {

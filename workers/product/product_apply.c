@@ -13,7 +13,8 @@ enum { STATEMENTS_MAX = 1000 };
 
 struct chunk {
     bson_t      command;
-    bson_t      items;   /* a view of the command's array */
+    bson_t      items; /* a view of the command's array */
+    const char *collection;
     const char *id_path; /* of the `_id` within an item */
     uint32_t    count;
 };
@@ -115,8 +116,8 @@ static void collect_ids(const struct chunk *chunk, bson_t *ret_ids)
 }
 
 /* Reads one field of the documents that the chunk is about. */
-static enum tw_rc find_documents(struct tw_mongo *mongo, const char *collection, const struct chunk *chunk,
-                                 const char *field, tw_mongo_found *found, void *context, struct tw_err *reterr)
+static enum tw_rc find_documents(struct tw_mongo *mongo, const struct chunk *chunk, const char *field,
+                                 tw_mongo_found *found, void *context, struct tw_err *reterr)
 {
     bson_t     ids = BSON_INITIALIZER;
     bson_t    *filter;
@@ -126,14 +127,14 @@ static enum tw_rc find_documents(struct tw_mongo *mongo, const char *collection,
     collect_ids(chunk, &ids);
     filter = BCON_NEW("_id", "{", "$in", BCON_ARRAY(&ids), "}");
     options = BCON_NEW("projection", "{", field, BCON_INT32(1), "}", "batchSize", BCON_INT32(STATEMENTS_MAX));
-    rc = tw_mongo_find(mongo, collection, filter, options, found, context, where, reterr);
+    rc = tw_mongo_find(mongo, chunk->collection, filter, options, found, context, where, reterr);
     bson_destroy(options);
     bson_destroy(filter);
     bson_destroy(&ids);
     return rc;
 }
 
-/* --- products ----------------------------------------------------------------------------------------------------- */
+/* --- products and ratings ----------------------------------------------------------------------------------------- */
 
 struct checking {
     const struct chunk *chunk;
@@ -159,15 +160,16 @@ static enum tw_rc check_done(struct tw_mongo *mongo, const struct chunk *chunk, 
 {
     struct checking checking = {.chunk = chunk};
 
-    TW_TRY(find_documents(mongo, TW_MONGO_PRODUCTS, chunk, "guard", count_when_done, &checking, reterr));
+    TW_TRY(find_documents(mongo, chunk, "guard", count_when_done, &checking, reterr));
     if (checking.done == chunk->count)
         return TW_OK;
     return tw_fail(reterr, TW_BROKEN, where, 0,
-                   "%u products are missing or older than the redo record says: was the store restored in parts?",
-                   (unsigned int)(chunk->count - checking.done));
+                   "%u documents of '%s' are missing or older than the redo record says: was the store restored in "
+                   "parts?",
+                   (unsigned int)(chunk->count - checking.done), chunk->collection);
 }
 
-static enum tw_rc apply_products(struct tw_mongo *mongo, const struct chunk *chunk, struct tw_err *reterr)
+static enum tw_rc apply_statements(struct tw_mongo *mongo, const struct chunk *chunk, struct tw_err *reterr)
 {
     struct tw_mongo_written written;
 
@@ -211,7 +213,7 @@ static enum tw_rc replace_older_rows(struct tw_mongo *mongo, const struct chunk 
     struct replacing        replacing = {.chunk = chunk, .updates = BSON_INITIALIZER};
     struct tw_mongo_written written;
     bson_t                  command;
-    enum tw_rc rc = find_documents(mongo, TW_MONGO_LEDGER, chunk, "offset", replace_when_older, &replacing, reterr);
+    enum tw_rc              rc = find_documents(mongo, chunk, "offset", replace_when_older, &replacing, reterr);
 
     begin_command(&command, "update", TW_MONGO_LEDGER);
     BSON_APPEND_ARRAY(&command, "updates", &replacing.updates);
@@ -239,7 +241,8 @@ static const struct part {
     const char *id_path;
     enum tw_rc (*apply)(struct tw_mongo *mongo, const struct chunk *chunk, struct tw_err *reterr);
 } parts[] = {
-    {TW_MONGO_PRODUCTS, "update", "updates", "q._id", apply_products},
+    {TW_MONGO_PRODUCTS, "update", "updates", "q._id", apply_statements},
+    {TW_MONGO_RATINGS, "update", "updates", "q._id", apply_statements},
     {TW_MONGO_LEDGER, "insert", "documents", "_id", apply_rows},
 };
 
@@ -250,7 +253,7 @@ static void take_chunk(const struct part *part, bson_iter_t *items, struct chunk
     bson_t      item;
     bson_iter_t iter;
 
-    *ret_chunk = (struct chunk){.id_path = part->id_path};
+    *ret_chunk = (struct chunk){.collection = part->collection, .id_path = part->id_path};
     begin_command(&ret_chunk->command, part->verb, part->collection);
     BSON_APPEND_ARRAY_BEGIN(&ret_chunk->command, part->array_name, &array);
     while (ret_chunk->count < STATEMENTS_MAX && bson_iter_next(items))

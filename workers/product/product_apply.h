@@ -8,7 +8,7 @@
 #include "product_connection.h"
 
 /** UNREACHED, UNKNOWN: some of it may be missing, do it again. BROKEN: the server refuses what was committed, or a
- *  product is older than the record says, so the store was tampered with or restored in parts. */
+ *  product or rating is older than the record says, so the store was tampered with or restored in parts. */
 enum tw_rc tw_product_apply(struct tw_mongo *mongo, const bson_t *redo, struct tw_err *reterr);
 
 #endif

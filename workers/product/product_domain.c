@@ -44,6 +44,7 @@ static struct tw_product product_of(const struct tw_product_create *cmd, int64_t
         .created_at_ms = at_ms,
         .updated_at_ms = at_ms,
         .version = 1,
+        .revision = 1,
     };
 }
 
@@ -119,8 +120,16 @@ static void emit_changed(struct tw_decision *d, const struct tw_product *product
 static void count_change(struct tw_product *product, int64_t at_ms)
 {
     product->version++;
+    product->revision++;
     if (product->updated_at_ms < at_ms)
         product->updated_at_ms = at_ms;
+}
+
+/* Views so far are told with the version they were of: no event with an older version follows one with a newer. */
+static struct tw_product *product_to_change(struct tw_decision *d)
+{
+    tw_tell_coalesced(d, 0);
+    return tw_state_change(d, 0);
 }
 
 static bool is_named(const struct tw_str *names, uint32_t count, struct tw_str name)
@@ -223,7 +232,7 @@ static struct tw_outcome decide_change(struct tw_decision *d, const struct tw_co
     if (after.images_len > IMAGES_MAX)
         return tw_rejected(TW_PROBLEM_IMAGES_LIMIT, "the product would have more than 20 images");
     if (!same_bytes(before, &after)) {
-        struct tw_product *product = tw_state_change(d, 0);
+        struct tw_product *product = product_to_change(d);
 
         *product = after;
         count_change(product, command->at_ms);
@@ -239,7 +248,7 @@ static struct tw_outcome decide_deactivate(struct tw_decision *d, const struct t
     if (!before)
         return tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such product");
     if (before->is_active) {
-        struct tw_product *product = tw_state_change(d, 0);
+        struct tw_product *product = product_to_change(d);
 
         product->is_active = false;
         count_change(product, command->at_ms);
@@ -263,19 +272,21 @@ static int64_t mean_hundredths(int64_t sum, int64_t count)
     return count ? (200 * sum + count) / (2 * count) : 0;
 }
 
-/* 0 stars: the rating is withdrawn. */
+/* 0 stars: the rating is withdrawn. A requeued command does not move the time back, as with a change. */
 static void put_rating(struct tw_decision *d, const struct tw_command *command, struct tw_uuid member_id, int64_t stars)
 {
-    int64_t                   before = stars_of(tw_state(d, RATING));
-    struct tw_product        *product = tw_state_change(d, PRODUCT);
-    struct tw_product_rating *rating = tw_state_change(d, RATING);
+    const struct tw_product_rating *known = tw_state(d, RATING);
+    int64_t                         before = stars_of(known);
+    bool                            is_later = !known || known->rated_at_ms < command->at_ms;
+    struct tw_product              *product = tw_state_change(d, PRODUCT);
+    struct tw_product_rating       *rating = tw_state_change(d, RATING);
 
-    *rating = (struct tw_product_rating){
-        .product_id = product->product_id,
-        .member_id = member_id,
-        .stars = stars,
-        .rated_at_ms = command->at_ms,
-    };
+    rating->product_id = product->product_id;
+    rating->member_id = member_id;
+    rating->stars = stars;
+    if (is_later)
+        rating->rated_at_ms = command->at_ms;
+    product->revision++;
     product->rating_sum += stars - before;
     product->review_count += (stars > 0) - (before > 0);
     product->rating_hundredths = mean_hundredths(product->rating_sum, product->review_count);

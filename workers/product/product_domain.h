@@ -3,7 +3,8 @@
  * under its id, which follows from the SKU: so the same SKU is always decided in the same partition. A rating (struct
  * tw_product_rating) is an entity of its own beside it, one per member and product.
  *
- * `version` and `updated_at` belong to what a merchant changes; views and ratings move neither.
+ * `version` and `updated_at` belong to what a merchant changes; views and ratings move neither. `revision` counts
+ * whatever is written but views, so that a store can tell what a write expects to find.
  */
 #ifndef TILLWIRE_PRODUCT_DOMAIN_H
 #define TILLWIRE_PRODUCT_DOMAIN_H

@@ -1,66 +1,83 @@
 #include "product_load.h"
 
 #include <stdlib.h>
-#include <string.h>
 
+#include "product_domain.h"
 #include "tillwire/product_document.h"
 
 static const char where[] = "product.store.load";
 
-struct wanted {
-    bson_oid_t        id;
-    struct tw_entity *entity;
+struct loading {
+    struct tw_load    *load;
+    struct tw_arena   *arena;
+    struct tw_entity **wanted; /* of one kind after another, sorted by key */
+    size_t             wanted_count;
+    size_t             row_cap;
+    int64_t            newest_guard;
 };
 
-struct loading {
-    struct tw_load  *load;
-    struct tw_arena *arena;
-    struct wanted   *wanted; /* sorted by id */
-    size_t           wanted_count;
-    size_t           row_cap;
-    int64_t          newest_guard;
-};
+static int compare_keys(const struct tw_key *a, const struct tw_key *b)
+{
+    int of_ids = tw_uuid_cmp(a->id, b->id);
+
+    return of_ids ? of_ids : tw_uuid_cmp(a->sub, b->sub);
+}
 
 static int compare_wanted(const void *a, const void *b)
 {
-    return memcmp(&((const struct wanted *)a)->id, &((const struct wanted *)b)->id, sizeof(bson_oid_t));
+    return compare_keys(&(*(struct tw_entity *const *)a)->key, &(*(struct tw_entity *const *)b)->key);
+}
+
+static int compare_with_wanted(const void *key, const void *wanted)
+{
+    return compare_keys(key, &(*(struct tw_entity *const *)wanted)->key);
 }
 
 /* Ids that no SKU can have are not asked for: there is no such product. */
-static void collect_wanted(struct loading *loading)
+static void collect_wanted(struct loading *loading, uint32_t kind)
 {
     struct tw_load *load = loading->load;
+    bson_oid_t      id;
 
-    loading->wanted = TW_NEW_ARRAY(loading->arena, load->entity_count, struct wanted);
-    for (size_t i = 0; i < load->entity_count; i++) {
-        struct wanted *wanted = &loading->wanted[loading->wanted_count];
-
-        load->entities[i].before = NULL;
-        load->entities[i].before_guard = -1;
-        wanted->entity = &load->entities[i];
-        if (load->entities[i].key.kind == 0 && tw_product_id_to_object_id(load->entities[i].key.id, wanted->id.bytes))
-            loading->wanted_count++;
-    }
+    loading->wanted_count = 0;
+    for (size_t i = 0; i < load->entity_count; i++)
+        if (load->entities[i].key.kind == kind && tw_product_id_to_object_id(load->entities[i].key.id, id.bytes))
+            loading->wanted[loading->wanted_count++] = &load->entities[i];
     qsort(loading->wanted, loading->wanted_count, sizeof(*loading->wanted), compare_wanted);
+}
+
+static void take(struct loading *loading, const struct tw_key *key, const void *before, int64_t guard)
+{
+    struct tw_entity **found =
+        bsearch(key, loading->wanted, loading->wanted_count, sizeof(*loading->wanted), compare_with_wanted);
+
+    if (!found)
+        return;
+    (*found)->before = before;
+    (*found)->before_guard = guard;
+    if (guard > loading->newest_guard)
+        loading->newest_guard = guard;
 }
 
 static enum tw_rc take_product(void *context, const bson_t *document, struct tw_err *reterr)
 {
     struct loading    *loading = context;
     struct tw_product *product = TW_NEW(loading->arena, struct tw_product);
-    struct wanted      key = {0};
-    struct wanted     *found;
     int64_t            guard;
 
     TW_TRY(tw_product_from_document(document, loading->arena, product, &guard, reterr));
-    tw_product_id_to_object_id(product->product_id, key.id.bytes);
-    found = bsearch(&key, loading->wanted, loading->wanted_count, sizeof(key), compare_wanted);
-    if (!found)
-        return TW_OK;
-    found->entity->before = product;
-    found->entity->before_guard = guard;
-    if (guard > loading->newest_guard)
-        loading->newest_guard = guard;
+    take(loading, &(struct tw_key){.id = product->product_id}, product, guard);
+    return TW_OK;
+}
+
+static enum tw_rc take_rating(void *context, const bson_t *document, struct tw_err *reterr)
+{
+    struct loading           *loading = context;
+    struct tw_product_rating *rating = TW_NEW(loading->arena, struct tw_product_rating);
+    int64_t                   guard;
+
+    TW_TRY(tw_rating_from_document(document, rating, &guard, reterr));
+    take(loading, &(struct tw_key){.id = rating->product_id, .sub = rating->member_id}, rating, guard);
     return TW_OK;
 }
 
@@ -93,22 +110,61 @@ static enum tw_rc find_in(struct tw_mongo *mongo, const char *collection, const 
     return rc;
 }
 
-static enum tw_rc load_products(struct tw_mongo *mongo, struct loading *loading, struct tw_err *reterr)
+static void append_product_id(bson_t *ids, const char *name, size_t name_len, const struct tw_key *key)
+{
+    bson_oid_t id;
+
+    tw_product_id_to_object_id(key->id, id.bytes);
+    bson_append_oid(ids, name, (int)name_len, &id);
+}
+
+static void append_rating_id(bson_t *ids, const char *name, size_t name_len, const struct tw_key *key)
+{
+    char id[TW_RATING_DOCUMENT_ID + 1];
+
+    tw_rating_document_id(key->id, key->sub, id);
+    bson_append_utf8(ids, name, (int)name_len, id, TW_RATING_DOCUMENT_ID);
+}
+
+static const struct kind {
+    const char *collection;
+    void (*append_id)(bson_t *ids, const char *name, size_t name_len, const struct tw_key *key);
+    tw_mongo_found *take;
+} kinds[] = {
+    [TW_PRODUCT_ENTITY] = {TW_MONGO_PRODUCTS, append_product_id, take_product},
+    [TW_RATING_ENTITY] = {TW_MONGO_RATINGS, append_rating_id, take_rating},
+};
+
+static enum tw_rc load_kind(struct tw_mongo *mongo, struct loading *loading, uint32_t kind, struct tw_err *reterr)
 {
     bson_t     ids = BSON_INITIALIZER;
     enum tw_rc rc;
 
-    collect_wanted(loading);
+    collect_wanted(loading, kind);
     for (size_t i = 0; i < loading->wanted_count; i++) {
         char        buffer[16];
-        const char *key;
-        size_t      key_len = bson_uint32_to_string((uint32_t)i, &key, buffer, sizeof(buffer));
+        const char *name;
+        size_t      name_len = bson_uint32_to_string((uint32_t)i, &name, buffer, sizeof(buffer));
 
-        bson_append_oid(&ids, key, (int)key_len, &loading->wanted[i].id);
+        kinds[kind].append_id(&ids, name, name_len, &loading->wanted[i]->key);
     }
-    rc = find_in(mongo, TW_MONGO_PRODUCTS, &ids, loading->wanted_count, take_product, loading, reterr);
+    rc = find_in(mongo, kinds[kind].collection, &ids, loading->wanted_count, kinds[kind].take, loading, reterr);
     bson_destroy(&ids);
     return rc;
+}
+
+static enum tw_rc load_entities(struct tw_mongo *mongo, struct loading *loading, struct tw_err *reterr)
+{
+    struct tw_load *load = loading->load;
+
+    loading->wanted = TW_NEW_ARRAY(loading->arena, load->entity_count, struct tw_entity *);
+    for (size_t i = 0; i < load->entity_count; i++) {
+        load->entities[i].before = NULL;
+        load->entities[i].before_guard = -1;
+    }
+    for (uint32_t kind = 0; kind < TW_LEN(kinds); kind++)
+        TW_TRY(load_kind(mongo, loading, kind, reterr));
+    return TW_OK;
 }
 
 static enum tw_rc load_rows(struct tw_mongo *mongo, int32_t partition, struct loading *loading, struct tw_err *reterr)
@@ -139,7 +195,7 @@ enum tw_rc tw_product_load(struct tw_mongo *mongo, int32_t partition, struct tw_
 {
     struct loading loading = {.load = load, .arena = arena, .newest_guard = -1};
 
-    TW_TRY(load_products(mongo, &loading, reterr));
+    TW_TRY(load_entities(mongo, &loading, reterr));
     TW_TRY(load_rows(mongo, partition, &loading, reterr));
     *ret_newest_guard = loading.newest_guard;
     return TW_OK;

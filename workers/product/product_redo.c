@@ -1,11 +1,11 @@
 /*
  * Statements are absolute and name what they expect, so repeating one, or a late one of a worker that was taken for
- * dead, changes nothing. Each product has one statement, in the cheapest form that is safe:
+ * dead, changes nothing. Each document has one statement, in the cheapest form that is safe:
  *
- *   made        {_id}           $setOnInsert all, upsert    an existing _id: already done
- *   viewed      {_id}           $max view_count, guard      both only grow, so the larger is the later
- *   changed     {_id, version}  $set what differs, guard    a change moves the version, views do not
- *   otherwise   {_id, guard}    $set what differs, guard
+ *   made            {_id}            $setOnInsert all, upsert    an existing _id: already done
+ *   viewed          {_id}            $max view_count, guard      both only grow, so the larger is the later
+ *   changed, rated  {_id, revision}  $set what differs, guard    each of these moves the revision, views do not
+ *   a rating        {_id, guard}     $set all, guard             every write moves its guard
  *
  * The hot one, a view, needs no second index that every view would have to move.
  */
@@ -14,88 +14,118 @@
 #include <assert.h>
 #include <string.h>
 
+#include "product_domain.h"
 #include "tillwire/product_document.h"
 
-static bson_oid_t object_id_of(struct tw_uuid product_id)
+static void append_id(bson_t *document, const struct tw_key *key)
 {
+    char       text[TW_RATING_DOCUMENT_ID + 1];
     bson_oid_t id;
-    bool       is_image = tw_product_id_to_object_id(product_id, id.bytes);
+    bool       is_image = tw_product_id_to_object_id(key->id, id.bytes);
 
-    assert(is_image); /* the domain only makes products whose id follows from their SKU */
+    assert(is_image); /* the domain only makes products whose id follows from their SKU, and rates what it made */
     (void)is_image;
-    return id;
+    if (key->kind == TW_PRODUCT_ENTITY) {
+        BSON_APPEND_OID(document, "_id", &id);
+    } else {
+        tw_rating_document_id(key->id, key->sub, text);
+        BSON_APPEND_UTF8(document, "_id", text);
+    }
 }
 
-static void append_filter(bson_t *statement, const bson_oid_t *id, const char *expected_name, int64_t expected)
+static void append_filter(bson_t *statement, const struct tw_key *key, const char *expected_name, int64_t expected)
 {
     bson_t filter;
 
     BSON_APPEND_DOCUMENT_BEGIN(statement, "q", &filter);
-    BSON_APPEND_OID(&filter, "_id", id);
+    append_id(&filter, key);
     if (expected_name)
         BSON_APPEND_INT64(&filter, expected_name, expected);
     bson_append_document_end(statement, &filter);
 }
 
-static void append_insert(bson_t *statement, const bson_oid_t *id, const struct tw_product *product, int64_t guard)
+/* `{u: {<operator>: …}}`, to be filled and ended. */
+static void begin_update(bson_t *statement, const char *operator_name, bson_t *update, bson_t *values)
+{
+    BSON_APPEND_DOCUMENT_BEGIN(statement, "u", update);
+    BSON_APPEND_DOCUMENT_BEGIN(update, operator_name, values);
+}
+
+static void end_update(bson_t *statement, bson_t *update, bson_t *values)
+{
+    bson_append_document_end(update, values);
+    bson_append_document_end(statement, update);
+}
+
+static void append_values(bson_t *values, const struct tw_entity *entity)
+{
+    if (entity->key.kind == TW_PRODUCT_ENTITY)
+        tw_product_to_document(entity->state, entity->guard, values);
+    else
+        tw_rating_to_document(entity->state, entity->guard, values);
+}
+
+static void append_insert(bson_t *statement, const struct tw_entity *entity)
 {
     bson_t update;
     bson_t values;
 
-    append_filter(statement, id, NULL, 0);
-    BSON_APPEND_DOCUMENT_BEGIN(statement, "u", &update);
-    BSON_APPEND_DOCUMENT_BEGIN(&update, "$setOnInsert", &values);
-    tw_product_to_document(product, guard, &values);
-    bson_append_document_end(&update, &values);
-    bson_append_document_end(statement, &update);
+    append_filter(statement, &entity->key, NULL, 0);
+    begin_update(statement, "$setOnInsert", &update, &values);
+    append_values(&values, entity);
+    end_update(statement, &update, &values);
     BSON_APPEND_BOOL(statement, "upsert", true);
 }
 
-static void append_view(bson_t *statement, const bson_oid_t *id, int64_t view_count, int64_t guard)
+static void append_view(bson_t *statement, const struct tw_entity *entity)
 {
-    bson_t update;
-    bson_t values;
+    const struct tw_product *after = entity->state;
+    bson_t                   update;
+    bson_t                   values;
 
-    append_filter(statement, id, NULL, 0);
-    BSON_APPEND_DOCUMENT_BEGIN(statement, "u", &update);
-    BSON_APPEND_DOCUMENT_BEGIN(&update, "$max", &values);
-    BSON_APPEND_INT64(&values, "view_count", view_count);
-    BSON_APPEND_INT64(&values, "guard", guard);
-    bson_append_document_end(&update, &values);
-    bson_append_document_end(statement, &update);
+    append_filter(statement, &entity->key, NULL, 0);
+    begin_update(statement, "$max", &update, &values);
+    BSON_APPEND_INT64(&values, "view_count", after->view_count);
+    BSON_APPEND_INT64(&values, "guard", entity->guard);
+    end_update(statement, &update, &values);
 }
 
-static void append_change(bson_t *statement, const bson_oid_t *id, const struct tw_entity *entity)
+static void append_change(bson_t *statement, const struct tw_entity *entity)
 {
     const struct tw_product *before = entity->before;
     const struct tw_product *after = entity->state;
     bson_t                   update;
     bson_t                   values;
 
-    if (before->version != after->version)
-        append_filter(statement, id, "version", before->version);
-    else
-        append_filter(statement, id, "guard", entity->before_guard);
-    BSON_APPEND_DOCUMENT_BEGIN(statement, "u", &update);
-    BSON_APPEND_DOCUMENT_BEGIN(&update, "$set", &values);
+    assert(after->revision > before->revision); /* else a late write of this one would match */
+    append_filter(statement, &entity->key, "revision", before->revision);
+    begin_update(statement, "$set", &update, &values);
     tw_product_append_changes(before, after, &values);
     BSON_APPEND_INT64(&values, "guard", entity->guard);
-    bson_append_document_end(&update, &values);
-    bson_append_document_end(statement, &update);
+    end_update(statement, &update, &values);
+}
+
+static void append_rating(bson_t *statement, const struct tw_entity *entity)
+{
+    bson_t update;
+    bson_t values;
+
+    append_filter(statement, &entity->key, "guard", entity->before_guard);
+    begin_update(statement, "$set", &update, &values);
+    append_values(&values, entity);
+    end_update(statement, &update, &values);
 }
 
 static void append_statement(bson_t *statement, const struct tw_entity *entity)
 {
-    const struct tw_product *after = entity->state;
-    bson_oid_t               id = object_id_of(entity->key.id);
-
-    assert(entity->key.kind == 0);
     if (!entity->before)
-        append_insert(statement, &id, after, entity->guard);
-    else if (tw_product_compare(entity->before, after) == TW_PRODUCT_CHANGED)
-        append_change(statement, &id, entity);
+        append_insert(statement, entity);
+    else if (entity->key.kind == TW_RATING_ENTITY)
+        append_rating(statement, entity);
+    else if (tw_product_compare(entity->before, entity->state) == TW_PRODUCT_CHANGED)
+        append_change(statement, entity);
     else
-        append_view(statement, &id, after->view_count, entity->guard);
+        append_view(statement, entity);
 }
 
 static size_t key_of(uint32_t index, char buffer[16], const char **ret_key)
@@ -103,24 +133,37 @@ static size_t key_of(uint32_t index, char buffer[16], const char **ret_key)
     return bson_uint32_to_string(index, ret_key, buffer, 16);
 }
 
-void tw_product_redo_build(const struct tw_changes *changes, bson_t *ret_redo)
+/* The statements of all entities of one kind. */
+static void append_statements(bson_t *redo, const char *collection, const struct tw_changes *changes, uint32_t kind)
+{
+    uint32_t    count = 0;
+    bson_t      array;
+    bson_t      item;
+    char        buffer[16];
+    const char *key;
+
+    BSON_APPEND_ARRAY_BEGIN(redo, collection, &array);
+    for (size_t i = 0; i < changes->entity_count; i++) {
+        size_t key_len;
+
+        if (changes->entities[i]->key.kind != kind)
+            continue;
+        key_len = key_of(count++, buffer, &key);
+        bson_append_document_begin(&array, key, (int)key_len, &item);
+        append_statement(&item, changes->entities[i]);
+        bson_append_document_end(&array, &item);
+    }
+    bson_append_array_end(redo, &array);
+}
+
+static void append_rows(bson_t *redo, const struct tw_changes *changes)
 {
     bson_t      array;
     bson_t      item;
     char        buffer[16];
     const char *key;
 
-    bson_init(ret_redo);
-    BSON_APPEND_ARRAY_BEGIN(ret_redo, TW_MONGO_PRODUCTS, &array);
-    for (size_t i = 0; i < changes->entity_count; i++) {
-        size_t key_len = key_of((uint32_t)i, buffer, &key);
-
-        bson_append_document_begin(&array, key, (int)key_len, &item);
-        append_statement(&item, changes->entities[i]);
-        bson_append_document_end(&array, &item);
-    }
-    bson_append_array_end(ret_redo, &array);
-    BSON_APPEND_ARRAY_BEGIN(ret_redo, TW_MONGO_LEDGER, &array);
+    BSON_APPEND_ARRAY_BEGIN(redo, TW_MONGO_LEDGER, &array);
     for (size_t i = 0; i < changes->row_count; i++) {
         size_t key_len = key_of((uint32_t)i, buffer, &key);
 
@@ -128,7 +171,15 @@ void tw_product_redo_build(const struct tw_changes *changes, bson_t *ret_redo)
         tw_ledger_to_document(changes->partition, &changes->rows[i], &item);
         bson_append_document_end(&array, &item);
     }
-    bson_append_array_end(ret_redo, &array);
+    bson_append_array_end(redo, &array);
+}
+
+void tw_product_redo_build(const struct tw_changes *changes, bson_t *ret_redo)
+{
+    bson_init(ret_redo);
+    append_statements(ret_redo, TW_MONGO_PRODUCTS, changes, TW_PRODUCT_ENTITY);
+    append_statements(ret_redo, TW_MONGO_RATINGS, changes, TW_RATING_ENTITY);
+    append_rows(ret_redo, changes);
 }
 
 bool tw_product_redo_guard(const bson_t *statement, int64_t *ret_guard)

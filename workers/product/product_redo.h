@@ -1,8 +1,9 @@
 /**
- * The redo record of a batch: what step (b) of a commit does to products and ledger, decided before step (a) puts it
+ * The redo record of a batch: what step (b) of a commit does to products, ratings and ledger,
+ * decided before step (a) puts it
  * beside the watermark. It is one BSON document, kept in MongoDB as opaque bytes:
  *
- *     { products: [update statements], tw_ledger: [documents] }
+ *     { products: [update statements], tw_ratings: [update statements], tw_ledger: [documents] }
  *
  * Pure: no server is spoken to.
  */
@@ -16,7 +17,7 @@
 /** @p ret_redo is initialised here; free it with bson_destroy(). */
 void tw_product_redo_build(const struct tw_changes *changes, bson_t *ret_redo);
 
-/** The guard that a statement of `products` leaves behind; false: it is none of ours. */
+/** The guard that an update statement leaves behind; false: it is none of ours. */
 bool tw_product_redo_guard(const bson_t *statement, int64_t *ret_guard);
 
 #endif

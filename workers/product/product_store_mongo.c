@@ -255,14 +255,14 @@ static enum tw_rc watermark(void *self, int32_t partition, struct tw_arena *aren
 
 static const char where_load[] = "product.store.load";
 
-/* A product ahead of the watermark: either another worker went on while this one read, or the parts of the store are
+/* A product or rating ahead of the watermark: either another worker went on while this one read, or the parts of the store are
  * not of one moment. */
-static enum tw_rc explain_newer_product(struct store *store, int32_t partition, int64_t first_offset, int64_t guard,
-                                        struct tw_err *reterr)
+static enum tw_rc explain_newer_document(struct store *store, int32_t partition, int64_t first_offset, int64_t guard,
+                                         struct tw_err *reterr)
 {
     TW_TRY(check_watermark(store, partition, first_offset, where_load, reterr));
     return tw_fail(reterr, TW_BROKEN, where_load, 0,
-                   "partition %d: a product has the effect of offset %lld, the watermark is %lld: the store was "
+                   "partition %d: a document has the effect of offset %lld, the watermark is %lld: the store was "
                    "restored in parts, restore it from one moment or empty it",
                    (int)partition, (long long)guard, (long long)first_offset);
 }
@@ -276,7 +276,7 @@ static enum tw_rc load(void *self, int32_t partition, int64_t first_offset, stru
     TW_TRY(check_watermark(store, partition, first_offset, where_load, reterr));
     TW_TRY(tw_product_load(&store->mongo, partition, load, arena, &newest_guard, reterr));
     if (newest_guard >= first_offset)
-        return explain_newer_product(store, partition, first_offset, newest_guard, reterr);
+        return explain_newer_document(store, partition, first_offset, newest_guard, reterr);
     return TW_OK;
 }
 

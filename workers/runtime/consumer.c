@@ -22,9 +22,9 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what, rd_kafka_topi
 
     for (int i = 0; i < list->cnt; i++) {
         if (joined)
-            consumer->options.assigned(consumer->options.self, list->elems[i].partition);
+            consumer->options.assigned(consumer->options.self, list->elems[i].topic, list->elems[i].partition);
         else
-            consumer->options.revoked(consumer->options.self, list->elems[i].partition);
+            consumer->options.revoked(consumer->options.self, list->elems[i].topic, list->elems[i].partition);
     }
     /* Nothing is fetched until a partition has read its watermark: see tw_consumer_assign(). */
     rd_kafka_assign(rk, joined ? none : NULL);
@@ -99,13 +99,14 @@ enum tw_rc tw_consumer_open(const struct tw_consumer_options *options, struct tw
     }
     rd_kafka_poll_set_consumer(consumer->rk);
     consumer->queue = rd_kafka_queue_get_consumer(consumer->rk);
-    topics = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(topics, options->topic, RD_KAFKA_PARTITION_UA);
+    topics = rd_kafka_topic_partition_list_new((int)options->topic_count);
+    for (size_t i = 0; i < options->topic_count; i++)
+        rd_kafka_topic_partition_list_add(topics, options->topics[i], RD_KAFKA_PARTITION_UA);
     error = rd_kafka_subscribe(consumer->rk, topics);
     rd_kafka_topic_partition_list_destroy(topics);
     if (error) {
         tw_consumer_close(consumer);
-        return tw_kafka_fail(reterr, "consumer.open", error, options->topic);
+        return tw_kafka_fail(reterr, "consumer.open", error, options->topics[0]);
     }
     *ret_consumer = consumer;
     return TW_OK;

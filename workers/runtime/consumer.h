@@ -20,12 +20,13 @@ struct tw_consumer_options {
     const char *client_id;
     const char *group;
     const char *instance_id; /**< static membership: a restart within the session keeps its partitions; "" for none */
-    const char *topic;
-    int         session_timeout_ms;
-    int         queue_kbytes; /**< fetched and not yet taken, all partitions together */
-    bool        from_group; /**< TW_OFFSET_OF_GROUP can be assigned: where the group was last told, or the beginning */
-    void (*assigned)(void *self, int32_t partition);
-    void (*revoked)(void *self, int32_t partition);
+    const char *const *topics;
+    size_t             topic_count;
+    int                session_timeout_ms;
+    int                queue_kbytes; /**< fetched and not yet taken, all partitions together */
+    bool from_group; /**< TW_OFFSET_OF_GROUP can be assigned: where the group was last told, or the beginning */
+    void (*assigned)(void *self, const char *topic, int32_t partition);
+    void (*revoked)(void *self, const char *topic, int32_t partition);
     /** The group life of this round is over or begun: after all `revoked` / `assigned` calls. */
     void (*rebalanced)(void *self, bool joined);
     /** The callee destroys @p message. */

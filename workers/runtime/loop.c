@@ -53,10 +53,11 @@ static void stop_broken(struct loop *loop, const struct tw_err *err)
 
 /* --- what the consumer tells ------------------------------------------------------------------------------------- */
 
-static void on_assigned(void *self, int32_t partition)
+static void on_assigned(void *self, const char *topic, int32_t partition)
 {
     struct loop *loop = self;
 
+    (void)topic; /* it follows one only */
     if (partition >= loop->env.turn.partition_count) {
         struct tw_err err;
 
@@ -69,10 +70,11 @@ static void on_assigned(void *self, int32_t partition)
         loop->partitions[partition] = tw_partition_new(&loop->env, partition);
 }
 
-static void on_revoked(void *self, int32_t partition)
+static void on_revoked(void *self, const char *topic, int32_t partition)
 {
     struct loop *loop = self;
 
+    (void)topic;
     tw_failpoint("in_revoke");
     tw_partition_free(loop->partitions[partition], REVOKE_FLUSH_MS);
     loop->partitions[partition] = NULL;
@@ -141,7 +143,8 @@ static enum tw_rc open_consumer(struct loop *loop, struct tw_err *reterr)
               .client_id = loop->context->spec->program,
               .group = *settings->group ? settings->group : loop->context->spec->program,
               .instance_id = instance_id,
-              .topic = loop->env.commands_topic,
+              .topics = &loop->env.commands_topic,
+              .topic_count = 1,
               .session_timeout_ms = (int)settings->session_timeout_ms,
               .queue_kbytes = (int)settings->fetch_mbytes * 1024,
               .assigned = on_assigned,

@@ -17,6 +17,7 @@
 struct tw_worker_settings {
     const char *kafka;
     const char *store_uri;
+    const char *policy_uri;
     const char *admin_listen;
     const char *id_key_file;
     const char *group;
@@ -32,6 +33,7 @@ struct tw_worker_settings {
     int64_t     store_timeout_ms;
     int64_t     broker_timeout_ms;
     int64_t     session_timeout_ms;
+    int64_t     policy_rate;
 };
 
 /** What all loops of a worker share; read-only but for `admin`, which locks. */

@@ -1,6 +1,7 @@
 /*
  * One way back, as for partitions: whatever goes wrong (a report that failed, a consumer that was lost), consumer and
- * producer are closed and opened again, and reading starts where the group was last told.
+ * producer are closed and opened again, the policy forgets what it had left to do, and reading starts where the group
+ * was last told. A store that the policy asks and that is away is no such thing: the step is tried again.
  */
 #include "policy_loop.h"
 
@@ -8,55 +9,86 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "consumer.h"
+#include "pace.h"
 #include "tillwire/clock.h"
 #include "tillwire/failpoint.h"
 #include "tillwire/gen/topics.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
 
-enum { POLL_MS = 100, POLL_MAX = 500, REPORT_POLL_MS = 20, TELL_US = 1000000, REOPEN_MS = 500, FLUSH_MS = 2000 };
-enum { QUEUE_KBYTES = 8192 };
+enum { POLL_MS = 100, POLL_MAX = 500, REPORT_POLL_MS = 20, REOPEN_MS = 500, FLUSH_MS = 2000 };
+enum { TELL_US = 1000000, RETRY_US = 500000 };
+enum { QUEUE_KBYTES = 8192, NICE = 10 };
 
 static struct tw_metric commands_sent = {.name = "tillwire_policy_commands_total",
                                          .help = "Commands written by this worker's policy."};
+static struct tw_metric is_spreading = {.name = "tillwire_policy_spreading",
+                                        .kind = TW_GAUGE,
+                                        .help = "1 while commands of an event wait for their turn, else 0."};
 
 /* How far one partition's events were followed. */
 struct place {
+    bool    owned;
     int64_t next_offset; /* of the event topic; -1: nothing read yet */
     int64_t told_offset;
     int64_t cause, n; /* highest (tw_cause_offset, tw_n): events that are not above it are repeats */
 };
 
+/* One topic of events. */
+struct feed {
+    enum tw_domain_number domain;
+    const char           *topic;
+    int32_t               partition_count;
+    struct place         *places; /* by partition */
+};
+
 struct policy_loop {
     const struct tw_loop_context *context;
     const struct tw_policy       *policy;
+    void                         *self; /* of the policy's work */
     int                           number;
-    const char                   *topic;
-    int32_t                       partition_count;
-    struct place                 *places; /* by partition */
-    bool                         *owned;  /* by partition */
+    struct feed                   feeds[TW_POLICY_FOLLOWS_MAX];
+    size_t                        feed_count;
     struct tw_consumer           *consumer;
     struct tw_producer           *producer;
-    struct tw_arena               arena; /* of one event */
+    struct tw_arena               arena; /* of one event or step */
     struct tw_buf                 pack;
+    struct tw_pace                pace;
     size_t                        unreported;
     bool                          joined;
-    bool                          failed; /* open everything anew */
+    bool                          failed;  /* open everything anew */
+    bool                          resting; /* assigned nothing, because the policy is full */
     int64_t                       told_at_us;
+    int64_t                       retry_at_us; /* of work that failed; 0: it did not */
+    char                          trouble[sizeof(((struct tw_err *)0)->msg) + 16]; /* why it did */
 };
 
 struct tw_policy_out {
-    struct policy_loop     *loop;
-    const struct tw_record *event;
-    int                     count; /* commands of this event so far */
+    struct policy_loop *loop;
+    int64_t             count; /* commands of this event or step so far */
 };
 
 static bool must_stop(const struct policy_loop *loop)
 {
     return atomic_load_explicit(loop->context->stop, memory_order_relaxed);
+}
+
+static struct feed *find_feed(struct policy_loop *loop, const char *topic)
+{
+    for (size_t i = 0; i < loop->feed_count; i++)
+        if (!strcmp(loop->feeds[i].topic, topic))
+            return &loop->feeds[i];
+    return NULL;
+}
+
+static struct place *find_place(struct feed *feed, int32_t partition)
+{
+    return feed && partition < feed->partition_count ? &feed->places[partition] : NULL;
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
@@ -72,22 +104,25 @@ static void on_report(void *self, const struct tw_report *report)
         loop->failed = true;
 }
 
-/* The same event and place among its commands always give the same id. */
-static struct tw_uuid command_id(const struct tw_policy_out *out, const struct tw_policy_command *command,
+/* The same event, type and aggregate always give the same id. The ledger remembers what has a keyed id, so that of a
+ * quiet command is none. */
+static struct tw_uuid command_id(const struct tw_policy *policy, const struct tw_policy_command *command,
                                  int32_t partition)
 {
-    struct tw_str            event_id = tw_header_find(out->event, TW_H_ID);
+    static const char        space[] = "tillwire/policy/v1";
+    struct tw_str            event_id = command->cause->id;
     crypto_generichash_state state;
     uint8_t                  digest[16];
-    uint8_t                  count = (uint8_t)out->count;
 
     crypto_generichash_init(&state, NULL, 0, sizeof(digest));
-    crypto_generichash_update(&state, (const uint8_t *)"tillwire/policy/v1", sizeof("tillwire/policy/v1"));
-    crypto_generichash_update(&state, (const uint8_t *)out->loop->policy->name, strlen(out->loop->policy->name) + 1);
+    crypto_generichash_update(&state, (const uint8_t *)space, sizeof(space));
+    crypto_generichash_update(&state, (const uint8_t *)policy->name, strlen(policy->name) + 1);
+    crypto_generichash_update(&state, (const uint8_t *)command->type->ce_type, strlen(command->type->ce_type) + 1);
+    crypto_generichash_update(&state, command->aggregate.bytes, sizeof(command->aggregate.bytes));
     crypto_generichash_update(&state, (const uint8_t *)event_id.ptr, event_id.len);
-    crypto_generichash_update(&state, &count, sizeof(count));
     crypto_generichash_final(&state, digest, sizeof(digest));
-    return tw_command_id_keyed(digest, command->domain, partition);
+    return command->type->quiet ? tw_command_id_unkeyed(digest, command->cause->time_ms, command->domain, partition)
+                                : tw_command_id_keyed(digest, command->domain, partition);
 }
 
 static void produce(struct policy_loop *loop, const char *topic, int32_t partition, struct tw_str key,
@@ -121,7 +156,7 @@ void tw_policy_send(struct tw_policy_out *out, const struct tw_policy_command *c
     struct tw_envelope     envelope = {
             .type = tw_str_of(command->type->ce_type),
             .submitted_ms = tw_now_ms(),
-            .traceparent = tw_header_find(out->event, TW_H_TRACEPARENT),
+            .traceparent = command->cause->traceparent,
             .caller = command->caller,
             .if_version = -1,
             .original_ms = -1,
@@ -129,7 +164,7 @@ void tw_policy_send(struct tw_policy_out *out, const struct tw_policy_command *c
 
     tw_uuid_format(command->aggregate, key);
     partition = tw_partition_of((struct tw_str){key, TW_UUID_TEXT}, topic->partitions);
-    envelope.command_id = command_id(out, command, partition);
+    envelope.command_id = command_id(loop->policy, command, partition);
     tw_buf_clear(&loop->pack);
     command->type->pack(command->body, &loop->pack);
     crypto_generichash(envelope.fingerprint, sizeof(envelope.fingerprint), (const uint8_t *)loop->pack.ptr,
@@ -138,42 +173,105 @@ void tw_policy_send(struct tw_policy_out *out, const struct tw_policy_command *c
     out->count++;
 }
 
-/* --- following ---------------------------------------------------------------------------------------------------- */
+/* --- the group ---------------------------------------------------------------------------------------------------- */
 
-static void on_assigned(void *self, int32_t partition)
+static void forget(struct policy_loop *loop, struct feed *feed, int32_t partition)
 {
-    struct policy_loop *loop = self;
-
-    if (partition >= loop->partition_count)
-        return;
-    loop->owned[partition] = true;
-    loop->places[partition] = (struct place){.next_offset = -1, .told_offset = -1, .cause = -1, .n = -1};
+    if (loop->policy->work)
+        loop->policy->work->forget(loop->self, feed->domain, partition);
+    feed->places[partition] = (struct place){.next_offset = -1, .told_offset = -1, .cause = -1, .n = -1};
 }
 
-static void on_revoked(void *self, int32_t partition)
+static void on_assigned(void *self, const char *topic, int32_t partition)
 {
     struct policy_loop *loop = self;
+    struct feed        *feed = find_feed(loop, topic);
 
-    if (partition < loop->partition_count)
-        loop->owned[partition] = false;
+    if (!find_place(feed, partition))
+        return;
+    forget(loop, feed, partition);
+    feed->places[partition].owned = true;
+}
+
+static void on_revoked(void *self, const char *topic, int32_t partition)
+{
+    struct policy_loop *loop = self;
+    struct feed        *feed = find_feed(loop, topic);
+
+    if (find_place(feed, partition))
+        forget(loop, feed, partition);
+}
+
+static size_t partitions_of_all(const struct policy_loop *loop)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < loop->feed_count; i++)
+        count += (size_t)loop->feeds[i].partition_count;
+    return count;
+}
+
+/* What is owned, from where it was followed to; nothing while the policy is full: then the group goes on, and what was
+ * fetched is fetched again later. */
+static void assign(struct policy_loop *loop)
+{
+    struct tw_position *positions = tw_alloc_zeroed(partitions_of_all(loop), sizeof(*positions));
+    size_t              count = 0;
+    struct tw_err       err;
+
+    for (size_t i = 0; i < loop->feed_count && !loop->resting; i++) {
+        const struct feed *feed = &loop->feeds[i];
+
+        for (int32_t p = 0; p < feed->partition_count; p++) {
+            const struct place *place = &feed->places[p];
+
+            if (place->owned)
+                positions[count++] = (struct tw_position){
+                    feed->topic, p, place->next_offset < 0 ? TW_OFFSET_OF_GROUP : place->next_offset};
+        }
+    }
+    if (tw_consumer_assign(loop->consumer, positions, count, &err) != TW_OK) {
+        tw_log_err(TW_LOG_WARN, "policy: cannot assign; joining again", &err, NULL);
+        loop->failed = true;
+    }
+    free(positions);
 }
 
 static void on_rebalanced(void *self, bool joined)
 {
     struct policy_loop *loop = self;
-    struct tw_position *positions = tw_alloc_zeroed((size_t)loop->partition_count, sizeof(*positions));
-    size_t              count = 0;
-    struct tw_err       err;
 
     loop->joined = joined;
-    for (int32_t i = 0; i < loop->partition_count; i++)
-        if (loop->owned[i])
-            positions[count++] = (struct tw_position){loop->topic, i, TW_OFFSET_OF_GROUP};
-    if (joined && tw_consumer_assign(loop->consumer, positions, count, &err) != TW_OK) {
-        tw_log_err(TW_LOG_WARN, "policy: cannot assign; joining again", &err, NULL);
-        loop->failed = true;
-    }
-    free(positions);
+    if (joined)
+        assign(loop);
+}
+
+static void rest_when_full(struct policy_loop *loop)
+{
+    const struct tw_policy_work *work = loop->policy->work;
+
+    if (!work || !loop->joined || work->is_full(loop->self) == loop->resting)
+        return;
+    loop->resting = !loop->resting;
+    assign(loop);
+}
+
+static void on_failed(void *self, int32_t partition, const struct tw_err *err)
+{
+    struct policy_loop *loop = self;
+
+    tw_log_err(TW_LOG_WARN, "policy: consumer", err, NULL);
+    loop->failed |= partition >= 0 || err->native == RD_KAFKA_RESP_ERR__FATAL;
+}
+
+/* --- following ---------------------------------------------------------------------------------------------------- */
+
+static bool is_followed(const struct tw_policy *policy, struct tw_str ce_type)
+{
+    for (size_t i = 0; policy->types[i]; i++)
+        if (tw_str_is(ce_type, policy->types[i]->ce_type))
+            return true;
+    return false;
 }
 
 /* Repeats of events are dropped by the readers' rule: see docs/events.md. */
@@ -191,66 +289,174 @@ static bool is_new(struct place *place, const struct tw_record *event)
     return true;
 }
 
-static void follow(struct policy_loop *loop, const struct tw_record *record)
+static void sent(const struct tw_policy_out *out)
 {
-    struct tw_policy_out   out = {.loop = loop, .event = record};
-    struct tw_policy_event event = {tw_header_find(record, TW_H_TYPE), record->value};
-    struct tw_err          err;
+    if (out->count)
+        tw_failpoint("policy_after_produce");
+}
+
+static void react(struct policy_loop *loop, const struct feed *feed, const struct tw_record *record)
+{
+    struct tw_policy_out   out = {.loop = loop};
+    struct tw_policy_event event = {
+        .cause = {.id = tw_header_find(record, TW_H_ID), .traceparent = tw_header_find(record, TW_H_TRACEPARENT)},
+        .domain = feed->domain,
+        .partition = record->partition,
+        .offset = record->offset,
+        .type = tw_header_find(record, TW_H_TYPE),
+        .payload = record->value,
+    };
+    struct tw_err err;
 
     tw_arena_reset(&loop->arena);
-    if (loop->policy->react(&event, &loop->arena, &out, &err) != TW_OK)
+    if (!tw_time_parse(tw_header_find(record, TW_H_TIME), &event.cause.time_ms))
+        event.cause.time_ms = record->timestamp_ms;
+    if (loop->policy->react(loop->self, &event, &loop->arena, &out, &err) != TW_OK)
         tw_log_err(TW_LOG_ERROR, "policy: an event that cannot be read is passed over", &err,
-                   (const struct tw_log_field[]){TW_F_TEXT("topic", loop->topic),
+                   (const struct tw_log_field[]){TW_F_TEXT("topic", feed->topic),
                                                  TW_F_INT("partition", record->partition),
                                                  TW_F_INT("offset", record->offset),
                                                  {0}});
-    if (out.count)
-        tw_failpoint("policy_after_produce");
+    sent(&out);
+}
+
+/* Most events are none of the policy's: their type says so, and nothing else of them is looked at. */
+static void follow(struct policy_loop *loop, const struct feed *feed, struct place *place,
+                   const struct tw_record *record)
+{
+    if (is_followed(loop->policy, tw_header_find(record, TW_H_TYPE)) &&
+        (is_new(place, record) || loop->policy->repeats))
+        react(loop, feed, record);
+    place->next_offset = record->offset + 1;
 }
 
 static void on_message(void *self, rd_kafka_message_t *message)
 {
     struct policy_loop *loop = self;
-    struct place       *place = &loop->places[message->partition];
+    struct feed        *feed = find_feed(loop, rd_kafka_topic_name(message->rkt));
+    struct place       *place = find_place(feed, message->partition);
     struct tw_header    headers[TW_KAFKA_HEADERS_MAX];
     struct tw_record    record;
 
-    if (loop->owned[message->partition] && !loop->failed) {
+    if (place && place->owned && !loop->failed) {
         tw_kafka_record(message, headers, &record);
         tw_failpoint("policy_after_consume");
-        if (is_new(place, &record))
-            follow(loop, &record);
-        place->next_offset = message->offset + 1;
+        follow(loop, feed, place, &record);
     }
     rd_kafka_message_destroy(message);
 }
 
-static void on_failed(void *self, int32_t partition, const struct tw_err *err)
-{
-    struct policy_loop *loop = self;
+/* --- the policy's work -------------------------------------------------------------------------------------------- */
 
-    tw_log_err(TW_LOG_WARN, "policy: consumer", err, NULL);
-    loop->failed |= partition >= 0 || err->native == RD_KAFKA_RESP_ERR__FATAL;
+/* True: it worked. Else it is called again after a while; the first of a row of failures is told. */
+static bool worked(struct policy_loop *loop, enum tw_rc rc, const struct tw_err *err)
+{
+    if (rc == TW_OK) {
+        loop->trouble[0] = '\0';
+        loop->retry_at_us = 0;
+        return true;
+    }
+    if (!loop->trouble[0])
+        tw_log_err(tw_rc_action(rc) == TW_RETRY ? TW_LOG_WARN : TW_LOG_ERROR, "policy: it will be tried again", err,
+                   NULL);
+    snprintf(loop->trouble, sizeof(loop->trouble), "policy: %s", err->msg);
+    loop->retry_at_us = tw_monotonic_us() + RETRY_US;
+    return false;
+}
+
+static bool settle(struct policy_loop *loop)
+{
+    struct tw_policy_out out = {.loop = loop};
+    struct tw_err        err;
+    enum tw_rc           rc;
+
+    tw_arena_reset(&loop->arena);
+    rc = loop->policy->work->settle(loop->self, &loop->arena, &out, &err);
+    sent(&out);
+    return worked(loop, rc, &err);
+}
+
+static void spread(struct policy_loop *loop)
+{
+    struct tw_policy_out out = {.loop = loop};
+    int64_t              allowed = tw_pace_allows(&loop->pace, tw_monotonic_us());
+    struct tw_err        err;
+    enum tw_rc           rc;
+
+    if (!allowed)
+        return;
+    tw_arena_reset(&loop->arena);
+    rc = loop->policy->work->spread(loop->self, (size_t)allowed, &loop->arena, &out, &err);
+    tw_pace_spend(&loop->pace, out.count);
+    sent(&out);
+    worked(loop, rc, &err);
+}
+
+static void work(struct policy_loop *loop)
+{
+    const struct tw_policy_work *work = loop->policy->work;
+
+    if (!work || loop->failed || tw_monotonic_us() < loop->retry_at_us)
+        return;
+    if (settle(loop) && work->is_spreading(loop->self))
+        spread(loop);
+    tw_metric_set(&is_spreading, work->is_spreading(loop->self));
+}
+
+/* How long to wait for events: less when there is something else to do. */
+static int poll_ms(struct policy_loop *loop)
+{
+    int64_t wait_ms;
+
+    if (!loop->policy->work || loop->retry_at_us || !loop->policy->work->is_spreading(loop->self))
+        return POLL_MS;
+    wait_ms = (tw_pace_wait_us(&loop->pace, tw_monotonic_us()) + 999) / 1000;
+    return wait_ms < POLL_MS ? (int)wait_ms : POLL_MS;
+}
+
+/* --- the loop ----------------------------------------------------------------------------------------------------- */
+
+/* Where a restart shall begin: before the oldest event that is not finished. */
+static int64_t finished_offset(const struct policy_loop *loop, const struct feed *feed, int32_t partition)
+{
+    const struct tw_policy_work *work = loop->policy->work;
+    int64_t                      oldest = work ? work->oldest(loop->self, feed->domain, partition) : INT64_MAX;
+    int64_t                      next = feed->places[partition].next_offset;
+
+    return oldest < next ? oldest : next;
+}
+
+static size_t collect_offsets(struct policy_loop *loop, struct tw_position *ret_positions)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < loop->feed_count; i++) {
+        const struct feed *feed = &loop->feeds[i];
+
+        for (int32_t p = 0; p < feed->partition_count; p++) {
+            struct place *place = &feed->places[p];
+            int64_t       finished = finished_offset(loop, feed, p);
+
+            if (!place->owned || finished < 0 || finished == place->told_offset)
+                continue;
+            place->told_offset = finished;
+            ret_positions[count++] = (struct tw_position){feed->topic, p, finished};
+        }
+    }
+    return count;
 }
 
 /* Only what is surely in the log is passed: every command of the events before has its report. */
 static void tell_offsets(struct policy_loop *loop)
 {
     struct tw_position *positions;
-    size_t              count = 0;
+    size_t              count;
 
     if (tw_monotonic_us() - loop->told_at_us < TELL_US)
         return;
     loop->told_at_us = tw_monotonic_us();
-    positions = tw_alloc_zeroed((size_t)loop->partition_count, sizeof(*positions));
-    for (int32_t i = 0; i < loop->partition_count; i++) {
-        struct place *place = &loop->places[i];
-
-        if (!loop->owned[i] || place->next_offset < 0 || place->next_offset == place->told_offset)
-            continue;
-        place->told_offset = place->next_offset;
-        positions[count++] = (struct tw_position){loop->topic, i, place->told_offset};
-    }
+    positions = tw_alloc_zeroed(partitions_of_all(loop), sizeof(*positions));
+    count = collect_offsets(loop, positions);
     if (count) {
         tw_failpoint("policy_before_offset_commit");
         tw_consumer_commit(loop->consumer, positions, count);
@@ -267,16 +473,24 @@ static void wait_for_reports(struct policy_loop *loop)
     }
 }
 
+static const char *why_not_ready(const struct policy_loop *loop)
+{
+    if (!loop->joined)
+        return "waiting for the broker: the policy is not in its consumer group yet";
+    return loop->trouble[0] ? loop->trouble : NULL;
+}
+
 static void run(struct policy_loop *loop)
 {
     while (!must_stop(loop) && !loop->failed) {
-        tw_consumer_poll(loop->consumer, POLL_MS, POLL_MAX);
+        rest_when_full(loop);
+        tw_consumer_poll(loop->consumer, poll_ms(loop), POLL_MAX);
+        work(loop);
         wait_for_reports(loop);
         tw_producer_poll(loop->producer, 0);
         if (!loop->unreported && !loop->failed)
             tell_offsets(loop);
-        tw_admin_set(loop->context->admin, loop->number,
-                     loop->joined ? NULL : "waiting for the broker: the policy is not in its consumer group yet");
+        tw_admin_set(loop->context->admin, loop->number, why_not_ready(loop));
     }
 }
 
@@ -286,6 +500,7 @@ static enum tw_rc open_all(struct policy_loop *loop, struct tw_err *reterr)
 {
     const struct tw_worker_settings *settings = loop->context->settings;
     const char                      *program = loop->context->spec->program;
+    const char                      *topics[TW_POLICY_FOLLOWS_MAX];
     char                             group[160];
     char                             instance_id[128] = "";
     struct tw_producer_options       producer = {
@@ -300,7 +515,8 @@ static enum tw_rc open_all(struct policy_loop *loop, struct tw_err *reterr)
         .client_id = program,
         .group = group,
         .instance_id = instance_id,
-        .topic = loop->topic,
+        .topics = topics,
+        .topic_count = loop->feed_count,
         .session_timeout_ms = (int)settings->session_timeout_ms,
         .queue_kbytes = QUEUE_KBYTES,
         .from_group = true,
@@ -312,6 +528,8 @@ static enum tw_rc open_all(struct policy_loop *loop, struct tw_err *reterr)
         .self = loop,
     };
 
+    for (size_t i = 0; i < loop->feed_count; i++)
+        topics[i] = loop->feeds[i].topic;
     if (*settings->instance_id)
         snprintf(instance_id, sizeof(instance_id), "%s-policy", settings->instance_id);
     snprintf(group, sizeof(group), "%s-policy", *settings->group ? settings->group : program);
@@ -326,8 +544,10 @@ static void close_all(struct policy_loop *loop)
     loop->consumer = NULL;
     loop->producer = NULL;
     loop->unreported = 0;
-    loop->joined = false;
-    memset(loop->owned, 0, (size_t)loop->partition_count * sizeof(*loop->owned));
+    loop->joined = loop->resting = false;
+    for (size_t i = 0; i < loop->feed_count; i++)
+        for (int32_t p = 0; p < loop->feeds[i].partition_count; p++)
+            forget(loop, &loop->feeds[i], p);
 }
 
 static enum tw_rc live(struct policy_loop *loop, struct tw_err *reterr)
@@ -351,24 +571,57 @@ static enum tw_rc live(struct policy_loop *loop, struct tw_err *reterr)
     return TW_OK;
 }
 
+/* librdkafka's threads, made later, are as nice as the one that makes them. */
+static void be_nice(void)
+{
+    if (setpriority(PRIO_PROCESS, (id_t)gettid(), NICE) != 0)
+        tw_log(TW_LOG_DEBUG, "the policy's thread keeps its priority");
+}
+
+static enum tw_rc open_work(struct policy_loop *loop, struct tw_err *reterr)
+{
+    const struct tw_worker_settings *settings = loop->context->settings;
+    struct tw_policy_settings        given = {
+               .store_uri = settings->store_uri,
+               .uri = settings->policy_uri,
+               .timeout_ms = (int)settings->store_timeout_ms,
+    };
+
+    if (!loop->policy->work)
+        return TW_OK;
+    be_nice();
+    tw_pace_init(&loop->pace, settings->policy_rate, tw_monotonic_us());
+    return loop->policy->work->open(&given, &loop->self, reterr);
+}
+
+static void open_feeds(struct policy_loop *loop)
+{
+    const struct tw_policy *policy = loop->policy;
+
+    while (loop->feed_count < TW_LEN(loop->feeds) && policy->follows[loop->feed_count]) {
+        struct feed           *feed = &loop->feeds[loop->feed_count];
+        const struct tw_topic *topic = tw_topic_of(policy->follows[loop->feed_count], TW_TOPIC_EVENTS);
+
+        feed->domain = policy->follows[loop->feed_count++];
+        feed->topic = topic->name;
+        feed->partition_count = topic->partitions;
+        feed->places = tw_alloc_zeroed((size_t)topic->partitions, sizeof(*feed->places));
+    }
+}
+
 enum tw_rc tw_policy_loop_run(const struct tw_loop_context *context, int number, struct tw_err *reterr)
 {
-    const struct tw_policy *policy = context->spec->policy;
-    const struct tw_topic  *topic = tw_topic_of(policy->follows, TW_TOPIC_EVENTS);
-    struct policy_loop      loop = {
-             .context = context,
-             .policy = policy,
-             .number = number,
-             .topic = topic->name,
-             .partition_count = topic->partitions,
-             .places = tw_alloc_zeroed((size_t)topic->partitions, sizeof(struct place)),
-             .owned = tw_alloc_zeroed((size_t)topic->partitions, sizeof(bool)),
-    };
-    enum tw_rc rc = live(&loop, reterr);
+    struct policy_loop loop = {.context = context, .policy = context->spec->policy, .number = number};
+    enum tw_rc         rc = open_work(&loop, reterr);
 
+    open_feeds(&loop);
+    if (rc == TW_OK)
+        rc = live(&loop, reterr);
+    if (loop.policy->work)
+        loop.policy->work->close(loop.self);
     tw_buf_done(&loop.pack);
     tw_arena_done(&loop.arena);
-    free(loop.places);
-    free(loop.owned);
+    for (size_t i = 0; i < loop.feed_count; i++)
+        free(loop.feeds[i].places);
     return rc;
 }

@@ -1,11 +1,16 @@
 /**
- * The loop of a policy: a thread beside a worker's own loops that follows a domain's events in a consumer group of its
- * own and writes what the policy makes of them.
+ * The loop of a policy: a thread beside a worker's own loops that follows the events of one or more domains in a consumer
+ * group of its own and writes what the policy makes of them.
  *
- *     consume -> react -> produce -> every report is in -> tell the group how far it is
+ *     consume -> react -> settle -> spread a page -> produce -> every report is in -> tell the group how far it is
  *
  * At least once: a crash between two steps repeats events, and the same event gives the same command ids. Here, unlike in
- * a worker, the group's committed offset decides where reading starts: there is no store to ask.
+ * a worker, the group's committed offset decides where reading starts: there is no store to ask. It stays before the
+ * oldest event that is not finished, so what is spread over minutes does not hold up the events behind it, and a crash
+ * begins it again.
+ *
+ * What is spread goes at the setting `policy_rate`. The thread of a policy with such work is a nice one: it leaves the
+ * processor to the worker's own loops.
  *
  * Threads: tw_policy_loop_run() is the whole life of its thread.
  */

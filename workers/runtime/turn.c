@@ -292,6 +292,23 @@ void tw_emit(struct tw_decision *d, const struct tw_type *type, const void *payl
     add_event(d->turn, d->turn->current, type, payload);
 }
 
+static void tell_coalesced(struct tw_turn *turn, struct tw_entity *entity)
+{
+    const struct tw_type *type;
+    const void           *payload;
+
+    if (entity->coalesce_offset < 0)
+        return;
+    type = turn->config->domain->coalesced(entity->state, turn->arena, &payload);
+    add_event(turn, &turn->items[entity->coalesce_offset - turn->before.next_offset], type, payload);
+    entity->coalesce_offset = -1;
+}
+
+void tw_tell_coalesced(struct tw_decision *d, size_t index)
+{
+    tell_coalesced(d->turn, d->entities[index]);
+}
+
 void tw_emit_coalesced(struct tw_decision *d, size_t index)
 {
     d->entities[index]->coalesce_offset = d->cmd->offset;
@@ -465,18 +482,8 @@ static void decide_item(struct tw_turn *turn, struct tw_item *item)
 
 static void emit_coalesced(struct tw_turn *turn)
 {
-    const struct tw_domain *domain = turn->config->domain;
-
-    for (uint32_t i = 0; i < turn->entity_count; i++) {
-        const struct tw_entity *entity = &turn->entities[i];
-        const struct tw_type   *type;
-        const void             *payload;
-
-        if (entity->coalesce_offset < 0)
-            continue;
-        type = domain->coalesced(entity->state, turn->arena, &payload);
-        add_event(turn, &turn->items[entity->coalesce_offset - turn->before.next_offset], type, payload);
-    }
+    for (uint32_t i = 0; i < turn->entity_count; i++)
+        tell_coalesced(turn, &turn->entities[i]);
 }
 
 static int compare_events(const void *left, const void *right)

@@ -17,10 +17,11 @@
 #include "tillwire/settings.h"
 
 enum { EXIT_WRONG_SETTINGS = 2, EXIT_BROKEN = 3, LOOPS_MAX = 16, INSTANCE_ID_MAX = 100 };
+enum { POLICY_SETTINGS = 2 }; /* at the end of a worker's own rows, only where there is a policy that needs them */
 
 #define OFFSET(member) offsetof(struct tw_worker_settings, member)
 
-/* The row of the store's address is the worker's own: see read_settings(). */
+/* Some rows are the worker's own: see read_settings(). */
 static const struct tw_setting rows[] = {
     {.name = "kafka",
      .offset = OFFSET(kafka),
@@ -207,6 +208,24 @@ static enum tw_rc check_store_uri(const struct worker *worker, struct tw_err *re
     return TW_OK;
 }
 
+static enum tw_rc check_policy_uri(const struct worker *worker, struct tw_err *reterr)
+{
+    const struct tw_worker_spec *spec = worker->context.spec;
+    struct tw_policy_settings    given = {
+           .store_uri = worker->settings.store_uri,
+           .uri = worker->settings.policy_uri,
+           .timeout_ms = (int)worker->settings.store_timeout_ms,
+    };
+    void *policy = NULL;
+
+    if (!spec->policy_uri)
+        return TW_OK;
+    if (spec->policy->work->open(&given, &policy, reterr) != TW_OK)
+        return refused(spec->policy_uri, reterr);
+    spec->policy->work->close(policy);
+    return TW_OK;
+}
+
 /* The loops, and the policy behind them. */
 static int thread_count(const struct worker *worker)
 {
@@ -219,6 +238,7 @@ static enum tw_rc open_shared(struct worker *worker, struct tw_err *reterr)
     TW_TRY(read_id_key(worker, reterr));
     TW_TRY(tw_kafka_check(worker->settings.kafka, reterr));
     TW_TRY(check_store_uri(worker, reterr));
+    TW_TRY(check_policy_uri(worker, reterr));
     TW_TRY(tw_admin_open(worker->settings.admin_listen, thread_count(worker), &worker->context.admin, reterr));
     return check_topics(worker, reterr);
 }
@@ -270,25 +290,36 @@ static void run_loops(struct worker *worker)
 static enum tw_settings_result read_settings(struct worker *worker, int argc, char **argv)
 {
     const struct tw_worker_spec *spec = worker->context.spec;
-    struct tw_setting            table[TW_LEN(rows) + 4] = {
-                   {.name = spec->store_uri, .offset = OFFSET(store_uri), .min = 1, .secret = true, .help = spec->store_help},
-                   {.name = "batch_records",
-                    .type = TW_SET_INT,
-                    .offset = OFFSET(batch_records),
-                    .fallback = spec->batch_records,
-                    .min = 1,
-                    .max = 5000,
-                    .help = "Records folded in one commit, at most."},
-                   {.name = "batch_kbytes",
-                    .type = TW_SET_INT,
-                    .offset = OFFSET(batch_kbytes),
-                    .fallback = spec->batch_kbytes,
-                    .min = 1,
-                    .max = 1024,
-                    .help = "Bytes of records folded in one commit, KiB; one record always goes."},
+    const struct tw_setting      own[] = {
+             {.name = spec->store_uri, .offset = OFFSET(store_uri), .min = 1, .secret = true, .help = spec->store_help},
+             {.name = "batch_records",
+              .type = TW_SET_INT,
+              .offset = OFFSET(batch_records),
+              .fallback = spec->batch_records,
+              .min = 1,
+              .max = 5000,
+              .help = "Records folded in one commit, at most."},
+             {.name = "batch_kbytes",
+              .type = TW_SET_INT,
+              .offset = OFFSET(batch_kbytes),
+              .fallback = spec->batch_kbytes,
+              .min = 1,
+              .max = 1024,
+              .help = "Bytes of records folded in one commit, KiB; one record always goes."},
+             {.name = spec->policy_uri, .offset = OFFSET(policy_uri), .min = 1, .secret = true, .help = spec->policy_help},
+             {.name = "policy_rate",
+              .type = TW_SET_INT,
+              .offset = OFFSET(policy_rate),
+              .fallback = "2000",
+              .min = 1,
+              .max = 1000000,
+              .help = "Commands a second that one event may lead to (a new price in many carts), at most."},
     };
+    size_t            own_count = TW_LEN(own) - (spec->policy_uri ? 0 : POLICY_SETTINGS);
+    struct tw_setting table[TW_LEN(own) + TW_LEN(rows) + 1] = {0};
 
-    memcpy(table + 3, rows, sizeof(rows));
+    memcpy(table, own, own_count * sizeof(*own));
+    memcpy(table + own_count, rows, sizeof(rows));
     return tw_settings_read(table, spec->program, spec->about, argc, argv, &worker->settings, NULL);
 }
 

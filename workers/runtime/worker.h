@@ -15,7 +15,9 @@ struct tw_worker_spec {
     const char             *store_help;    /**< its sentence in --help */
     const char             *batch_records; /**< default of that setting: what one commit of this store bears well */
     const char             *batch_kbytes;
-    const struct tw_policy *policy; /**< runs beside the loops; NULL: none */
+    const struct tw_policy *policy;      /**< runs beside the loops; NULL: none */
+    const char             *policy_uri;  /**< name of the setting with what else its work reads; NULL: nothing */
+    const char             *policy_help; /**< that setting's sentence */
     /** Checks the address; connecting is left to the first watermark(). */
     enum tw_rc (*open_store)(const char *uri, int timeout_ms, struct tw_store *ret_store, struct tw_err *reterr);
     void (*close_store)(struct tw_store *store);

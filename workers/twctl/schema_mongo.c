@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "embedded.h"
+#include "mongo_index.h"
 #include "parts.h"
 #include "product_connection.h"
 
@@ -81,13 +82,6 @@ static const char *find_text(const bson_t *in, const char *name)
     bson_iter_t iter;
 
     return bson_iter_init_find(&iter, in, name) && BSON_ITER_HOLDS_UTF8(&iter) ? bson_iter_utf8(&iter, NULL) : "";
-}
-
-static bool find_bool(const bson_t *in, const char *name)
-{
-    bson_iter_t iter;
-
-    return bson_iter_init_find(&iter, in, name) && bson_iter_as_bool(&iter);
 }
 
 static enum tw_rc parse(const struct tw_embedded_file *file, struct collection *ret_collection, struct tw_err *reterr)
@@ -195,26 +189,6 @@ static bool is_for(const bson_t *index, const struct walk *walk)
     return !*server || !strcmp(server, walk->is_stand_in ? "stand-in" : "mongod");
 }
 
-static bool same_field(const bson_iter_t *a, const bson_iter_t *b)
-{
-    return !strcmp(bson_iter_key(a), bson_iter_key(b)) && bson_iter_as_int64(a) == bson_iter_as_int64(b);
-}
-
-/* The order of the fields counts; 1 and 1.0 are the same. */
-static bool same_keys(const bson_t *a, const bson_t *b)
-{
-    bson_t      key_a, key_b;
-    bson_iter_t at_a, at_b;
-
-    if (!find_document(a, "key", &key_a) || !find_document(b, "key", &key_b) || !bson_iter_init(&at_a, &key_a) ||
-        !bson_iter_init(&at_b, &key_b))
-        return false;
-    while (bson_iter_next(&at_a))
-        if (!bson_iter_next(&at_b) || !same_field(&at_a, &at_b))
-            return false;
-    return !bson_iter_next(&at_b);
-}
-
 /* A copy of the index of this name as the server has it; NULL: there is none. */
 static enum tw_rc find_index(struct walk *walk, const char *collection, const char *name, bson_t **ret_index,
                              struct tw_err *reterr)
@@ -235,16 +209,14 @@ static enum tw_rc find_index(struct walk *walk, const char *collection, const ch
     return failed ? fail(&error, "listing indexes", reterr) : TW_OK;
 }
 
+/* The server gets all there is of it but what is said to us and to people. */
 static enum tw_rc create_index(struct walk *walk, const char *collection, const bson_t *index, struct tw_err *reterr)
 {
-    bson_t                     key;
+    TW_AUTO(free_bson) bson_t *spec = bson_new();
     TW_AUTO(free_bson) bson_t *document = NULL;
 
-    if (!find_document(index, "key", &key))
-        return tw_fail(reterr, TW_BROKEN, WHERE, 0, "an index of %s has no key", collection);
-    document = BCON_NEW("createIndexes", BCON_UTF8(collection), "indexes", "[", "{", "name",
-                        BCON_UTF8(find_text(index, "name")), "key", BCON_DOCUMENT(&key), "unique",
-                        BCON_BOOL(find_bool(index, "unique")), "}", "]");
+    bson_copy_to_excluding_noinit(index, spec, "server", "why", NULL);
+    document = BCON_NEW("createIndexes", BCON_UTF8(collection), "indexes", "[", BCON_DOCUMENT(spec), "]");
     return command(walk, document, collection, NULL, reterr);
 }
 
@@ -261,7 +233,7 @@ static enum tw_rc walk_index(struct walk *walk, const char *collection, const bs
                       collection);
         return TW_OK;
     }
-    if (same_keys(index, stored) && find_bool(index, "unique") == find_bool(stored, "unique"))
+    if (tw_mongo_same_index(index, stored))
         return TW_OK;
     if (walk->mends)
         return tw_fail(reterr, TW_BROKEN, WHERE, 0, "index %s of %s is another one: drop it, then apply again", name,

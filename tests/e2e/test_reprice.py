@@ -1,0 +1,444 @@
+"""What a change in the catalogue means for carts: prices, names and what is for sale reach every cart that holds the
+product, also a line that came while the change was on its way, whatever ends the policy in between."""
+
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import msgpack
+import pytest
+
+import ids
+from checker import Checker, History
+from client import Client
+from model import time_text
+from stack import FAILPOINT_EXIT, Stack, wait_until
+from stores import Stores, exact_json
+from topics import Headers, Record, Topics
+
+POLICY = "/tillwire/policy/cart-reprice"
+GROUP = "tillwire-cart-policy"
+WITHIN_S = 60
+QUICKLY = {"TW_SESSION_TIMEOUT_MS": "6000"}  # so long the policy's group waits for a member that is dead
+MANY = 3000
+NAME = "Black T-shirt, M"  # of every new product
+
+
+def headers_of(ce_type: str) -> Headers:
+    return [
+        ("ce_id", str(uuid.uuid4())),
+        ("ce_type", ce_type),
+        ("ce_source", "/somewhere"),
+        ("ce_time", time_text(1_750_000_000_000)),
+        ("ce_specversion", "1.0"),
+        ("content-type", "application/msgpack"),
+    ]
+
+
+def write(topics: Topics, ce_type: str, key: str, /, **body: Any) -> None:
+    """A command straight into its log, as an edge wrote it a moment ago."""
+    topics.write_all(f"{ce_type.split('.')[0]}.commands", [(key, msgpack.packb(body), headers_of(ce_type))])
+
+
+def change(topics: Topics, product: str, **fields: Any) -> None:
+    write(
+        topics,
+        "product.change.v1",
+        product,
+        product_id=product,
+        **{"clear_description": False, "clear_discount_price": False, "removed_images": [], **fields},
+    )
+
+
+def line_body(member: str, product: str) -> dict[str, Any]:
+    """A line as the edge sees it of a product at 199.00."""
+    seen = {"product_name": NAME, "price": "199.00", "product_version": 1}
+    return {"member_id": member, "product_id": product, "quantity": 1, **seen}
+
+
+def put_line(topics: Topics, member: str, product: str, ce_type: str = "cart.add_item.v1") -> None:
+    write(topics, ce_type, member, **line_body(member, product))
+
+
+def acknowledge(topics: Topics, member: str) -> None:
+    write(topics, "cart.acknowledge.v1", member, member_id=member)
+
+
+def cart_of(shopper: Client) -> dict[str, Any]:
+    cart: dict[str, Any] = shopper.get("/v1/cart").json()
+    return cart
+
+
+def member_of(shopper: Client) -> str:
+    return str(cart_of(shopper)["member_id"])
+
+
+def line_of(shopper: Client, product: str) -> dict[str, Any]:
+    """None of it when there is no such line."""
+    lines: list[dict[str, Any]] = cart_of(shopper)["items"]
+    return next((line for line in lines if line["product_id"] == product), {})
+
+
+def await_line(shopper: Client, product: str, **expected: Any) -> dict[str, Any]:
+    """The line, as soon as it has all these members."""
+
+    def answer() -> dict[str, Any]:
+        line = line_of(shopper, product)
+        return line if expected.items() <= line.items() else {}
+
+    return wait_until(f"the line shows {expected}", answer, WITHIN_S)
+
+
+def totals(shopper: Client) -> tuple[int, str]:
+    summary = cart_of(shopper)["summary"]
+    return summary["total_items"], summary["total_price"]
+
+
+def reprices(topics: Topics, product: str) -> list[Record]:
+    topics.read("cart.commands")
+    return [
+        record
+        for record in topics.records("cart.commands")
+        if record.type == "cart.reprice.v1" and record.body["product_id"] == product
+    ]
+
+
+def place_of(topics: Topics, product: str, version: int) -> Record:
+    """The event that tells that version."""
+
+    def find() -> list[Record]:
+        topics.read("product.events")
+        changed = (record for record in topics.records("product.events") if record.type == "product.changed.v1")
+        return [r for r in changed if (r.body["product_id"], r.body["version"]) == (product, version)]
+
+    return wait_until("the change is told", find)[0]
+
+
+@pytest.fixture
+def shoppers(anyone: Client) -> list[Client]:
+    return [anyone.new_caller() for _ in range(5)]
+
+
+# --- what changes reaches every cart
+
+
+def test_a_new_price_reaches_every_cart_and_shows_the_one_before(
+    shoppers: list[Client], merchant: Client, topics: Topics
+) -> None:
+    product, other = merchant.new_product(price="199.00"), merchant.new_product(price="5.00")
+    for shopper in shoppers:
+        assert shopper.add(product, 2).status_code == 200
+        assert shopper.add(other, 1).status_code == 200
+    change(topics, product, price="149.50")
+    for shopper in shoppers:
+        line = await_line(shopper, product, price="149.50")
+        assert (line["price_changed"], line["previous_price"], line["available"]) == (True, "199.00", True)
+        assert line["line_total"] == "299.00"
+        assert totals(shopper) == (3, "304.00")
+        assert not line_of(shopper, other).get("price_changed")
+
+
+def test_a_discount_is_a_new_price_and_its_end_brings_the_old_one_back(
+    shopper: Client, merchant: Client, topics: Topics
+) -> None:
+    product = merchant.new_product(price="199.00")
+    shopper.add(product, 1)
+    change(topics, product, discount_price="99.00")
+    assert await_line(shopper, product, price="99.00")["previous_price"] == "199.00"
+    change(topics, product, clear_discount_price=True)
+    line = await_line(shopper, product, price="199.00")
+    assert not line.get("price_changed") and "previous_price" not in line, "nothing changed for the member"
+    assert totals(shopper) == (1, "199.00")
+
+
+def test_the_first_price_is_shown_until_the_member_acknowledges(
+    shopper: Client, merchant: Client, topics: Topics
+) -> None:
+    product = merchant.new_product(price="10.00")
+    shopper.add(product, 1)
+    change(topics, product, price="12.00")
+    await_line(shopper, product, price="12.00", previous_price="10.00")
+    change(topics, product, price="11.00")
+    await_line(shopper, product, price="11.00", previous_price="10.00")
+    acknowledge(topics, member_of(shopper))
+    wait_until("it is accepted", lambda: not line_of(shopper, product).get("price_changed"))
+    change(topics, product, price="9.00")
+    await_line(shopper, product, price="9.00", previous_price="11.00")
+
+
+def test_a_new_name_reaches_carts_and_is_no_new_price(
+    shopper: Client, merchant: Client, topics: Topics, stores: Stores
+) -> None:
+    product = merchant.new_product(price="10.00")
+    shopper.add(product, 1)
+    change(topics, product, name="Café shirt")
+    line = await_line(shopper, product, product_name="Café shirt")
+    assert not line.get("price_changed")
+    item = stores.cart_texts(member_of(shopper))[f"cart:{member_of(shopper)}:{product}"]
+    assert exact_json(item)["product_name"] == "Café shirt"
+
+
+def test_what_is_not_for_sale_is_out_of_the_totals_until_it_is_back(
+    shopper: Client, merchant: Client, topics: Topics, stores: Stores
+) -> None:
+    product, other = merchant.new_product(price="199.00"), merchant.new_product(price="5.00")
+    shopper.add(product, 2)
+    shopper.add(other, 1)
+    member = member_of(shopper)
+    write(topics, "product.deactivate.v1", product, product_id=product)
+    assert await_line(shopper, product, available=False)["quantity"] == 2
+    assert totals(shopper) == (1, "5.00")
+    texts = stores.cart_texts(member)
+    assert f"cart:{member}:{product}" in texts, "the line stays"
+    assert exact_json(texts[f"cart:{member}:summary"])["total_price"] == Decimal("5.00")
+    acknowledge(topics, member)
+    change(topics, product, is_active=True)
+    await_line(shopper, product, available=True)
+    assert totals(shopper) == (3, "403.00")
+
+
+def test_a_reprice_does_not_move_the_end_of_a_cart(
+    shopper: Client, merchant: Client, topics: Topics, stores: Stores
+) -> None:
+    product = merchant.new_product(price="199.00")
+    shopper.add(product, 1)
+    before = cart_of(shopper)
+    ends = {key: stores.redis.pexpiretime(key) for key in stores.cart_texts(member_of(shopper))}
+    change(topics, product, price="149.00")
+    await_line(shopper, product, price="149.00")
+    after = cart_of(shopper)
+    assert after["expires_at"] == before["expires_at"]
+    assert after["summary"]["updated_at"] == before["summary"]["updated_at"], "the member did nothing"
+    assert {key: stores.redis.pexpiretime(key) for key in stores.cart_texts(member_of(shopper))} == ends
+
+
+def test_a_reprice_is_a_quiet_command_that_names_its_cause(shopper: Client, merchant: Client, topics: Topics) -> None:
+    product = merchant.new_product(price="199.00")
+    shopper.add(product, 1)
+    change(topics, product, price="149.00")
+    await_line(shopper, product, price="149.00")
+    (command,) = reprices(topics, product)
+    assert (command.header("ce_source"), command.header("tw_caller")) == (POLICY, member_of(shopper))
+    assert uuid.UUID(command.command_id).version == 7 and ids.command_domain(command.command_id) == 3
+    (event,) = topics.events_of(command.command_id)
+    assert event.type == "cart.item_repriced.v1", "and no outcome"
+
+
+# --- a line that comes while the product changes
+
+
+@pytest.mark.parametrize("ce_type", ["cart.add_item.v1", "cart.set_item.v1"])
+def test_a_line_that_raced_a_change_is_repriced(
+    shopper: Client, merchant: Client, topics: Topics, ce_type: str
+) -> None:
+    """The edge read the product, then it changed and every cart was told, and only then the command came."""
+    product = merchant.new_product(price="199.00")
+    witness = shopper.new_caller()
+    witness.add(product, 1)
+    change(topics, product, price="149.00")
+    await_line(witness, product, price="149.00")
+    put_line(topics, member_of(shopper), product, ce_type)
+    line = await_line(shopper, product, price="149.00")
+    assert line["previous_price"] == "199.00", "what the member saw when adding it"
+
+
+def test_a_line_of_what_is_no_longer_for_sale_is_out_of_the_totals(
+    shopper: Client, merchant: Client, topics: Topics
+) -> None:
+    product = merchant.new_product(price="199.00", is_active=False)
+    change(topics, product, name="Gone")
+    place_of(topics, product, 2)
+    put_line(topics, member_of(shopper), product)
+    await_line(shopper, product, available=False, product_name="Gone")
+    assert totals(shopper) == (0, "0.00")
+
+
+def test_a_line_waits_for_a_catalogue_that_is_away(
+    healed: Stack, shopper: Client, merchant: Client, topics: Topics
+) -> None:
+    product = merchant.new_product(price="199.00")
+    change(topics, product, price="149.00")
+    wait_until("it changed", lambda: merchant.get(f"/v1/products/{product}").json()["price"] == "149.00")
+    healed.stop_server("mongo")
+    put_line(topics, member_of(shopper), product)
+    wait_until("the policy says what it waits for", lambda: "MongoDB" in healed.admin("cart", "/readyz").text)
+    assert line_of(shopper, product)["price"] == "199.00"
+    assert shopper.remove(product).status_code == 204, "carts go on meanwhile"
+    put_line(topics, member_of(shopper), product)
+    healed.start_server("mongo")
+    await_line(shopper, product, price="149.00")
+
+
+# --- whatever ends in between
+
+
+STEPS = [
+    *(("policy_after_consume", hit) for hit in (1, 2, 5)),
+    *(("policy_after_produce", hit) for hit in (1, 2)),
+    *(("policy_before_offset_commit", hit) for hit in (1, 2)),
+    ("before_commit", 1),
+    ("after_commit", 1),
+    ("after_produce_before_report", 1),
+]
+
+
+@pytest.mark.parametrize(("point", "hit"), STEPS)
+def test_the_worker_may_end_at_every_step(
+    healed: Stack,
+    shoppers: list[Client],
+    merchant: Client,
+    topics: Topics,
+    checker: Checker,
+    point: str,
+    hit: int,
+) -> None:
+    product = merchant.new_product(price="199.00")
+    for shopper in shoppers[1:]:
+        shopper.add(product, 1)
+    checker.drained()
+    late = member_of(shoppers[0])
+    healed.stop("cart")
+    healed.start("cart", fail=f"{point}=exit@{hit}", settings=QUICKLY, ready=False)
+    change(topics, product, price="149.00")
+    put_line(topics, late, product)
+    keep_it_busy(healed, merchant, topics)
+    assert healed.wait_exit("cart", WITHIN_S) == FAILPOINT_EXIT
+    assert f'"{point}"' in healed.log("cart") and "failpoint fired" in healed.log("cart")
+    healed.start("cart", settings=QUICKLY, ready=False)
+    for shopper in shoppers:
+        await_line(shopper, product, price="149.00", previous_price="199.00")
+    checker.check()
+    written = {(record.command_id, record.value) for record in reprices(topics, product)}
+    assert len({command_id for command_id, _ in written}) == len(written), "the same id is the same command"
+
+
+def keep_it_busy(stack: Stack, merchant: Client, topics: Topics) -> None:
+    """Something more for the policy, until a failpoint that fires at a later hit has fired."""
+    members = [str(uuid.uuid4()) for _ in range(3)]
+    product = merchant.new_product()
+    version = 1
+    for member in members:
+        put_line(topics, member, product)
+    for _ in range(20):
+        if not stack.is_running("cart"):
+            return
+        version += 1
+        change(topics, product, price=f"{version}.00")
+        wait_until("it is told, or the worker ended", lambda: _is_told(stack, topics, product, version), 20)
+
+
+def _is_told(stack: Stack, topics: Topics, product: str, version: int) -> bool:
+    return not stack.is_running("cart") or any(
+        record.body["product_version"] == version for record in reprices(topics, product)
+    )
+
+
+def test_a_change_while_redis_is_refilled_reaches_every_cart(
+    healed: Stack, shoppers: list[Client], merchant: Client, topics: Topics, stores: Stores, checker: Checker
+) -> None:
+    """The sets of holders are not there yet when the policy reads them: the lines' events come again, and with them
+    their turn."""
+    product = merchant.new_product(price="199.00")
+    for shopper in shoppers:
+        shopper.add(product, 1)
+    checker.drained()
+    stores.redis.flushall()
+    change(topics, product, price="149.00")
+    for shopper in shoppers:
+        await_line(shopper, product, price="149.00", previous_price="199.00")
+    checker.check()
+
+
+def test_a_line_added_while_mongodb_is_refilled_is_repriced(
+    healed: Stack, shopper: Client, merchant: Client, topics: Topics, stores: Stores, checker: Checker
+) -> None:
+    """The policy told everybody of the change long ago, and finds nothing when it looks the line up: the change's event
+    comes again, and with it the line's turn."""
+    product = merchant.new_product(price="199.00")
+    witness = shopper.new_caller()
+    witness.add(product, 1)
+    change(topics, product, price="149.00")
+    await_line(witness, product, price="149.00")
+    checker.drained()
+    healed.stop("product")
+    for name in stores.mongo.list_collection_names():
+        stores.mongo[name].delete_many({})
+    put_line(topics, member_of(shopper), product)
+    await_line(shopper, product, price="199.00")
+    healed.start("product", ready=False)
+    await_line(shopper, product, price="149.00", previous_price="199.00")
+    checker.check()
+
+
+# --- a product in many carts
+
+
+@pytest.fixture(scope="module")
+def crowd() -> list[str]:
+    """Members that only the log knows."""
+    return [str(uuid.uuid4()) for _ in range(MANY)]
+
+
+def fill_carts(topics: Topics, checker: Checker, members: list[str], product: str) -> None:
+    ce_type = "cart.add_item.v1"
+    topics.write_all(
+        "cart.commands",
+        [(member, msgpack.packb(line_body(member, product)), headers_of(ce_type)) for member in members],
+    )
+    checker.drained()
+
+
+def spread_over(topics: Topics, product: str, version: int) -> set[str]:
+    """Members who were told of that version."""
+    return {r.body["member_id"] for r in reprices(topics, product) if r.body["product_version"] == version}
+
+
+def test_a_product_in_many_carts_does_not_hold_up_what_is_fresh(
+    healed: Stack, shopper: Client, merchant: Client, topics: Topics, checker: Checker, crowd: list[str]
+) -> None:
+    product, other = merchant.new_product(price="199.00"), merchant.new_product(price="10.00")
+    fill_carts(topics, checker, crowd, product)
+    shopper.add(other, 1)
+    healed.stop("cart")
+    healed.start("cart", settings={**QUICKLY, "TW_POLICY_RATE": "100"})
+    change(topics, product, price="149.00")
+    event = place_of(topics, product, 2)
+    wait_until("it has begun", lambda: spread_over(topics, product, 2), WITHIN_S)
+
+    for _ in range(20):
+        assert shopper.add(other, 1).status_code == 200, "answered, not only accepted"
+    change(topics, other, price="11.00")
+    await_line(shopper, other, price="11.00", quantity=21)
+    assert 0 < len(spread_over(topics, product, 2)) < MANY, "all this came while most carts still waited"
+    told = topics.committed(GROUP, "product.events")[event.partition]
+    assert told <= event.offset, "a crash would begin it again"
+
+    change(topics, product, price="139.00")
+    place_of(topics, product, 3)
+    healed.stop("cart")
+    healed.start("cart", settings=QUICKLY)
+    wait_until("everybody is told", lambda: len(spread_over(topics, product, 3)) == MANY, WITHIN_S)
+    wait_until(
+        "that it is done is told", lambda: topics.committed(GROUP, "product.events")[event.partition] > event.offset
+    )
+    checker.check()
+
+
+@pytest.mark.parametrize("hit", [3, 12])
+def test_a_crash_amid_many_carts_forgets_none(
+    healed: Stack, merchant: Client, topics: Topics, checker: Checker, crowd: list[str], hit: int
+) -> None:
+    product = merchant.new_product(price="199.00")
+    fill_carts(topics, checker, crowd, product)
+    healed.stop("cart")
+    healed.start("cart", fail=f"policy_after_produce=exit@{hit}", settings=QUICKLY)
+    change(topics, product, price="149.00")
+    assert healed.wait_exit("cart", WITHIN_S) == FAILPOINT_EXIT
+    assert len(spread_over(topics, product, 2)) < MANY
+    healed.start("cart", settings=QUICKLY)
+    wait_until("everybody is told", lambda: len(spread_over(topics, product, 2)) == MANY, WITHIN_S)
+    checker.check()
+
+
+def test_everything_agrees_with_a_fold_of_the_log(checker: Checker, history: History) -> None:
+    checker.check(history)

@@ -1,0 +1,415 @@
+/*
+ * Two lists: products whose change is being spread, and lines to look up. Both keep the event they are from, by which
+ * the runtime knows how far it is.
+ */
+#include "cart_reprice.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "tillwire/gen/cart_messages.h"
+#include "tillwire/gen/product_messages.h"
+
+enum {
+    PAGE_MAX = 100,  /* commands of one product before the next one has its turn */
+    PAGES_MAX = 100, /* of one step: most sets are empty, and events shall not wait for many of them */
+};
+
+/* A product whose change is spread. Sets are read one after the other, round and round; `sets_left` says how many are
+ * still to be read to their end, the one at hand included. */
+struct spreading {
+    struct tw_catalogue_product product;
+    struct tw_policy_cause      cause;
+    char                       *texts;     /* what the views of the two above point to */
+    int32_t                     partition; /* of the event */
+    int64_t                     offset;
+    int32_t                     set; /* partition of the set at hand */
+    uint64_t                    cursor;
+    int32_t                     sets_left;
+};
+
+/* A line that came into a cart. */
+struct line {
+    struct tw_policy_cause cause;
+    struct tw_uuid         member_id;
+    struct tw_uuid         product_id;
+    int64_t                version;
+    int32_t                partition; /* of the event */
+    int64_t                offset;
+};
+
+struct reprice {
+    struct tw_holders   holders;
+    struct tw_catalogue catalogue;
+    struct spreading   *spreadings;
+    uint32_t            spreading_count, spreading_cap;
+    uint32_t            turn;        /* whose it is */
+    struct tw_arena     lines_arena; /* of all lines: they are done together */
+    struct line        *lines;
+    uint32_t            line_count, line_cap;
+};
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+void *tw_reprice_new(const struct tw_holders *holders, const struct tw_catalogue *catalogue)
+{
+    struct reprice *reprice = tw_alloc_zeroed(1, sizeof(*reprice));
+
+    reprice->holders = *holders;
+    reprice->catalogue = *catalogue;
+    return reprice;
+}
+
+void tw_reprice_free(void *self)
+{
+    struct reprice *reprice = self;
+
+    if (!reprice)
+        return;
+    for (uint32_t i = 0; i < reprice->spreading_count; i++)
+        free(reprice->spreadings[i].texts);
+    free(reprice->spreadings);
+    tw_arena_done(&reprice->lines_arena);
+    reprice->holders.close(reprice->holders.self);
+    reprice->catalogue.close(reprice->catalogue.self);
+    free(reprice);
+}
+
+/* --- commands ----------------------------------------------------------------------------------------------------- */
+
+static void send_reprice(struct tw_policy_out *out, const struct tw_policy_cause *cause, struct tw_uuid member_id,
+                         const struct tw_catalogue_product *product)
+{
+    tw_policy_send(out, &(struct tw_policy_command){
+                            .cause = cause,
+                            .type = &tw_cart_reprice_type,
+                            .domain = TW_DOMAIN_CART,
+                            .aggregate = member_id,
+                            .caller = member_id,
+                            .body =
+                                &(struct tw_cart_reprice){
+                                    .member_id = member_id,
+                                    .product_id = product->product_id,
+                                    .product_name = product->name,
+                                    .price_minor = product->price_minor,
+                                    .product_version = product->version,
+                                    .available = product->available,
+                                },
+                        });
+}
+
+/* --- a product changed -------------------------------------------------------------------------------------------- */
+
+static struct spreading *find_spreading(struct reprice *reprice, struct tw_uuid product_id)
+{
+    for (uint32_t i = 0; i < reprice->spreading_count; i++)
+        if (tw_uuid_eq(reprice->spreadings[i].product.product_id, product_id))
+            return &reprice->spreadings[i];
+    return NULL;
+}
+
+static struct spreading *add_spreading(struct reprice *reprice)
+{
+    if (reprice->spreading_count == reprice->spreading_cap) {
+        reprice->spreading_cap = reprice->spreading_cap ? 2 * reprice->spreading_cap : 16;
+        reprice->spreadings = tw_realloc(reprice->spreadings, reprice->spreading_cap * sizeof(*reprice->spreadings));
+    }
+    reprice->spreadings[reprice->spreading_count] = (struct spreading){0};
+    return &reprice->spreadings[reprice->spreading_count++];
+}
+
+/* Copies @p text to *at and moves that on. */
+static struct tw_str keep_text(char **at, struct tw_str text)
+{
+    struct tw_str kept = {*at, text.len};
+
+    if (text.len)
+        memcpy(*at, text.ptr, text.len);
+    *at += text.len;
+    return kept;
+}
+
+static void keep_texts(struct spreading *spreading, struct tw_str name, const struct tw_policy_cause *cause)
+{
+    char *at = tw_alloc_zeroed(1, name.len + cause->id.len + cause->traceparent.len + 1);
+
+    free(spreading->texts);
+    spreading->texts = at;
+    spreading->product.name = keep_text(&at, name);
+    spreading->cause.id = keep_text(&at, cause->id);
+    spreading->cause.traceparent = keep_text(&at, cause->traceparent);
+    spreading->cause.time_ms = cause->time_ms;
+}
+
+/*
+ * A newer change takes the place of the older one of the same product, and goes on where that was: what is left of the
+ * set at hand, then all sets once. Beginning again with the first one, a product that changes all the time would never
+ * reach the last one.
+ */
+static void spread_change(struct reprice *reprice, const struct tw_policy_event *event,
+                          const struct tw_product_changed *changed)
+{
+    struct spreading *spreading = find_spreading(reprice, changed->product_id);
+
+    if (spreading && changed->version <= spreading->product.version)
+        return;
+    if (!spreading)
+        spreading = add_spreading(reprice);
+    spreading->product = (struct tw_catalogue_product){
+        .product_id = changed->product_id,
+        .price_minor = changed->effective_price_minor,
+        .version = changed->version,
+        .available = changed->is_active,
+    };
+    keep_texts(spreading, changed->name, &event->cause);
+    spreading->partition = event->partition;
+    spreading->offset = event->offset;
+    spreading->sets_left = reprice->holders.partition_count + (spreading->cursor != 0);
+}
+
+static enum tw_rc react_to_change(struct reprice *reprice, const struct tw_policy_event *event, struct tw_arena *arena,
+                                  struct tw_err *reterr)
+{
+    struct tw_product_changed changed;
+
+    TW_TRY(tw_product_changed_type.unpack(event->payload, arena, &changed, reterr));
+    spread_change(reprice, event, &changed);
+    return TW_OK;
+}
+
+/* The set was read to its end, the next one's turn has come. */
+static void next_set(const struct reprice *reprice, struct spreading *spreading)
+{
+    spreading->set = (spreading->set + 1) % reprice->holders.partition_count;
+    spreading->sets_left--;
+}
+
+static enum tw_rc send_page(struct reprice *reprice, struct spreading *spreading, size_t max, struct tw_arena *arena,
+                            struct tw_policy_out *out, size_t *ret_sent, struct tw_err *reterr)
+{
+    struct tw_uuid *members;
+
+    TW_TRY(reprice->holders.page(reprice->holders.self, spreading->set, spreading->product.product_id,
+                                 spreading->cursor, max, arena, &members, ret_sent, &spreading->cursor, reterr));
+    for (size_t i = 0; i < *ret_sent; i++)
+        send_reprice(out, &spreading->cause, members[i], &spreading->product);
+    if (!spreading->cursor)
+        next_set(reprice, spreading);
+    return TW_OK;
+}
+
+/* Cursors are good for the connection they came from, which others may share. */
+static void begin_sets_again(struct reprice *reprice)
+{
+    for (uint32_t i = 0; i < reprice->spreading_count; i++)
+        reprice->spreadings[i].cursor = 0;
+}
+
+/* The order of turns stays: the others move up. */
+static void remove_spreading(struct reprice *reprice, uint32_t i)
+{
+    free(reprice->spreadings[i].texts);
+    reprice->spreading_count--;
+    memmove(&reprice->spreadings[i], &reprice->spreadings[i + 1],
+            (reprice->spreading_count - i) * sizeof(*reprice->spreadings));
+    if (reprice->turn > i)
+        reprice->turn--;
+}
+
+/* A page of the product whose turn it is; whatever comes of it, the next one has its turn then. */
+static enum tw_rc take_turn(struct reprice *reprice, size_t max, struct tw_arena *arena, struct tw_policy_out *out,
+                            size_t *ret_sent, struct tw_err *reterr)
+{
+    uint32_t   i = reprice->turn % reprice->spreading_count;
+    enum tw_rc rc;
+
+    reprice->turn = i + 1;
+    rc = send_page(reprice, &reprice->spreadings[i], max, arena, out, ret_sent, reterr);
+    if (rc != TW_OK)
+        begin_sets_again(reprice);
+    else if (!reprice->spreadings[i].sets_left)
+        remove_spreading(reprice, i);
+    return rc;
+}
+
+enum tw_rc tw_reprice_spread(void *self, size_t max, struct tw_arena *arena, struct tw_policy_out *out,
+                             struct tw_err *reterr)
+{
+    struct reprice *reprice = self;
+    size_t          sent = 0, pages = 0;
+
+    for (; reprice->spreading_count && sent < max && pages < PAGES_MAX; pages++) {
+        size_t of_page = 0;
+
+        TW_TRY(take_turn(reprice, max - sent < PAGE_MAX ? max - sent : PAGE_MAX, arena, out, &of_page, reterr));
+        sent += of_page;
+    }
+    return TW_OK;
+}
+
+/* --- a line came into a cart -------------------------------------------------------------------------------------- */
+
+static void keep_line(struct reprice *reprice, const struct tw_policy_event *event, struct tw_uuid member_id,
+                      struct tw_uuid product_id, int64_t version)
+{
+    struct tw_arena *arena = &reprice->lines_arena;
+
+    reprice->lines =
+        tw_arena_grow(arena, reprice->lines, reprice->line_count, &reprice->line_cap, sizeof(*reprice->lines));
+    reprice->lines[reprice->line_count++] = (struct line){
+        .cause = {tw_arena_copy(arena, event->cause.id), event->cause.time_ms,
+                  tw_arena_copy(arena, event->cause.traceparent)},
+        .member_id = member_id,
+        .product_id = product_id,
+        .version = version,
+        .partition = event->partition,
+        .offset = event->offset,
+    };
+}
+
+static enum tw_rc react_to_added(struct reprice *reprice, const struct tw_policy_event *event, struct tw_arena *arena,
+                                 struct tw_err *reterr)
+{
+    struct tw_cart_item_added added;
+
+    TW_TRY(tw_cart_item_added_type.unpack(event->payload, arena, &added, reterr));
+    keep_line(reprice, event, added.member_id, added.product_id, added.product_version);
+    return TW_OK;
+}
+
+static enum tw_rc react_to_set(struct reprice *reprice, const struct tw_policy_event *event, struct tw_arena *arena,
+                               struct tw_err *reterr)
+{
+    struct tw_cart_item_set set;
+
+    TW_TRY(tw_cart_item_set_type.unpack(event->payload, arena, &set, reterr));
+    keep_line(reprice, event, set.member_id, set.product_id, set.product_version);
+    return TW_OK;
+}
+
+static void forget_lines(struct reprice *reprice)
+{
+    tw_arena_reset(&reprice->lines_arena);
+    reprice->lines = NULL;
+    reprice->line_count = reprice->line_cap = 0;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return tw_uuid_cmp(*(const struct tw_uuid *)a, *(const struct tw_uuid *)b);
+}
+
+static int compare_products(const void *a, const void *b)
+{
+    return compare_ids(&((const struct tw_catalogue_product *)a)->product_id,
+                       &((const struct tw_catalogue_product *)b)->product_id);
+}
+
+/* Each product of the lines once. */
+static size_t collect_ids(const struct reprice *reprice, struct tw_uuid *ret_ids)
+{
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < reprice->line_count; i++)
+        ret_ids[i] = reprice->lines[i].product_id;
+    qsort(ret_ids, reprice->line_count, sizeof(*ret_ids), compare_ids);
+    for (uint32_t i = 0; i < reprice->line_count; i++)
+        if (!count || !tw_uuid_eq(ret_ids[count - 1], ret_ids[i]))
+            ret_ids[count++] = ret_ids[i];
+    return count;
+}
+
+enum tw_rc tw_reprice_settle(void *self, struct tw_arena *arena, struct tw_policy_out *out, struct tw_err *reterr)
+{
+    struct reprice              *reprice = self;
+    struct tw_catalogue_product *products;
+    struct tw_uuid              *ids;
+    size_t                       count;
+
+    if (!reprice->line_count)
+        return TW_OK;
+    ids = TW_NEW_ARRAY(arena, reprice->line_count, struct tw_uuid);
+    TW_TRY(reprice->catalogue.look_up(reprice->catalogue.self, ids, collect_ids(reprice, ids), arena, &products, &count,
+                                      reterr));
+    if (count)
+        qsort(products, count, sizeof(*products), compare_products);
+    for (uint32_t i = 0; i < reprice->line_count; i++) {
+        const struct line                 *line = &reprice->lines[i];
+        const struct tw_catalogue_product  key = {.product_id = line->product_id};
+        const struct tw_catalogue_product *product =
+            count ? bsearch(&key, products, count, sizeof(key), compare_products) : NULL;
+
+        if (product && product->version > line->version)
+            send_reprice(out, &line->cause, line->member_id, product);
+    }
+    forget_lines(reprice);
+    return TW_OK;
+}
+
+/* --- the port ----------------------------------------------------------------------------------------------------- */
+
+enum tw_rc tw_reprice_react(void *self, const struct tw_policy_event *event, struct tw_arena *arena,
+                            struct tw_policy_out *out, struct tw_err *reterr)
+{
+    (void)out; /* nothing goes at once */
+    if (tw_str_is(event->type, tw_product_changed_type.ce_type))
+        return react_to_change(self, event, arena, reterr);
+    if (tw_str_is(event->type, tw_cart_item_added_type.ce_type))
+        return react_to_added(self, event, arena, reterr);
+    if (tw_str_is(event->type, tw_cart_item_set_type.ce_type))
+        return react_to_set(self, event, arena, reterr);
+    return TW_OK;
+}
+
+bool tw_reprice_is_spreading(const void *self)
+{
+    return ((const struct reprice *)self)->spreading_count > 0;
+}
+
+bool tw_reprice_is_full(const void *self)
+{
+    const struct reprice *reprice = self;
+
+    return reprice->spreading_count >= TW_REPRICE_PRODUCTS_MAX || reprice->line_count >= TW_REPRICE_LINES_MAX;
+}
+
+int64_t tw_reprice_oldest(const void *self, enum tw_domain_number domain, int32_t partition)
+{
+    const struct reprice *reprice = self;
+    int64_t               oldest = INT64_MAX;
+
+    for (uint32_t i = 0; i < reprice->spreading_count && domain == TW_DOMAIN_PRODUCT; i++)
+        if (reprice->spreadings[i].partition == partition && reprice->spreadings[i].offset < oldest)
+            oldest = reprice->spreadings[i].offset;
+    for (uint32_t i = 0; i < reprice->line_count && domain == TW_DOMAIN_CART; i++)
+        if (reprice->lines[i].partition == partition && reprice->lines[i].offset < oldest)
+            oldest = reprice->lines[i].offset;
+    return oldest;
+}
+
+static void forget_products_of(struct reprice *reprice, int32_t partition)
+{
+    for (uint32_t i = reprice->spreading_count; i-- > 0;)
+        if (reprice->spreadings[i].partition == partition)
+            remove_spreading(reprice, i);
+}
+
+static void forget_lines_of(struct reprice *reprice, int32_t partition)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < reprice->line_count; i++)
+        if (reprice->lines[i].partition != partition)
+            reprice->lines[kept++] = reprice->lines[i];
+    reprice->line_count = kept;
+    if (!kept)
+        forget_lines(reprice);
+}
+
+void tw_reprice_forget(void *self, enum tw_domain_number domain, int32_t partition)
+{
+    if (domain == TW_DOMAIN_PRODUCT)
+        forget_products_of(self, partition);
+    else
+        forget_lines_of(self, partition);
+}

@@ -1,0 +1,92 @@
+#include "mongo_index.h"
+
+#include <bson/bson.h>
+#include <string.h>
+
+static bool find_document(const bson_t *in, const char *name, bson_t *ret_view)
+{
+    bson_iter_t    iter;
+    const uint8_t *bytes;
+    uint32_t       len;
+
+    if (!bson_iter_init_find(&iter, in, name) || !BSON_ITER_HOLDS_DOCUMENT(&iter))
+        return false;
+    bson_iter_document(&iter, &len, &bytes);
+    return bson_init_static(ret_view, bytes, len);
+}
+
+/* Empty when there is none. */
+static const char *find_text(const bson_t *in, const char *name)
+{
+    bson_iter_t iter;
+
+    return bson_iter_init_find(&iter, in, name) && BSON_ITER_HOLDS_UTF8(&iter) ? bson_iter_utf8(&iter, NULL) : "";
+}
+
+static bool find_bool(const bson_t *in, const char *name)
+{
+    bson_iter_t iter;
+
+    return bson_iter_init_find(&iter, in, name) && bson_iter_as_bool(&iter);
+}
+
+/* 1 and 1.0 are the same; a text is the kind of an index. */
+static bool same_value(const bson_iter_t *a, const bson_iter_t *b)
+{
+    if (BSON_ITER_HOLDS_UTF8(a) || BSON_ITER_HOLDS_UTF8(b))
+        return BSON_ITER_HOLDS_UTF8(a) && BSON_ITER_HOLDS_UTF8(b) &&
+               !strcmp(bson_iter_utf8(a, NULL), bson_iter_utf8(b, NULL));
+    return bson_iter_as_int64(a) == bson_iter_as_int64(b);
+}
+
+/* In this order. */
+static bool same_keys(const bson_t *a, const bson_t *b)
+{
+    bson_t      key_a, key_b;
+    bson_iter_t at_a, at_b;
+
+    if (!find_document(a, "key", &key_a) || !find_document(b, "key", &key_b) || !bson_iter_init(&at_a, &key_a) ||
+        !bson_iter_init(&at_b, &key_b))
+        return false;
+    while (bson_iter_next(&at_a))
+        if (!bson_iter_next(&at_b) || strcmp(bson_iter_key(&at_a), bson_iter_key(&at_b)) != 0 ||
+            !same_value(&at_a, &at_b))
+            return false;
+    return !bson_iter_next(&at_b);
+}
+
+/* In whatever order: the server sorts them. */
+static bool same_weights(const bson_t *a, const bson_t *b)
+{
+    bson_t      weights_a, weights_b;
+    bson_iter_t at_a, at_b;
+
+    if (!find_document(a, "weights", &weights_a) || !find_document(b, "weights", &weights_b) ||
+        bson_count_keys(&weights_a) != bson_count_keys(&weights_b) || !bson_iter_init(&at_a, &weights_a))
+        return false;
+    while (bson_iter_next(&at_a))
+        if (!bson_iter_init_find(&at_b, &weights_b, bson_iter_key(&at_a)) || !same_value(&at_a, &at_b))
+            return false;
+    return true;
+}
+
+static bool is_text(const bson_t *index)
+{
+    bson_t      key;
+    bson_iter_t iter;
+
+    if (!find_document(index, "key", &key) || !bson_iter_init(&iter, &key))
+        return false;
+    while (bson_iter_next(&iter))
+        if (BSON_ITER_HOLDS_UTF8(&iter) && !strcmp(bson_iter_utf8(&iter, NULL), "text"))
+            return true;
+    return false;
+}
+
+bool tw_mongo_same_index(const bson_t *wanted, const bson_t *stored)
+{
+    if (is_text(wanted))
+        return is_text(stored) && same_weights(wanted, stored) &&
+               !strcmp(find_text(wanted, "default_language"), find_text(stored, "default_language"));
+    return same_keys(wanted, stored) && find_bool(wanted, "unique") == find_bool(stored, "unique");
+}
