@@ -244,7 +244,7 @@ def test_without_the_broker_nothing_is_accepted_and_the_same_batch_is_later(
     refused = merchant.create_products(items, key=key)
     assert refused.status_code == 503 and refused.headers["Retry-After"]
     healed.start_server("kafka")
-    wait_until("the edge sends again", lambda: merchant.create_products(items, key=key).status_code == 202, 30)
+    wait_until("the edge sends again", lambda: merchant.create_products(items, key=key).status_code == 202, 60)
     for one in merchant.create_products(items, key=key).json()["items"]:
         assert final(merchant, one)["http_status"] == 201
 

@@ -611,26 +611,27 @@ static struct tw_product_viewed viewed_in(struct tw_str payload, struct tw_arena
     return viewed;
 }
 
-/* Does a view come after it, of the same product and before `next`? */
+/* Does a view come after it, of the same version of the same product and before `next`? */
 static bool is_merged(const struct history *history, uint32_t index, int64_t next, struct tw_arena *arena)
 {
-    struct tw_uuid product_id = viewed_in(history->events[index].payload, arena).product_id;
+    struct tw_product_viewed viewed = viewed_in(history->events[index].payload, arena);
 
-    for (uint32_t i = index + 1; i < history->event_count && history->events[i].offset < next; i++)
-        if (history->events[i].type == &tw_product_viewed_type &&
-            tw_uuid_eq(viewed_in(history->events[i].payload, arena).product_id, product_id))
+    for (uint32_t i = index + 1; i < history->event_count && history->events[i].offset < next; i++) {
+        struct tw_product_viewed later;
+
+        if (history->events[i].type != &tw_product_viewed_type)
+            continue;
+        later = viewed_in(history->events[i].payload, arena);
+        if (tw_uuid_eq(later.product_id, viewed.product_id) && later.version == viewed.version)
             return true;
+    }
     return false;
 }
 
-/* The version a view tells is that of the batch's end; all else is as it was one by one. */
-static bool same_event(const struct told *told, const struct tw_event *event, struct tw_arena *arena)
+static bool same_event(const struct told *told, const struct tw_event *event)
 {
-    if (told->type != event->type || told->offset != event->cause_offset || told->n != event->n)
-        return false;
-    if (told->type == &tw_product_viewed_type)
-        return viewed_in(told->payload, arena).view_count == viewed_in(event->payload, arena).view_count;
-    return tw_str_eq(told->payload, event->payload);
+    return told->type == event->type && told->offset == event->cause_offset && told->n == event->n &&
+           tw_str_eq(told->payload, event->payload);
 }
 
 /* The events of the fold's last batch are those of its records one by one, but for merged views. */
@@ -647,7 +648,7 @@ static void assert_same_events(const struct history *history, struct fold *fold,
             history->tally->merged++;
             continue;
         }
-        if (k == turn->event_count || !same_event(told, &turn->events[k], &fold->arena))
+        if (k == turn->event_count || !same_event(told, &turn->events[k]))
             fail_msg("history %d, batch before %lld: another event than %s of offset %lld", history->number,
                      (long long)next, told->type->ce_type, (long long)told->offset);
         k++;
