@@ -117,6 +117,7 @@ class Stack:
             **{name: value for name, value in os.environ.items() if name not in SETTINGS},
             "TW_STATE_DIR": str(self.state), "TW_BASE_PORT": str(self.base_port), "TW_BIN_DIR": str(self.bin),
             "TW_JARS_DIR": os.environ.get("TW_JARS_DIR", str(ROOT / ".local" / "jars")), "TW_RATE_LIMITS": "off",
+            "TW_STORE_TIMEOUT_MS": "60000",  # a busy machine is slow, and a batch whose answer is lost cannot be counted
         }
         self.settings: dict[str, str] = {}
 
