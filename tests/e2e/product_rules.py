@@ -9,6 +9,8 @@ from decisions import Command, Outcome, rejected, succeeded
 from messages import minor_of, money_text
 
 IMAGES_MAX = 20
+CHANGEABLE = ("name", "slug", "description", "price", "discount_price", "effective_price", "category", "tags", "images",
+              "is_active")
 NOT_FOUND = rejected(404, "not-found")
 GONE = rejected(410, "gone")
 PRICE_RULE = rejected(422, "price-rule")
@@ -41,7 +43,7 @@ class ProductRules:
         self.ratings: dict[str, dict[str, dict[str, int]]] = defaultdict(dict)
 
     @staticmethod
-    def _tell_all(c: Command, ce_type: str, product: Product) -> None:
+    def _tell_all(c: Command, ce_type: str, product: Product, **more: Any) -> None:
         discount = product["discount_price"]
         names = ("sku", "name", "slug", "description", "category", "tags", "images", "is_active", "version")
         c.emit(
@@ -51,6 +53,7 @@ class ProductRules:
             price=money_text(product["price"]),
             discount_price=None if discount is None else money_text(discount),
             effective_price=money_text(product["effective_price"]),
+            **more,
         )
 
     # --- what merchants do
@@ -83,9 +86,10 @@ class ProductRules:
         before = self.products[c.body["product_id"]]
         if after == before:
             return
+        changed = [name for name in CHANGEABLE if after[name] != before[name]]
         before.update(after, version=before["version"] + 1, updated_at=max(before["updated_at"], c.at_ms))
         before["revision"] += 1
-        self._tell_all(c, "product.changed.v1", before)
+        self._tell_all(c, "product.changed.v1", before, changed=changed)
 
     def product_change(self, c: Command) -> Outcome:
         before = self.products.get(c.body["product_id"])

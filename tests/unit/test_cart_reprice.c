@@ -172,8 +172,9 @@ static void happens(struct world *world, enum tw_domain_number domain, const str
     memset((char *)world->pack.ptr, '?', world->pack.len);
 }
 
-static void product_changes(struct world *world, uint8_t n, int64_t price_minor, int64_t version)
+static void product_changes_in(struct world *world, uint8_t n, int64_t price_minor, int64_t version, const char *field)
 {
+    struct tw_str             fields[] = {TW_STR("slug"), tw_str_of(field)};
     struct tw_product_changed changed = {
         .product_id = product_id(n),
         .sku = TW_STR("S"),
@@ -183,9 +184,16 @@ static void product_changes(struct world *world, uint8_t n, int64_t price_minor,
         .category = TW_STR("c"),
         .is_active = price_minor != 0,
         .version = version,
+        .changed = fields,
+        .changed_len = TW_LEN(fields),
     };
 
     happens(world, TW_DOMAIN_PRODUCT, &tw_product_changed_type, &changed);
+}
+
+static void product_changes(struct world *world, uint8_t n, int64_t price_minor, int64_t version)
+{
+    product_changes_in(world, n, price_minor, version, "effective_price");
 }
 
 static void line_is_added(struct world *world, uint32_t member, uint8_t n, int64_t version)
@@ -297,6 +305,21 @@ static void a_product_that_is_no_longer_for_sale__is_told_as_such(void **state)
     spread_all(world);
     assert_int_equal(out.count, 1);
     assert_false(out.sent[0].body.available);
+}
+
+static void a_change__of_what_no_cart_shows_is_passed_over(void **state)
+{
+    static const char *const shown[] = {"name", "effective_price", "is_active"};
+    struct world            *world = *state;
+
+    product_changes_in(world, 1, 14900, 7, "description");
+    product_changes_in(world, 1, 14900, 8, "price");
+    assert_false(tw_reprice_is_spreading(world->reprice));
+    for (uint8_t i = 0; i < TW_LEN(shown); i++) {
+        product_changes_in(world, i, 14900, 9, shown[i]);
+        assert_true(tw_reprice_is_spreading(world->reprice));
+        spread_all(world);
+    }
 }
 
 static void a_product_in_no_cart__is_done_in_one_step(void **state)
@@ -539,6 +562,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         RULE(a_change__reaches_every_cart_that_holds_the_product),
         RULE(a_product_that_is_no_longer_for_sale__is_told_as_such),
+        RULE(a_change__of_what_no_cart_shows_is_passed_over),
         RULE(a_product_in_no_cart__is_done_in_one_step),
         RULE(a_step__sends_about_what_it_may),
         RULE(products__take_turns),

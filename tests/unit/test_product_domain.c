@@ -464,6 +464,9 @@ static void change__publishes_the_whole_product(void **state)
     assert_int_equal(changed->images_len, 1);
     assert_true(changed->is_active);
     assert_int_equal(changed->version, 2);
+    assert_int_equal(changed->changed_len, 2);
+    assert_str(changed->changed[0], "discount_price");
+    assert_str(changed->changed[1], "effective_price");
 }
 
 static void change__of_a_product_made_in_the_same_batch_changes_it(void **state)

@@ -167,13 +167,26 @@ static void spread_change(struct reprice *reprice, const struct tw_policy_event 
     spreading->sets_left = reprice->holders.partition_count + (spreading->cursor != 0);
 }
 
+/* What a line shows of its product. */
+static bool shows_in_carts(const struct tw_product_changed *changed)
+{
+    static const char *const shown[] = {"name", "effective_price", "is_active"};
+
+    for (uint32_t i = 0; i < changed->changed_len; i++)
+        for (size_t k = 0; k < TW_LEN(shown); k++)
+            if (tw_str_is(changed->changed[i], shown[k]))
+                return true;
+    return false;
+}
+
 static enum tw_rc react_to_change(struct reprice *reprice, const struct tw_policy_event *event, struct tw_arena *arena,
                                   struct tw_err *reterr)
 {
     struct tw_product_changed changed;
 
     TW_TRY(tw_product_changed_type.unpack(event->payload, arena, &changed, reterr));
-    spread_change(reprice, event, &changed);
+    if (shows_in_carts(&changed))
+        spread_change(reprice, event, &changed);
     return TW_OK;
 }
 

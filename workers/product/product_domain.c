@@ -92,7 +92,65 @@ static struct tw_outcome decide_create(struct tw_decision *d, const struct tw_co
 
 enum { IMAGES_MAX = 20 };
 
-static void emit_changed(struct tw_decision *d, const struct tw_product *product)
+static bool same_tags(const struct tw_product *a, const struct tw_product *b)
+{
+    bool same = a->tags_len == b->tags_len;
+
+    for (uint32_t i = 0; same && i < a->tags_len; i++)
+        same = tw_str_eq(a->tags[i], b->tags[i]);
+    return same;
+}
+
+static bool same_images(const struct tw_product *a, const struct tw_product *b)
+{
+    bool same = a->images_len == b->images_len;
+
+    for (uint32_t i = 0; same && i < a->images_len; i++)
+        same = tw_str_eq(a->images[i].name, b->images[i].name) && tw_str_eq(a->images[i].value, b->images[i].value);
+    return same;
+}
+
+static bool same_discount(const struct tw_product *a, const struct tw_product *b)
+{
+    return a->has_discount_price == b->has_discount_price && a->discount_price_minor == b->discount_price_minor;
+}
+
+static bool same_description(const struct tw_product *a, const struct tw_product *b)
+{
+    return a->has_description == b->has_description && tw_str_eq(a->description, b->description);
+}
+
+enum { CHANGED_MAX = 10 };
+
+/* Names of the fields that differ; returns how many. */
+static uint32_t name_changes(const struct tw_product *a, const struct tw_product *b,
+                             struct tw_str ret_names[CHANGED_MAX])
+{
+    const struct {
+        const char *name;
+        bool        same;
+    } fields[CHANGED_MAX] = {
+        {"name", tw_str_eq(a->name, b->name)},
+        {"slug", tw_str_eq(a->slug, b->slug)},
+        {"description", same_description(a, b)},
+        {"price", a->price_minor == b->price_minor},
+        {"discount_price", same_discount(a, b)},
+        {"effective_price", a->effective_price_minor == b->effective_price_minor},
+        {"category", tw_str_eq(a->category, b->category)},
+        {"tags", same_tags(a, b)},
+        {"images", same_images(a, b)},
+        {"is_active", a->is_active == b->is_active},
+    };
+    uint32_t count = 0;
+
+    for (size_t i = 0; i < TW_LEN(fields); i++)
+        if (!fields[i].same)
+            ret_names[count++] = tw_str_of(fields[i].name);
+    return count;
+}
+
+static void emit_changed(struct tw_decision *d, const struct tw_product *product, struct tw_str *changed,
+                         uint32_t changed_len)
 {
     tw_emit(d, &tw_product_changed_type,
             &(struct tw_product_changed){
@@ -113,6 +171,8 @@ static void emit_changed(struct tw_decision *d, const struct tw_product *product
                 .images_len = product->images_len,
                 .is_active = product->is_active,
                 .version = product->version,
+                .changed = changed,
+                .changed_len = changed_len,
             });
 }
 
@@ -205,17 +265,19 @@ static struct tw_product changed_product(const struct tw_product *before, const 
     return product;
 }
 
-static bool same_bytes(const struct tw_product *a, const struct tw_product *b)
+/* The product becomes @p after, which is a change of its version. */
+static void put_change(struct tw_decision *d, const struct tw_command *command, const struct tw_product *after)
 {
-    struct tw_buf packed[2] = {0};
-    bool          same;
+    struct tw_str      changed[CHANGED_MAX];
+    uint32_t           count = name_changes(tw_state(d, 0), after, changed);
+    struct tw_product *product;
 
-    tw_product_type.pack(a, &packed[0]);
-    tw_product_type.pack(b, &packed[1]);
-    same = tw_str_eq(tw_buf_str(&packed[0]), tw_buf_str(&packed[1]));
-    tw_buf_done(&packed[0]);
-    tw_buf_done(&packed[1]);
-    return same;
+    if (!count)
+        return;
+    product = product_to_change(d);
+    *product = *after;
+    count_change(product, command->at_ms);
+    emit_changed(d, product, changed, count);
 }
 
 /* What leaves the product as it is moves no version and is no event: a merchant's tool may send all it knows. */
@@ -231,13 +293,7 @@ static struct tw_outcome decide_change(struct tw_decision *d, const struct tw_co
         return tw_rejected(TW_PROBLEM_PRICE_RULE, "discount_price must be below price");
     if (after.images_len > IMAGES_MAX)
         return tw_rejected(TW_PROBLEM_IMAGES_LIMIT, "the product would have more than 20 images");
-    if (!same_bytes(before, &after)) {
-        struct tw_product *product = product_to_change(d);
-
-        *product = after;
-        count_change(product, command->at_ms);
-        emit_changed(d, product);
-    }
+    put_change(d, command, &after);
     return tw_succeeded(200, path_of(after.product_id, d->arena));
 }
 
@@ -247,13 +303,9 @@ static struct tw_outcome decide_deactivate(struct tw_decision *d, const struct t
 
     if (!before)
         return tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such product");
-    if (before->is_active) {
-        struct tw_product *product = product_to_change(d);
-
-        product->is_active = false;
-        count_change(product, command->at_ms);
-        emit_changed(d, product);
-    }
+    struct tw_product after = *before;
+    after.is_active = false;
+    put_change(d, command, &after);
     return tw_succeeded(204, path_of(before->product_id, d->arena));
 }
 
