@@ -360,27 +360,37 @@ static enum tw_rc row_of_partition(struct tw_products *products, struct tw_uuid 
     return rc;
 }
 
+/** `{_id: {$in: [...]}}`: these commands' rows in all partitions. */
+static void append_ledger_ids(const struct tw_uuid *command_ids, size_t count, bson_t *filter)
+{
+    int32_t  partitions = tw_topic_of(TW_DOMAIN_PRODUCT, TW_TOPIC_COMMANDS)->partitions;
+    uint32_t at = 0;
+    bson_t   condition;
+    bson_t   ids;
+
+    BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &condition);
+    BSON_APPEND_ARRAY_BEGIN(&condition, "$in", &ids);
+    for (size_t i = 0; i < count; i++) {
+        for (int32_t p = 0; p < partitions; p++) {
+            char        id[TW_LEDGER_DOCUMENT_ID + 1];
+            char        buffer[16];
+            const char *key;
+            size_t      key_len = bson_uint32_to_string(at++, &key, buffer, sizeof(buffer));
+
+            tw_ledger_document_id(p, tw_command_id_ledger(command_ids[i]), id);
+            bson_append_utf8(&ids, key, (int)key_len, id, -1);
+        }
+    }
+    bson_append_array_end(&condition, &ids);
+    bson_append_document_end(filter, &condition);
+}
+
 static enum tw_rc row_of_any_partition(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
                                        struct tw_ledger_row *ret_row, struct tw_err *reterr)
 {
-    int32_t partitions = tw_topic_of(TW_DOMAIN_PRODUCT, TW_TOPIC_COMMANDS)->partitions;
-    bson_t  filter = BSON_INITIALIZER;
-    bson_t  condition;
-    bson_t  ids;
+    bson_t filter = BSON_INITIALIZER;
 
-    BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &condition);
-    BSON_APPEND_ARRAY_BEGIN(&condition, "$in", &ids);
-    for (int32_t i = 0; i < partitions; i++) {
-        char        id[TW_LEDGER_DOCUMENT_ID + 1];
-        char        buffer[16];
-        const char *key;
-        size_t      key_len = bson_uint32_to_string((uint32_t)i, &key, buffer, sizeof(buffer));
-
-        tw_ledger_document_id(i, tw_command_id_ledger(command_id), id);
-        bson_append_utf8(&ids, key, (int)key_len, id, -1);
-    }
-    bson_append_array_end(&condition, &ids);
-    bson_append_document_end(&filter, &condition);
+    append_ledger_ids(&command_id, 1, &filter);
     enum tw_rc rc = find_row(products, &filter, arena, ret_row, reterr);
     bson_destroy(&filter);
     return rc;
@@ -395,6 +405,47 @@ enum tw_rc tw_products_ledger(struct tw_products *products, struct tw_uuid comma
     return rc == TW_NOT_FOUND && tw_command_id_is_keyed(command_id)
                ? row_of_any_partition(products, command_id, arena, ret_row, reterr)
                : rc;
+}
+
+struct row_list {
+    const struct tw_uuid        *command_ids;
+    const struct tw_ledger_row **rows;
+    size_t                       count;
+};
+
+/** A row of the command's own partition goes before one of another. */
+static enum tw_rc keep_row(const bson_t *document, struct tw_arena *arena, void *ret_value, struct tw_err *reterr)
+{
+    struct row_list      *list = ret_value;
+    struct tw_ledger_row *row = TW_NEW(arena, struct tw_ledger_row);
+    bson_iter_t           partition;
+
+    TW_TRY(read_row(document, arena, row, reterr));
+    if (!bson_iter_init_find(&partition, document, "partition"))
+        return tw_fail(reterr, TW_BROKEN, WHERE, 0, "a ledger row has no partition");
+    for (size_t i = 0; i < list->count; i++) {
+        struct tw_uuid id = list->command_ids[i];
+
+        if (tw_uuid_eq(row->id, tw_command_id_ledger(id)) &&
+            (!list->rows[i] || bson_iter_as_int64(&partition) == tw_command_id_partition(id)))
+            list->rows[i] = row;
+    }
+    return TW_OK;
+}
+
+enum tw_rc tw_products_ledgers(struct tw_products *products, const struct tw_uuid *command_ids, size_t count,
+                               struct tw_arena *arena, const struct tw_ledger_row **ret_rows, struct tw_err *reterr)
+{
+    struct row_list list = {command_ids, ret_rows, count};
+    bson_t          filter = BSON_INITIALIZER;
+    size_t          seen = 0;
+
+    for (size_t i = 0; i < count; i++)
+        ret_rows[i] = NULL;
+    append_ledger_ids(command_ids, count, &filter);
+    enum tw_rc rc = find(products, TW_MONGO_LEDGER, &filter, NULL, keep_row, arena, &list, &seen, reterr);
+    bson_destroy(&filter);
+    return rc;
 }
 
 enum tw_rc tw_products_ping(struct tw_products *products, struct tw_err *reterr)

@@ -45,6 +45,11 @@ enum tw_rc tw_products_tags(struct tw_products *products, struct tw_arena *arena
 enum tw_rc tw_products_ledger(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
                               struct tw_ledger_row *ret_row, struct tw_err *reterr);
 
+/** The rows of many keyed commands, in one question; @p ret_rows has @p count places, NULL where there is none. Not
+ *  finding any is OK. */
+enum tw_rc tw_products_ledgers(struct tw_products *products, const struct tw_uuid *command_ids, size_t count,
+                               struct tw_arena *arena, const struct tw_ledger_row **ret_rows, struct tw_err *reterr);
+
 /** OK: MongoDB answers. */
 enum tw_rc tw_products_ping(struct tw_products *products, struct tw_err *reterr);
 
