@@ -4,9 +4,10 @@
 #include <string.h>
 
 #include "paging.h"
+#include "tillwire/clock.h"
 #include "tillwire/money.h"
 
-enum { NUMBER_BYTES = 8, OBJECT_ID_BYTES = 12, Q_MAX_BYTES = 200, RATING_MAX_HUNDREDTHS = 500 };
+enum { NUMBER_BYTES = 8, OBJECT_ID_BYTES = 12, Q_MAX_BYTES = 200, RATING_MAX_HUNDREDTHS = 500, NAMES_WAIT_MS = 2000 };
 
 static bool refuse(const struct tw_request *request, const char *detail, struct tw_reply *reply)
 {
@@ -192,12 +193,10 @@ static void list_products(struct tw_request *request, struct tw_reply *reply)
     tw_json_close(&json, '}');
 }
 
-static void write_names(const struct tw_name_count *names, size_t count, struct tw_reply *reply)
+static void write_names(const struct tw_name_count *names, size_t count, struct tw_buf *out)
 {
-    struct tw_json json = {&reply->body, false};
+    struct tw_json json = {out, false};
 
-    tw_reply_json(reply, 200);
-    reply->cache = TW_CACHE_PUBLIC;
     tw_json_open(&json, '{');
     tw_json_key(&json, "items");
     tw_json_open(&json, '[');
@@ -216,27 +215,45 @@ static void write_names(const struct tw_name_count *names, size_t count, struct 
 typedef enum tw_rc (*names_fn)(struct tw_products *products, struct tw_arena *arena, struct tw_name_count **ret_list,
                                size_t *ret_count, struct tw_err *reterr);
 
-static void list_names(struct tw_request *request, names_fn ask, struct tw_reply *reply)
+static enum tw_rc make_names(struct tw_request *request, names_fn ask, struct tw_kept *kept, struct tw_buf *out,
+                             struct tw_err *reterr)
 {
     struct tw_name_count *names = NULL;
     size_t                count = 0;
-    struct tw_err         err = {0};
-    enum tw_rc            rc = ask(request->edge->products, request->arena, &names, &count, &err);
+    enum tw_rc            rc = ask(request->edge->products, request->arena, &names, &count, reterr);
 
     if (rc == TW_OK)
-        write_names(names, count, reply);
-    else
+        write_names(names, count, out);
+    tw_kept_put(kept, rc == TW_OK ? tw_buf_str(out) : (struct tw_str){0});
+    return rc;
+}
+
+/** The whole catalogue is read for it: once in the time that caches may keep it, whoever asks. */
+static void list_names(struct tw_request *request, names_fn ask, struct tw_kept *kept, struct tw_reply *reply)
+{
+    struct tw_err err = {.where = "edge.kept", .msg = "another request asks and had no answer"};
+    int           age_s = 0;
+
+    tw_reply_json(reply, 200);
+    enum tw_rc rc = tw_kept_get(kept, tw_monotonic_us(), NAMES_WAIT_MS, &reply->body, &age_s);
+    if (rc == TW_NOT_FOUND)
+        rc = make_names(request, ask, kept, &reply->body, &err);
+    if (rc != TW_OK) {
         tw_route_store_failed(request, rc, &err, reply);
+        return;
+    }
+    reply->cache = TW_CACHE_PUBLIC;
+    tw_buf_printf(&reply->fields, "Age: %d\r\n", age_s);
 }
 
 static void list_categories(struct tw_request *request, struct tw_reply *reply)
 {
-    list_names(request, tw_products_categories, reply);
+    list_names(request, tw_products_categories, request->edge->categories, reply);
 }
 
 static void list_tags(struct tw_request *request, struct tw_reply *reply)
 {
-    list_names(request, tw_products_tags, reply);
+    list_names(request, tw_products_tags, request->edge->tags, reply);
 }
 
 const struct tw_route tw_routes_product_list[] = {

@@ -2,7 +2,7 @@
  * Read-only: products and the product domain's ledger, from MongoDB. And which products exist, remembered: they never
  * cease to, so a view needs no look-up once its product was seen.
  *
- * All calls: UNREACHED when MongoDB is away, NOT_FOUND when there is no such document. Texts are copied into the arena.
+ * All calls: UNREACHED when MongoDB is away or busy, NOT_FOUND when there is no such document. Texts are copied into the arena.
  */
 #ifndef TILLWIRE_EDGE_PRODUCTS_H
 #define TILLWIRE_EDGE_PRODUCTS_H
