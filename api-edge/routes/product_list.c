@@ -9,12 +9,6 @@
 
 enum { NUMBER_BYTES = 8, OBJECT_ID_BYTES = 12, Q_MAX_BYTES = 200, RATING_MAX_HUNDREDTHS = 500, NAMES_WAIT_MS = 2000 };
 
-static bool refuse(const struct tw_request *request, const char *detail, struct tw_reply *reply)
-{
-    tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST, detail);
-    return false;
-}
-
 /* --- filter ------------------------------------------------------------------------------------------------------- */
 
 /** An amount up to @p max; untouched when the parameter is absent. False: the answer is a 400. */
@@ -28,20 +22,22 @@ static bool read_amount(const struct tw_request *request, const char *name, int6
         return false;
     if (!text.ptr)
         return true;
-    if (!tw_money_parse(text, &hundredths) || hundredths > max)
-        return refuse(request, detail, reply);
+    if (!tw_money_parse(text, &hundredths))
+        return tw_route_refuse_query(request, name, TW_BODY_FORMAT, detail, reply);
+    if (hundredths > max)
+        return tw_route_refuse_query(request, name, TW_BODY_OUT_OF_RANGE, detail, reply);
     *ret_hundredths = hundredths;
     return true;
 }
 
 static bool read_amounts(const struct tw_request *request, struct tw_product_filter *filter, struct tw_reply *reply)
 {
-    return read_amount(request, "min_price", TW_MONEY_MAX_MINOR, "min_price must be an amount such as 9.99",
-                       &filter->min_price_minor, reply) &&
-           read_amount(request, "max_price", TW_MONEY_MAX_MINOR, "max_price must be an amount such as 9.99",
-                       &filter->max_price_minor, reply) &&
-           read_amount(request, "min_rating", RATING_MAX_HUNDREDTHS,
-                       "min_rating must be 0 to 5, with up to two decimals", &filter->min_rating_hundredths, reply);
+    static const char amount[] = "must be an amount such as 9.99";
+
+    return read_amount(request, "min_price", TW_MONEY_MAX_MINOR, amount, &filter->min_price_minor, reply) &&
+           read_amount(request, "max_price", TW_MONEY_MAX_MINOR, amount, &filter->max_price_minor, reply) &&
+           read_amount(request, "min_rating", RATING_MAX_HUNDREDTHS, "must be 0 to 5, with up to two decimals",
+                       &filter->min_rating_hundredths, reply);
 }
 
 static bool read_texts(const struct tw_request *request, struct tw_product_filter *filter, struct tw_reply *reply)
@@ -51,7 +47,7 @@ static bool read_texts(const struct tw_request *request, struct tw_product_filte
         !tw_route_query(request, "slug", &filter->slug, reply) || !tw_route_query(request, "q", &filter->q, reply))
         return false;
     if (filter->q.ptr && (filter->q.len > Q_MAX_BYTES || !tw_product_has_words(filter->q)))
-        return refuse(request, "q must be words of up to 200 bytes together", reply);
+        return tw_route_refuse_query(request, "q", TW_BODY_LENGTH, "must be words of up to 200 bytes together", reply);
     return true;
 }
 
@@ -62,7 +58,7 @@ static bool read_on_sale(const struct tw_request *request, struct tw_product_fil
     if (!tw_route_query(request, "on_sale", &text, reply))
         return false;
     if (text.ptr && !tw_str_is(text, "true") && !tw_str_is(text, "false"))
-        return refuse(request, "on_sale must be true or false", reply);
+        return tw_route_refuse_query(request, "on_sale", TW_BODY_VALUE, "must be true or false", reply);
     if (text.ptr)
         filter->on_sale = tw_str_is(text, "true") ? TW_SALE_ONLY : TW_SALE_NONE;
     return true;
@@ -75,7 +71,8 @@ static bool read_sort(const struct tw_request *request, struct tw_product_filter
     if (!tw_route_query(request, "sort", &text, reply))
         return false;
     if (text.ptr && !tw_product_sort_parse(text, &filter->sort))
-        return refuse(request, "sort must be newest, price, -price, -rating, -view_count or name", reply);
+        return tw_route_refuse_query(request, "sort", TW_BODY_VALUE,
+                                     "must be newest, price, -price, -rating, -view_count or name", reply);
     return true;
 }
 
