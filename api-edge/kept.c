@@ -39,7 +39,7 @@ void tw_kept_free(struct tw_kept *kept)
     free(kept);
 }
 
-static bool is_younger(const struct tw_kept *kept, int64_t now_us, int64_t seconds)
+static bool is_younger(const struct tw_kept *kept, int64_t now_us, int seconds)
 {
     return kept->is_made && now_us - kept->made_us < INT64_C(1000000) * seconds;
 }
