@@ -12,6 +12,7 @@
 #include "auth/revocations.h"
 #include "auth/token.h"
 #include "idempotency.h"
+#include "kept.h"
 #include "rate_limits.h"
 #include "opaque.h"
 #include "recent.h"
@@ -77,7 +78,9 @@ struct tw_edge {
     struct tw_callers             *callers;
     struct tw_passwords           *passwords;
     struct tw_recent              *recent;
-    struct tw_limits              *limits; /**< NULL: nothing is limited */
+    struct tw_kept                *categories; /**< the body of GET /v1/categories */
+    struct tw_kept                *tags;       /**< of GET /v1/tags */
+    struct tw_limits              *limits;     /**< NULL: nothing is limited */
     struct tw_edge_health          health;
     atomic_bool                    draining;  /**< not ready, no new work, waits end */
     atomic_int                     in_flight; /**< requests between head and answer */

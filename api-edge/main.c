@@ -161,6 +161,8 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
     edge->revocations = tw_revocations_new();
     edge->passwords = tw_passwords_new((size_t)settings->password_threads, (size_t)settings->password_queue);
     edge->recent = tw_recent_new();
+    edge->categories = tw_kept_new();
+    edge->tags = tw_kept_new();
     edge->limits = settings->rate_limits ? tw_limits_new() : NULL;
     edge->tail = tw_tail_new(settings->kafka, (size_t)settings->wait_slots,
                              &(struct tw_revoked_sink){tell_revoked, load_revoked, edge});
@@ -247,6 +249,8 @@ static void close_parts(struct tw_edge *edge)
     tw_carts_close(edge->carts);
     tw_products_close(edge->products);
     tw_recent_free(edge->recent);
+    tw_kept_free(edge->categories);
+    tw_kept_free(edge->tags);
     tw_limits_free(edge->limits);
     sodium_memzero(&edge->token_keys, sizeof(edge->token_keys));
     sodium_memzero(edge->id_key, sizeof(edge->id_key));

@@ -12,10 +12,8 @@ static bool read_limit(const struct tw_request *request, size_t *ret_limit, stru
 
     if (!tw_route_query(request, "limit", &text, reply))
         return false;
-    if (text.ptr && (!tw_str_to_int(text, &limit) || limit < 1 || limit > TW_PAGE_LIMIT_MAX)) {
-        tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST, "limit must be 1 to 100");
-        return false;
-    }
+    if (text.ptr && (!tw_str_to_int(text, &limit) || limit < 1 || limit > TW_PAGE_LIMIT_MAX))
+        return tw_route_refuse_query(request, "limit", TW_BODY_OUT_OF_RANGE, "must be 1 to 100", reply);
     *ret_limit = (size_t)limit;
     return true;
 }
@@ -28,10 +26,8 @@ bool tw_page_read(const struct tw_request *request, struct tw_str list, struct t
 
     if (!read_limit(request, &page.limit, reply) || !tw_route_query(request, "cursor", &cursor, reply))
         return false;
-    if (cursor.ptr && !tw_cursor_open(request->edge->opaque_key, list, cursor, request->arena, &page.after)) {
-        tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST, "the cursor is not of this list and filter");
-        return false;
-    }
+    if (cursor.ptr && !tw_cursor_open(request->edge->opaque_key, list, cursor, request->arena, &page.after))
+        return tw_route_refuse_query(request, "cursor", TW_BODY_VALUE, "is not of this list and filter", reply);
     *ret_page = page;
     return true;
 }

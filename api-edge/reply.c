@@ -54,10 +54,15 @@ static const char *status_line(int status)
     return status_lines[i].line;
 }
 
+void tw_reply_let_go(struct tw_buf *buf)
+{
+    if (buf->cap > KEEP_BODY_BYTES)
+        tw_buf_done(buf);
+}
+
 void tw_reply_reset(struct tw_reply *reply)
 {
-    if (reply->body.cap > KEEP_BODY_BYTES)
-        tw_buf_done(&reply->body);
+    tw_reply_let_go(&reply->body);
     tw_buf_clear(&reply->fields);
     tw_buf_clear(&reply->body);
     reply->status = 500;

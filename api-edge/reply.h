@@ -27,9 +27,11 @@ struct tw_reply {
     struct tw_str     fixed_body; /**< instead of `body` when its ptr is set: static text */
 };
 
-/** Ready for the next request; the buffers' memory is kept. */
+/** Ready for the next request; the buffers' memory is kept, but see tw_reply_let_go(). */
 void tw_reply_reset(struct tw_reply *reply);
 void tw_reply_done(struct tw_reply *reply);
+/** Frees a buffer of a thread that one large answer blew up: there are many threads, and few large answers. */
+void tw_reply_let_go(struct tw_buf *buf);
 
 /** A header line. @p value must hold no control characters: never a text from the request. */
 void tw_reply_field(struct tw_reply *reply, const char *name, struct tw_str value);

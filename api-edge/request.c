@@ -427,38 +427,46 @@ int tw_request_wait_s(const struct tw_request *request)
     return -1;
 }
 
-/** The first `name=value`; the value as it was sent. */
-static bool find_query(const struct tw_request *request, const char *name, struct tw_str *ret_raw)
+/** The next pair of @p rest, which moves behind it. False: there is none. */
+static bool next_pair(struct tw_str *rest, struct tw_str *ret_pair)
 {
-    const char *at = request->query.ptr;
-    const char *end = at + request->query.len;
-    size_t      name_len = strlen(name);
+    if (rest->len == 0)
+        return false;
+    const char *stop = memchr(rest->ptr, '&', rest->len);
+    size_t      len = stop ? (size_t)(stop - rest->ptr) : rest->len;
+    size_t      used = stop ? len + 1 : len;
 
-    while (at && at < end) {
-        const char   *stop = memchr(at, '&', (size_t)(end - at));
-        struct tw_str pair = {at, (size_t)((stop ? stop : end) - at)};
+    *ret_pair = (struct tw_str){rest->ptr, len};
+    *rest = (struct tw_str){rest->ptr + used, rest->len - used};
+    return true;
+}
 
-        at = stop ? stop + 1 : end;
-        if (pair.len > name_len && memcmp(pair.ptr, name, name_len) == 0 && pair.ptr[name_len] == '=') {
-            *ret_raw = (struct tw_str){pair.ptr + name_len + 1, pair.len - name_len - 1};
-            return true;
-        }
+/** Is it `name=…`, or `name` alone? */
+static bool is_named(struct tw_str pair, const char *name, size_t name_len)
+{
+    return pair.len >= name_len && memcmp(pair.ptr, name, name_len) == 0 &&
+           (pair.len == name_len || pair.ptr[name_len] == '=');
+}
+
+enum tw_query tw_request_query(const struct tw_request *request, const char *name, struct tw_str *ret_value)
+{
+    size_t        name_len = strlen(name);
+    struct tw_str rest = request->query;
+    struct tw_str found = {0};
+    struct tw_str pair;
+
+    while (next_pair(&rest, &pair)) {
+        if (!is_named(pair, name, name_len))
+            continue;
+        if (found.ptr)
+            return TW_QUERY_REPEATED;
+        if (pair.len == name_len)
+            return TW_QUERY_NO_VALUE;
+        found = (struct tw_str){pair.ptr + name_len + 1, pair.len - name_len - 1};
     }
-    return false;
-}
-
-bool tw_request_has_query(const struct tw_request *request, const char *name)
-{
-    struct tw_str raw;
-
-    return find_query(request, name, &raw);
-}
-
-bool tw_request_query(const struct tw_request *request, const char *name, struct tw_str *ret_value)
-{
-    struct tw_str raw;
-
-    return find_query(request, name, &raw) && percent_decode(request->arena, raw, true, ret_value);
+    if (!found.ptr)
+        return TW_QUERY_ABSENT;
+    return percent_decode(request->arena, found, true, ret_value) ? TW_QUERY_OK : TW_QUERY_BAD_ENCODING;
 }
 
 static bool is_lower_hex(const char *text, size_t len)

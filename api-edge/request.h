@@ -128,11 +128,15 @@ enum tw_problem tw_request_json(const struct tw_request *request, struct json_t 
 /** `Prefer: wait=N` (RFC 7240): 0..10 seconds; -1 when there is none or it makes no sense. */
 int tw_request_wait_s(const struct tw_request *request);
 
-/** The first value of a query parameter, percent-decoded into the arena; false when it is absent or badly encoded. */
-bool tw_request_query(const struct tw_request *request, const char *name, struct tw_str *ret_value);
-
-/** Is the parameter there at all, whatever its value looks like? */
-bool tw_request_has_query(const struct tw_request *request, const char *name);
+enum tw_query {
+    TW_QUERY_OK,
+    TW_QUERY_ABSENT,
+    TW_QUERY_REPEATED,     /**< two values, and no saying which counts */
+    TW_QUERY_NO_VALUE,     /**< `name` without a `=`; an empty value has one */
+    TW_QUERY_BAD_ENCODING, /**< a bad escape, a control character, or no UTF-8 */
+};
+/** The value of a query parameter, percent-decoded into the arena. */
+enum tw_query tw_request_query(const struct tw_request *request, const char *name, struct tw_str *ret_value);
 
 /** Takes the trace of @p request's traceparent, or begins one with @p random. */
 void tw_request_trace(struct tw_request *request, const uint64_t random[3]);

@@ -212,6 +212,7 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
     if (reply->close)
         mg_disable_connection_keep_alive(connection); /* also keeps civetweb from reading on without a limit */
     mg_write(connection, thread->out.ptr, thread->out.len);
+    tw_reply_let_go(&thread->out);
     thread->idle_since_us = tw_monotonic_us();
     if (server->is_public) {
         int class = reply->status / 100;
@@ -220,8 +221,15 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
     }
 }
 
-/** Closing a socket with unread bytes resets it, and the client may lose the answer it was just sent. So what is only
- *  a little too large is read to its end. */
+/** Was the body left unread, for its length or for who sent it? After other problems nobody could tell where it ends. */
+static bool leaves_body(enum tw_problem problem)
+{
+    return problem == TW_PROBLEM_TOO_LARGE || problem == TW_PROBLEM_UNAUTHENTICATED ||
+           problem == TW_PROBLEM_MISSING_SCOPE || problem == TW_PROBLEM_UNAVAILABLE;
+}
+
+/** Closing a socket with unread bytes resets it, and the client may lose the answer it was just sent. So what is not
+ *  taken, or only a little too large, is read to its end. */
 static void swallow_body(struct mg_connection *connection, const struct tw_request *request)
 {
     char   bytes[4096];
@@ -244,42 +252,50 @@ static bool expects_continue(const struct tw_request *request, size_t max_bytes)
            request->content_length <= (int64_t)max_bytes;
 }
 
-static bool has_scope(const struct tw_request *request, const struct tw_route *route)
+static enum tw_problem refuse(const char **ret_detail, enum tw_problem problem, const char *detail)
 {
-    return !route->scope || tw_token_has_scope(request->caller.scope, route->scope);
+    *ret_detail = detail;
+    return problem;
+}
+
+/** Who calls, and may they? */
+static enum tw_problem check_caller(struct tw_request *request, const struct tw_route *route, const char **ret_detail)
+{
+    struct tw_err err = {0};
+    enum tw_rc    rc = tw_callers_identify(request->edge->callers, request, &request->caller, &err);
+
+    if (rc != TW_OK)
+        tw_log_err(TW_LOG_DEBUG, "caller was refused or could not be looked up", &err, NULL);
+    if (rc == TW_INVALID)
+        return TW_PROBLEM_UNAUTHENTICATED;
+    if (rc != TW_OK)
+        return refuse(ret_detail, TW_PROBLEM_UNAVAILABLE, "credentials cannot be checked now");
+    if (route->scope && !tw_token_has_scope(request->caller.scope, route->scope))
+        return TW_PROBLEM_MISSING_SCOPE;
+    return TW_PROBLEM_NONE;
 }
 
 /** What a route takes beyond the usual it takes of callers it knows: strangers must not fill the memory. */
-static size_t body_max(struct tw_request *request)
+static enum tw_problem check_large_body(struct tw_request *request, const char **ret_detail)
 {
-    const struct tw_route *route = request->route;
-    size_t                 max = tw_router_body_max(route);
-    bool                   is_usual = request->content_length >= 0 && request->content_length <= TW_BODY_MAX_BYTES;
+    bool is_usual = request->content_length >= 0 && request->content_length <= TW_BODY_MAX_BYTES;
 
-    if (max <= TW_BODY_MAX_BYTES || is_usual)
-        return max;
-    return tw_callers_identify(request->edge->callers, request, &request->caller, NULL) == TW_OK &&
-                   has_scope(request, route)
-               ? max
-               : TW_BODY_MAX_BYTES;
+    return is_usual || tw_router_body_max(request->route) <= TW_BODY_MAX_BYTES
+               ? TW_PROBLEM_NONE
+               : check_caller(request, request->route, ret_detail);
 }
 
 static enum tw_problem receive(struct mg_connection *connection, struct tw_request *request, const char **ret_detail)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    size_t            max_bytes = body_max(request);
+    size_t            max_bytes = tw_router_body_max(request->route);
+    enum tw_problem   problem = check_large_body(request, ret_detail);
 
-    if (request->content_length == 0)
-        return TW_PROBLEM_NONE;
+    if (problem != TW_PROBLEM_NONE || request->content_length == 0)
+        return problem;
     if (expects_continue(request, max_bytes))
         mg_write(connection, go_on, sizeof(go_on) - 1);
     return tw_request_read_body(request, max_bytes, read_body, connection, ret_detail);
-}
-
-static enum tw_problem refuse(const char **ret_detail, enum tw_problem problem, const char *detail)
-{
-    *ret_detail = detail;
-    return problem;
 }
 
 /** Everything up to a complete, well-framed request, and its row, which says how long the body may be. A problem here
@@ -304,26 +320,26 @@ static enum tw_problem take_request(const struct tw_server *server, struct mg_co
     return receive(connection, request, ret_detail);
 }
 
+static void reply_problem(const struct tw_request *request, enum tw_problem problem, const char *detail,
+                          struct tw_reply *reply)
+{
+    if (problem == TW_PROBLEM_UNAVAILABLE)
+        tw_reply_unavailable(reply, request, detail);
+    else
+        tw_reply_refuse(reply, request, problem, detail);
+}
+
 static bool may_call(struct tw_request *request, const struct tw_route *route, struct tw_reply *reply)
 {
-    struct tw_err err = {0};
+    const char *detail = "";
 
     if (route->access == TW_ACCESS_PUBLIC ||
         (route->access == TW_ACCESS_OPTIONAL && !request->fields[TW_HEADER_AUTHORIZATION].ptr))
         return true;
-    enum tw_rc rc = tw_callers_identify(request->edge->callers, request, &request->caller, &err);
-    if (rc == TW_INVALID) {
-        tw_log_err(TW_LOG_DEBUG, "caller was refused", &err, NULL);
-        tw_reply_refuse(reply, request, TW_PROBLEM_UNAUTHENTICATED, "");
-    } else if (rc != TW_OK) {
-        tw_log_err(TW_LOG_DEBUG, "caller could not be looked up", &err, NULL);
-        tw_reply_unavailable(reply, request, "credentials cannot be checked now");
-    } else if (!has_scope(request, route)) {
-        tw_reply_refuse(reply, request, TW_PROBLEM_MISSING_SCOPE, "");
-    } else {
-        return true;
-    }
-    return false;
+    enum tw_problem problem = check_caller(request, route, &detail);
+    if (problem != TW_PROBLEM_NONE)
+        reply_problem(request, problem, detail, reply);
+    return problem == TW_PROBLEM_NONE;
 }
 
 /** @p allow: the methods the path knows when there is no row for this one. */
@@ -358,11 +374,11 @@ static int on_request(struct mg_connection *connection)
     if (problem == TW_PROBLEM_NONE) {
         dispatch(server, &request, allow, reply);
     } else {
-        tw_reply_refuse(reply, &request, problem, detail);
+        reply_problem(&request, problem, detail, reply);
         reply->close = true;
     }
     answer(server, connection, &request, reply);
-    if (problem == TW_PROBLEM_TOO_LARGE)
+    if (leaves_body(problem))
         swallow_body(connection, &request);
     atomic_fetch_sub_explicit(&server->edge->in_flight, 1, memory_order_relaxed);
     return reply->status;

@@ -52,11 +52,15 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+int64_t tw_request_until_us(const struct tw_request *request)
+{
+    return request->start_us + INT64_C(1000) * (TW_REQUEST_DEADLINE_MS + TW_REPORT_MS);
+}
+
 /** Until when a request may wait: its preference, but within the time a whole request has. */
 static int64_t wait_until_us(const struct tw_request *request, int wait_s)
 {
-    return earlier(tw_monotonic_us() + INT64_C(1000000) * wait_s,
-                   request->start_us + INT64_C(1000) * (TW_REQUEST_DEADLINE_MS + TW_REPORT_MS));
+    return earlier(tw_monotonic_us() + INT64_C(1000000) * wait_s, tw_request_until_us(request));
 }
 
 static bool has_no_end(enum tw_rc rc, const struct tw_ledger_row *row)

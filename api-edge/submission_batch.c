@@ -70,26 +70,37 @@ static bool take_ids(struct tw_request *request, struct tw_batch_command *comman
     return true;
 }
 
-/** Which of the commands the ledger has. A ledger that cannot be read is no obstacle: the worker settles what the key
- *  means. False: answered. */
+/** What the ledger says of one item. False: the key was used for something else. */
+static bool take_row(struct item *item, const struct tw_ledger_row *row)
+{
+    const struct tw_submission *submission = &item->command->submission;
+
+    if (memcmp(row->fingerprint, submission->fingerprint, sizeof(row->fingerprint)) != 0)
+        return false;
+    item->is_known = true;
+    item->acceptance.location =
+        (struct tw_location){submission->type->number, submission->partition, row->offset, row->submitted_ms};
+    return true;
+}
+
+/** Which of the commands the ledger has, in one question. A ledger that cannot be read is no obstacle: the worker
+ *  settles what the key means. False: answered. */
 static bool look_back(struct tw_request *request, struct item *items, size_t count, struct tw_reply *reply)
 {
-    enum tw_rc rc = TW_OK;
+    struct tw_uuid              *ids = TW_NEW_ARRAY(request->arena, count, struct tw_uuid);
+    const struct tw_ledger_row **rows = TW_NEW_ARRAY(request->arena, count, const struct tw_ledger_row *);
 
-    for (size_t i = 0; i < count && (rc == TW_OK || rc == TW_NOT_FOUND); i++) {
-        const struct tw_submission *submission = &items[i].command->submission;
-        struct tw_ledger_row        row = {0};
-
-        rc = submission->keyed ? tw_command_ledger(request, submission->id, &row, NULL) : TW_NOT_FOUND;
-        if (rc != TW_OK)
-            continue;
-        if (memcmp(row.fingerprint, submission->fingerprint, sizeof(row.fingerprint)) != 0) {
+    if (!items[0].command->submission.keyed)
+        return true;
+    for (size_t i = 0; i < count; i++)
+        ids[i] = items[i].command->submission.id;
+    if (tw_products_ledgers(request->edge->products, ids, count, request->arena, rows, NULL) != TW_OK)
+        return true;
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i] && !take_row(&items[i], rows[i])) {
             tw_reply_refuse(reply, request, TW_PROBLEM_KEY_REUSED, "");
             return false;
         }
-        items[i].is_known = true;
-        items[i].acceptance.location =
-            (struct tw_location){submission->type->number, submission->partition, row.offset, row.submitted_ms};
     }
     return true;
 }
@@ -99,6 +110,8 @@ static bool look_back(struct tw_request *request, struct item *items, size_t cou
 /** How it went: OK; UNREACHED: surely nothing of this batch was written; UNKNOWN: some of it may have been. */
 struct sending {
     struct tw_request *request;
+    int64_t            deadline_us; /* of all rounds together */
+    size_t             known_count;
     enum tw_rc         rc;
     struct tw_err      err;
     bool               any_written;
@@ -142,7 +155,8 @@ static void await_report(struct sending *sending, struct item *item, int lane, i
 static void send_round(struct sending *sending, struct item **items, size_t count, const int *lanes)
 {
     int64_t now_ms = tw_now_ms();
-    int64_t deadline_us = tw_monotonic_us() + INT64_C(1000) * TW_REPORT_MS;
+    int64_t round_us = tw_monotonic_us() + INT64_C(1000) * TW_REPORT_MS;
+    int64_t deadline_us = round_us < sending->deadline_us ? round_us : sending->deadline_us;
     size_t  begun = 0;
 
     while (begun < count && sending->rc == TW_OK) {
@@ -159,6 +173,16 @@ static void send_round(struct sending *sending, struct item **items, size_t coun
         await_report(sending, items[i], lanes[i], now_ms, deadline_us);
 }
 
+/** Few lanes and slow reports make many rounds: what is not sent by the deadline is not sent. */
+static bool is_in_time(struct sending *sending)
+{
+    struct tw_err err = {0};
+
+    if (left_ms(sending->deadline_us) == 0)
+        note(sending, tw_fail(&err, TW_UNREACHED, "edge.commands", 0, "the batch took too long"), &err);
+    return sending->rc == TW_OK;
+}
+
 static void send_all(struct sending *sending, struct item **items, size_t count)
 {
     struct tw_sender *sender = sending->request->edge->sender;
@@ -168,7 +192,7 @@ static void send_all(struct sending *sending, struct item **items, size_t count)
 
     if (lent == 0)
         lanes[0] = sending->request->thread->lane;
-    for (size_t at = 0; at < count && sending->rc == TW_OK; at += width)
+    for (size_t at = 0; at < count && sending->rc == TW_OK && is_in_time(sending); at += width)
         send_round(sending, items + at, count - at < width ? count - at : width, lanes);
     tw_sender_give_back(sender, lanes, lent);
 }
@@ -178,7 +202,10 @@ static void reply_not_sent(const struct sending *sending, size_t count, struct t
     tw_log_err(TW_LOG_DEBUG, "batch was not acknowledged", &sending->err, NULL);
     tw_fate_count(sending->any_written ? TW_FATE_UNKNOWN : TW_FATE_NOT_SENT, count);
     if (!sending->any_written) {
-        tw_reply_unavailable(reply, sending->request, "the command log cannot be written now; nothing was accepted");
+        tw_reply_unavailable(reply, sending->request,
+                             sending->known_count > 0
+                                 ? "the command log cannot be written now; nothing more was accepted"
+                                 : "the command log cannot be written now; nothing was accepted");
         return;
     }
     tw_reply_refuse(reply, sending->request, TW_PROBLEM_ENQUEUE_TIMEOUT,
@@ -210,7 +237,7 @@ void tw_batch_submit(struct tw_request *request, struct tw_batch_command *comman
 {
     struct item   *items = TW_NEW_ARRAY(request->arena, count, struct item);
     struct item  **fresh = TW_NEW_ARRAY(request->arena, count, struct item *);
-    struct sending sending = {.request = request};
+    struct sending sending = {.request = request, .deadline_us = tw_request_until_us(request)};
     size_t         fresh_count = 0;
 
     for (size_t i = 0; i < count; i++)
@@ -221,13 +248,14 @@ void tw_batch_submit(struct tw_request *request, struct tw_batch_command *comman
         if (!items[i].is_known)
             fresh[fresh_count++] = &items[i];
     }
+    sending.known_count = count - fresh_count;
     send_all(&sending, fresh, fresh_count);
     if (sending.rc != TW_OK) {
         reply_not_sent(&sending, fresh_count, reply);
         return;
     }
     tw_fate_count(TW_FATE_ACCEPTED, fresh_count);
-    tw_fate_count(TW_FATE_REPLAYED, count - fresh_count);
+    tw_fate_count(TW_FATE_REPLAYED, sending.known_count);
     reply_accepted(request, items, count, reply);
     if (fresh_count == 0)
         tw_buf_add_str(&reply->fields, TW_STR("Idempotent-Replayed: true\r\n"));

@@ -12,7 +12,8 @@ struct tw_batch_command {
     const void          *body;       /**< the generated struct of the type */
 };
 
-/** Sends all of @p commands and answers. With an `Idempotency-Key` the id of each follows from the key and its index: a
+/** Sends all of @p commands, which are of the product domain, and answers within the time a
+ *  request has: what is not sent by then is not sent. With an `Idempotency-Key` the id of each follows from the key and its index: a
  *  batch that is sent again is answered alike, and of one that got into the log in part the rest follows. */
 void tw_batch_submit(struct tw_request *request, struct tw_batch_command *commands, size_t count,
                      struct tw_reply *reply);

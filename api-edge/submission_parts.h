@@ -23,6 +23,9 @@ void tw_acceptance_seal(const struct tw_request *request, const struct tw_submis
 void tw_acceptance_write(const struct tw_submission *submission, const struct tw_acceptance *acceptance,
                          struct tw_json *json);
 
+/** Until when a request may take, whatever it waits for (tw_monotonic_us()). */
+int64_t tw_request_until_us(const struct tw_request *request);
+
 /** What becomes of sending commands; counted. */
 enum tw_fate { TW_FATE_ACCEPTED, TW_FATE_NOT_SENT, TW_FATE_UNKNOWN, TW_FATE_REPLAYED, TW_FATES };
 void tw_fate_count(enum tw_fate fate, size_t commands);

@@ -88,14 +88,36 @@ bool tw_route_no_members(const struct tw_request *request, struct tw_reply *repl
     return tw_route_valid(request, &errors, reply);
 }
 
+bool tw_route_refuse_query(const struct tw_request *request, const char *name, const char *code, const char *detail,
+                           struct tw_reply *reply)
+{
+    struct tw_field_errors errors = {.count = 0};
+    struct tw_str          pointer = tw_arena_printf(request->arena, "/%s", name);
+    struct tw_str          sentence = tw_arena_printf(request->arena, "%s %s", name, detail);
+
+    tw_field_errors_add(&errors, request->arena, pointer, code, detail);
+    tw_reply_problem(reply, request, TW_PROBLEM_MALFORMED_REQUEST, sentence, &errors);
+    return false;
+}
+
 bool tw_route_query(const struct tw_request *request, const char *name, struct tw_str *ret_value,
                     struct tw_reply *reply)
 {
+    static const struct {
+        const char *code;
+        const char *detail;
+    } faults[] = {
+        [TW_QUERY_REPEATED] = {TW_BODY_REPEATED, "may be given once"},
+        [TW_QUERY_NO_VALUE] = {TW_BODY_FORMAT, "has no ="},
+        [TW_QUERY_BAD_ENCODING] = {TW_BODY_FORMAT, "is badly encoded"},
+    };
+    enum tw_query found = TW_QUERY_ABSENT;
+
     *ret_value = (struct tw_str){0};
-    if (!tw_request_has_query(request, name) || tw_request_query(request, name, ret_value))
+    found = tw_request_query(request, name, ret_value);
+    if (found == TW_QUERY_OK || found == TW_QUERY_ABSENT)
         return true;
-    tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST, "a query parameter is badly encoded");
-    return false;
+    return tw_route_refuse_query(request, name, faults[found].code, faults[found].detail, reply);
 }
 
 void tw_route_etag(const struct tw_request *request, int64_t version, struct tw_reply *reply)

@@ -126,6 +126,7 @@ static struct tw_submission submission_of(const struct tw_request *request, cons
         .aggregate = request->caller.member_id,
         .resource = TW_STR("/v1/cart"),
         .show = show_cart,
+        .has_etag = true,
     };
 }
 

@@ -101,7 +101,7 @@ static bool find_accepted(struct tw_request *request, struct tw_uuid command_id,
     const uint8_t *key = request->edge->opaque_key;
     struct tw_str  text;
 
-    if (tw_request_query(request, "at", &text)) {
+    if (tw_request_query(request, "at", &text) == TW_QUERY_OK) {
         *ret_caller = request->caller.member_id;
         if (tw_location_open(key, command_id, *ret_caller, text, ret_location))
             return true;

@@ -239,14 +239,10 @@ static bool read_filter(const struct tw_request *request, struct tw_member_filte
         if (tw_str_is(status, status_name((enum tw_member_status)i)))
             filter.status = status_name((enum tw_member_status)i);
     }
-    if (status.ptr && !filter.status) {
-        tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST, "status must be ACTIVE, INACTIVE or SUSPENDED");
-        return false;
-    }
-    if (email.ptr && tw_email_fold(email, request->arena, &trimmed, &filter.folded_email, NULL) != TW_OK) {
-        tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST, "email is no e-mail address");
-        return false;
-    }
+    if (status.ptr && !filter.status)
+        return tw_route_refuse_query(request, "status", TW_BODY_VALUE, "must be ACTIVE, INACTIVE or SUSPENDED", reply);
+    if (email.ptr && tw_email_fold(email, request->arena, &trimmed, &filter.folded_email, NULL) != TW_OK)
+        return tw_route_refuse_query(request, "email", TW_BODY_FORMAT, "is no e-mail address", reply);
     *ret_filter = filter;
     return true;
 }

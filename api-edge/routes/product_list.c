@@ -4,15 +4,10 @@
 #include <string.h>
 
 #include "paging.h"
+#include "tillwire/clock.h"
 #include "tillwire/money.h"
 
-enum { NUMBER_BYTES = 8, OBJECT_ID_BYTES = 12, Q_MAX_BYTES = 200, RATING_MAX_HUNDREDTHS = 500 };
-
-static bool refuse(const struct tw_request *request, const char *detail, struct tw_reply *reply)
-{
-    tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST, detail);
-    return false;
-}
+enum { NUMBER_BYTES = 8, OBJECT_ID_BYTES = 12, Q_MAX_BYTES = 200, RATING_MAX_HUNDREDTHS = 500, NAMES_WAIT_MS = 2000 };
 
 /* --- filter ------------------------------------------------------------------------------------------------------- */
 
@@ -27,20 +22,22 @@ static bool read_amount(const struct tw_request *request, const char *name, int6
         return false;
     if (!text.ptr)
         return true;
-    if (!tw_money_parse(text, &hundredths) || hundredths > max)
-        return refuse(request, detail, reply);
+    if (!tw_money_parse(text, &hundredths))
+        return tw_route_refuse_query(request, name, TW_BODY_FORMAT, detail, reply);
+    if (hundredths > max)
+        return tw_route_refuse_query(request, name, TW_BODY_OUT_OF_RANGE, detail, reply);
     *ret_hundredths = hundredths;
     return true;
 }
 
 static bool read_amounts(const struct tw_request *request, struct tw_product_filter *filter, struct tw_reply *reply)
 {
-    return read_amount(request, "min_price", TW_MONEY_MAX_MINOR, "min_price must be an amount such as 9.99",
-                       &filter->min_price_minor, reply) &&
-           read_amount(request, "max_price", TW_MONEY_MAX_MINOR, "max_price must be an amount such as 9.99",
-                       &filter->max_price_minor, reply) &&
-           read_amount(request, "min_rating", RATING_MAX_HUNDREDTHS,
-                       "min_rating must be 0 to 5, with up to two decimals", &filter->min_rating_hundredths, reply);
+    static const char amount[] = "must be an amount such as 9.99";
+
+    return read_amount(request, "min_price", TW_MONEY_MAX_MINOR, amount, &filter->min_price_minor, reply) &&
+           read_amount(request, "max_price", TW_MONEY_MAX_MINOR, amount, &filter->max_price_minor, reply) &&
+           read_amount(request, "min_rating", RATING_MAX_HUNDREDTHS, "must be 0 to 5, with up to two decimals",
+                       &filter->min_rating_hundredths, reply);
 }
 
 static bool read_texts(const struct tw_request *request, struct tw_product_filter *filter, struct tw_reply *reply)
@@ -50,7 +47,7 @@ static bool read_texts(const struct tw_request *request, struct tw_product_filte
         !tw_route_query(request, "slug", &filter->slug, reply) || !tw_route_query(request, "q", &filter->q, reply))
         return false;
     if (filter->q.ptr && (filter->q.len > Q_MAX_BYTES || !tw_product_has_words(filter->q)))
-        return refuse(request, "q must be words of up to 200 bytes together", reply);
+        return tw_route_refuse_query(request, "q", TW_BODY_LENGTH, "must be words of up to 200 bytes together", reply);
     return true;
 }
 
@@ -61,7 +58,7 @@ static bool read_on_sale(const struct tw_request *request, struct tw_product_fil
     if (!tw_route_query(request, "on_sale", &text, reply))
         return false;
     if (text.ptr && !tw_str_is(text, "true") && !tw_str_is(text, "false"))
-        return refuse(request, "on_sale must be true or false", reply);
+        return tw_route_refuse_query(request, "on_sale", TW_BODY_VALUE, "must be true or false", reply);
     if (text.ptr)
         filter->on_sale = tw_str_is(text, "true") ? TW_SALE_ONLY : TW_SALE_NONE;
     return true;
@@ -74,7 +71,8 @@ static bool read_sort(const struct tw_request *request, struct tw_product_filter
     if (!tw_route_query(request, "sort", &text, reply))
         return false;
     if (text.ptr && !tw_product_sort_parse(text, &filter->sort))
-        return refuse(request, "sort must be newest, price, -price, -rating, -view_count or name", reply);
+        return tw_route_refuse_query(request, "sort", TW_BODY_VALUE,
+                                     "must be newest, price, -price, -rating, -view_count or name", reply);
     return true;
 }
 
@@ -192,12 +190,10 @@ static void list_products(struct tw_request *request, struct tw_reply *reply)
     tw_json_close(&json, '}');
 }
 
-static void write_names(const struct tw_name_count *names, size_t count, struct tw_reply *reply)
+static void write_names(const struct tw_name_count *names, size_t count, struct tw_buf *out)
 {
-    struct tw_json json = {&reply->body, false};
+    struct tw_json json = {out, false};
 
-    tw_reply_json(reply, 200);
-    reply->cache = TW_CACHE_PUBLIC;
     tw_json_open(&json, '{');
     tw_json_key(&json, "items");
     tw_json_open(&json, '[');
@@ -216,27 +212,45 @@ static void write_names(const struct tw_name_count *names, size_t count, struct 
 typedef enum tw_rc (*names_fn)(struct tw_products *products, struct tw_arena *arena, struct tw_name_count **ret_list,
                                size_t *ret_count, struct tw_err *reterr);
 
-static void list_names(struct tw_request *request, names_fn ask, struct tw_reply *reply)
+static enum tw_rc make_names(struct tw_request *request, names_fn ask, struct tw_kept *kept, struct tw_buf *out,
+                             struct tw_err *reterr)
 {
     struct tw_name_count *names = NULL;
     size_t                count = 0;
-    struct tw_err         err = {0};
-    enum tw_rc            rc = ask(request->edge->products, request->arena, &names, &count, &err);
+    enum tw_rc            rc = ask(request->edge->products, request->arena, &names, &count, reterr);
 
     if (rc == TW_OK)
-        write_names(names, count, reply);
-    else
+        write_names(names, count, out);
+    tw_kept_put(kept, rc == TW_OK ? tw_buf_str(out) : (struct tw_str){0});
+    return rc;
+}
+
+/** The whole catalogue is read for it: once in the time that caches may keep it, whoever asks. */
+static void list_names(struct tw_request *request, names_fn ask, struct tw_kept *kept, struct tw_reply *reply)
+{
+    struct tw_err err = {.where = "edge.kept", .msg = "another request asks and had no answer"};
+    int           age_s = 0;
+
+    tw_reply_json(reply, 200);
+    enum tw_rc rc = tw_kept_get(kept, tw_monotonic_us(), NAMES_WAIT_MS, &reply->body, &age_s);
+    if (rc == TW_NOT_FOUND)
+        rc = make_names(request, ask, kept, &reply->body, &err);
+    if (rc != TW_OK) {
         tw_route_store_failed(request, rc, &err, reply);
+        return;
+    }
+    reply->cache = TW_CACHE_PUBLIC;
+    tw_buf_printf(&reply->fields, "Age: %d\r\n", age_s);
 }
 
 static void list_categories(struct tw_request *request, struct tw_reply *reply)
 {
-    list_names(request, tw_products_categories, reply);
+    list_names(request, tw_products_categories, request->edge->categories, reply);
 }
 
 static void list_tags(struct tw_request *request, struct tw_reply *reply)
 {
-    list_names(request, tw_products_tags, reply);
+    list_names(request, tw_products_tags, request->edge->tags, reply);
 }
 
 const struct tw_route tw_routes_product_list[] = {

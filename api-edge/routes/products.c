@@ -129,6 +129,18 @@ bool tw_product_read_known_id(const struct tw_request *request, struct tw_uuid *
     return rc == TW_OK;
 }
 
+/** What is not for sale is gone for customers. A merchant sees it: how else would it be changed? False: answered. */
+static bool find_shown(const struct tw_request *request, struct tw_uuid product_id, struct tw_product *ret_product,
+                       struct tw_reply *reply)
+{
+    if (!tw_route_product(request, product_id, ret_product, reply))
+        return false;
+    if (ret_product->is_active || tw_catalogue_is_merchant(request))
+        return true;
+    tw_reply_refuse(reply, request, TW_PROBLEM_GONE, "the product is not for sale any more");
+    return false;
+}
+
 /** @p if_version: what the version must be; -1: anything. */
 static void reply_product(const struct tw_request *request, struct tw_uuid product_id, int64_t if_version,
                           struct tw_reply *reply)
@@ -136,7 +148,7 @@ static void reply_product(const struct tw_request *request, struct tw_uuid produ
     struct tw_product product = {0};
     struct tw_json    json = {&reply->body, false};
 
-    if (!tw_route_product(request, product_id, &product, reply))
+    if (!find_shown(request, product_id, &product, reply))
         return;
     if (if_version >= 0 && if_version != product.version) {
         tw_reply_refuse(reply, request, TW_PROBLEM_PRECONDITION_FAILED, "");
@@ -147,19 +159,14 @@ static void reply_product(const struct tw_request *request, struct tw_uuid produ
     tw_route_etag(request, product.version, reply);
 }
 
-/** What is not for sale is gone for customers. A merchant sees it: how else would it be changed? */
 static void get_product(struct tw_request *request, struct tw_reply *reply)
 {
     struct tw_uuid    product_id;
     struct tw_product product = {0};
     struct tw_json    json = {&reply->body, false};
 
-    if (!tw_product_read_id(request, &product_id, reply) || !tw_route_product(request, product_id, &product, reply))
+    if (!tw_product_read_id(request, &product_id, reply) || !find_shown(request, product_id, &product, reply))
         return;
-    if (!product.is_active && !tw_catalogue_is_merchant(request)) {
-        tw_reply_refuse(reply, request, TW_PROBLEM_GONE, "the product is not for sale any more");
-        return;
-    }
     tw_reply_json(reply, 200);
     tw_product_write(&product, &json);
     tw_catalogue_cache(request, reply);

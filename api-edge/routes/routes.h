@@ -40,6 +40,10 @@ bool tw_route_no_members(const struct tw_request *request, struct tw_reply *repl
 /** A query parameter, decoded; ptr NULL when it is absent. False: the answer is a 400. */
 bool tw_route_query(const struct tw_request *request, const char *name, struct tw_str *ret_value,
                     struct tw_reply *reply);
+/** A 400 for a query parameter, with one error that points at `/name`. @p code: TW_BODY_*; @p detail follows the name.
+ *  Always false. */
+bool tw_route_refuse_query(const struct tw_request *request, const char *name, const char *code, const char *detail,
+                           struct tw_reply *reply);
 /** Gives a 200 its ETag; a read whose If-None-Match names it becomes a 304. The body must be complete. */
 void tw_route_etag(const struct tw_request *request, int64_t version, struct tw_reply *reply);
 /** Path segment @p index as a UUID. False: the answer is a 404. */

@@ -111,8 +111,9 @@ bool tw_product_has_words(struct tw_str text)
     return next_word(&text).len > 0;
 }
 
-/** `"black" "t-shirt"`: the server finds documents with all phrases, where it would take any of bare words. `none`: no
- *  language's stems and stop words, as the index has it. */
+/** `"black" "t-shirt"`: the server finds documents with all phrases, where it would take any of bare words. A phrase may
+ *  stand inside a word there, so these are candidates only. `none`: no language's stems and stop words, as the index has
+ *  it. */
 static void append_text_search(struct tw_str q, struct tw_arena *arena, bson_t *out)
 {
     char  *search = tw_arena_alloc(arena, 3 * q.len + 4);
@@ -274,7 +275,7 @@ void tw_product_query_filter(const struct tw_product_filter *filter, const struc
     append_on_sale(filter, ret_query);
     if (filter->q.ptr && has_text_index)
         append_text_search(filter->q, arena, ret_query);
-    else if (filter->q.ptr)
+    if (filter->q.ptr)
         append_expressions(filter->q, arena, ret_query);
     if (after)
         append_place(&orders[filter->sort], after, ret_query);

@@ -1,8 +1,11 @@
 #include "stores/products.h"
 
+#include <errno.h>
 #include <mongoc/mongoc.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "stores/known_ids.h"
 #include "tillwire/clock.h"
@@ -12,25 +15,34 @@
 
 #define WHERE "edge.products"
 
-enum { TIMEOUT_MS = 2000, NO_TEXT_INDEX_US = 60000000 };
+enum {
+    TIMEOUT_MS = 2000,
+    LIST_MAX_MS = 1500, /* the server gives a list up before we do, or it would go on for nobody */
+    LIST_WAIT_MS = 500,
+    NO_TEXT_INDEX_US = 60000000,
+};
 
 struct tw_products {
     mongoc_client_pool_t *pool;
     char                 *database;
     struct tw_known_ids   known;
     atomic_llong          no_text_until_us; /* the server refused a $text; until then it is not asked again */
+    sem_t                 lists;            /* how many more may be read at once */
 };
 
 /** A client out of the pool for the length of a scope. */
 struct loan {
     mongoc_client_pool_t *pool;
     mongoc_client_t      *client;
+    sem_t                *lists; /* a place among the lists, too; NULL: none */
 };
 
 static void loan_end(struct loan *loan)
 {
     if (loan->client)
         mongoc_client_pool_push(loan->pool, loan->client);
+    if (loan->lists)
+        sem_post(loan->lists);
 }
 
 static void on_mongoc_log(mongoc_log_level_t level, const char *domain, const char *message, void *self)
@@ -72,6 +84,7 @@ enum tw_rc tw_products_open(const char *mongo_uri, size_t connections, struct tw
     mongoc_client_pool_set_appname(products->pool, "tillwire-edge");
     mongoc_uri_destroy(uri);
     tw_known_ids_init(&products->known);
+    sem_init(&products->lists, 0, connections > 1 ? (unsigned)(connections / 2) : 1);
     *ret_products = products;
     return TW_OK;
 }
@@ -82,6 +95,7 @@ void tw_products_close(struct tw_products *products)
         return;
     mongoc_client_pool_destroy(products->pool);
     mongoc_cleanup();
+    sem_destroy(&products->lists);
     free(products->database);
     free(products);
 }
@@ -92,8 +106,25 @@ static enum tw_rc borrow(struct tw_products *products, struct loan *ret_loan, st
 
     if (!client)
         return tw_fail(reterr, TW_UNREACHED, WHERE, 0, "all connections are busy");
-    *ret_loan = (struct loan){products->pool, client};
+    ret_loan->pool = products->pool;
+    ret_loan->client = client;
     return TW_OK;
+}
+
+/** Lists, searches and counts take long. Half of the connections stay free of them, for what reads one product. */
+static enum tw_rc borrow_for_list(struct tw_products *products, struct loan *ret_loan, struct tw_err *reterr)
+{
+    int64_t         until_us = tw_monotonic_us() + INT64_C(1000) * LIST_WAIT_MS;
+    struct timespec until = {until_us / 1000000, (until_us % 1000000) * 1000};
+    int             rc;
+
+    do {
+        rc = sem_clockwait(&products->lists, CLOCK_MONOTONIC, &until);
+    } while (rc != 0 && errno == EINTR);
+    if (rc != 0)
+        return tw_fail(reterr, TW_UNREACHED, WHERE, 0, "too many lists are read at once");
+    ret_loan->lists = &products->lists;
+    return borrow(products, ret_loan, reterr);
 }
 
 /** Called with each document found. */
@@ -127,6 +158,18 @@ static enum tw_rc read_all(mongoc_cursor_t *cursor, document_fn read, struct tw_
     return rc;
 }
 
+static enum tw_rc find_with(struct tw_products *products, const struct loan *loan, const char *collection,
+                            const bson_t *filter, const bson_t *options, document_fn read, struct tw_arena *arena,
+                            void *ret_value, size_t *ret_seen, struct tw_err *reterr)
+{
+    mongoc_collection_t *handle = mongoc_client_get_collection(loan->client, products->database, collection);
+    enum tw_rc rc = read_all(mongoc_collection_find_with_opts(handle, filter, options, NULL), read, arena, ret_value,
+                             ret_seen, reterr);
+
+    mongoc_collection_destroy(handle);
+    return rc;
+}
+
 static enum tw_rc find(struct tw_products *products, const char *collection, const bson_t *filter,
                        const bson_t *options, document_fn read, struct tw_arena *arena, void *ret_value,
                        size_t *ret_seen, struct tw_err *reterr)
@@ -134,11 +177,7 @@ static enum tw_rc find(struct tw_products *products, const char *collection, con
     TW_AUTO(loan_end) struct loan loan = {0};
 
     TW_TRY(borrow(products, &loan, reterr));
-    mongoc_collection_t *handle = mongoc_client_get_collection(loan.client, products->database, collection);
-    enum tw_rc rc = read_all(mongoc_collection_find_with_opts(handle, filter, options, NULL), read, arena, ret_value,
-                             ret_seen, reterr);
-    mongoc_collection_destroy(handle);
-    return rc;
+    return find_with(products, &loan, collection, filter, options, read, arena, ret_value, ret_seen, reterr);
 }
 
 static enum tw_rc find_one(struct tw_products *products, const char *collection, const bson_t *filter,
@@ -208,12 +247,15 @@ enum tw_rc tw_products_exists(struct tw_products *products, struct tw_uuid produ
 struct product_list {
     struct tw_product *items;
     size_t             count;
+    size_t             cap;
 };
 
 static enum tw_rc add_product(const bson_t *document, struct tw_arena *arena, void *ret_value, struct tw_err *reterr)
 {
     struct product_list *list = ret_value;
 
+    if (list->count == list->cap)
+        return tw_fail(reterr, TW_BROKEN, WHERE, 0, "MongoDB sends more products than were asked for");
     TW_TRY(read_product(document, arena, &list->items[list->count], reterr));
     list->count++;
     return TW_OK;
@@ -223,18 +265,22 @@ static enum tw_rc list_by(struct tw_products *products, const struct tw_product_
                           const struct tw_product_place *after, bool has_text_index, size_t limit,
                           struct tw_arena *arena, struct product_list *ret_list, struct tw_err *reterr)
 {
-    bson_t query = BSON_INITIALIZER;
-    bson_t options = BSON_INITIALIZER;
-    bson_t order;
-    size_t seen = 0;
+    TW_AUTO(loan_end) struct loan loan = {0};
+    bson_t                        query = BSON_INITIALIZER;
+    bson_t                        options = BSON_INITIALIZER;
+    bson_t                        order;
+    size_t                        seen = 0;
 
+    TW_TRY(borrow_for_list(products, &loan, reterr));
     tw_product_query_filter(filter, after, has_text_index, arena, &query);
     BSON_APPEND_DOCUMENT_BEGIN(&options, "sort", &order);
     tw_product_query_order(filter->sort, &order);
     bson_append_document_end(&options, &order);
     BSON_APPEND_INT64(&options, "limit", (int64_t)limit);
-    *ret_list = (struct product_list){TW_NEW_ARRAY(arena, limit, struct tw_product), 0};
-    enum tw_rc rc = find(products, TW_MONGO_PRODUCTS, &query, &options, add_product, arena, ret_list, &seen, reterr);
+    BSON_APPEND_INT32(&options, "maxTimeMS", LIST_MAX_MS);
+    *ret_list = (struct product_list){TW_NEW_ARRAY(arena, limit, struct tw_product), 0, limit};
+    enum tw_rc rc =
+        find_with(products, &loan, TW_MONGO_PRODUCTS, &query, &options, add_product, arena, ret_list, &seen, reterr);
     bson_destroy(&options);
     bson_destroy(&query);
     return rc;
@@ -289,16 +335,18 @@ static enum tw_rc count_names(struct tw_products *products, bson_t *pipeline, st
                               struct tw_name_count **ret_list, size_t *ret_count, struct tw_err *reterr)
 {
     TW_AUTO(loan_end) struct loan loan = {0};
+    bson_t                       *options = BCON_NEW("maxTimeMS", BCON_INT32(LIST_MAX_MS));
     struct name_list              list = {0};
     size_t                        seen = 0;
-    enum tw_rc                    rc = borrow(products, &loan, reterr);
+    enum tw_rc                    rc = borrow_for_list(products, &loan, reterr);
 
     if (rc == TW_OK) {
         mongoc_collection_t *handle = mongoc_client_get_collection(loan.client, products->database, TW_MONGO_PRODUCTS);
-        rc = read_all(mongoc_collection_aggregate(handle, MONGOC_QUERY_NONE, pipeline, NULL, NULL), add_name, arena,
+        rc = read_all(mongoc_collection_aggregate(handle, MONGOC_QUERY_NONE, pipeline, options, NULL), add_name, arena,
                       &list, &seen, reterr);
         mongoc_collection_destroy(handle);
     }
+    bson_destroy(options);
     bson_destroy(pipeline);
     if (rc != TW_OK)
         return rc;
@@ -319,13 +367,13 @@ enum tw_rc tw_products_categories(struct tw_products *products, struct tw_arena 
     return count_names(products, pipeline, arena, ret_list, ret_count, reterr);
 }
 
-/** A tag that a product has twice counts once: the first group is one of product and tag. */
+/** A tag that a product has twice counts once. */
 enum tw_rc tw_products_tags(struct tw_products *products, struct tw_arena *arena, struct tw_name_count **ret_list,
                             size_t *ret_count, struct tw_err *reterr)
 {
-    bson_t *pipeline = BCON_NEW("pipeline", "[", FOR_SALE, "{", "$unwind", BCON_UTF8("$tags"), "}",  /* */
-                                "{", "$group", "{", "_id", "{", "product", BCON_UTF8("$_id"), "tag", /* */
-                                BCON_UTF8("$tags"), "}", "}", "}", COUNT("$_id.tag"), BY_NAME, "]");
+    bson_t *pipeline = BCON_NEW("pipeline", "[", FOR_SALE, "{", "$project", "{", "tags", "{", "$setUnion", "[", /* */
+                                BCON_UTF8("$tags"), "[", "]", "]", "}", "}", "}",                               /* */
+                                "{", "$unwind", BCON_UTF8("$tags"), "}", COUNT("$tags"), BY_NAME, "]");
 
     return count_names(products, pipeline, arena, ret_list, ret_count, reterr);
 }
@@ -360,27 +408,37 @@ static enum tw_rc row_of_partition(struct tw_products *products, struct tw_uuid 
     return rc;
 }
 
+/** `{_id: {$in: [...]}}`: these commands' rows in all partitions. */
+static void append_ledger_ids(const struct tw_uuid *command_ids, size_t count, bson_t *filter)
+{
+    int32_t  partitions = tw_topic_of(TW_DOMAIN_PRODUCT, TW_TOPIC_COMMANDS)->partitions;
+    uint32_t at = 0;
+    bson_t   condition;
+    bson_t   ids;
+
+    BSON_APPEND_DOCUMENT_BEGIN(filter, "_id", &condition);
+    BSON_APPEND_ARRAY_BEGIN(&condition, "$in", &ids);
+    for (size_t i = 0; i < count; i++) {
+        for (int32_t p = 0; p < partitions; p++) {
+            char        id[TW_LEDGER_DOCUMENT_ID + 1];
+            char        buffer[16];
+            const char *key;
+            size_t      key_len = bson_uint32_to_string(at++, &key, buffer, sizeof(buffer));
+
+            tw_ledger_document_id(p, tw_command_id_ledger(command_ids[i]), id);
+            bson_append_utf8(&ids, key, (int)key_len, id, -1);
+        }
+    }
+    bson_append_array_end(&condition, &ids);
+    bson_append_document_end(filter, &condition);
+}
+
 static enum tw_rc row_of_any_partition(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
                                        struct tw_ledger_row *ret_row, struct tw_err *reterr)
 {
-    int32_t partitions = tw_topic_of(TW_DOMAIN_PRODUCT, TW_TOPIC_COMMANDS)->partitions;
-    bson_t  filter = BSON_INITIALIZER;
-    bson_t  condition;
-    bson_t  ids;
+    bson_t filter = BSON_INITIALIZER;
 
-    BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &condition);
-    BSON_APPEND_ARRAY_BEGIN(&condition, "$in", &ids);
-    for (int32_t i = 0; i < partitions; i++) {
-        char        id[TW_LEDGER_DOCUMENT_ID + 1];
-        char        buffer[16];
-        const char *key;
-        size_t      key_len = bson_uint32_to_string((uint32_t)i, &key, buffer, sizeof(buffer));
-
-        tw_ledger_document_id(i, tw_command_id_ledger(command_id), id);
-        bson_append_utf8(&ids, key, (int)key_len, id, -1);
-    }
-    bson_append_array_end(&condition, &ids);
-    bson_append_document_end(&filter, &condition);
+    append_ledger_ids(&command_id, 1, &filter);
     enum tw_rc rc = find_row(products, &filter, arena, ret_row, reterr);
     bson_destroy(&filter);
     return rc;
@@ -395,6 +453,47 @@ enum tw_rc tw_products_ledger(struct tw_products *products, struct tw_uuid comma
     return rc == TW_NOT_FOUND && tw_command_id_is_keyed(command_id)
                ? row_of_any_partition(products, command_id, arena, ret_row, reterr)
                : rc;
+}
+
+struct row_list {
+    const struct tw_uuid        *command_ids;
+    const struct tw_ledger_row **rows;
+    size_t                       count;
+};
+
+/** A row of the command's own partition goes before one of another. */
+static enum tw_rc keep_row(const bson_t *document, struct tw_arena *arena, void *ret_value, struct tw_err *reterr)
+{
+    struct row_list      *list = ret_value;
+    struct tw_ledger_row *row = TW_NEW(arena, struct tw_ledger_row);
+    bson_iter_t           partition;
+
+    TW_TRY(read_row(document, arena, row, reterr));
+    if (!bson_iter_init_find(&partition, document, "partition"))
+        return tw_fail(reterr, TW_BROKEN, WHERE, 0, "a ledger row has no partition");
+    for (size_t i = 0; i < list->count; i++) {
+        struct tw_uuid id = list->command_ids[i];
+
+        if (tw_uuid_eq(row->id, tw_command_id_ledger(id)) &&
+            (!list->rows[i] || bson_iter_as_int64(&partition) == tw_command_id_partition(id)))
+            list->rows[i] = row;
+    }
+    return TW_OK;
+}
+
+enum tw_rc tw_products_ledgers(struct tw_products *products, const struct tw_uuid *command_ids, size_t count,
+                               struct tw_arena *arena, const struct tw_ledger_row **ret_rows, struct tw_err *reterr)
+{
+    struct row_list list = {command_ids, ret_rows, count};
+    bson_t          filter = BSON_INITIALIZER;
+    size_t          seen = 0;
+
+    for (size_t i = 0; i < count; i++)
+        ret_rows[i] = NULL;
+    append_ledger_ids(command_ids, count, &filter);
+    enum tw_rc rc = find(products, TW_MONGO_LEDGER, &filter, NULL, keep_row, arena, &list, &seen, reterr);
+    bson_destroy(&filter);
+    return rc;
 }
 
 enum tw_rc tw_products_ping(struct tw_products *products, struct tw_err *reterr)

@@ -2,7 +2,7 @@
  * Read-only: products and the product domain's ledger, from MongoDB. And which products exist, remembered: they never
  * cease to, so a view needs no look-up once its product was seen.
  *
- * All calls: UNREACHED when MongoDB is away, NOT_FOUND when there is no such document. Texts are copied into the arena.
+ * All calls: UNREACHED when MongoDB is away or busy, NOT_FOUND when there is no such document. Texts are copied into the arena.
  */
 #ifndef TILLWIRE_EDGE_PRODUCTS_H
 #define TILLWIRE_EDGE_PRODUCTS_H
@@ -44,6 +44,11 @@ enum tw_rc tw_products_tags(struct tw_products *products, struct tw_arena *arena
 
 enum tw_rc tw_products_ledger(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
                               struct tw_ledger_row *ret_row, struct tw_err *reterr);
+
+/** The rows of many keyed commands, in one question; @p ret_rows has @p count places, NULL where there is none. Not
+ *  finding any is OK. */
+enum tw_rc tw_products_ledgers(struct tw_products *products, const struct tw_uuid *command_ids, size_t count,
+                               struct tw_arena *arena, const struct tw_ledger_row **ret_rows, struct tw_err *reterr);
 
 /** OK: MongoDB answers. */
 enum tw_rc tw_products_ping(struct tw_products *products, struct tw_err *reterr);

@@ -157,6 +157,8 @@ def parameters_of(route: dict) -> list:
         names += ["Prefer", "IdempotencyKey"]
     elif route.get("prefer"):
         names.append("Prefer")
+    if route.get("idempotent"):  # it sends commands, but does not wait for their ends
+        names.append("IdempotencyKey")
     if route.get("if_match"):
         names.append("IfMatch")
     names += route.get("query", [])
@@ -196,6 +198,8 @@ def security_of(route: dict) -> list:
     auth = route["auth"]
     if auth == "public":
         return []
+    if auth == "optional":  # whoever sends a token sees what it lets them see
+        return [{}, {"bearer": []}]
     if auth == "caller":  # a command of an anonymous caller can be asked for by anybody who knows its id
         return [{"bearer": []}, {}]
     return [{"bearer": [auth] if ":" in auth else []}]

@@ -124,6 +124,31 @@ def test_a_cart_that_did_not_change_need_not_be_sent_again(shopper: Client, prod
     assert shopper.get("/v1/cart", **{"If-None-Match": etag}).status_code == 200
 
 
+@pytest.mark.parametrize("write", ["add", "set", "remove", "clear", "acknowledge"])
+def test_of_two_devices_the_one_that_saw_an_older_cart_is_refused_and_nothing_is_lost(
+    anyone: Client, shopper: Client, merchant: Client, write: str
+) -> None:
+    mine, other = merchant.new_product(), merchant.new_product()
+    phone = anyone.as_caller(shopper.token)
+    seen = shopper.add(mine, 1).headers["ETag"]
+    assert phone.get("/v1/cart").headers["ETag"] == seen
+    latest = phone.set(other, 3)
+    method, path, body = {
+        "add": ("POST", "/v1/cart/items", {"product_id": mine, "quantity": 5}),
+        "set": ("PUT", f"/v1/cart/items/{other}", {"quantity": 0}),
+        "remove": ("DELETE", f"/v1/cart/items/{other}", None),
+        "clear": ("DELETE", "/v1/cart", None),
+        "acknowledge": ("POST", "/v1/cart:acknowledge", None),
+    }[write]
+    for stale in (seen, '"999.00"', '"of another server"'):
+        late = shopper.write(method, path, body, wait=True, fields={"If-Match": stale})
+        assert (late.status_code, late.json()["code"]) == (412, "precondition-failed"), stale
+    assert shopper.get("/v1/cart").json() == latest.json()
+    again = shopper.write(method, path, body, wait=True, fields={"If-Match": latest.headers["ETag"]})
+    assert again.status_code == (204 if body is None else 200), again.text
+    assert shopper.write(method, path, body, wait=True, fields={"If-Match": "*"}).status_code != 412
+
+
 def test_an_unknown_product_is_404_and_leaves_nothing_in_the_log(shopper: Client, topics: Topics) -> None:
     before = topics.ends()
     for product in (ids.product_id(some_sku()), str(uuid.uuid4())):

@@ -1,6 +1,7 @@
 """Lists of the catalogue: filters, orders, words, pages, and what there is of categories and tags."""
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from checker import Checker
-from client import Client, product_body
+from client import Client, at_once, product_body
+from stack import Stack
 
 Shown = dict[str, Any]
 PRODUCTS = "/v1/products"
@@ -343,15 +345,29 @@ def test_a_cursor_is_good_for_its_filter_and_order_only(
         ("q=", "q"),
         ("q=+%22+", "q"),
         ("q=" + "x" * 201, "q"),
-        ("q=%ff", "encoded"),
-        ("category=%zz", "encoded"),
-        ("tag=%00", "encoded"),
+        ("q=%ff", "q"),
+        ("category=%zz", "category"),
+        ("tag=%00", "tag"),
+        ("sort=price&sort=price", "sort"),
+        ("category=a&limit=1&category=b", "category"),
+        ("q=a&q", "q"),
+        ("on_sale", "on_sale"),
+        ("sku&sku=a", "sku"),
+        ("limit", "limit"),
+        ("cursor=x", "cursor"),
+        ("cursor=x&cursor=x", "cursor"),
     ],
 )
 def test_a_wrong_filter_is_refused_and_named(anyone: Client, query: str, said: str) -> None:
     refused = anyone.get(f"{PRODUCTS}?{query}")
     assert (refused.status_code, refused.json()["code"]) == (400, "malformed-request"), refused.text
-    assert said in refused.json()["detail"]
+    assert refused.json()["detail"].startswith(f"{said} ")
+    (error,) = refused.json()["errors"]
+    assert error["pointer"] == f"/{said}" and error["code"] and error["detail"] in refused.json()["detail"]
+
+
+def test_parameters_that_no_list_knows_are_left_alone(anyone: Client) -> None:
+    assert anyone.get(f"{PRODUCTS}?utm=1&utm=2&flag&limit=1").status_code == 200
 
 
 def test_a_page_has_twenty_products_unless_asked_for_up_to_a_hundred(anyone: Client, merchant: Client) -> None:
@@ -379,20 +395,55 @@ def counted(client: Client, kind: str) -> dict[str, int]:
     return {item["name"]: item["count"] for item in items}
 
 
-def test_categories_and_tags_count_what_is_for_sale(anyone: Client, merchant: Client) -> None:
+def count_anew(stack: Stack) -> None:
+    """An edge keeps what it counted for half a minute; another process knows nothing yet."""
+    stack.stop("edge")
+    stack.start("edge")
+
+
+def test_categories_and_tags_count_what_is_for_sale(healed: Stack, anyone: Client, merchant: Client) -> None:
     shelf, first, second = some_name(), some_name(), some_name()
     made = [
         merchant.new_product(category=shelf, tags=tags) for tags in ([first], [first, second], [second, second], [])
     ]
     merchant.create_product(category=shelf, tags=[first], is_active=False)
+    count_anew(healed)
     assert counted(anyone, "categories")[shelf] == 4
     tags = counted(anyone, "tags")
     assert (tags[first], tags[second]) == (2, 2), "a tag that a product has twice is one"
     assert merchant.deactivate_product(made[1]).status_code == 204
+    count_anew(healed)
     assert counted(merchant, "categories")[shelf] == 3
     for product in made:
         merchant.deactivate_product(product)
+    count_anew(healed)
     assert shelf not in counted(anyone, "categories") and first not in counted(anyone, "tags")
+
+
+def test_what_was_counted_is_kept_for_half_a_minute(healed: Stack, anyone: Client, merchant: Client) -> None:
+    shelf = some_name()
+    merchant.new_product(category=shelf)
+    count_anew(healed)
+    first = anyone.get("/v1/categories")
+    merchant.new_product(category=shelf)
+    healed.pause_server("mongo")
+    kept = anyone.get("/v1/categories")
+    assert (kept.status_code, kept.json()) == (200, first.json()), "nobody is asked"
+    assert int(first.headers["Age"]) <= int(kept.headers["Age"]) <= 30
+    assert anyone.http.head("/v1/categories").status_code == 200
+    assert anyone.get("/v1/tags").status_code == 503, "which was not counted yet"
+
+
+def test_lists_leave_connections_to_those_who_read_one_product(healed: Stack, anyone: Client) -> None:
+    def seconds_of_a_refusal() -> float:
+        began = time.monotonic()
+        refused = anyone.get(PRODUCTS)
+        assert refused.status_code == 503 and refused.headers["Retry-After"], refused.text
+        return time.monotonic() - began
+
+    healed.pause_server("mongo")
+    took = sorted(at_once(*[seconds_of_a_refusal] * 8))
+    assert took[3] < 1.5 < took[4], "half of the eight connections wait for the store, the others' turn never comes"
 
 
 def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:

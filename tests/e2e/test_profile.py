@@ -334,6 +334,7 @@ def test_a_cursor_is_good_for_its_list_only(operator: Client, anyone: Client) ->
 def test_a_wrong_filter_is_refused(operator: Client, query: str) -> None:
     refused = operator.get(f"/v1/members?{query}")
     assert (refused.status_code, refused.json()["code"]) == (400, "malformed-request")
+    assert [error["pointer"] for error in refused.json()["errors"]] == [f"/{query.split('=')[0]}"]
 
 
 def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:

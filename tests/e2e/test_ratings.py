@@ -86,6 +86,18 @@ def test_what_is_not_for_sale_cannot_be_rated_but_a_rating_taken_back(
     assert shown(merchant, rated) == ("0.00", 0)
 
 
+def test_a_rating_that_is_sent_again_shows_nothing_that_is_gone(
+    shopper: Client, merchant: Client, rated: str
+) -> None:
+    key = uuid.uuid4().hex
+    assert shopper.rate(rated, 5, key=key).status_code == 200
+    assert merchant.deactivate_product(rated).status_code == 204
+    again = shopper.rate(rated, 5, key=key)
+    assert (again.status_code, again.json()["code"]) == (410, "gone") and "sku" not in again.json()
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert shown(merchant, rated) == ("5.00", 1)
+
+
 def test_lists_go_by_rating(anyone: Client, merchant: Client) -> None:
     category = f"c-{uuid.uuid4().hex[:12]}"
     callers = [anyone.new_caller() for _ in range(2)]

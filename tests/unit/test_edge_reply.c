@@ -188,6 +188,21 @@ static void json__gets_its_commas_and_escapes(void **state)
                                  "\"m\":\"199.00\",\"t\":\"1970-01-01T00:00:00.000Z\"}");
 }
 
+static void buffer__that_one_large_answer_blew_up_is_let_go(void **state)
+{
+    char bytes[4096] = {0};
+
+    (void)state;
+    tw_buf_clear(&out);
+    tw_buf_add(&out, bytes, sizeof(bytes));
+    tw_reply_let_go(&out);
+    assert_int_equal(out.len, sizeof(bytes));
+    while (out.len <= 262144)
+        tw_buf_add(&out, bytes, sizeof(bytes));
+    tw_reply_let_go(&out);
+    assert_int_equal(out.cap, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -202,6 +217,7 @@ int main(void)
         TEST(path_that_is_no_text__is_left_out_of_the_problem),
         TEST(unauthenticated__names_the_scheme),
         TEST(json__gets_its_commas_and_escapes),
+        TEST(buffer__that_one_large_answer_blew_up_is_let_go),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

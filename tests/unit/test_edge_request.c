@@ -292,17 +292,30 @@ static void query__is_found_by_name_and_decoded(void **state)
     struct tw_str     value;
 
     (void)state;
-    parse(HEAD("GET /?xat=1&at=a%2Fb+c&at=2&bad=%4"), &request);
-    assert_true(tw_request_query(&request, "at", &value));
+    parse(HEAD("GET /?xat=1&at=a%2Fb+c&empty=&bad=%4&&"), &request);
+    assert_int_equal(tw_request_query(&request, "at", &value), TW_QUERY_OK);
     assert_str(value, "a/b c");
-    assert_true(tw_request_query(&request, "xat", &value));
-    assert_false(tw_request_query(&request, "t", &value));
-    assert_false(tw_request_query(&request, "bad", &value));
-    assert_true(tw_request_has_query(&request, "bad"));
-    assert_false(tw_request_has_query(&request, "t"));
+    assert_int_equal(tw_request_query(&request, "xat", &value), TW_QUERY_OK);
+    assert_int_equal(tw_request_query(&request, "empty", &value), TW_QUERY_OK);
+    assert_int_equal(value.len, 0);
+    assert_int_equal(tw_request_query(&request, "t", &value), TW_QUERY_ABSENT);
+    assert_int_equal(tw_request_query(&request, "a", &value), TW_QUERY_ABSENT);
+    assert_int_equal(tw_request_query(&request, "bad", &value), TW_QUERY_BAD_ENCODING);
     parse(HEAD("GET /"), &request);
-    assert_false(tw_request_query(&request, "at", &value));
-    assert_false(tw_request_has_query(&request, "at"));
+    assert_int_equal(tw_request_query(&request, "at", &value), TW_QUERY_ABSENT);
+}
+
+static void query__that_stands_twice_or_has_no_value_is_told(void **state)
+{
+    struct tw_request request;
+    struct tw_str     value;
+
+    (void)state;
+    parse(HEAD("GET /?a=1&b&a=1&c=1&c&d&d=1"), &request);
+    assert_int_equal(tw_request_query(&request, "a", &value), TW_QUERY_REPEATED);
+    assert_int_equal(tw_request_query(&request, "b", &value), TW_QUERY_NO_VALUE);
+    assert_int_equal(tw_request_query(&request, "c", &value), TW_QUERY_REPEATED);
+    assert_int_equal(tw_request_query(&request, "d", &value), TW_QUERY_NO_VALUE);
 }
 
 /* --- body --------------------------------------------------------------------------------------------------------- */
@@ -537,6 +550,7 @@ int main(void)
         TEST(segments__are_decoded_one_by_one),
         TEST(dangerous_paths__are_refused),
         TEST(query__is_found_by_name_and_decoded),
+        TEST(query__that_stands_twice_or_has_no_value_is_told),
         TEST(body__is_read_whole_up_to_its_cap),
         TEST(body__is_not_waited_for_beyond_the_deadline),
         TEST(dripping_client__is_asked_for_one_byte_at_a_time),

@@ -154,6 +154,32 @@ static void query__that_is_badly_encoded_is_a_400_and_none_is_none(void **state)
     assert_int_equal(reply.status, 400);
 }
 
+static void query__that_is_refused_is_named_and_pointed_at(void **state)
+{
+    static const struct {
+        const char *query;
+        const char *code;
+        const char *detail;
+    } rows[] = {
+        {"sort=%zz", TW_BODY_FORMAT, "sort is badly encoded"},
+        {"sort", TW_BODY_FORMAT, "sort has no ="},
+        {"sort=a&x=1&sort=a", TW_BODY_REPEATED, "sort may be given once"},
+    };
+    struct tw_str value;
+
+    (void)state;
+    for (size_t i = 0; i < TW_LEN(rows); i++) {
+        request.query = tw_str_of(rows[i].query);
+        assert_false(tw_route_query(&request, "sort", &value, &reply));
+        json_t *problem = json_loadb(reply.body.ptr, reply.body.len, 0, NULL);
+        json_t *error = json_array_get(json_object_get(problem, "errors"), 0);
+        assert_string_equal(json_string_value(json_object_get(problem, "detail")), rows[i].detail);
+        assert_string_equal(json_string_value(json_object_get(error, "pointer")), "/sort");
+        assert_string_equal(json_string_value(json_object_get(error, "code")), rows[i].code);
+        json_decref(problem);
+    }
+}
+
 static bool field_is(const char *name, const char *value)
 {
     struct tw_buf line = {0};
@@ -203,6 +229,7 @@ int main(void)
         TEST(nulls__that_are_faulty_already_are_told_once),
         TEST(write_that_takes_no_body__refuses_what_it_would_pass_over),
         TEST(query__that_is_badly_encoded_is_a_400_and_none_is_none),
+        TEST(query__that_is_refused_is_named_and_pointed_at),
         TEST(one_too_many__is_a_429_that_says_when_to_come_again),
         TEST(nothing__is_limited_when_limits_are_off),
     };

@@ -261,6 +261,19 @@ class Documents(unittest.TestCase):
         post = self.openapi["paths"]["/v1/members"]["post"]
         self.assertEqual(set(post["requestBody"]["content"]), {"application/json"})
         self.assertNotIn("412", post["responses"])
+        add = self.openapi["paths"]["/v1/cart/items"]["post"]
+        self.assertIn("412", add["responses"])
+
+    def test_openapi_tells_what_is_read_with_and_without_a_token(self):
+        for path in ("/v1/products", "/v1/products/{product_id}"):
+            get = self.openapi["paths"][path]["get"]
+            self.assertEqual(get["security"], [{}, {"bearer": []}])
+            self.assertIn("401", get["responses"])
+        self.assertEqual(self.openapi["paths"]["/v1/tags"]["get"]["security"], [])
+
+    def test_openapi_tells_that_a_batch_can_be_sent_again(self):
+        batch = self.openapi["paths"]["/v1/products:batch"]["post"]
+        self.assertEqual([p["$ref"] for p in batch["parameters"]], ["#/components/parameters/IdempotencyKey"])
 
     def test_the_embedded_text_is_the_document(self):
         body = self.code.split("static const char openapi[] =\n")[1].split(";\n")[0]

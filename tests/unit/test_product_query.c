@@ -118,17 +118,6 @@ static void amounts__are_decimals(void **state)
     assert_filter(NULL, true, "{ \"effective_price\" : { \"$lte\" : { \"$numberDecimal\" : \"10.00\" } } }");
 }
 
-static void words__are_phrases_for_an_index(void **state)
-{
-    (void)state;
-    filter.with_inactive = true;
-    filter.q = TW_STR("  T-shirt \"black\"  -caf\xc3\xa9");
-    assert_filter(
-        NULL, true,
-        "{ \"$text\" : { \"$search\" : \"\\\"T-shirt\\\" \\\"black\\\" \\\"-caf\xc3\xa9\\\" \", \"$language\" : "
-        "\"none\" } }");
-}
-
 #define WORD(word)                                                                                  \
     "{ \"$or\" : [ "                                                                                \
     "{ \"name\" : { \"$regularExpression\" : { \"pattern\" : \"(^|[^\\\\p{L}\\\\p{N}])" word        \
@@ -137,6 +126,17 @@ static void words__are_phrases_for_an_index(void **state)
     "($|[^\\\\p{L}\\\\p{N}])\", \"options\" : \"i\" } } }, "                                        \
     "{ \"tags\" : { \"$regularExpression\" : { \"pattern\" : \"(^|[^\\\\p{L}\\\\p{N}])" word        \
     "($|[^\\\\p{L}\\\\p{N}])\", \"options\" : \"i\" } } } ] }"
+
+static void words__are_phrases_for_an_index_and_expressions_for_what_it_finds(void **state)
+{
+    (void)state;
+    filter.with_inactive = true;
+    filter.q = TW_STR("  T-shirt \"black\"  -caf\xc3\xa9");
+    assert_filter(
+        NULL, true,
+        "{ \"$text\" : { \"$search\" : \"\\\"T-shirt\\\" \\\"black\\\" \\\"-caf\xc3\xa9\\\" \", \"$language\" : "
+        "\"none\" }, \"$and\" : [ " WORD("T\\\\-shirt") ", " WORD("black") ", " WORD("\\\\-caf\xc3\xa9") " ] }");
+}
 
 static void words__are_escaped_expressions_without_an_index(void **state)
 {
@@ -208,7 +208,7 @@ int main(void)
         TEST(filter__of_nothing_keeps_what_is_for_sale),
         TEST(filters__are_all_in_one_document),
         TEST(amounts__are_decimals),
-        TEST(words__are_phrases_for_an_index),
+        TEST(words__are_phrases_for_an_index_and_expressions_for_what_it_finds),
         TEST(words__are_escaped_expressions_without_an_index),
         TEST(text__without_words_has_none),
         TEST(page__begins_behind_a_place),

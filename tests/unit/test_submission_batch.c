@@ -3,7 +3,9 @@
 #include "submission_batch.h"
 
 #include <string.h>
+#include <unistd.h>
 
+#include "submission_parts.h"
 #include "tillwire/clock.h"
 #include "tillwire/gen/product_messages.h"
 #include "unit.h"
@@ -21,8 +23,9 @@ static enum tw_rc report_rc;     /* of the last report that is awaited */
 static size_t     failed_report; /* which report has it */
 static size_t     ledger_reads;
 static enum tw_rc ledger_rc;
-static uint64_t   known;             /* a bit for each read that finds a row */
+static unsigned   known;             /* a bit for each command that has a row */
 static bool       known_differently; /* with another body */
+static int        report_ms;         /* what a report takes */
 
 static struct tw_edge           edge;
 static struct tw_thread         thread = {.lane = OWN_LANE};
@@ -65,22 +68,43 @@ enum tw_rc tw_sender_await(struct tw_sender *sender, int lane, int timeout_ms, i
     (void)sender;
     assert_in_range(timeout_ms, 0, 2000);
     assert_int_equal(lane, sent_lanes[awaited_count]);
+    usleep(1000 * (useconds_t)(report_ms < timeout_ms ? report_ms : timeout_ms));
+    if (report_ms > timeout_ms) {
+        awaited_count++;
+        return tw_fail(reterr, TW_UNKNOWN, "test", 0, "no report in time");
+    }
     if (awaited_count++ == failed_report)
         return tw_fail(reterr, report_rc, "test", 0, "no report");
     *ret_offset = 40 + (int64_t)awaited_count;
     return TW_OK;
 }
 
+/** Of one command; a batch asks for all at once. */
 enum tw_rc tw_products_ledger(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *from_arena,
                               struct tw_ledger_row *ret_row, struct tw_err *reterr)
 {
-    (void)products, (void)command_id, (void)from_arena;
-    bool is_known = known >> ledger_reads++ & 1;
-    if (!is_known)
-        return tw_fail(reterr, ledger_rc, "test", 0, "no row");
-    *ret_row = (struct tw_ledger_row){.offset = 9, .outcome = {.status = TW_SUCCEEDED}};
-    memcpy(ret_row->fingerprint, commands[0].submission.fingerprint, sizeof(ret_row->fingerprint));
-    ret_row->fingerprint[0] ^= known_differently;
+    (void)products, (void)command_id, (void)from_arena, (void)ret_row;
+    fail();
+    return tw_fail(reterr, TW_NOT_FOUND, "test", 0, "no row");
+}
+
+enum tw_rc tw_products_ledgers(struct tw_products *products, const struct tw_uuid *command_ids, size_t count,
+                               struct tw_arena *from_arena, const struct tw_ledger_row **ret_rows,
+                               struct tw_err *reterr)
+{
+    (void)products;
+    ledger_reads++;
+    if (ledger_rc != TW_OK)
+        return tw_fail(reterr, ledger_rc, "test", 0, "no answer");
+    for (size_t i = 0; i < count; i++) {
+        struct tw_ledger_row *row = TW_NEW(from_arena, struct tw_ledger_row);
+
+        assert_true(tw_uuid_eq(command_ids[i], commands[i].submission.id));
+        *row = (struct tw_ledger_row){.offset = 9, .outcome = {.status = TW_SUCCEEDED}};
+        memcpy(row->fingerprint, commands[0].submission.fingerprint, sizeof(row->fingerprint));
+        row->fingerprint[0] ^= known_differently;
+        ret_rows[i] = known >> i & 1 ? row : NULL;
+    }
     return TW_OK;
 }
 
@@ -91,8 +115,9 @@ static int setup(void **state)
     lanes_to_lend = COUNT;
     refused_begin = failed_report = SIZE_MAX;
     report_rc = TW_OK;
-    ledger_rc = TW_NOT_FOUND;
+    ledger_rc = TW_OK;
     known = 0;
+    report_ms = 0;
     known_differently = false;
     edge.recent = tw_recent_new();
     tw_reply_reset(&reply);
@@ -254,7 +279,7 @@ static void same_key__gives_the_same_ids_and_each_index_its_own(void **state)
     submit();
     for (size_t i = 0; i < COUNT; i++)
         assert_true(tw_uuid_eq(first[i], commands[i].submission.id));
-    assert_int_equal(ledger_reads, 2 * COUNT);
+    assert_int_equal(ledger_reads, 2);
 }
 
 static void known_commands__are_not_sent_again(void **state)
@@ -266,7 +291,7 @@ static void known_commands__are_not_sent_again(void **state)
     assert_int_equal(reply.status, 202);
     assert_int_equal(sent_count, 0);
     assert_true(is_replayed());
-    known = 0x05 << COUNT; /* of the next five reads */
+    known = 0x05;
     tw_reply_reset(&reply);
     submit();
     assert_int_equal(reply.status, 202);
@@ -297,6 +322,47 @@ static void ledger_that_is_away__is_asked_once(void **state)
     assert_int_equal(sent_count, COUNT);
 }
 
+static void given_time_left(int ms)
+{
+    request.start_us = tw_monotonic_us() + INT64_C(1000) * ms - INT64_C(12000000);
+}
+
+static void slow_reports_on_one_lane__end_with_the_requests_time(void **state)
+{
+    (void)state;
+    lanes_to_lend = 0;
+    report_ms = 80; /* each in time; five of them are not */
+    given_time_left(200);
+    submit();
+    assert_int_equal(reply.status, 503);
+    assert_true(body_has("\"code\":\"enqueue-timeout\""));
+    assert_in_range(sent_count, 1, 3);
+    assert_true(tw_monotonic_us() < tw_request_until_us(&request) + 1000000);
+}
+
+static void time_that_is_over_before_the_first_record__means_that_nothing_was_accepted(void **state)
+{
+    (void)state;
+    given_key();
+    given_time_left(0);
+    submit();
+    assert_int_equal(reply.status, 503);
+    assert_true(body_has("\"code\":\"unavailable\""));
+    assert_true(body_has("nothing was accepted"));
+    assert_int_equal(sent_count, 0);
+}
+
+static void refused_rest__of_a_batch_that_is_known_in_part_does_not_deny_that_part(void **state)
+{
+    (void)state;
+    given_key();
+    known = 0x03;
+    refused_begin = 0;
+    submit();
+    assert_int_equal(reply.status, 503);
+    assert_true(body_has("nothing more was accepted"));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -313,6 +379,9 @@ int main(void)
         TEST(known_commands__are_not_sent_again),
         TEST(key_of_another_batch__is_refused_before_anything_is_sent),
         TEST(ledger_that_is_away__is_asked_once),
+        TEST(slow_reports_on_one_lane__end_with_the_requests_time),
+        TEST(time_that_is_over_before_the_first_record__means_that_nothing_was_accepted),
+        TEST(refused_rest__of_a_batch_that_is_known_in_part_does_not_deny_that_part),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
