@@ -402,11 +402,26 @@ static void an_older_change_that_comes_again__changes_nothing(void **state)
     world->holders = 600;
     product_changes(world, 1, 200, 8);
     product_changes(world, 1, 100, 7);
-    product_changes(world, 1, 200, 8);
     assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), 0);
     spread_all(world);
     assert_int_equal(out.count, 600);
     assert_int_equal(times_sent(5, 1, 7), 0);
+}
+
+/* The store lost its tail: what was not in its sets when they were read may be there now. */
+static void a_change_that_comes_again_while_it_is_spread__is_spread_once_more(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 600;
+    product_changes(world, 1, 200, 8);
+    assert_int_equal(spread(world, 450), TW_OK);
+    out.count = 0;
+    product_changes(world, 1, 200, 8);
+    assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), 1);
+    spread_all(world);
+    for (uint32_t i = 0; i < 600; i++)
+        assert_true(times_sent(i, 1, 8) >= 1);
 }
 
 static void a_server_that_is_away__costs_no_cart(void **state)
@@ -569,6 +584,7 @@ int main(void)
         RULE(a_newer_change__takes_the_place_of_an_older_one_that_is_not_through),
         RULE(a_product_that_changes_all_the_time__still_reaches_every_cart),
         RULE(an_older_change_that_comes_again__changes_nothing),
+        RULE(a_change_that_comes_again_while_it_is_spread__is_spread_once_more),
         RULE(a_server_that_is_away__costs_no_cart),
         RULE(many_empty_products__do_not_hold_up_the_events_behind),
         RULE(a_line_older_than_the_catalogue__is_repriced),

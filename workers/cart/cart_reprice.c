@@ -144,14 +144,15 @@ static void keep_texts(struct spreading *spreading, struct tw_str name, const st
 /*
  * A newer change takes the place of the older one of the same product, and goes on where that was: what is left of the
  * set at hand, then all sets once. Beginning again with the first one, a product that changes all the time would never
- * reach the last one.
+ * reach the last one. The same change once more (a store was refilled) takes its own place: what was read of the sets may
+ * have been read of a store that had lost its tail.
  */
 static void spread_change(struct reprice *reprice, const struct tw_policy_event *event,
                           const struct tw_product_changed *changed)
 {
     struct spreading *spreading = find_spreading(reprice, changed->product_id);
 
-    if (spreading && changed->version <= spreading->product.version)
+    if (spreading && changed->version < spreading->product.version)
         return;
     if (!spreading)
         spreading = add_spreading(reprice);
@@ -163,7 +164,7 @@ static void spread_change(struct reprice *reprice, const struct tw_policy_event 
     };
     keep_texts(spreading, changed->name, &event->cause);
     spreading->partition = event->partition;
-    spreading->offset = event->offset;
+    spreading->offset = event->offset > spreading->offset ? event->offset : spreading->offset;
     spreading->sets_left = reprice->holders.partition_count + (spreading->cursor != 0);
 }
 
