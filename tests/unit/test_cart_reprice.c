@@ -13,11 +13,11 @@
 #include "tillwire/gen/product_messages.h"
 #include "unit.h"
 
-enum { SETS = 3, HOLDERS_MAX = 1000, SENT_MAX = 20000 };
+enum { SETS = 3, SERVERS = 2, HOLDERS_MAX = 1000, SENT_MAX = 20000 };
 
 /* --- fakes -------------------------------------------------------------------------------------------------------- */
 
-/* Members are numbered through; member n is in set n % SETS and holds every product. */
+/* Members are numbered through; member n is in set n % SETS and holds every product. Set n is on server n % SERVERS. */
 struct world {
     void                       *reprice;
     struct tw_arena             arena;
@@ -25,7 +25,9 @@ struct world {
     uint32_t                    holders;
     struct tw_catalogue_product products[4];
     size_t                      product_count;
-    bool                        holders_away, catalogue_away;
+    bool                        away[SERVERS], catalogue_away;
+    uint8_t                     bad_product; /* number of one whose sets are none */
+    uint64_t                    salt[SERVERS];
     size_t                      pages, look_ups, looked_up;
     int                         closed;
     int64_t                     next_offset;
@@ -72,34 +74,35 @@ static struct tw_uuid product_id(uint8_t n)
     return (struct tw_uuid){{0x51, n}};
 }
 
-/* A cursor is the place in the set plus one error's worth of salt: one of before an error is refused. */
+/* A cursor is the place in the set plus what the server's errors salted: one of before an error is refused. */
 static enum tw_rc fake_page(void *self, int32_t partition, struct tw_uuid product, uint64_t cursor, size_t count,
                             struct tw_arena *arena, struct tw_uuid **ret_members, size_t *ret_count,
                             uint64_t *ret_cursor, struct tw_err *reterr)
 {
-    static uint64_t salt = 0;
     struct world   *world = self;
     struct tw_uuid *members = TW_NEW_ARRAY(arena, count, struct tw_uuid);
     size_t          found = 0;
     uint32_t        n = (uint32_t)partition;
+    uint64_t       *salt = &world->salt[partition % SERVERS];
 
-    (void)product;
     assert_in_range(partition, 0, SETS - 1);
     assert_in_range(count, 1, 100);
     world->pages++;
-    if (world->holders_away) {
-        salt += 1000000;
-        return tw_fail(reterr, TW_UNREACHED, "fake", 0, "away");
+    if (world->away[partition % SERVERS]) {
+        *salt += 1000000;
+        return tw_fail(reterr, TW_UNREACHED, "fake", 0, "server %d is away", partition % SERVERS);
     }
+    if (world->bad_product && tw_uuid_eq(product, product_id(world->bad_product)))
+        return tw_fail(reterr, TW_BROKEN, "fake", 0, "no set");
     if (cursor) {
-        assert_in_range(cursor - salt, 1, HOLDERS_MAX);
-        n = (uint32_t)(cursor - salt);
+        assert_in_range(cursor - *salt, 1, HOLDERS_MAX);
+        n = (uint32_t)(cursor - *salt);
     }
     for (; n < world->holders && found < count; n += SETS)
         members[found++] = member_id(n);
     *ret_members = members;
     *ret_count = found;
-    *ret_cursor = n < world->holders ? n + salt : 0;
+    *ret_cursor = n < world->holders ? n + *salt : 0;
     return TW_OK;
 }
 
@@ -129,8 +132,9 @@ static void fake_close(void *self)
 
 static int setup(void **state)
 {
-    struct world       *world = tw_alloc_zeroed(1, sizeof(*world));
-    struct tw_holders   holders = {.partition_count = SETS, .page = fake_page, .close = fake_close, .self = world};
+    struct world     *world = tw_alloc_zeroed(1, sizeof(*world));
+    struct tw_holders holders = {
+        .partition_count = SETS, .server_count = SERVERS, .page = fake_page, .close = fake_close, .self = world};
     struct tw_catalogue catalogue = {.look_up = fake_look_up, .close = fake_close, .self = world};
 
     world->reprice = tw_reprice_new(&holders, &catalogue);
@@ -362,6 +366,18 @@ static void products__take_turns(void **state)
         assert_true(times_sent(i, 1, 7) == 1 && times_sent(i, 2, 3) == 1);
 }
 
+static void products__take_turns_over_steps_of_one_page(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 900;
+    product_changes(world, 1, 100, 7);
+    product_changes(world, 2, 100, 3);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(spread(world, 100), TW_OK);
+    assert_true(times_sent(0, 1, 7) == 1 && times_sent(0, 2, 3) == 1);
+}
+
 static void a_newer_change__takes_the_place_of_an_older_one_that_is_not_through(void **state)
 {
     struct world *world = *state;
@@ -432,14 +448,78 @@ static void a_server_that_is_away__costs_no_cart(void **state)
     product_changes(world, 1, 100, 7);
     product_changes(world, 2, 100, 3);
     assert_int_equal(spread(world, 300), TW_OK);
-    world->holders_away = true;
+    world->away[0] = world->away[1] = true;
     assert_int_equal(spread(world, 100), TW_UNREACHED);
     assert_int_equal(spread(world, 100), TW_UNREACHED);
     assert_true(tw_reprice_is_spreading(world->reprice));
-    world->holders_away = false;
+    world->away[0] = world->away[1] = false;
     spread_all(world);
     for (uint32_t i = 0; i < 600; i++)
         assert_true(times_sent(i, 1, 7) >= 1 && times_sent(i, 2, 3) >= 1);
+}
+
+static void a_server_that_is_away__is_asked_once_in_a_step_and_holds_up_its_own_sets_only(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 900;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 350), TW_OK); /* in the middle of set 1 */
+    product_changes(world, 2, 100, 3);
+    world->away[1] = true;
+    world->pages = out.count = 0;
+    assert_int_equal(spread(world, 200), TW_UNREACHED);
+    assert_int_equal(spread(world, 200), TW_UNREACHED);
+    assert_int_equal(out.count, 300); /* all of the other product's set 0 */
+    assert_int_equal(world->pages, 3 + 2);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(spread(world, 200), TW_UNREACHED);
+    assert_int_equal(out.count, 300); /* nobody is told twice */
+    assert_int_equal(world->pages, 5 + 10);
+    world->away[1] = false;
+    spread_all(world);
+    for (uint32_t i = 0; i < 900; i++)
+        assert_true(i % SETS == 0 ? times_sent(i, 2, 3) == 1 : times_sent(i, 1, 7) >= 1);
+}
+
+static void a_server_that_is_away__costs_no_progress_on_another_one(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 900;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 350), TW_OK); /* in the middle of set 1 */
+    product_changes(world, 2, 100, 3);
+    assert_int_equal(spread(world, 200), TW_OK); /* a page each */
+    world->away[1] = true;
+    assert_int_equal(spread(world, 200), TW_UNREACHED);
+    world->away[1] = false;
+    spread_all(world);
+    for (uint32_t i = 0; i < 900; i += SETS)
+        assert_int_equal(times_sent(i, 2, 3), 1);
+}
+
+static void a_set_that_cannot_be_read__holds_up_its_product_only(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 900;
+    for (uint8_t n = 1; n <= 3; n++)
+        product_changes(world, n, 100, 7);
+    assert_int_equal(spread(world, 300), TW_OK);
+    world->bad_product = 2;
+    assert_int_equal(spread(world, 200), TW_BROKEN);
+    while (out.count < 1900)
+        assert_int_equal(spread(world, 100), TW_BROKEN); /* also where others fill the step */
+    for (uint32_t i = 0; i < 900; i++)
+        assert_true(times_sent(i, 1, 7) == 1 && times_sent(i, 3, 7) == 1);
+    assert_int_equal(spread(world, 100), TW_BROKEN);
+    assert_int_equal(out.count, 1900);
+    assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), 1);
+    world->bad_product = 0;
+    spread_all(world);
+    for (uint32_t i = 0; i < 900; i++)
+        assert_true(times_sent(i, 2, 7) >= 1);
 }
 
 static void many_empty_products__do_not_hold_up_the_events_behind(void **state)
@@ -449,7 +529,7 @@ static void many_empty_products__do_not_hold_up_the_events_behind(void **state)
     for (uint8_t i = 0; i < 200; i++)
         product_changes(world, i, 100, 7);
     assert_int_equal(spread(world, 10), TW_OK);
-    assert_int_equal(world->pages, 100);
+    assert_int_equal(world->pages, 20);
     assert_true(tw_reprice_is_spreading(world->reprice));
 }
 
@@ -581,11 +661,15 @@ int main(void)
         RULE(a_product_in_no_cart__is_done_in_one_step),
         RULE(a_step__sends_about_what_it_may),
         RULE(products__take_turns),
+        RULE(products__take_turns_over_steps_of_one_page),
         RULE(a_newer_change__takes_the_place_of_an_older_one_that_is_not_through),
         RULE(a_product_that_changes_all_the_time__still_reaches_every_cart),
         RULE(an_older_change_that_comes_again__changes_nothing),
         RULE(a_change_that_comes_again_while_it_is_spread__is_spread_once_more),
         RULE(a_server_that_is_away__costs_no_cart),
+        RULE(a_server_that_is_away__is_asked_once_in_a_step_and_holds_up_its_own_sets_only),
+        RULE(a_server_that_is_away__costs_no_progress_on_another_one),
+        RULE(a_set_that_cannot_be_read__holds_up_its_product_only),
         RULE(many_empty_products__do_not_hold_up_the_events_behind),
         RULE(a_line_older_than_the_catalogue__is_repriced),
         RULE(lines_of_a_round__are_one_question_with_each_product_once),

@@ -11,8 +11,8 @@
 #include "tillwire/gen/product_messages.h"
 
 enum {
-    PAGE_MAX = 100,  /* commands of one product before the next one has its turn */
-    PAGES_MAX = 100, /* of one step: most sets are empty, and events shall not wait for many of them */
+    PAGE_MAX = 100, /* commands of one product before the next one has its turn */
+    PAGES_MAX = 20, /* of one step: most sets are empty, and neither events nor a stop shall wait for many of them */
 };
 
 /* A product whose change is spread. Sets are read one after the other, round and round; `sets_left` says how many are
@@ -26,6 +26,7 @@ struct spreading {
     int32_t                     set; /* partition of the set at hand */
     uint64_t                    cursor;
     int32_t                     sets_left;
+    bool                        failed; /* the set at hand could not be read in this step */
 };
 
 /* A line that came into a cart. */
@@ -44,6 +45,7 @@ struct reprice {
     struct spreading   *spreadings;
     uint32_t            spreading_count, spreading_cap;
     uint32_t            turn;        /* whose it is */
+    bool               *away;        /* by server: it did not answer in this step */
     struct tw_arena     lines_arena; /* of all lines: they are done together */
     struct line        *lines;
     uint32_t            line_count, line_cap;
@@ -57,6 +59,7 @@ void *tw_reprice_new(const struct tw_holders *holders, const struct tw_catalogue
 
     reprice->holders = *holders;
     reprice->catalogue = *catalogue;
+    reprice->away = tw_alloc_zeroed((size_t)holders->server_count, sizeof(*reprice->away));
     return reprice;
 }
 
@@ -69,6 +72,7 @@ void tw_reprice_free(void *self)
     for (uint32_t i = 0; i < reprice->spreading_count; i++)
         free(reprice->spreadings[i].texts);
     free(reprice->spreadings);
+    free(reprice->away);
     tw_arena_done(&reprice->lines_arena);
     reprice->holders.close(reprice->holders.self);
     reprice->catalogue.close(reprice->catalogue.self);
@@ -212,11 +216,28 @@ static enum tw_rc send_page(struct reprice *reprice, struct spreading *spreading
     return TW_OK;
 }
 
-/* Cursors are good for the connection they came from, which others may share. */
-static void begin_sets_again(struct reprice *reprice)
+static int32_t server_of(const struct reprice *reprice, const struct spreading *spreading)
+{
+    return spreading->set % reprice->holders.server_count;
+}
+
+/* Cursors are good as long as the server lives, which is not known of one that is away. */
+static void begin_sets_again(struct reprice *reprice, int32_t server)
 {
     for (uint32_t i = 0; i < reprice->spreading_count; i++)
-        reprice->spreadings[i].cursor = 0;
+        if (server_of(reprice, &reprice->spreadings[i]) == server)
+            reprice->spreadings[i].cursor = 0;
+}
+
+/* A server that is away is not asked again in this step; a set that cannot be read is a matter of its product alone. */
+static void put_off(struct reprice *reprice, struct spreading *spreading, enum tw_rc rc)
+{
+    spreading->failed = true;
+    spreading->cursor = 0;
+    if (tw_rc_action(rc) != TW_RETRY)
+        return;
+    reprice->away[server_of(reprice, spreading)] = true;
+    begin_sets_again(reprice, server_of(reprice, spreading));
 }
 
 /* The order of turns stays: the others move up. */
@@ -230,35 +251,83 @@ static void remove_spreading(struct reprice *reprice, uint32_t i)
         reprice->turn--;
 }
 
-/* A page of the product whose turn it is; whatever comes of it, the next one has its turn then. */
-static enum tw_rc take_turn(struct reprice *reprice, size_t max, struct tw_arena *arena, struct tw_policy_out *out,
-                            size_t *ret_sent, struct tw_err *reterr)
+static bool waits(const struct reprice *reprice, const struct spreading *spreading)
 {
-    uint32_t   i = reprice->turn % reprice->spreading_count;
-    enum tw_rc rc;
+    return spreading->failed || reprice->away[server_of(reprice, spreading)];
+}
 
-    reprice->turn = i + 1;
-    rc = send_page(reprice, &reprice->spreadings[i], max, arena, out, ret_sent, reterr);
+/* Whose turn it is: those that wait for something are passed over. False: all do. */
+static bool find_turn(const struct reprice *reprice, uint32_t *ret_turn)
+{
+    for (uint32_t n = 0; n < reprice->spreading_count; n++) {
+        uint32_t i = (reprice->turn + n) % reprice->spreading_count;
+
+        if (!waits(reprice, &reprice->spreadings[i])) {
+            *ret_turn = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum tw_rc take_page(struct reprice *reprice, uint32_t i, size_t max, struct tw_arena *arena,
+                            struct tw_policy_out *out, size_t *ret_sent, struct tw_err *reterr)
+{
+    enum tw_rc rc = send_page(reprice, &reprice->spreadings[i], max, arena, out, ret_sent, reterr);
+
     if (rc != TW_OK)
-        begin_sets_again(reprice);
+        put_off(reprice, &reprice->spreadings[i], rc);
     else if (!reprice->spreadings[i].sets_left)
         remove_spreading(reprice, i);
     return rc;
 }
 
+/* Nothing waits for what went wrong before. Beyond the turns, the first one that did is the first to try: so what goes on
+ * to be wrong is told by every step. */
+static bool begin_step(struct reprice *reprice, uint32_t *ret_first)
+{
+    bool waited = false;
+
+    for (uint32_t i = reprice->spreading_count; i-- > 0;) {
+        if (waits(reprice, &reprice->spreadings[i])) {
+            waited = true;
+            *ret_first = i;
+        }
+        reprice->spreadings[i].failed = false;
+    }
+    memset(reprice->away, 0, (size_t)reprice->holders.server_count * sizeof(*reprice->away));
+    return waited;
+}
+
+/* Whatever comes of it, the next product has its turn then. */
+static bool next_turn(struct reprice *reprice, uint32_t *ret_turn)
+{
+    if (!find_turn(reprice, ret_turn))
+        return false;
+    reprice->turn = *ret_turn + 1;
+    return true;
+}
+
+/* The first thing that went wrong is told, after all was done that could be. */
 enum tw_rc tw_reprice_spread(void *self, size_t max, struct tw_arena *arena, struct tw_policy_out *out,
                              struct tw_err *reterr)
 {
     struct reprice *reprice = self;
-    size_t          sent = 0, pages = 0;
+    enum tw_rc      first = TW_OK;
+    size_t          sent = 0;
+    uint32_t        turn;
+    bool            again = begin_step(reprice, &turn);
 
-    for (; reprice->spreading_count && sent < max && pages < PAGES_MAX; pages++) {
-        size_t of_page = 0;
+    for (int pages = 0; sent < max && pages < PAGES_MAX && (again || next_turn(reprice, &turn)); pages++) {
+        size_t     of_page = 0;
+        enum tw_rc rc = take_page(reprice, turn, max - sent < PAGE_MAX ? max - sent : PAGE_MAX, arena, out, &of_page,
+                                  first == TW_OK ? reterr : NULL);
 
-        TW_TRY(take_turn(reprice, max - sent < PAGE_MAX ? max - sent : PAGE_MAX, arena, out, &of_page, reterr));
         sent += of_page;
+        first = first == TW_OK ? rc : first;
+        again = false;
     }
-    return TW_OK;
+    return first;
 }
 
 /* --- a line came into a cart -------------------------------------------------------------------------------------- */

@@ -17,9 +17,11 @@
 /** Which carts hold a product. */
 struct tw_holders {
     int32_t partition_count; /**< of cart.commands: each has a set of its own for a product */
+    int32_t server_count;    /**< the set of partition p is on server p % server_count */
     /** The next page of the members of one set, of about @p count. @p cursor 0: from the beginning; ret_cursor 0: that
      *  was the last one. A member who is in the set all the time is on some page; others may be, and some come twice.
-     *  Cursors do not outlive an error: then all sets begin with 0 again. */
+     *  UNREACHED: its server is away, and cursors of all sets there are worth nothing any more: they begin with 0 again.
+     *  BROKEN: this set is none, others may be. */
     enum tw_rc (*page)(void *self, int32_t partition, struct tw_uuid product_id, uint64_t cursor, size_t count,
                        struct tw_arena *arena, struct tw_uuid **ret_members, size_t *ret_count, uint64_t *ret_cursor,
                        struct tw_err *reterr);
