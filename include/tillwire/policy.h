@@ -70,8 +70,9 @@ struct tw_policy_work {
                          struct tw_err *reterr);
     /** There is something for spread() to do. */
     bool (*is_spreading)(const void *self);
-    /** It keeps in mind as much as it bears: no further events until it does not. */
-    bool (*is_full)(const void *self);
+    /** It keeps in mind as much of that domain as it bears: no further events of it, until a good part is done. Others
+     *  go on. */
+    bool (*is_full)(void *self, enum tw_domain_number domain);
     /** Offset of the oldest event of that partition that is not finished; INT64_MAX: all are. */
     int64_t (*oldest)(const void *self, enum tw_domain_number domain, int32_t partition);
     /** The partition is another's now, or will be read again: what is left of it to do is not ours. */

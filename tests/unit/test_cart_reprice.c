@@ -69,9 +69,9 @@ static struct tw_uuid member_id(uint32_t n)
     return id;
 }
 
-static struct tw_uuid product_id(uint8_t n)
+static struct tw_uuid product_id(uint32_t n)
 {
-    return (struct tw_uuid){{0x51, n}};
+    return (struct tw_uuid){{0x51, (uint8_t)(n >> 8), (uint8_t)n}};
 }
 
 /* A cursor is the place in the set plus what the server's errors salted: one of before an error is refused. */
@@ -176,7 +176,7 @@ static void happens(struct world *world, enum tw_domain_number domain, const str
     memset((char *)world->pack.ptr, '?', world->pack.len);
 }
 
-static void product_changes_in(struct world *world, uint8_t n, int64_t price_minor, int64_t version, const char *field)
+static void product_changes_in(struct world *world, uint32_t n, int64_t price_minor, int64_t version, const char *field)
 {
     struct tw_str             fields[] = {TW_STR("slug"), tw_str_of(field)};
     struct tw_product_changed changed = {
@@ -195,12 +195,12 @@ static void product_changes_in(struct world *world, uint8_t n, int64_t price_min
     happens(world, TW_DOMAIN_PRODUCT, &tw_product_changed_type, &changed);
 }
 
-static void product_changes(struct world *world, uint8_t n, int64_t price_minor, int64_t version)
+static void product_changes(struct world *world, uint32_t n, int64_t price_minor, int64_t version)
 {
     product_changes_in(world, n, price_minor, version, "effective_price");
 }
 
-static void line_is_added(struct world *world, uint32_t member, uint8_t n, int64_t version)
+static void line_is_added(struct world *world, uint32_t member, uint32_t n, int64_t version)
 {
     struct tw_cart_item_added added = {
         .member_id = member_id(member),
@@ -215,7 +215,7 @@ static void line_is_added(struct world *world, uint32_t member, uint8_t n, int64
     happens(world, TW_DOMAIN_CART, &tw_cart_item_added_type, &added);
 }
 
-static void line_is_set(struct world *world, uint32_t member, uint8_t n, int64_t version)
+static void line_is_set(struct world *world, uint32_t member, uint32_t n, int64_t version)
 {
     struct tw_cart_item_set set = {
         .member_id = member_id(member),
@@ -229,7 +229,7 @@ static void line_is_set(struct world *world, uint32_t member, uint8_t n, int64_t
     happens(world, TW_DOMAIN_CART, &tw_cart_item_set_type, &set);
 }
 
-static void catalogue_has(struct world *world, uint8_t n, int64_t price_minor, int64_t version)
+static void catalogue_has(struct world *world, uint32_t n, int64_t price_minor, int64_t version)
 {
     world->products[world->product_count++] = (struct tw_catalogue_product){
         .product_id = product_id(n),
@@ -265,7 +265,7 @@ static void spread_all(struct world *world)
 /* --- then --------------------------------------------------------------------------------------------------------- */
 
 /* How often @p member got version @p version of product @p n. */
-static int times_sent(uint32_t member, uint8_t n, int64_t version)
+static int times_sent(uint32_t member, uint32_t n, int64_t version)
 {
     int times = 0;
 
@@ -273,6 +273,11 @@ static int times_sent(uint32_t member, uint8_t n, int64_t version)
         times += tw_uuid_eq(out.sent[i].member_id, member_id(member)) &&
                  tw_uuid_eq(out.sent[i].body.product_id, product_id(n)) && out.sent[i].body.product_version == version;
     return times;
+}
+
+static bool is_full(const struct world *world, enum tw_domain_number domain)
+{
+    return tw_reprice_is_full(world->reprice, domain);
 }
 
 static int64_t oldest(const struct world *world, enum tw_domain_number domain)
@@ -633,13 +638,35 @@ static void too_much_to_keep_in_mind__makes_it_full(void **state)
 
     world->catalogue_away = true;
     for (uint32_t i = 0; i < TW_REPRICE_LINES_MAX; i++) {
-        assert_false(tw_reprice_is_full(world->reprice));
+        assert_false(is_full(world, TW_DOMAIN_CART));
         line_is_added(world, i, 1, 1);
     }
-    assert_true(tw_reprice_is_full(world->reprice));
+    assert_true(is_full(world, TW_DOMAIN_CART));
+    assert_false(is_full(world, TW_DOMAIN_PRODUCT));
     world->catalogue_away = false;
     assert_int_equal(settle(world), TW_OK);
-    assert_false(tw_reprice_is_full(world->reprice));
+    assert_false(is_full(world, TW_DOMAIN_CART));
+}
+
+static void too_many_products__make_it_full_until_a_good_part_of_them_is_done(void **state)
+{
+    const uint32_t left = TW_REPRICE_PRODUCTS_MAX / 4 * 3;
+    struct world  *world = *state;
+
+    for (uint32_t i = 0; i < TW_REPRICE_PRODUCTS_MAX; i++) {
+        assert_false(is_full(world, TW_DOMAIN_PRODUCT));
+        product_changes(world, i, 100, 7);
+    }
+    assert_true(is_full(world, TW_DOMAIN_PRODUCT));
+    assert_false(is_full(world, TW_DOMAIN_CART));
+    world->pages = 0;
+    while (is_full(world, TW_DOMAIN_PRODUCT))
+        assert_int_equal(spread(world, 1), TW_OK);
+    assert_true(world->pages > TW_REPRICE_PRODUCTS_MAX - left);
+    for (uint32_t i = 0; i < TW_REPRICE_PRODUCTS_MAX - left; i++) {
+        assert_false(is_full(world, TW_DOMAIN_PRODUCT));
+        product_changes(world, i, 100, 8);
+    }
 }
 
 static void an_event_that_cannot_be_read__is_refused(void **state)
@@ -677,6 +704,7 @@ int main(void)
         RULE(an_event_that_is_not_through__holds_back_its_partition_only),
         RULE(what_is_forgotten__is_not_sent),
         RULE(too_much_to_keep_in_mind__makes_it_full),
+        RULE(too_many_products__make_it_full_until_a_good_part_of_them_is_done),
         RULE(an_event_that_cannot_be_read__is_refused),
     };
 

@@ -49,6 +49,7 @@ struct reprice {
     struct tw_arena     lines_arena; /* of all lines: they are done together */
     struct line        *lines;
     uint32_t            line_count, line_cap;
+    bool                products_full, lines_full;
 };
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
@@ -449,11 +450,20 @@ bool tw_reprice_is_spreading(const void *self)
     return ((const struct reprice *)self)->spreading_count > 0;
 }
 
-bool tw_reprice_is_full(const void *self)
+/* Beginning to read again is not free: what was fetched is fetched once more. So not for one that was done. */
+static bool is_full(bool *full, uint32_t count, uint32_t max)
 {
-    const struct reprice *reprice = self;
+    *full = count >= (*full ? max / 4 * 3 : max);
+    return *full;
+}
 
-    return reprice->spreading_count >= TW_REPRICE_PRODUCTS_MAX || reprice->line_count >= TW_REPRICE_LINES_MAX;
+bool tw_reprice_is_full(void *self, enum tw_domain_number domain)
+{
+    struct reprice *reprice = self;
+
+    return domain == TW_DOMAIN_PRODUCT
+               ? is_full(&reprice->products_full, reprice->spreading_count, TW_REPRICE_PRODUCTS_MAX)
+               : is_full(&reprice->lines_full, reprice->line_count, TW_REPRICE_LINES_MAX);
 }
 
 int64_t tw_reprice_oldest(const void *self, enum tw_domain_number domain, int32_t partition)

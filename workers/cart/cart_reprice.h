@@ -47,8 +47,9 @@ struct tw_catalogue {
 };
 
 enum {
-    TW_REPRICE_PRODUCTS_MAX = 10000, /**< that wait for their turn, until no further events are taken */
-    TW_REPRICE_LINES_MAX = 1000,     /**< the same of lines to look up */
+    TW_REPRICE_PRODUCTS_MAX = 10000, /**< that wait for their turn, until no further events of products are taken; not
+                                          again before three quarters are left */
+    TW_REPRICE_LINES_MAX = 1000,     /**< the same of lines to look up, and of events of carts */
 };
 
 /** The policy's `self`; takes the ports over. */
@@ -63,7 +64,7 @@ enum tw_rc tw_reprice_settle(void *self, struct tw_arena *arena, struct tw_polic
 enum tw_rc tw_reprice_spread(void *self, size_t max, struct tw_arena *arena, struct tw_policy_out *out,
                              struct tw_err *reterr);
 bool       tw_reprice_is_spreading(const void *self);
-bool       tw_reprice_is_full(const void *self);
+bool       tw_reprice_is_full(void *self, enum tw_domain_number domain);
 int64_t    tw_reprice_oldest(const void *self, enum tw_domain_number domain, int32_t partition);
 void       tw_reprice_forget(void *self, enum tw_domain_number domain, int32_t partition);
 

@@ -44,7 +44,8 @@ struct feed {
     enum tw_domain_number domain;
     const char           *topic;
     int32_t               partition_count;
-    struct place         *places; /* by partition */
+    bool                  resting; /* assigned nothing of it, because the policy is full */
+    struct place         *places;  /* by partition */
 };
 
 struct policy_loop {
@@ -61,8 +62,7 @@ struct policy_loop {
     struct tw_pace                pace;
     size_t                        unreported;
     bool                          joined;
-    bool                          failed;  /* open everything anew */
-    bool                          resting; /* assigned nothing, because the policy is full */
+    bool                          failed; /* open everything anew */
     int64_t                       told_at_us;
     int64_t                       retry_at_us; /* of work that failed; 0: it did not */
     char                          trouble[sizeof(((struct tw_err *)0)->msg) + 16]; /* why it did */
@@ -211,18 +211,18 @@ static size_t partitions_of_all(const struct policy_loop *loop)
     return count;
 }
 
-/* What is owned, from where it was followed to; nothing while the policy is full: then the group goes on, and what was
- * fetched is fetched again later. */
+/* What is owned, from where it was followed to; nothing of a topic that rests: the group goes on, and what was fetched is
+ * fetched again later. */
 static void assign(struct policy_loop *loop)
 {
     struct tw_position *positions = tw_alloc_zeroed(partitions_of_all(loop), sizeof(*positions));
     size_t              count = 0;
     struct tw_err       err;
 
-    for (size_t i = 0; i < loop->feed_count && !loop->resting; i++) {
+    for (size_t i = 0; i < loop->feed_count; i++) {
         const struct feed *feed = &loop->feeds[i];
 
-        for (int32_t p = 0; p < feed->partition_count; p++) {
+        for (int32_t p = 0; p < feed->partition_count && !feed->resting; p++) {
             const struct place *place = &feed->places[p];
 
             if (place->owned)
@@ -249,11 +249,18 @@ static void on_rebalanced(void *self, bool joined)
 static void rest_when_full(struct policy_loop *loop)
 {
     const struct tw_policy_work *work = loop->policy->work;
+    bool                         changed = false;
 
-    if (!work || !loop->joined || work->is_full(loop->self) == loop->resting)
+    if (!work || !loop->joined)
         return;
-    loop->resting = !loop->resting;
-    assign(loop);
+    for (size_t i = 0; i < loop->feed_count; i++) {
+        bool full = work->is_full(loop->self, loop->feeds[i].domain);
+
+        changed |= full != loop->feeds[i].resting;
+        loop->feeds[i].resting = full;
+    }
+    if (changed)
+        assign(loop);
 }
 
 static void on_failed(void *self, int32_t partition, const struct tw_err *err)
@@ -544,10 +551,12 @@ static void close_all(struct policy_loop *loop)
     loop->consumer = NULL;
     loop->producer = NULL;
     loop->unreported = 0;
-    loop->joined = loop->resting = false;
-    for (size_t i = 0; i < loop->feed_count; i++)
+    loop->joined = false;
+    for (size_t i = 0; i < loop->feed_count; i++) {
+        loop->feeds[i].resting = false;
         for (int32_t p = 0; p < loop->feeds[i].partition_count; p++)
             forget(loop, &loop->feeds[i], p);
+    }
 }
 
 static enum tw_rc live(struct policy_loop *loop, struct tw_err *reterr)
