@@ -75,7 +75,10 @@ struct tw_policy_work {
     bool (*is_full)(void *self, enum tw_domain_number domain);
     /** Offset of the oldest event of that partition that is not finished; INT64_MAX: all are. */
     int64_t (*oldest)(const void *self, enum tw_domain_number domain, int32_t partition);
-    /** The partition is another's now, or will be read again: what is left of it to do is not ours. */
+    /** The partition was taken away, perhaps to come back: nothing of it is sent, and none of it counts in is_spreading,
+     *  is_full and oldest. When its events come again they may go on where they were. */
+    void (*suspend)(void *self, enum tw_domain_number domain, int32_t partition);
+    /** The partition is another's now: what is left of it to do is not ours. */
     void (*forget)(void *self, enum tw_domain_number domain, int32_t partition);
 };
 

@@ -30,6 +30,7 @@ struct world {
     uint64_t                    salt[SERVERS];
     size_t                      pages, look_ups, looked_up;
     int                         closed;
+    int32_t                     partition; /* of the next event */
     int64_t                     next_offset;
 };
 
@@ -157,11 +158,11 @@ static int teardown(void **state)
 
 /* --- given, when -------------------------------------------------------------------------------------------------- */
 
-/* An event of partition 0 of its domain; its texts are gone when the policy was told. */
+/* An event of its domain; its texts are gone when the policy was told. */
 static void happens(struct world *world, enum tw_domain_number domain, const struct tw_type *type, const void *payload)
 {
     char                   id[32];
-    struct tw_policy_event event = {.domain = domain, .offset = world->next_offset++};
+    struct tw_policy_event event = {.domain = domain, .partition = world->partition, .offset = world->next_offset++};
     struct tw_err          err;
 
     snprintf(id, sizeof(id), "event %d", (int)event.offset);
@@ -609,6 +610,101 @@ static void an_event_that_is_not_through__holds_back_its_partition_only(void **s
     assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), INT64_MAX);
 }
 
+/* --- the partition goes and comes ---------------------------------------------------------------------------------- */
+
+static void a_partition_that_comes_back__goes_on_where_it_was(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 900;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 450), TW_OK);
+    tw_reprice_suspend(world->reprice, TW_DOMAIN_PRODUCT, 0);
+    assert_false(tw_reprice_is_spreading(world->reprice));
+    assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), INT64_MAX);
+    assert_int_equal(spread(world, 100), TW_OK);
+    assert_true(out.count == 450);
+    world->next_offset = 0;
+    product_changes(world, 1, 100, 7);
+    assert_true(tw_reprice_is_spreading(world->reprice));
+    assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), 0);
+    spread_all(world);
+    assert_int_equal(out.count, 900);
+    for (uint32_t i = 0; i < 900; i++)
+        assert_int_equal(times_sent(i, 1, 7), 1);
+}
+
+static void a_partition_that_comes_back__with_the_change_told_once_more_begins_again(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 600;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 450), TW_OK);
+    tw_reprice_suspend(world->reprice, TW_DOMAIN_PRODUCT, 0);
+    world->next_offset = 0;
+    product_changes(world, 1, 100, 7);
+    out.count = 0;
+    product_changes(world, 1, 100, 7);
+    spread_all(world);
+    for (uint32_t i = 0; i < 600; i++)
+        assert_true(times_sent(i, 1, 7) >= 1);
+}
+
+static void a_partition_that_comes_back__without_the_event_has_it_done_by_another(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 600;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 450), TW_OK);
+    tw_reprice_suspend(world->reprice, TW_DOMAIN_PRODUCT, 0);
+    out.count = 0;
+    product_changes(world, 2, 100, 7);
+    assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), 1);
+    product_changes(world, 1, 100, 7); /* told once more, later: nothing is known of it any more */
+    spread_all(world);
+    assert_int_equal(out.count, 1200);
+}
+
+static void a_partition_that_does_not_come_back__is_forgotten(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 600;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 450), TW_OK);
+    tw_reprice_suspend(world->reprice, TW_DOMAIN_PRODUCT, 0);
+    tw_reprice_forget(world->reprice, TW_DOMAIN_PRODUCT, 0);
+    world->next_offset = 0;
+    out.count = 0;
+    product_changes(world, 1, 100, 7);
+    spread_all(world);
+    assert_int_equal(out.count, 600);
+}
+
+static void a_server_that_was_away_meanwhile__has_the_set_read_from_its_beginning(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 600;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 100), TW_OK);
+    tw_reprice_suspend(world->reprice, TW_DOMAIN_PRODUCT, 0);
+    world->partition = 1;
+    product_changes(world, 2, 100, 7);
+    world->away[0] = true;
+    assert_int_equal(spread(world, 100), TW_UNREACHED);
+    world->away[0] = false;
+    world->partition = 0;
+    world->next_offset = 0;
+    out.count = 0;
+    product_changes(world, 1, 100, 7);
+    spread_all(world);
+    for (uint32_t i = 0; i < 600; i++)
+        assert_int_equal(times_sent(i, 1, 7), 1);
+}
+
 static void what_is_forgotten__is_not_sent(void **state)
 {
     struct world *world = *state;
@@ -702,6 +798,11 @@ int main(void)
         RULE(lines_of_a_round__are_one_question_with_each_product_once),
         RULE(a_catalogue_that_is_away__is_asked_again),
         RULE(an_event_that_is_not_through__holds_back_its_partition_only),
+        RULE(a_partition_that_comes_back__goes_on_where_it_was),
+        RULE(a_partition_that_comes_back__with_the_change_told_once_more_begins_again),
+        RULE(a_partition_that_comes_back__without_the_event_has_it_done_by_another),
+        RULE(a_partition_that_does_not_come_back__is_forgotten),
+        RULE(a_server_that_was_away_meanwhile__has_the_set_read_from_its_beginning),
         RULE(what_is_forgotten__is_not_sent),
         RULE(too_much_to_keep_in_mind__makes_it_full),
         RULE(too_many_products__make_it_full_until_a_good_part_of_them_is_done),

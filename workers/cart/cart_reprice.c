@@ -26,7 +26,8 @@ struct spreading {
     int32_t                     set; /* partition of the set at hand */
     uint64_t                    cursor;
     int32_t                     sets_left;
-    bool                        failed; /* the set at hand could not be read in this step */
+    bool                        failed;    /* the set at hand could not be read in this step */
+    bool                        suspended; /* until its event comes again */
 };
 
 /* A line that came into a cart. */
@@ -44,6 +45,7 @@ struct reprice {
     struct tw_catalogue catalogue;
     struct spreading   *spreadings;
     uint32_t            spreading_count, spreading_cap;
+    uint32_t            suspended_count;
     uint32_t            turn;        /* whose it is */
     bool               *away;        /* by server: it did not answer in this step */
     struct tw_arena     lines_arena; /* of all lines: they are done together */
@@ -146,11 +148,45 @@ static void keep_texts(struct spreading *spreading, struct tw_str name, const st
     spreading->cause.time_ms = cause->time_ms;
 }
 
+/* True: it was suspended. */
+static bool resume(struct reprice *reprice, struct spreading *spreading)
+{
+    bool suspended = spreading->suspended;
+
+    reprice->suspended_count -= suspended;
+    spreading->suspended = false;
+    return suspended;
+}
+
+/* The order of turns stays: the others move up. */
+static void remove_spreading(struct reprice *reprice, uint32_t i)
+{
+    resume(reprice, &reprice->spreadings[i]);
+    free(reprice->spreadings[i].texts);
+    reprice->spreading_count--;
+    memmove(&reprice->spreadings[i], &reprice->spreadings[i + 1],
+            (reprice->spreading_count - i) * sizeof(*reprice->spreadings));
+    if (reprice->turn > i)
+        reprice->turn--;
+}
+
+/* What stayed suspended although the partition is read beyond it: somebody else did it meanwhile. */
+static void drop_passed(struct reprice *reprice, int32_t partition, int64_t offset)
+{
+    for (uint32_t i = reprice->spreading_count; i-- > 0;) {
+        const struct spreading *spreading = &reprice->spreadings[i];
+
+        if (spreading->suspended && spreading->partition == partition && spreading->offset < offset)
+            remove_spreading(reprice, i);
+    }
+}
+
 /*
  * A newer change takes the place of the older one of the same product, and goes on where that was: what is left of the
  * set at hand, then all sets once. Beginning again with the first one, a product that changes all the time would never
  * reach the last one. The same change once more (a store was refilled) takes its own place: what was read of the sets may
- * have been read of a store that had lost its tail.
+ * have been read of a store that had lost its tail. Only the same record of the same change, read again because the
+ * partition was away for a moment, goes on as if it had not been.
  */
 static void spread_change(struct reprice *reprice, const struct tw_policy_event *event,
                           const struct tw_product_changed *changed)
@@ -158,6 +194,8 @@ static void spread_change(struct reprice *reprice, const struct tw_policy_event 
     struct spreading *spreading = find_spreading(reprice, changed->product_id);
 
     if (spreading && changed->version < spreading->product.version)
+        return;
+    if (spreading && resume(reprice, spreading) && event->offset == spreading->offset)
         return;
     if (!spreading)
         spreading = add_spreading(reprice);
@@ -191,6 +229,8 @@ static enum tw_rc react_to_change(struct reprice *reprice, const struct tw_polic
     struct tw_product_changed changed;
 
     TW_TRY(tw_product_changed_type.unpack(event->payload, arena, &changed, reterr));
+    if (reprice->suspended_count)
+        drop_passed(reprice, event->partition, event->offset);
     if (shows_in_carts(&changed))
         spread_change(reprice, event, &changed);
     return TW_OK;
@@ -241,20 +281,9 @@ static void put_off(struct reprice *reprice, struct spreading *spreading, enum t
     begin_sets_again(reprice, server_of(reprice, spreading));
 }
 
-/* The order of turns stays: the others move up. */
-static void remove_spreading(struct reprice *reprice, uint32_t i)
-{
-    free(reprice->spreadings[i].texts);
-    reprice->spreading_count--;
-    memmove(&reprice->spreadings[i], &reprice->spreadings[i + 1],
-            (reprice->spreading_count - i) * sizeof(*reprice->spreadings));
-    if (reprice->turn > i)
-        reprice->turn--;
-}
-
 static bool waits(const struct reprice *reprice, const struct spreading *spreading)
 {
-    return spreading->failed || reprice->away[server_of(reprice, spreading)];
+    return spreading->suspended || spreading->failed || reprice->away[server_of(reprice, spreading)];
 }
 
 /* Whose turn it is: those that wait for something are passed over. False: all do. */
@@ -290,7 +319,7 @@ static bool begin_step(struct reprice *reprice, uint32_t *ret_first)
     bool waited = false;
 
     for (uint32_t i = reprice->spreading_count; i-- > 0;) {
-        if (waits(reprice, &reprice->spreadings[i])) {
+        if (!reprice->spreadings[i].suspended && waits(reprice, &reprice->spreadings[i])) {
             waited = true;
             *ret_first = i;
         }
@@ -445,9 +474,14 @@ enum tw_rc tw_reprice_react(void *self, const struct tw_policy_event *event, str
     return TW_OK;
 }
 
+static uint32_t count_active(const struct reprice *reprice)
+{
+    return reprice->spreading_count - reprice->suspended_count;
+}
+
 bool tw_reprice_is_spreading(const void *self)
 {
-    return ((const struct reprice *)self)->spreading_count > 0;
+    return count_active(self) > 0;
 }
 
 /* Beginning to read again is not free: what was fetched is fetched once more. So not for one that was done. */
@@ -462,7 +496,7 @@ bool tw_reprice_is_full(void *self, enum tw_domain_number domain)
     struct reprice *reprice = self;
 
     return domain == TW_DOMAIN_PRODUCT
-               ? is_full(&reprice->products_full, reprice->spreading_count, TW_REPRICE_PRODUCTS_MAX)
+               ? is_full(&reprice->products_full, count_active(reprice), TW_REPRICE_PRODUCTS_MAX)
                : is_full(&reprice->lines_full, reprice->line_count, TW_REPRICE_LINES_MAX);
 }
 
@@ -472,12 +506,25 @@ int64_t tw_reprice_oldest(const void *self, enum tw_domain_number domain, int32_
     int64_t               oldest = INT64_MAX;
 
     for (uint32_t i = 0; i < reprice->spreading_count && domain == TW_DOMAIN_PRODUCT; i++)
-        if (reprice->spreadings[i].partition == partition && reprice->spreadings[i].offset < oldest)
+        if (reprice->spreadings[i].partition == partition && !reprice->spreadings[i].suspended &&
+            reprice->spreadings[i].offset < oldest)
             oldest = reprice->spreadings[i].offset;
     for (uint32_t i = 0; i < reprice->line_count && domain == TW_DOMAIN_CART; i++)
         if (reprice->lines[i].partition == partition && reprice->lines[i].offset < oldest)
             oldest = reprice->lines[i].offset;
     return oldest;
+}
+
+static void suspend_products_of(struct reprice *reprice, int32_t partition)
+{
+    for (uint32_t i = 0; i < reprice->spreading_count; i++) {
+        struct spreading *spreading = &reprice->spreadings[i];
+
+        if (spreading->partition != partition || spreading->suspended)
+            continue;
+        spreading->suspended = true;
+        reprice->suspended_count++;
+    }
 }
 
 static void forget_products_of(struct reprice *reprice, int32_t partition)
@@ -497,6 +544,15 @@ static void forget_lines_of(struct reprice *reprice, int32_t partition)
     reprice->line_count = kept;
     if (!kept)
         forget_lines(reprice);
+}
+
+/* Lines are looked up at once when their events come again; it is the long scans that would never end otherwise. */
+void tw_reprice_suspend(void *self, enum tw_domain_number domain, int32_t partition)
+{
+    if (domain == TW_DOMAIN_PRODUCT)
+        suspend_products_of(self, partition);
+    else
+        forget_lines_of(self, partition);
 }
 
 void tw_reprice_forget(void *self, enum tw_domain_number domain, int32_t partition)

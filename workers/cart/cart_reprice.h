@@ -66,6 +66,7 @@ enum tw_rc tw_reprice_spread(void *self, size_t max, struct tw_arena *arena, str
 bool       tw_reprice_is_spreading(const void *self);
 bool       tw_reprice_is_full(void *self, enum tw_domain_number domain);
 int64_t    tw_reprice_oldest(const void *self, enum tw_domain_number domain, int32_t partition);
+void       tw_reprice_suspend(void *self, enum tw_domain_number domain, int32_t partition);
 void       tw_reprice_forget(void *self, enum tw_domain_number domain, int32_t partition);
 
 #endif

@@ -175,11 +175,20 @@ void tw_policy_send(struct tw_policy_out *out, const struct tw_policy_command *c
 
 /* --- the group ---------------------------------------------------------------------------------------------------- */
 
-static void forget(struct policy_loop *loop, struct feed *feed, int32_t partition)
+static void leave(struct policy_loop *loop, struct feed *feed, int32_t partition)
 {
     if (loop->policy->work)
-        loop->policy->work->forget(loop->self, feed->domain, partition);
+        loop->policy->work->suspend(loop->self, feed->domain, partition);
     feed->places[partition] = (struct place){.next_offset = -1, .told_offset = -1, .cause = -1, .n = -1};
+}
+
+/* @p all: also what is owned. */
+static void forget(struct policy_loop *loop, bool all)
+{
+    for (size_t i = 0; i < loop->feed_count && loop->policy->work; i++)
+        for (int32_t p = 0; p < loop->feeds[i].partition_count; p++)
+            if (all || !loop->feeds[i].places[p].owned)
+                loop->policy->work->forget(loop->self, loop->feeds[i].domain, p);
 }
 
 static void on_assigned(void *self, const char *topic, int32_t partition)
@@ -189,7 +198,7 @@ static void on_assigned(void *self, const char *topic, int32_t partition)
 
     if (!find_place(feed, partition))
         return;
-    forget(loop, feed, partition);
+    leave(loop, feed, partition);
     feed->places[partition].owned = true;
 }
 
@@ -199,7 +208,7 @@ static void on_revoked(void *self, const char *topic, int32_t partition)
     struct feed        *feed = find_feed(loop, topic);
 
     if (find_place(feed, partition))
-        forget(loop, feed, partition);
+        leave(loop, feed, partition);
 }
 
 static size_t partitions_of_all(const struct policy_loop *loop)
@@ -242,8 +251,10 @@ static void on_rebalanced(void *self, bool joined)
     struct policy_loop *loop = self;
 
     loop->joined = joined;
-    if (joined)
-        assign(loop);
+    if (!joined)
+        return;
+    forget(loop, false); /* in a rebalance all is taken away; what did not come back is another's */
+    assign(loop);
 }
 
 static void rest_when_full(struct policy_loop *loop)
@@ -555,8 +566,9 @@ static void close_all(struct policy_loop *loop)
     for (size_t i = 0; i < loop->feed_count; i++) {
         loop->feeds[i].resting = false;
         for (int32_t p = 0; p < loop->feeds[i].partition_count; p++)
-            forget(loop, &loop->feeds[i], p);
+            leave(loop, &loop->feeds[i], p);
     }
+    forget(loop, true);
 }
 
 static enum tw_rc live(struct policy_loop *loop, struct tw_err *reterr)
