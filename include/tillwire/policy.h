@@ -4,8 +4,9 @@
  * anything that replays a log: its commands are in the log already.
  *
  * The same event always gives the same commands with the same ids, so an event that comes again changes nothing: the
- * ledger knows the ids for a day, and beyond it, and for quiet commands, the domain must find that there is nothing left
- * to do.
+ * ledger knows the ids for a day, and beyond it the domain must find that there is nothing left to do. Only a quiet
+ * command may depend on more than the event, on what was looked up for it: the ledger does not know it, the domain must
+ * bear it at any time, and its body is part of its id, so that one id never has two bodies.
  *
  * Most policies are pure: react() sends all that follows. One that must look something up, or whose commands are too many
  * to go at once, keeps the event in mind and does the rest in steps: see struct tw_policy_work.

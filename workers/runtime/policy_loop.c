@@ -15,6 +15,7 @@
 
 #include "consumer.h"
 #include "pace.h"
+#include "policy_id.h"
 #include "tillwire/clock.h"
 #include "tillwire/failpoint.h"
 #include "tillwire/gen/topics.h"
@@ -104,27 +105,6 @@ static void on_report(void *self, const struct tw_report *report)
         loop->failed = true;
 }
 
-/* The same event, type and aggregate always give the same id. The ledger remembers what has a keyed id, so that of a
- * quiet command is none. */
-static struct tw_uuid command_id(const struct tw_policy *policy, const struct tw_policy_command *command,
-                                 int32_t partition)
-{
-    static const char        space[] = "tillwire/policy/v1";
-    struct tw_str            event_id = command->cause->id;
-    crypto_generichash_state state;
-    uint8_t                  digest[16];
-
-    crypto_generichash_init(&state, NULL, 0, sizeof(digest));
-    crypto_generichash_update(&state, (const uint8_t *)space, sizeof(space));
-    crypto_generichash_update(&state, (const uint8_t *)policy->name, strlen(policy->name) + 1);
-    crypto_generichash_update(&state, (const uint8_t *)command->type->ce_type, strlen(command->type->ce_type) + 1);
-    crypto_generichash_update(&state, command->aggregate.bytes, sizeof(command->aggregate.bytes));
-    crypto_generichash_update(&state, (const uint8_t *)event_id.ptr, event_id.len);
-    crypto_generichash_final(&state, digest, sizeof(digest));
-    return command->type->quiet ? tw_command_id_unkeyed(digest, command->cause->time_ms, command->domain, partition)
-                                : tw_command_id_keyed(digest, command->domain, partition);
-}
-
 static void produce(struct policy_loop *loop, const char *topic, int32_t partition, struct tw_str key,
                     const struct tw_envelope *envelope)
 {
@@ -164,9 +144,9 @@ void tw_policy_send(struct tw_policy_out *out, const struct tw_policy_command *c
 
     tw_uuid_format(command->aggregate, key);
     partition = tw_partition_of((struct tw_str){key, TW_UUID_TEXT}, topic->partitions);
-    envelope.command_id = command_id(loop->policy, command, partition);
     tw_buf_clear(&loop->pack);
     command->type->pack(command->body, &loop->pack);
+    envelope.command_id = tw_policy_command_id(loop->policy->name, command, tw_buf_str(&loop->pack), partition);
     crypto_generichash(envelope.fingerprint, sizeof(envelope.fingerprint), (const uint8_t *)loop->pack.ptr,
                        loop->pack.len, NULL, 0);
     produce(loop, topic->name, partition, (struct tw_str){key, TW_UUID_TEXT}, &envelope);
