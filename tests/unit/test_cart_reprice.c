@@ -576,6 +576,25 @@ static void lines_of_a_round__are_one_question_with_each_product_once(void **sta
     assert_int_equal(world->look_ups, 1);
 }
 
+static void a_line_that_came_many_times__is_repriced_once_for_its_newest_event(void **state)
+{
+    struct world *world = *state;
+
+    catalogue_has(world, 1, 14900, 8);
+    catalogue_has(world, 2, 500, 8);
+    for (int i = 0; i < 10; i++) {
+        line_is_set(world, 1, 1, 7);
+        line_is_set(world, 2, 1, 7);
+        line_is_set(world, 1, 2, 7);
+    }
+    line_is_set(world, 2, 1, 8); /* it follows already */
+    assert_int_equal(settle(world), TW_OK);
+    assert_int_equal(out.count, 2);
+    assert_true(times_sent(1, 1, 8) == 1 && times_sent(1, 2, 8) == 1);
+    assert_true(!strcmp(out.sent[0].cause, "event 27") || !strcmp(out.sent[1].cause, "event 27"));
+    assert_int_equal(oldest(world, TW_DOMAIN_CART), INT64_MAX);
+}
+
 static void a_catalogue_that_is_away__is_asked_again(void **state)
 {
     struct world *world = *state;
@@ -796,6 +815,7 @@ int main(void)
         RULE(many_empty_products__do_not_hold_up_the_events_behind),
         RULE(a_line_older_than_the_catalogue__is_repriced),
         RULE(lines_of_a_round__are_one_question_with_each_product_once),
+        RULE(a_line_that_came_many_times__is_repriced_once_for_its_newest_event),
         RULE(a_catalogue_that_is_away__is_asked_again),
         RULE(an_event_that_is_not_through__holds_back_its_partition_only),
         RULE(a_partition_that_comes_back__goes_on_where_it_was),

@@ -432,6 +432,35 @@ static size_t collect_ids(const struct reprice *reprice, struct tw_uuid *ret_ids
     return count;
 }
 
+/* A line's events are those of one cart, so of one partition. */
+static int compare_lines(const void *a, const void *b)
+{
+    const struct line *one = a, *other = b;
+    int                members = tw_uuid_cmp(one->member_id, other->member_id);
+    int                products = tw_uuid_cmp(one->product_id, other->product_id);
+
+    if (members || products)
+        return members ? members : products;
+    return (one->offset > other->offset) - (one->offset < other->offset);
+}
+
+/* Of the events of one line the newest says what is there now; the others are dropped. */
+static void keep_newest_lines(struct reprice *reprice)
+{
+    const struct line *lines = reprice->lines;
+    uint32_t           kept = 0;
+
+    qsort(reprice->lines, reprice->line_count, sizeof(*reprice->lines), compare_lines);
+    for (uint32_t i = 0; i < reprice->line_count; i++) {
+        bool is_newest = i + 1 == reprice->line_count || !tw_uuid_eq(lines[i].member_id, lines[i + 1].member_id) ||
+                         !tw_uuid_eq(lines[i].product_id, lines[i + 1].product_id);
+
+        if (is_newest)
+            reprice->lines[kept++] = lines[i];
+    }
+    reprice->line_count = kept;
+}
+
 enum tw_rc tw_reprice_settle(void *self, struct tw_arena *arena, struct tw_policy_out *out, struct tw_err *reterr)
 {
     struct reprice              *reprice = self;
@@ -441,6 +470,7 @@ enum tw_rc tw_reprice_settle(void *self, struct tw_arena *arena, struct tw_polic
 
     if (!reprice->line_count)
         return TW_OK;
+    keep_newest_lines(reprice);
     ids = TW_NEW_ARRAY(arena, reprice->line_count, struct tw_uuid);
     TW_TRY(reprice->catalogue.look_up(reprice->catalogue.self, ids, collect_ids(reprice, ids), arena, &products, &count,
                                       reterr));

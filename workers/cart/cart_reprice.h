@@ -39,7 +39,8 @@ struct tw_catalogue_product {
 };
 
 struct tw_catalogue {
-    /** Those of @p ids that exist, in any order. Everything that was published is seen. */
+    /** Those of @p ids that exist, in any order. Everything that was published is seen. One that cannot be read is logged
+     *  and left out. */
     enum tw_rc (*look_up)(void *self, const struct tw_uuid *ids, size_t count, struct tw_arena *arena,
                           struct tw_catalogue_product **ret_products, size_t *ret_count, struct tw_err *reterr);
     void (*close)(void *self);

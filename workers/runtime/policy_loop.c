@@ -23,7 +23,7 @@
 #include "tillwire/metrics.h"
 
 enum { POLL_MS = 100, POLL_MAX = 500, REPORT_POLL_MS = 20, REOPEN_MS = 500, FLUSH_MS = 2000 };
-enum { TELL_US = 1000000, RETRY_US = 500000 };
+enum { TELL_US = 1000000, TELL_AGAIN_US = 10000000, RETRY_US = 500000 };
 enum { QUEUE_KBYTES = 8192, NICE = 10 };
 
 static struct tw_metric commands_sent = {.name = "tillwire_policy_commands_total",
@@ -49,6 +49,12 @@ struct feed {
     struct place         *places;  /* by partition */
 };
 
+/* One of the two things the policy's work does, each with troubles of its own. */
+struct step {
+    int64_t retry_at_us;                                     /* of one that failed; 0: it did not */
+    char    trouble[sizeof(((struct tw_err *)0)->msg) + 16]; /* why it did */
+};
+
 struct policy_loop {
     const struct tw_loop_context *context;
     const struct tw_policy       *policy;
@@ -65,8 +71,9 @@ struct policy_loop {
     bool                          joined;
     bool                          failed; /* open everything anew */
     int64_t                       told_at_us;
-    int64_t                       retry_at_us; /* of work that failed; 0: it did not */
-    char                          trouble[sizeof(((struct tw_err *)0)->msg) + 16]; /* why it did */
+    int64_t                       told_all_at_us;
+    struct step                   settling, spreading;
+    bool                          paced; /* nothing could be done: what went before has to be paid for */
 };
 
 struct tw_policy_out {
@@ -346,23 +353,29 @@ static void on_message(void *self, rd_kafka_message_t *message)
 
 /* --- the policy's work -------------------------------------------------------------------------------------------- */
 
-/* True: it worked. Else it is called again after a while; the first of a row of failures is told. */
-static bool worked(struct policy_loop *loop, enum tw_rc rc, const struct tw_err *err)
+/* A step that failed is done again after a while; why is told once, until it is for another reason. */
+static void step_done(struct step *step, enum tw_rc rc, const struct tw_err *err)
 {
+    char trouble[sizeof(step->trouble)];
+
     if (rc == TW_OK) {
-        loop->trouble[0] = '\0';
-        loop->retry_at_us = 0;
-        return true;
+        *step = (struct step){0};
+        return;
     }
-    if (!loop->trouble[0])
+    snprintf(trouble, sizeof(trouble), "policy: %s", err->msg);
+    if (strcmp(trouble, step->trouble) != 0)
         tw_log_err(tw_rc_action(rc) == TW_RETRY ? TW_LOG_WARN : TW_LOG_ERROR, "policy: it will be tried again", err,
                    NULL);
-    snprintf(loop->trouble, sizeof(loop->trouble), "policy: %s", err->msg);
-    loop->retry_at_us = tw_monotonic_us() + RETRY_US;
-    return false;
+    memcpy(step->trouble, trouble, sizeof(trouble));
+    step->retry_at_us = tw_monotonic_us() + RETRY_US;
 }
 
-static bool settle(struct policy_loop *loop)
+static bool is_due(const struct step *step)
+{
+    return tw_monotonic_us() >= step->retry_at_us;
+}
+
+static void settle(struct policy_loop *loop)
 {
     struct tw_policy_out out = {.loop = loop};
     struct tw_err        err;
@@ -370,43 +383,48 @@ static bool settle(struct policy_loop *loop)
 
     tw_arena_reset(&loop->arena);
     rc = loop->policy->work->settle(loop->self, &loop->arena, &out, &err);
+    tw_pace_spend(&loop->pace, out.count);
     sent(&out);
-    return worked(loop, rc, &err);
+    step_done(&loop->settling, rc, &err);
 }
 
-static void spread(struct policy_loop *loop)
+static void spread(struct policy_loop *loop, size_t max)
 {
     struct tw_policy_out out = {.loop = loop};
-    int64_t              allowed = tw_pace_allows(&loop->pace, tw_monotonic_us());
     struct tw_err        err;
     enum tw_rc           rc;
 
-    if (!allowed)
-        return;
     tw_arena_reset(&loop->arena);
-    rc = loop->policy->work->spread(loop->self, (size_t)allowed, &loop->arena, &out, &err);
+    rc = loop->policy->work->spread(loop->self, max, &loop->arena, &out, &err);
     tw_pace_spend(&loop->pace, out.count);
     sent(&out);
-    worked(loop, rc, &err);
+    step_done(&loop->spreading, rc, &err);
 }
 
+/* Both may do what was allowed before either: so neither starves the other, and the debt is paid before the next time. */
 static void work(struct policy_loop *loop)
 {
     const struct tw_policy_work *work = loop->policy->work;
+    int64_t                      allowed;
 
-    if (!work || loop->failed || tw_monotonic_us() < loop->retry_at_us)
+    if (!work || loop->failed)
         return;
-    if (settle(loop) && work->is_spreading(loop->self))
-        spread(loop);
+    allowed = tw_pace_allows(&loop->pace, tw_monotonic_us());
+    loop->paced = !allowed;
+    if (allowed && is_due(&loop->settling))
+        settle(loop);
+    if (allowed && is_due(&loop->spreading) && !loop->failed)
+        spread(loop, (size_t)allowed);
     tw_metric_set(&is_spreading, work->is_spreading(loop->self));
 }
 
 /* How long to wait for events: less when there is something else to do. */
 static int poll_ms(struct policy_loop *loop)
 {
+    bool spreads = loop->policy->work && !loop->spreading.retry_at_us && loop->policy->work->is_spreading(loop->self);
     int64_t wait_ms;
 
-    if (!loop->policy->work || loop->retry_at_us || !loop->policy->work->is_spreading(loop->self))
+    if (!spreads && !loop->paced)
         return POLL_MS;
     wait_ms = (tw_pace_wait_us(&loop->pace, tw_monotonic_us()) + 999) / 1000;
     return wait_ms < POLL_MS ? (int)wait_ms : POLL_MS;
@@ -424,7 +442,8 @@ static int64_t finished_offset(const struct policy_loop *loop, const struct feed
     return oldest < next ? oldest : next;
 }
 
-static size_t collect_offsets(struct policy_loop *loop, struct tw_position *ret_positions)
+/* What is news, or @p all. */
+static size_t collect_offsets(struct policy_loop *loop, bool all, struct tw_position *ret_positions)
 {
     size_t count = 0;
 
@@ -435,7 +454,7 @@ static size_t collect_offsets(struct policy_loop *loop, struct tw_position *ret_
             struct place *place = &feed->places[p];
             int64_t       finished = finished_offset(loop, feed, p);
 
-            if (!place->owned || finished < 0 || finished == place->told_offset)
+            if (!place->owned || finished < 0 || (finished == place->told_offset && !all))
                 continue;
             place->told_offset = finished;
             ret_positions[count++] = (struct tw_position){feed->topic, p, finished};
@@ -444,21 +463,24 @@ static size_t collect_offsets(struct policy_loop *loop, struct tw_position *ret_
     return count;
 }
 
-/* Only what is surely in the log is passed: every command of the events before has its report. */
+/* Only what is surely in the log is passed: every command of the events before has its report. Nobody waits for Kafka's
+ * answer, so what was told once may be lost: from time to time all is told again. */
 static void tell_offsets(struct policy_loop *loop)
 {
+    int64_t             now_us = tw_monotonic_us();
+    bool                all = now_us - loop->told_all_at_us >= TELL_AGAIN_US;
     struct tw_position *positions;
     size_t              count;
 
-    if (tw_monotonic_us() - loop->told_at_us < TELL_US)
+    if (now_us - loop->told_at_us < TELL_US)
         return;
-    loop->told_at_us = tw_monotonic_us();
+    loop->told_at_us = now_us;
+    if (all)
+        loop->told_all_at_us = now_us;
     positions = tw_alloc_zeroed(partitions_of_all(loop), sizeof(*positions));
-    count = collect_offsets(loop, positions);
-    if (count) {
-        tw_failpoint("policy_before_offset_commit");
+    count = collect_offsets(loop, all, positions);
+    if (count && !tw_failpoint("policy_before_offset_commit"))
         tw_consumer_commit(loop->consumer, positions, count);
-    }
     free(positions);
 }
 
@@ -466,7 +488,9 @@ static const char *why_not_ready(const struct policy_loop *loop)
 {
     if (!loop->joined)
         return "waiting for the broker: the policy is not in its consumer group yet";
-    return loop->trouble[0] ? loop->trouble : NULL;
+    if (loop->settling.trouble[0])
+        return loop->settling.trouble;
+    return loop->spreading.trouble[0] ? loop->spreading.trouble : NULL;
 }
 
 static void wait_for_reports(struct policy_loop *loop)
