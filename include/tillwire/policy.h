@@ -63,8 +63,8 @@ struct tw_policy_work {
     /** INVALID: an address cannot be read. Connecting is left to the work. */
     enum tw_rc (*open)(const struct tw_policy_settings *settings, void **ret_self, struct tw_err *reterr);
     void (*close)(void *self); /**< accepts NULL */
-    /** Does at once what came with the last rounds of events; its commands count in the pace, so it may have to wait for
-     *  it. On an error nothing is forgotten: it is called again after a while, and spread() goes on meanwhile. */
+    /** Does at once what came with the last rounds of events; its commands count in the pace, so it may have to wait
+     *  for it. On an error nothing is forgotten: it is called again after a while, and spread() goes on meanwhile. */
     enum tw_rc (*settle)(void *self, struct tw_arena *arena, struct tw_policy_out *out, struct tw_err *reterr);
     /** Sends about @p max of the commands that are to be spread over time. Errors as in settle(), also after some were
      *  sent. */
@@ -77,8 +77,8 @@ struct tw_policy_work {
     bool (*is_full)(void *self, enum tw_domain_number domain);
     /** Offset of the oldest event of that partition that is not finished; INT64_MAX: all are. */
     int64_t (*oldest)(const void *self, enum tw_domain_number domain, int32_t partition);
-    /** The partition was taken away, perhaps to come back: nothing of it is sent, and none of it counts in is_spreading,
-     *  is_full and oldest. When its events come again they may go on where they were. */
+    /** The partition was taken away, perhaps to come back: nothing of it is sent, and none of it counts in
+     *  is_spreading, is_full and oldest. When its events come again they may go on where they were. */
     void (*suspend)(void *self, enum tw_domain_number domain, int32_t partition);
     /** The partition is another's now: what is left of it to do is not ours. */
     void (*forget)(void *self, enum tw_domain_number domain, int32_t partition);

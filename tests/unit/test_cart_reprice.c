@@ -629,7 +629,7 @@ static void an_event_that_is_not_through__holds_back_its_partition_only(void **s
     assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), INT64_MAX);
 }
 
-/* --- the partition goes and comes ---------------------------------------------------------------------------------- */
+/* --- the partition goes and comes --------------------------------------------------------------------------------- */
 
 static void a_partition_that_comes_back__goes_on_where_it_was(void **state)
 {

@@ -184,9 +184,9 @@ static void drop_passed(struct reprice *reprice, int32_t partition, int64_t offs
 /*
  * A newer change takes the place of the older one of the same product, and goes on where that was: what is left of the
  * set at hand, then all sets once. Beginning again with the first one, a product that changes all the time would never
- * reach the last one. The same change once more (a store was refilled) takes its own place: what was read of the sets may
- * have been read of a store that had lost its tail. Only the same record of the same change, read again because the
- * partition was away for a moment, goes on as if it had not been.
+ * reach the last one. The same change once more (a store was refilled) takes its own place: what was read of the sets
+ * may have been read of a store that had lost its tail. Only the same record of the same change, read again because
+ * the partition was away for a moment, goes on as if it had not been.
  */
 static void spread_change(struct reprice *reprice, const struct tw_policy_event *event,
                           const struct tw_product_changed *changed)
@@ -312,8 +312,8 @@ static enum tw_rc take_page(struct reprice *reprice, uint32_t i, size_t max, str
     return rc;
 }
 
-/* Nothing waits for what went wrong before. Beyond the turns, the first one that did is the first to try: so what goes on
- * to be wrong is told by every step. */
+/* Nothing waits for what went wrong before. Beyond the turns, the first one that did is the first to try: so what goes
+ * on to be wrong is told by every step. */
 static bool begin_step(struct reprice *reprice, uint32_t *ret_first)
 {
     bool waited = false;

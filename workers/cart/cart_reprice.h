@@ -20,8 +20,7 @@ struct tw_holders {
     int32_t server_count;    /**< the set of partition p is on server p % server_count */
     /** The next page of the members of one set, of about @p count. @p cursor 0: from the beginning; ret_cursor 0: that
      *  was the last one. A member who is in the set all the time is on some page; others may be, and some come twice.
-     *  UNREACHED: its server is away, and cursors of all sets there are worth nothing any more: they begin with 0 again.
-     *  BROKEN: this set is none, others may be. */
+     *  UNREACHED: its server is away, and cursors of all sets there are worth nothing any more. BROKEN: this set is none, others may be. */
     enum tw_rc (*page)(void *self, int32_t partition, struct tw_uuid product_id, uint64_t cursor, size_t count,
                        struct tw_arena *arena, struct tw_uuid **ret_members, size_t *ret_count, uint64_t *ret_cursor,
                        struct tw_err *reterr);
@@ -39,8 +38,8 @@ struct tw_catalogue_product {
 };
 
 struct tw_catalogue {
-    /** Those of @p ids that exist, in any order. Everything that was published is seen. One that cannot be read is logged
-     *  and left out. */
+    /** Those of @p ids that exist, in any order. Everything that was published is seen. One that cannot be read is
+     *  logged and left out. */
     enum tw_rc (*look_up)(void *self, const struct tw_uuid *ids, size_t count, struct tw_arena *arena,
                           struct tw_catalogue_product **ret_products, size_t *ret_count, struct tw_err *reterr);
     void (*close)(void *self);

@@ -1,6 +1,6 @@
 /**
- * A lane: a connection to a Redis server, of one partition; the reprice policy has one for each server. Commands are put one after the other, sent, and their answers
- * received in order.
+ * A lane: a connection to a Redis server, of one partition; the reprice policy has one for each server. Commands are
+ * put one after the other, sent, and their answers received in order.
  *
  *     tw_lane_command(lane, "GET", 1);
  *     tw_lane_arg(lane, key, key_len);

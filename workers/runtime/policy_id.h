@@ -1,6 +1,6 @@
 /**
- * The id of a policy's command. Pure: the same policy, event, type and aggregate always give the same id, so an event that
- * comes again changes nothing.
+ * The id of a policy's command. Pure: the same policy, event, type and aggregate always give the same id, so an event
+ * that comes again changes nothing.
  *
  * The ledger remembers what has a keyed id; that of a quiet command is none, and its body is part of it: what a look-up
  * finds is no function of the event, and one id shall not stand for two bodies.

@@ -207,8 +207,8 @@ static size_t partitions_of_all(const struct policy_loop *loop)
     return count;
 }
 
-/* What is owned, from where it was followed to; nothing of a topic that rests: the group goes on, and what was fetched is
- * fetched again later. */
+/* What is owned, from where it was followed to; nothing of a topic that rests: the group goes on, and what was fetched
+ * is fetched again later. */
 static void assign(struct policy_loop *loop)
 {
     struct tw_position *positions = tw_alloc_zeroed(partitions_of_all(loop), sizeof(*positions));
@@ -401,7 +401,7 @@ static void spread(struct policy_loop *loop, size_t max)
     step_done(&loop->spreading, rc, &err);
 }
 
-/* Both may do what was allowed before either: so neither starves the other, and the debt is paid before the next time. */
+/* Both may do what was allowed before either: so neither starves the other. The debt is paid before the next time. */
 static void work(struct policy_loop *loop)
 {
     const struct tw_policy_work *work = loop->policy->work;
