@@ -19,7 +19,7 @@ type recordView struct {
 	ProductID string `msgpack:"product_id"`
 }
 
-// A copy of tillwire's products, counted by itself.
+// A copy of tillwire's products, counted by itself, with the data model's unique key.
 type mongoStore struct {
 	database *mongo.Database
 	products *mongo.Collection
@@ -77,7 +77,11 @@ func (m *mongoStore) copyProducts(ctx context.Context) error {
 	if err := cursor.Err(); err != nil {
 		return err
 	}
-	_, err = m.products.InsertMany(ctx, products)
+	if _, err = m.products.InsertMany(ctx, products); err != nil {
+		return err
+	}
+	_, err = m.products.Indexes().CreateOne(ctx, mongo.IndexModel{
+		Keys: bson.D{{Key: "sku", Value: 1}}, Options: options.Index().SetUnique(true)})
 	return err
 }
 
