@@ -4,8 +4,9 @@
  * anything that replays a log: its commands are in the log already.
  *
  * The same event always gives the same commands with the same ids, so an event that comes again changes nothing: the
- * ledger knows the ids for a day, and beyond it, and for quiet commands, the domain must find that there is nothing left
- * to do.
+ * ledger knows the ids for a day, and beyond it the domain must find that there is nothing left to do. Only a quiet
+ * command may depend on more than the event, on what was looked up for it: the ledger does not know it, the domain must
+ * bear it at any time, and its body is part of its id, so that one id never has two bodies.
  *
  * Most policies are pure: react() sends all that follows. One that must look something up, or whose commands are too many
  * to go at once, keeps the event in mind and does the rest in steps: see struct tw_policy_work.
@@ -62,19 +63,24 @@ struct tw_policy_work {
     /** INVALID: an address cannot be read. Connecting is left to the work. */
     enum tw_rc (*open)(const struct tw_policy_settings *settings, void **ret_self, struct tw_err *reterr);
     void (*close)(void *self); /**< accepts NULL */
-    /** Does what does not bear pacing, after each round of events. On an error nothing is forgotten: it is called again
-     *  after a while. */
+    /** Does at once what came with the last rounds of events; its commands count in the pace, so it may have to wait
+     *  for it. On an error nothing is forgotten: it is called again after a while, and spread() goes on meanwhile. */
     enum tw_rc (*settle)(void *self, struct tw_arena *arena, struct tw_policy_out *out, struct tw_err *reterr);
-    /** Sends about @p max of the commands that are to be spread over time. Errors as in settle(). */
+    /** Sends about @p max of the commands that are to be spread over time. Errors as in settle(), also after some were
+     *  sent. */
     enum tw_rc (*spread)(void *self, size_t max, struct tw_arena *arena, struct tw_policy_out *out,
                          struct tw_err *reterr);
     /** There is something for spread() to do. */
     bool (*is_spreading)(const void *self);
-    /** It keeps in mind as much as it bears: no further events until it does not. */
-    bool (*is_full)(const void *self);
+    /** It keeps in mind as much of that domain as it bears: no further events of it, until a good part is done. Others
+     *  go on. */
+    bool (*is_full)(void *self, enum tw_domain_number domain);
     /** Offset of the oldest event of that partition that is not finished; INT64_MAX: all are. */
     int64_t (*oldest)(const void *self, enum tw_domain_number domain, int32_t partition);
-    /** The partition is another's now, or will be read again: what is left of it to do is not ours. */
+    /** The partition was taken away, perhaps to come back: nothing of it is sent, and none of it counts in
+     *  is_spreading, is_full and oldest. When its events come again they may go on where they were. */
+    void (*suspend)(void *self, enum tw_domain_number domain, int32_t partition);
+    /** The partition is another's now: what is left of it to do is not ours. */
     void (*forget)(void *self, enum tw_domain_number domain, int32_t partition);
 };
 

@@ -1,6 +1,7 @@
 /**
- * How products, ratings and ledger rows look in MongoDB, for the worker that writes them and the edge that reads them. Documents
- * hold every field of the data model under its name; what is added to it is explained in schemas/mongo/README.md.
+ * How products, ratings and ledger rows look in MongoDB, for the worker that writes them and the edge that reads them.
+ * Documents hold every field of the data model under its name; what is added to it is explained in
+ * schemas/mongo/README.md.
  *
  * Pure functions over libbson; `struct _bson_t` is its bson_t. They never talk to a server.
  */

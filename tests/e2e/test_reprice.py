@@ -417,6 +417,8 @@ def test_more_lines_than_the_policy_keeps_in_mind_wait_in_the_log(
     product = merchant.new_product(price="199.00")
     direct.change_product(topics, product, price="149.00")
     wait_until("it changed", lambda: merchant.get(f"/v1/products/{product}").json()["price"] == "149.00")
+    healed.stop("cart")
+    healed.start("cart", settings={**QUICKLY, "TW_POLICY_RATE": "1000"})
     healed.stop_server("mongo")
     put_lines(topics, crowd, product)
     wait_until("carts go on", lambda: checker.stores.watermarks("cart") == cart_ends(topics), WITHIN_S)
@@ -425,7 +427,48 @@ def test_more_lines_than_the_policy_keeps_in_mind_wait_in_the_log(
     healed.start_server("mongo")
     wait_until("everybody is told", lambda: len(spread_over(topics, product, 2)) == MANY, WITHIN_S)
     wait_until("and that is told", lambda: sum(topics.committed(GROUP, "cart.events")) >= sum(told) + MANY)
+    written_ms = [record.timestamp_ms for record in reprices(topics, product)]
+    assert max(written_ms) - min(written_ms) >= 1000, "at the policy's rate, the last round on credit"
     checker.check()
+
+
+def test_a_catalogue_that_is_away_does_not_hold_up_the_carts_of_a_change(
+    healed: Stack, merchant: Client, topics: Topics, checker: Checker, crowd: list[str]
+) -> None:
+    """More lines wait for the catalogue than the policy keeps in mind, and it says so all the time."""
+    product, other = merchant.new_product(price="199.00"), merchant.new_product(price="10.00")
+    fill_carts(topics, checker, crowd, product)
+    healed.stop("cart")
+    healed.start("cart", settings={**QUICKLY, "TW_POLICY_RATE": "200"})
+    direct.change_product(topics, product, price="149.00")
+    wait_until("it has begun", lambda: spread_over(topics, product, 2), WITHIN_S)
+    healed.stop_server("mongo")
+    put_lines(topics, crowd[:2000], other)
+    wait_until("the policy says what it waits for", lambda: "MongoDB" in healed.admin("cart", "/readyz").text)
+    assert len(spread_over(topics, product, 2)) < MANY
+    wait_until("everybody is told", lambda: len(spread_over(topics, product, 2)) == MANY, WITHIN_S)
+    assert "MongoDB" in healed.admin("cart", "/readyz").text
+    assert healed.log("cart").count("it will be tried again") < 5, "a trouble is logged once"
+    healed.stop("cart")
+    healed.start_server("mongo")
+    healed.start("cart", settings=QUICKLY)
+    checker.check()
+
+
+def test_an_offset_whose_commit_was_lost_is_told_again(
+    healed: Stack, shopper: Client, topics: Topics, product: str
+) -> None:
+    healed.stop("cart")
+    shopper.add(product, 1, wait=False)
+    healed.start("cart", fail="policy_before_offset_commit=error@1", settings=QUICKLY)
+    wait_until("it was lost", lambda: "failpoint fired" in healed.log("cart"), WITHIN_S)
+    both = ("product.events", "cart.events")  # either may have been in it
+    wait_until("all is told", lambda: all(is_told_to_the_end(topics, topic) for topic in both), WITHIN_S)
+
+
+def is_told_to_the_end(topics: Topics, topic: str) -> bool:
+    ends = [topics.end(topic, p) for p in range(TOPICS[topic])]
+    return topics.committed(GROUP, topic) == ends
 
 
 def cart_ends(topics: Topics) -> list[int]:

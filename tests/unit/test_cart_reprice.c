@@ -13,11 +13,11 @@
 #include "tillwire/gen/product_messages.h"
 #include "unit.h"
 
-enum { SETS = 3, HOLDERS_MAX = 1000, SENT_MAX = 20000 };
+enum { SETS = 3, SERVERS = 2, HOLDERS_MAX = 1000, SENT_MAX = 20000 };
 
 /* --- fakes -------------------------------------------------------------------------------------------------------- */
 
-/* Members are numbered through; member n is in set n % SETS and holds every product. */
+/* Members are numbered through; member n is in set n % SETS and holds every product. Set n is on server n % SERVERS. */
 struct world {
     void                       *reprice;
     struct tw_arena             arena;
@@ -25,9 +25,12 @@ struct world {
     uint32_t                    holders;
     struct tw_catalogue_product products[4];
     size_t                      product_count;
-    bool                        holders_away, catalogue_away;
+    bool                        away[SERVERS], catalogue_away;
+    uint8_t                     bad_product; /* number of one whose sets are none */
+    uint64_t                    salt[SERVERS];
     size_t                      pages, look_ups, looked_up;
     int                         closed;
+    int32_t                     partition; /* of the next event */
     int64_t                     next_offset;
 };
 
@@ -67,39 +70,40 @@ static struct tw_uuid member_id(uint32_t n)
     return id;
 }
 
-static struct tw_uuid product_id(uint8_t n)
+static struct tw_uuid product_id(uint32_t n)
 {
-    return (struct tw_uuid){{0x51, n}};
+    return (struct tw_uuid){{0x51, (uint8_t)(n >> 8), (uint8_t)n}};
 }
 
-/* A cursor is the place in the set plus one error's worth of salt: one of before an error is refused. */
+/* A cursor is the place in the set plus what the server's errors salted: one of before an error is refused. */
 static enum tw_rc fake_page(void *self, int32_t partition, struct tw_uuid product, uint64_t cursor, size_t count,
                             struct tw_arena *arena, struct tw_uuid **ret_members, size_t *ret_count,
                             uint64_t *ret_cursor, struct tw_err *reterr)
 {
-    static uint64_t salt = 0;
     struct world   *world = self;
     struct tw_uuid *members = TW_NEW_ARRAY(arena, count, struct tw_uuid);
     size_t          found = 0;
     uint32_t        n = (uint32_t)partition;
+    uint64_t       *salt = &world->salt[partition % SERVERS];
 
-    (void)product;
     assert_in_range(partition, 0, SETS - 1);
     assert_in_range(count, 1, 100);
     world->pages++;
-    if (world->holders_away) {
-        salt += 1000000;
-        return tw_fail(reterr, TW_UNREACHED, "fake", 0, "away");
+    if (world->away[partition % SERVERS]) {
+        *salt += 1000000;
+        return tw_fail(reterr, TW_UNREACHED, "fake", 0, "server %d is away", partition % SERVERS);
     }
+    if (world->bad_product && tw_uuid_eq(product, product_id(world->bad_product)))
+        return tw_fail(reterr, TW_BROKEN, "fake", 0, "no set");
     if (cursor) {
-        assert_in_range(cursor - salt, 1, HOLDERS_MAX);
-        n = (uint32_t)(cursor - salt);
+        assert_in_range(cursor - *salt, 1, HOLDERS_MAX);
+        n = (uint32_t)(cursor - *salt);
     }
     for (; n < world->holders && found < count; n += SETS)
         members[found++] = member_id(n);
     *ret_members = members;
     *ret_count = found;
-    *ret_cursor = n < world->holders ? n + salt : 0;
+    *ret_cursor = n < world->holders ? n + *salt : 0;
     return TW_OK;
 }
 
@@ -129,8 +133,9 @@ static void fake_close(void *self)
 
 static int setup(void **state)
 {
-    struct world       *world = tw_alloc_zeroed(1, sizeof(*world));
-    struct tw_holders   holders = {.partition_count = SETS, .page = fake_page, .close = fake_close, .self = world};
+    struct world     *world = tw_alloc_zeroed(1, sizeof(*world));
+    struct tw_holders holders = {
+        .partition_count = SETS, .server_count = SERVERS, .page = fake_page, .close = fake_close, .self = world};
     struct tw_catalogue catalogue = {.look_up = fake_look_up, .close = fake_close, .self = world};
 
     world->reprice = tw_reprice_new(&holders, &catalogue);
@@ -153,11 +158,11 @@ static int teardown(void **state)
 
 /* --- given, when -------------------------------------------------------------------------------------------------- */
 
-/* An event of partition 0 of its domain; its texts are gone when the policy was told. */
+/* An event of its domain; its texts are gone when the policy was told. */
 static void happens(struct world *world, enum tw_domain_number domain, const struct tw_type *type, const void *payload)
 {
     char                   id[32];
-    struct tw_policy_event event = {.domain = domain, .offset = world->next_offset++};
+    struct tw_policy_event event = {.domain = domain, .partition = world->partition, .offset = world->next_offset++};
     struct tw_err          err;
 
     snprintf(id, sizeof(id), "event %d", (int)event.offset);
@@ -172,7 +177,7 @@ static void happens(struct world *world, enum tw_domain_number domain, const str
     memset((char *)world->pack.ptr, '?', world->pack.len);
 }
 
-static void product_changes_in(struct world *world, uint8_t n, int64_t price_minor, int64_t version, const char *field)
+static void product_changes_in(struct world *world, uint32_t n, int64_t price_minor, int64_t version, const char *field)
 {
     struct tw_str             fields[] = {TW_STR("slug"), tw_str_of(field)};
     struct tw_product_changed changed = {
@@ -191,12 +196,12 @@ static void product_changes_in(struct world *world, uint8_t n, int64_t price_min
     happens(world, TW_DOMAIN_PRODUCT, &tw_product_changed_type, &changed);
 }
 
-static void product_changes(struct world *world, uint8_t n, int64_t price_minor, int64_t version)
+static void product_changes(struct world *world, uint32_t n, int64_t price_minor, int64_t version)
 {
     product_changes_in(world, n, price_minor, version, "effective_price");
 }
 
-static void line_is_added(struct world *world, uint32_t member, uint8_t n, int64_t version)
+static void line_is_added(struct world *world, uint32_t member, uint32_t n, int64_t version)
 {
     struct tw_cart_item_added added = {
         .member_id = member_id(member),
@@ -211,7 +216,7 @@ static void line_is_added(struct world *world, uint32_t member, uint8_t n, int64
     happens(world, TW_DOMAIN_CART, &tw_cart_item_added_type, &added);
 }
 
-static void line_is_set(struct world *world, uint32_t member, uint8_t n, int64_t version)
+static void line_is_set(struct world *world, uint32_t member, uint32_t n, int64_t version)
 {
     struct tw_cart_item_set set = {
         .member_id = member_id(member),
@@ -225,7 +230,7 @@ static void line_is_set(struct world *world, uint32_t member, uint8_t n, int64_t
     happens(world, TW_DOMAIN_CART, &tw_cart_item_set_type, &set);
 }
 
-static void catalogue_has(struct world *world, uint8_t n, int64_t price_minor, int64_t version)
+static void catalogue_has(struct world *world, uint32_t n, int64_t price_minor, int64_t version)
 {
     world->products[world->product_count++] = (struct tw_catalogue_product){
         .product_id = product_id(n),
@@ -261,7 +266,7 @@ static void spread_all(struct world *world)
 /* --- then --------------------------------------------------------------------------------------------------------- */
 
 /* How often @p member got version @p version of product @p n. */
-static int times_sent(uint32_t member, uint8_t n, int64_t version)
+static int times_sent(uint32_t member, uint32_t n, int64_t version)
 {
     int times = 0;
 
@@ -269,6 +274,11 @@ static int times_sent(uint32_t member, uint8_t n, int64_t version)
         times += tw_uuid_eq(out.sent[i].member_id, member_id(member)) &&
                  tw_uuid_eq(out.sent[i].body.product_id, product_id(n)) && out.sent[i].body.product_version == version;
     return times;
+}
+
+static bool is_full(const struct world *world, enum tw_domain_number domain)
+{
+    return tw_reprice_is_full(world->reprice, domain);
 }
 
 static int64_t oldest(const struct world *world, enum tw_domain_number domain)
@@ -362,6 +372,18 @@ static void products__take_turns(void **state)
         assert_true(times_sent(i, 1, 7) == 1 && times_sent(i, 2, 3) == 1);
 }
 
+static void products__take_turns_over_steps_of_one_page(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 900;
+    product_changes(world, 1, 100, 7);
+    product_changes(world, 2, 100, 3);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(spread(world, 100), TW_OK);
+    assert_true(times_sent(0, 1, 7) == 1 && times_sent(0, 2, 3) == 1);
+}
+
 static void a_newer_change__takes_the_place_of_an_older_one_that_is_not_through(void **state)
 {
     struct world *world = *state;
@@ -402,11 +424,26 @@ static void an_older_change_that_comes_again__changes_nothing(void **state)
     world->holders = 600;
     product_changes(world, 1, 200, 8);
     product_changes(world, 1, 100, 7);
-    product_changes(world, 1, 200, 8);
     assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), 0);
     spread_all(world);
     assert_int_equal(out.count, 600);
     assert_int_equal(times_sent(5, 1, 7), 0);
+}
+
+/* The store lost its tail: what was not in its sets when they were read may be there now. */
+static void a_change_that_comes_again_while_it_is_spread__is_spread_once_more(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 600;
+    product_changes(world, 1, 200, 8);
+    assert_int_equal(spread(world, 450), TW_OK);
+    out.count = 0;
+    product_changes(world, 1, 200, 8);
+    assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), 1);
+    spread_all(world);
+    for (uint32_t i = 0; i < 600; i++)
+        assert_true(times_sent(i, 1, 8) >= 1);
 }
 
 static void a_server_that_is_away__costs_no_cart(void **state)
@@ -417,14 +454,78 @@ static void a_server_that_is_away__costs_no_cart(void **state)
     product_changes(world, 1, 100, 7);
     product_changes(world, 2, 100, 3);
     assert_int_equal(spread(world, 300), TW_OK);
-    world->holders_away = true;
+    world->away[0] = world->away[1] = true;
     assert_int_equal(spread(world, 100), TW_UNREACHED);
     assert_int_equal(spread(world, 100), TW_UNREACHED);
     assert_true(tw_reprice_is_spreading(world->reprice));
-    world->holders_away = false;
+    world->away[0] = world->away[1] = false;
     spread_all(world);
     for (uint32_t i = 0; i < 600; i++)
         assert_true(times_sent(i, 1, 7) >= 1 && times_sent(i, 2, 3) >= 1);
+}
+
+static void a_server_that_is_away__is_asked_once_in_a_step_and_holds_up_its_own_sets_only(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 900;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 350), TW_OK); /* in the middle of set 1 */
+    product_changes(world, 2, 100, 3);
+    world->away[1] = true;
+    world->pages = out.count = 0;
+    assert_int_equal(spread(world, 200), TW_UNREACHED);
+    assert_int_equal(spread(world, 200), TW_UNREACHED);
+    assert_int_equal(out.count, 300); /* all of the other product's set 0 */
+    assert_int_equal(world->pages, 3 + 2);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(spread(world, 200), TW_UNREACHED);
+    assert_int_equal(out.count, 300); /* nobody is told twice */
+    assert_int_equal(world->pages, 5 + 10);
+    world->away[1] = false;
+    spread_all(world);
+    for (uint32_t i = 0; i < 900; i++)
+        assert_true(i % SETS == 0 ? times_sent(i, 2, 3) == 1 : times_sent(i, 1, 7) >= 1);
+}
+
+static void a_server_that_is_away__costs_no_progress_on_another_one(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 900;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 350), TW_OK); /* in the middle of set 1 */
+    product_changes(world, 2, 100, 3);
+    assert_int_equal(spread(world, 200), TW_OK); /* a page each */
+    world->away[1] = true;
+    assert_int_equal(spread(world, 200), TW_UNREACHED);
+    world->away[1] = false;
+    spread_all(world);
+    for (uint32_t i = 0; i < 900; i += SETS)
+        assert_int_equal(times_sent(i, 2, 3), 1);
+}
+
+static void a_set_that_cannot_be_read__holds_up_its_product_only(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 900;
+    for (uint8_t n = 1; n <= 3; n++)
+        product_changes(world, n, 100, 7);
+    assert_int_equal(spread(world, 300), TW_OK);
+    world->bad_product = 2;
+    assert_int_equal(spread(world, 200), TW_BROKEN);
+    while (out.count < 1900)
+        assert_int_equal(spread(world, 100), TW_BROKEN); /* also where others fill the step */
+    for (uint32_t i = 0; i < 900; i++)
+        assert_true(times_sent(i, 1, 7) == 1 && times_sent(i, 3, 7) == 1);
+    assert_int_equal(spread(world, 100), TW_BROKEN);
+    assert_int_equal(out.count, 1900);
+    assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), 1);
+    world->bad_product = 0;
+    spread_all(world);
+    for (uint32_t i = 0; i < 900; i++)
+        assert_true(times_sent(i, 2, 7) >= 1);
 }
 
 static void many_empty_products__do_not_hold_up_the_events_behind(void **state)
@@ -434,7 +535,7 @@ static void many_empty_products__do_not_hold_up_the_events_behind(void **state)
     for (uint8_t i = 0; i < 200; i++)
         product_changes(world, i, 100, 7);
     assert_int_equal(spread(world, 10), TW_OK);
-    assert_int_equal(world->pages, 100);
+    assert_int_equal(world->pages, 20);
     assert_true(tw_reprice_is_spreading(world->reprice));
 }
 
@@ -475,6 +576,25 @@ static void lines_of_a_round__are_one_question_with_each_product_once(void **sta
     assert_int_equal(world->look_ups, 1);
 }
 
+static void a_line_that_came_many_times__is_repriced_once_for_its_newest_event(void **state)
+{
+    struct world *world = *state;
+
+    catalogue_has(world, 1, 14900, 8);
+    catalogue_has(world, 2, 500, 8);
+    for (int i = 0; i < 10; i++) {
+        line_is_set(world, 1, 1, 7);
+        line_is_set(world, 2, 1, 7);
+        line_is_set(world, 1, 2, 7);
+    }
+    line_is_set(world, 2, 1, 8); /* it follows already */
+    assert_int_equal(settle(world), TW_OK);
+    assert_int_equal(out.count, 2);
+    assert_true(times_sent(1, 1, 8) == 1 && times_sent(1, 2, 8) == 1);
+    assert_true(!strcmp(out.sent[0].cause, "event 27") || !strcmp(out.sent[1].cause, "event 27"));
+    assert_int_equal(oldest(world, TW_DOMAIN_CART), INT64_MAX);
+}
+
 static void a_catalogue_that_is_away__is_asked_again(void **state)
 {
     struct world *world = *state;
@@ -509,6 +629,101 @@ static void an_event_that_is_not_through__holds_back_its_partition_only(void **s
     assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), INT64_MAX);
 }
 
+/* --- the partition goes and comes --------------------------------------------------------------------------------- */
+
+static void a_partition_that_comes_back__goes_on_where_it_was(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 900;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 450), TW_OK);
+    tw_reprice_suspend(world->reprice, TW_DOMAIN_PRODUCT, 0);
+    assert_false(tw_reprice_is_spreading(world->reprice));
+    assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), INT64_MAX);
+    assert_int_equal(spread(world, 100), TW_OK);
+    assert_true(out.count == 450);
+    world->next_offset = 0;
+    product_changes(world, 1, 100, 7);
+    assert_true(tw_reprice_is_spreading(world->reprice));
+    assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), 0);
+    spread_all(world);
+    assert_int_equal(out.count, 900);
+    for (uint32_t i = 0; i < 900; i++)
+        assert_int_equal(times_sent(i, 1, 7), 1);
+}
+
+static void a_partition_that_comes_back__with_the_change_told_once_more_begins_again(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 600;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 450), TW_OK);
+    tw_reprice_suspend(world->reprice, TW_DOMAIN_PRODUCT, 0);
+    world->next_offset = 0;
+    product_changes(world, 1, 100, 7);
+    out.count = 0;
+    product_changes(world, 1, 100, 7);
+    spread_all(world);
+    for (uint32_t i = 0; i < 600; i++)
+        assert_true(times_sent(i, 1, 7) >= 1);
+}
+
+static void a_partition_that_comes_back__without_the_event_has_it_done_by_another(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 600;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 450), TW_OK);
+    tw_reprice_suspend(world->reprice, TW_DOMAIN_PRODUCT, 0);
+    out.count = 0;
+    product_changes(world, 2, 100, 7);
+    assert_int_equal(oldest(world, TW_DOMAIN_PRODUCT), 1);
+    product_changes(world, 1, 100, 7); /* told once more, later: nothing is known of it any more */
+    spread_all(world);
+    assert_int_equal(out.count, 1200);
+}
+
+static void a_partition_that_does_not_come_back__is_forgotten(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 600;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 450), TW_OK);
+    tw_reprice_suspend(world->reprice, TW_DOMAIN_PRODUCT, 0);
+    tw_reprice_forget(world->reprice, TW_DOMAIN_PRODUCT, 0);
+    world->next_offset = 0;
+    out.count = 0;
+    product_changes(world, 1, 100, 7);
+    spread_all(world);
+    assert_int_equal(out.count, 600);
+}
+
+static void a_server_that_was_away_meanwhile__has_the_set_read_from_its_beginning(void **state)
+{
+    struct world *world = *state;
+
+    world->holders = 600;
+    product_changes(world, 1, 100, 7);
+    assert_int_equal(spread(world, 100), TW_OK);
+    tw_reprice_suspend(world->reprice, TW_DOMAIN_PRODUCT, 0);
+    world->partition = 1;
+    product_changes(world, 2, 100, 7);
+    world->away[0] = true;
+    assert_int_equal(spread(world, 100), TW_UNREACHED);
+    world->away[0] = false;
+    world->partition = 0;
+    world->next_offset = 0;
+    out.count = 0;
+    product_changes(world, 1, 100, 7);
+    spread_all(world);
+    for (uint32_t i = 0; i < 600; i++)
+        assert_int_equal(times_sent(i, 1, 7), 1);
+}
+
 static void what_is_forgotten__is_not_sent(void **state)
 {
     struct world *world = *state;
@@ -538,13 +753,35 @@ static void too_much_to_keep_in_mind__makes_it_full(void **state)
 
     world->catalogue_away = true;
     for (uint32_t i = 0; i < TW_REPRICE_LINES_MAX; i++) {
-        assert_false(tw_reprice_is_full(world->reprice));
+        assert_false(is_full(world, TW_DOMAIN_CART));
         line_is_added(world, i, 1, 1);
     }
-    assert_true(tw_reprice_is_full(world->reprice));
+    assert_true(is_full(world, TW_DOMAIN_CART));
+    assert_false(is_full(world, TW_DOMAIN_PRODUCT));
     world->catalogue_away = false;
     assert_int_equal(settle(world), TW_OK);
-    assert_false(tw_reprice_is_full(world->reprice));
+    assert_false(is_full(world, TW_DOMAIN_CART));
+}
+
+static void too_many_products__make_it_full_until_a_good_part_of_them_is_done(void **state)
+{
+    const uint32_t left = TW_REPRICE_PRODUCTS_MAX / 4 * 3;
+    struct world  *world = *state;
+
+    for (uint32_t i = 0; i < TW_REPRICE_PRODUCTS_MAX; i++) {
+        assert_false(is_full(world, TW_DOMAIN_PRODUCT));
+        product_changes(world, i, 100, 7);
+    }
+    assert_true(is_full(world, TW_DOMAIN_PRODUCT));
+    assert_false(is_full(world, TW_DOMAIN_CART));
+    world->pages = 0;
+    while (is_full(world, TW_DOMAIN_PRODUCT))
+        assert_int_equal(spread(world, 1), TW_OK);
+    assert_true(world->pages > TW_REPRICE_PRODUCTS_MAX - left);
+    for (uint32_t i = 0; i < TW_REPRICE_PRODUCTS_MAX - left; i++) {
+        assert_false(is_full(world, TW_DOMAIN_PRODUCT));
+        product_changes(world, i, 100, 8);
+    }
 }
 
 static void an_event_that_cannot_be_read__is_refused(void **state)
@@ -566,17 +803,29 @@ int main(void)
         RULE(a_product_in_no_cart__is_done_in_one_step),
         RULE(a_step__sends_about_what_it_may),
         RULE(products__take_turns),
+        RULE(products__take_turns_over_steps_of_one_page),
         RULE(a_newer_change__takes_the_place_of_an_older_one_that_is_not_through),
         RULE(a_product_that_changes_all_the_time__still_reaches_every_cart),
         RULE(an_older_change_that_comes_again__changes_nothing),
+        RULE(a_change_that_comes_again_while_it_is_spread__is_spread_once_more),
         RULE(a_server_that_is_away__costs_no_cart),
+        RULE(a_server_that_is_away__is_asked_once_in_a_step_and_holds_up_its_own_sets_only),
+        RULE(a_server_that_is_away__costs_no_progress_on_another_one),
+        RULE(a_set_that_cannot_be_read__holds_up_its_product_only),
         RULE(many_empty_products__do_not_hold_up_the_events_behind),
         RULE(a_line_older_than_the_catalogue__is_repriced),
         RULE(lines_of_a_round__are_one_question_with_each_product_once),
+        RULE(a_line_that_came_many_times__is_repriced_once_for_its_newest_event),
         RULE(a_catalogue_that_is_away__is_asked_again),
         RULE(an_event_that_is_not_through__holds_back_its_partition_only),
+        RULE(a_partition_that_comes_back__goes_on_where_it_was),
+        RULE(a_partition_that_comes_back__with_the_change_told_once_more_begins_again),
+        RULE(a_partition_that_comes_back__without_the_event_has_it_done_by_another),
+        RULE(a_partition_that_does_not_come_back__is_forgotten),
+        RULE(a_server_that_was_away_meanwhile__has_the_set_read_from_its_beginning),
         RULE(what_is_forgotten__is_not_sent),
         RULE(too_much_to_keep_in_mind__makes_it_full),
+        RULE(too_many_products__make_it_full_until_a_good_part_of_them_is_done),
         RULE(an_event_that_cannot_be_read__is_refused),
     };
 

@@ -35,6 +35,7 @@ static const struct tw_policy_work work = {
     .is_spreading = tw_reprice_is_spreading,
     .is_full = tw_reprice_is_full,
     .oldest = tw_reprice_oldest,
+    .suspend = tw_reprice_suspend,
     .forget = tw_reprice_forget,
 };
 

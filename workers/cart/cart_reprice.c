@@ -11,8 +11,8 @@
 #include "tillwire/gen/product_messages.h"
 
 enum {
-    PAGE_MAX = 100,  /* commands of one product before the next one has its turn */
-    PAGES_MAX = 100, /* of one step: most sets are empty, and events shall not wait for many of them */
+    PAGE_MAX = 100, /* commands of one product before the next one has its turn */
+    PAGES_MAX = 20, /* of one step: most sets are empty, and neither events nor a stop shall wait for many of them */
 };
 
 /* A product whose change is spread. Sets are read one after the other, round and round; `sets_left` says how many are
@@ -26,6 +26,8 @@ struct spreading {
     int32_t                     set; /* partition of the set at hand */
     uint64_t                    cursor;
     int32_t                     sets_left;
+    bool                        failed;    /* the set at hand could not be read in this step */
+    bool                        suspended; /* until its event comes again */
 };
 
 /* A line that came into a cart. */
@@ -43,10 +45,13 @@ struct reprice {
     struct tw_catalogue catalogue;
     struct spreading   *spreadings;
     uint32_t            spreading_count, spreading_cap;
+    uint32_t            suspended_count;
     uint32_t            turn;        /* whose it is */
+    bool               *away;        /* by server: it did not answer in this step */
     struct tw_arena     lines_arena; /* of all lines: they are done together */
     struct line        *lines;
     uint32_t            line_count, line_cap;
+    bool                products_full, lines_full;
 };
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
@@ -57,6 +62,7 @@ void *tw_reprice_new(const struct tw_holders *holders, const struct tw_catalogue
 
     reprice->holders = *holders;
     reprice->catalogue = *catalogue;
+    reprice->away = tw_alloc_zeroed((size_t)holders->server_count, sizeof(*reprice->away));
     return reprice;
 }
 
@@ -69,6 +75,7 @@ void tw_reprice_free(void *self)
     for (uint32_t i = 0; i < reprice->spreading_count; i++)
         free(reprice->spreadings[i].texts);
     free(reprice->spreadings);
+    free(reprice->away);
     tw_arena_done(&reprice->lines_arena);
     reprice->holders.close(reprice->holders.self);
     reprice->catalogue.close(reprice->catalogue.self);
@@ -141,17 +148,54 @@ static void keep_texts(struct spreading *spreading, struct tw_str name, const st
     spreading->cause.time_ms = cause->time_ms;
 }
 
+/* True: it was suspended. */
+static bool resume(struct reprice *reprice, struct spreading *spreading)
+{
+    bool suspended = spreading->suspended;
+
+    reprice->suspended_count -= suspended;
+    spreading->suspended = false;
+    return suspended;
+}
+
+/* The order of turns stays: the others move up. */
+static void remove_spreading(struct reprice *reprice, uint32_t i)
+{
+    resume(reprice, &reprice->spreadings[i]);
+    free(reprice->spreadings[i].texts);
+    reprice->spreading_count--;
+    memmove(&reprice->spreadings[i], &reprice->spreadings[i + 1],
+            (reprice->spreading_count - i) * sizeof(*reprice->spreadings));
+    if (reprice->turn > i)
+        reprice->turn--;
+}
+
+/* What stayed suspended although the partition is read beyond it: somebody else did it meanwhile. */
+static void drop_passed(struct reprice *reprice, int32_t partition, int64_t offset)
+{
+    for (uint32_t i = reprice->spreading_count; i-- > 0;) {
+        const struct spreading *spreading = &reprice->spreadings[i];
+
+        if (spreading->suspended && spreading->partition == partition && spreading->offset < offset)
+            remove_spreading(reprice, i);
+    }
+}
+
 /*
  * A newer change takes the place of the older one of the same product, and goes on where that was: what is left of the
  * set at hand, then all sets once. Beginning again with the first one, a product that changes all the time would never
- * reach the last one.
+ * reach the last one. The same change once more (a store was refilled) takes its own place: what was read of the sets
+ * may have been read of a store that had lost its tail. Only the same record of the same change, read again because
+ * the partition was away for a moment, goes on as if it had not been.
  */
 static void spread_change(struct reprice *reprice, const struct tw_policy_event *event,
                           const struct tw_product_changed *changed)
 {
     struct spreading *spreading = find_spreading(reprice, changed->product_id);
 
-    if (spreading && changed->version <= spreading->product.version)
+    if (spreading && changed->version < spreading->product.version)
+        return;
+    if (spreading && resume(reprice, spreading) && event->offset == spreading->offset)
         return;
     if (!spreading)
         spreading = add_spreading(reprice);
@@ -163,7 +207,7 @@ static void spread_change(struct reprice *reprice, const struct tw_policy_event 
     };
     keep_texts(spreading, changed->name, &event->cause);
     spreading->partition = event->partition;
-    spreading->offset = event->offset;
+    spreading->offset = event->offset > spreading->offset ? event->offset : spreading->offset;
     spreading->sets_left = reprice->holders.partition_count + (spreading->cursor != 0);
 }
 
@@ -185,6 +229,8 @@ static enum tw_rc react_to_change(struct reprice *reprice, const struct tw_polic
     struct tw_product_changed changed;
 
     TW_TRY(tw_product_changed_type.unpack(event->payload, arena, &changed, reterr));
+    if (reprice->suspended_count)
+        drop_passed(reprice, event->partition, event->offset);
     if (shows_in_carts(&changed))
         spread_change(reprice, event, &changed);
     return TW_OK;
@@ -211,53 +257,107 @@ static enum tw_rc send_page(struct reprice *reprice, struct spreading *spreading
     return TW_OK;
 }
 
-/* Cursors are good for the connection they came from, which others may share. */
-static void begin_sets_again(struct reprice *reprice)
+static int32_t server_of(const struct reprice *reprice, const struct spreading *spreading)
+{
+    return spreading->set % reprice->holders.server_count;
+}
+
+/* Cursors are good as long as the server lives, which is not known of one that is away. */
+static void begin_sets_again(struct reprice *reprice, int32_t server)
 {
     for (uint32_t i = 0; i < reprice->spreading_count; i++)
-        reprice->spreadings[i].cursor = 0;
+        if (server_of(reprice, &reprice->spreadings[i]) == server)
+            reprice->spreadings[i].cursor = 0;
 }
 
-/* The order of turns stays: the others move up. */
-static void remove_spreading(struct reprice *reprice, uint32_t i)
+/* A server that is away is not asked again in this step; a set that cannot be read is a matter of its product alone. */
+static void put_off(struct reprice *reprice, struct spreading *spreading, enum tw_rc rc)
 {
-    free(reprice->spreadings[i].texts);
-    reprice->spreading_count--;
-    memmove(&reprice->spreadings[i], &reprice->spreadings[i + 1],
-            (reprice->spreading_count - i) * sizeof(*reprice->spreadings));
-    if (reprice->turn > i)
-        reprice->turn--;
+    spreading->failed = true;
+    spreading->cursor = 0;
+    if (tw_rc_action(rc) != TW_RETRY)
+        return;
+    reprice->away[server_of(reprice, spreading)] = true;
+    begin_sets_again(reprice, server_of(reprice, spreading));
 }
 
-/* A page of the product whose turn it is; whatever comes of it, the next one has its turn then. */
-static enum tw_rc take_turn(struct reprice *reprice, size_t max, struct tw_arena *arena, struct tw_policy_out *out,
-                            size_t *ret_sent, struct tw_err *reterr)
+static bool waits(const struct reprice *reprice, const struct spreading *spreading)
 {
-    uint32_t   i = reprice->turn % reprice->spreading_count;
-    enum tw_rc rc;
+    return spreading->suspended || spreading->failed || reprice->away[server_of(reprice, spreading)];
+}
 
-    reprice->turn = i + 1;
-    rc = send_page(reprice, &reprice->spreadings[i], max, arena, out, ret_sent, reterr);
+/* Whose turn it is: those that wait for something are passed over. False: all do. */
+static bool find_turn(const struct reprice *reprice, uint32_t *ret_turn)
+{
+    for (uint32_t n = 0; n < reprice->spreading_count; n++) {
+        uint32_t i = (reprice->turn + n) % reprice->spreading_count;
+
+        if (!waits(reprice, &reprice->spreadings[i])) {
+            *ret_turn = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum tw_rc take_page(struct reprice *reprice, uint32_t i, size_t max, struct tw_arena *arena,
+                            struct tw_policy_out *out, size_t *ret_sent, struct tw_err *reterr)
+{
+    enum tw_rc rc = send_page(reprice, &reprice->spreadings[i], max, arena, out, ret_sent, reterr);
+
     if (rc != TW_OK)
-        begin_sets_again(reprice);
+        put_off(reprice, &reprice->spreadings[i], rc);
     else if (!reprice->spreadings[i].sets_left)
         remove_spreading(reprice, i);
     return rc;
 }
 
+/* Nothing waits for what went wrong before. Beyond the turns, the first one that did is the first to try: so what goes
+ * on to be wrong is told by every step. */
+static bool begin_step(struct reprice *reprice, uint32_t *ret_first)
+{
+    bool waited = false;
+
+    for (uint32_t i = reprice->spreading_count; i-- > 0;) {
+        if (!reprice->spreadings[i].suspended && waits(reprice, &reprice->spreadings[i])) {
+            waited = true;
+            *ret_first = i;
+        }
+        reprice->spreadings[i].failed = false;
+    }
+    memset(reprice->away, 0, (size_t)reprice->holders.server_count * sizeof(*reprice->away));
+    return waited;
+}
+
+/* Whatever comes of it, the next product has its turn then. */
+static bool next_turn(struct reprice *reprice, uint32_t *ret_turn)
+{
+    if (!find_turn(reprice, ret_turn))
+        return false;
+    reprice->turn = *ret_turn + 1;
+    return true;
+}
+
+/* The first thing that went wrong is told, after all was done that could be. */
 enum tw_rc tw_reprice_spread(void *self, size_t max, struct tw_arena *arena, struct tw_policy_out *out,
                              struct tw_err *reterr)
 {
     struct reprice *reprice = self;
-    size_t          sent = 0, pages = 0;
+    enum tw_rc      first = TW_OK;
+    size_t          sent = 0;
+    uint32_t        turn;
+    bool            again = begin_step(reprice, &turn);
 
-    for (; reprice->spreading_count && sent < max && pages < PAGES_MAX; pages++) {
-        size_t of_page = 0;
+    for (int pages = 0; sent < max && pages < PAGES_MAX && (again || next_turn(reprice, &turn)); pages++) {
+        size_t     of_page = 0;
+        enum tw_rc rc = take_page(reprice, turn, max - sent < PAGE_MAX ? max - sent : PAGE_MAX, arena, out, &of_page,
+                                  first == TW_OK ? reterr : NULL);
 
-        TW_TRY(take_turn(reprice, max - sent < PAGE_MAX ? max - sent : PAGE_MAX, arena, out, &of_page, reterr));
         sent += of_page;
+        first = first == TW_OK ? rc : first;
+        again = false;
     }
-    return TW_OK;
+    return first;
 }
 
 /* --- a line came into a cart -------------------------------------------------------------------------------------- */
@@ -332,6 +432,35 @@ static size_t collect_ids(const struct reprice *reprice, struct tw_uuid *ret_ids
     return count;
 }
 
+/* A line's events are those of one cart, so of one partition. */
+static int compare_lines(const void *a, const void *b)
+{
+    const struct line *one = a, *other = b;
+    int                members = tw_uuid_cmp(one->member_id, other->member_id);
+    int                products = tw_uuid_cmp(one->product_id, other->product_id);
+
+    if (members || products)
+        return members ? members : products;
+    return (one->offset > other->offset) - (one->offset < other->offset);
+}
+
+/* Of the events of one line the newest says what is there now; the others are dropped. */
+static void keep_newest_lines(struct reprice *reprice)
+{
+    const struct line *lines = reprice->lines;
+    uint32_t           kept = 0;
+
+    qsort(reprice->lines, reprice->line_count, sizeof(*reprice->lines), compare_lines);
+    for (uint32_t i = 0; i < reprice->line_count; i++) {
+        bool is_newest = i + 1 == reprice->line_count || !tw_uuid_eq(lines[i].member_id, lines[i + 1].member_id) ||
+                         !tw_uuid_eq(lines[i].product_id, lines[i + 1].product_id);
+
+        if (is_newest)
+            reprice->lines[kept++] = lines[i];
+    }
+    reprice->line_count = kept;
+}
+
 enum tw_rc tw_reprice_settle(void *self, struct tw_arena *arena, struct tw_policy_out *out, struct tw_err *reterr)
 {
     struct reprice              *reprice = self;
@@ -341,6 +470,7 @@ enum tw_rc tw_reprice_settle(void *self, struct tw_arena *arena, struct tw_polic
 
     if (!reprice->line_count)
         return TW_OK;
+    keep_newest_lines(reprice);
     ids = TW_NEW_ARRAY(arena, reprice->line_count, struct tw_uuid);
     TW_TRY(reprice->catalogue.look_up(reprice->catalogue.self, ids, collect_ids(reprice, ids), arena, &products, &count,
                                       reterr));
@@ -374,16 +504,30 @@ enum tw_rc tw_reprice_react(void *self, const struct tw_policy_event *event, str
     return TW_OK;
 }
 
-bool tw_reprice_is_spreading(const void *self)
+static uint32_t count_active(const struct reprice *reprice)
 {
-    return ((const struct reprice *)self)->spreading_count > 0;
+    return reprice->spreading_count - reprice->suspended_count;
 }
 
-bool tw_reprice_is_full(const void *self)
+bool tw_reprice_is_spreading(const void *self)
 {
-    const struct reprice *reprice = self;
+    return count_active(self) > 0;
+}
 
-    return reprice->spreading_count >= TW_REPRICE_PRODUCTS_MAX || reprice->line_count >= TW_REPRICE_LINES_MAX;
+/* Beginning to read again is not free: what was fetched is fetched once more. So not for one that was done. */
+static bool is_full(bool *full, uint32_t count, uint32_t max)
+{
+    *full = count >= (*full ? max / 4 * 3 : max);
+    return *full;
+}
+
+bool tw_reprice_is_full(void *self, enum tw_domain_number domain)
+{
+    struct reprice *reprice = self;
+
+    return domain == TW_DOMAIN_PRODUCT
+               ? is_full(&reprice->products_full, count_active(reprice), TW_REPRICE_PRODUCTS_MAX)
+               : is_full(&reprice->lines_full, reprice->line_count, TW_REPRICE_LINES_MAX);
 }
 
 int64_t tw_reprice_oldest(const void *self, enum tw_domain_number domain, int32_t partition)
@@ -392,12 +536,25 @@ int64_t tw_reprice_oldest(const void *self, enum tw_domain_number domain, int32_
     int64_t               oldest = INT64_MAX;
 
     for (uint32_t i = 0; i < reprice->spreading_count && domain == TW_DOMAIN_PRODUCT; i++)
-        if (reprice->spreadings[i].partition == partition && reprice->spreadings[i].offset < oldest)
+        if (reprice->spreadings[i].partition == partition && !reprice->spreadings[i].suspended &&
+            reprice->spreadings[i].offset < oldest)
             oldest = reprice->spreadings[i].offset;
     for (uint32_t i = 0; i < reprice->line_count && domain == TW_DOMAIN_CART; i++)
         if (reprice->lines[i].partition == partition && reprice->lines[i].offset < oldest)
             oldest = reprice->lines[i].offset;
     return oldest;
+}
+
+static void suspend_products_of(struct reprice *reprice, int32_t partition)
+{
+    for (uint32_t i = 0; i < reprice->spreading_count; i++) {
+        struct spreading *spreading = &reprice->spreadings[i];
+
+        if (spreading->partition != partition || spreading->suspended)
+            continue;
+        spreading->suspended = true;
+        reprice->suspended_count++;
+    }
 }
 
 static void forget_products_of(struct reprice *reprice, int32_t partition)
@@ -417,6 +574,15 @@ static void forget_lines_of(struct reprice *reprice, int32_t partition)
     reprice->line_count = kept;
     if (!kept)
         forget_lines(reprice);
+}
+
+/* Lines are looked up at once when their events come again; it is the long scans that would never end otherwise. */
+void tw_reprice_suspend(void *self, enum tw_domain_number domain, int32_t partition)
+{
+    if (domain == TW_DOMAIN_PRODUCT)
+        suspend_products_of(self, partition);
+    else
+        forget_lines_of(self, partition);
 }
 
 void tw_reprice_forget(void *self, enum tw_domain_number domain, int32_t partition)

@@ -17,9 +17,10 @@
 /** Which carts hold a product. */
 struct tw_holders {
     int32_t partition_count; /**< of cart.commands: each has a set of its own for a product */
+    int32_t server_count;    /**< the set of partition p is on server p % server_count */
     /** The next page of the members of one set, of about @p count. @p cursor 0: from the beginning; ret_cursor 0: that
      *  was the last one. A member who is in the set all the time is on some page; others may be, and some come twice.
-     *  Cursors do not outlive an error: then all sets begin with 0 again. */
+     *  UNREACHED: its server is away, and cursors of all sets there are worth nothing any more. BROKEN: this set is none, others may be. */
     enum tw_rc (*page)(void *self, int32_t partition, struct tw_uuid product_id, uint64_t cursor, size_t count,
                        struct tw_arena *arena, struct tw_uuid **ret_members, size_t *ret_count, uint64_t *ret_cursor,
                        struct tw_err *reterr);
@@ -37,7 +38,8 @@ struct tw_catalogue_product {
 };
 
 struct tw_catalogue {
-    /** Those of @p ids that exist, in any order. Everything that was published is seen. */
+    /** Those of @p ids that exist, in any order. Everything that was published is seen. One that cannot be read is
+     *  logged and left out. */
     enum tw_rc (*look_up)(void *self, const struct tw_uuid *ids, size_t count, struct tw_arena *arena,
                           struct tw_catalogue_product **ret_products, size_t *ret_count, struct tw_err *reterr);
     void (*close)(void *self);
@@ -45,8 +47,9 @@ struct tw_catalogue {
 };
 
 enum {
-    TW_REPRICE_PRODUCTS_MAX = 10000, /**< that wait for their turn, until no further events are taken */
-    TW_REPRICE_LINES_MAX = 1000,     /**< the same of lines to look up */
+    TW_REPRICE_PRODUCTS_MAX = 10000, /**< that wait for their turn, until no further events of products are taken; not
+                                          again before three quarters are left */
+    TW_REPRICE_LINES_MAX = 1000,     /**< the same of lines to look up, and of events of carts */
 };
 
 /** The policy's `self`; takes the ports over. */
@@ -61,8 +64,9 @@ enum tw_rc tw_reprice_settle(void *self, struct tw_arena *arena, struct tw_polic
 enum tw_rc tw_reprice_spread(void *self, size_t max, struct tw_arena *arena, struct tw_policy_out *out,
                              struct tw_err *reterr);
 bool       tw_reprice_is_spreading(const void *self);
-bool       tw_reprice_is_full(const void *self);
+bool       tw_reprice_is_full(void *self, enum tw_domain_number domain);
 int64_t    tw_reprice_oldest(const void *self, enum tw_domain_number domain, int32_t partition);
+void       tw_reprice_suspend(void *self, enum tw_domain_number domain, int32_t partition);
 void       tw_reprice_forget(void *self, enum tw_domain_number domain, int32_t partition);
 
 #endif

@@ -5,8 +5,8 @@
  * a WATCH of that same connection is pending.
  *
  * EXEC does not undo: a command that fails inside it leaves its neighbours done. Hence every key whose command depends
- * on its type is checked before: ledger and index by the load, sets of holders between the first MULTI and EXEC of a
- * connection that touch them.
+ * on its type is checked before: ledger and index by the load; sets of holders, when a connection touches them first,
+ * by a TYPE that goes out before MULTI and whose answer is read before EXEC goes out.
  */
 #include "cart_store.h"
 

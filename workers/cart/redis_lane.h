@@ -1,6 +1,6 @@
 /**
- * A lane: one partition's connection to its Redis server. Commands are put one after the other, sent, and their answers
- * received in order.
+ * A lane: a connection to a Redis server, of one partition; the reprice policy has one for each server. Commands are
+ * put one after the other, sent, and their answers received in order.
  *
  *     tw_lane_command(lane, "GET", 1);
  *     tw_lane_arg(lane, key, key_len);
@@ -10,7 +10,7 @@
  * A lane keeps its connection only while the server answers as it should: any other answer, or none, closes it, and
  * only tw_lane_open() makes a new one. So no reply, watch or half-queued transaction of the past is ever met again.
  *
- * Threads: the worker's loop only. @p where is the static text of struct tw_err.
+ * Threads: that of its owner only: the worker's loop, or the policy's. @p where is the static text of struct tw_err.
  */
 #ifndef TILLWIRE_CART_REDIS_LANE_H
 #define TILLWIRE_CART_REDIS_LANE_H

@@ -50,6 +50,18 @@ static bool read_field(const bson_iter_t *iter, struct tw_arena *arena, struct t
     return true;
 }
 
+/* It would hold up all others: those are looked up, and its lines stay as they are. */
+static void tell_unreadable(const bson_t *document, const struct tw_err *err)
+{
+    char        id[TW_UUID_TEXT + 1] = "?";
+    bson_iter_t iter;
+
+    if (bson_iter_init_find(&iter, document, "_id") && BSON_ITER_HOLDS_OID(&iter))
+        tw_uuid_format(tw_product_id(bson_iter_oid(&iter)->bytes), id);
+    tw_log_err(TW_LOG_ERROR, "policy: a product that cannot be read is passed over", err,
+               (const struct tw_log_field[]){TW_F_TEXT("product_id", id), {0}});
+}
+
 /* Exactly the five fields of the projection, each of its type. */
 static enum tw_rc read_product(const bson_t *document, struct tw_arena *arena, struct tw_catalogue_product *ret_product,
                                struct tw_err *reterr)
@@ -142,9 +154,15 @@ static enum tw_rc mongo_look_up(void *self, const struct tw_uuid *ids, size_t co
 
     TW_TRY(connect_catalogue(catalogue, reterr));
     cursor = find(catalogue, ids, count);
-    while (rc == TW_OK && found < count && mongoc_cursor_next(cursor, &document))
-        rc = read_product(document, arena, &products[found++], reterr);
-    if (rc == TW_OK && mongoc_cursor_error(cursor, &error))
+    while (found < count && mongoc_cursor_next(cursor, &document)) {
+        struct tw_err err;
+
+        if (read_product(document, arena, &products[found], &err) == TW_OK)
+            found++;
+        else
+            tell_unreadable(document, &err);
+    }
+    if (mongoc_cursor_error(cursor, &error))
         rc = tw_fail(reterr, TW_UNREACHED, where, (long)error.code, "MongoDB: %s", error.message);
     mongoc_cursor_destroy(cursor);
     if (rc != TW_OK) {

@@ -108,6 +108,7 @@ enum tw_rc tw_redis_holders_open(const char *redis_uris, int timeout_ms, struct 
     }
     *ret_holders = (struct tw_holders){
         .partition_count = tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions,
+        .server_count = (int32_t)holders->server_count,
         .page = redis_page,
         .close = close_holders,
         .self = holders,

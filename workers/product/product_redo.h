@@ -1,7 +1,6 @@
 /**
- * The redo record of a batch: what step (b) of a commit does to products, ratings and ledger,
- * decided before step (a) puts it
- * beside the watermark. It is one BSON document, kept in MongoDB as opaque bytes:
+ * The redo record of a batch: what step (b) of a commit does to products, ratings and ledger, decided before step (a)
+ * puts it beside the watermark. It is one BSON document, kept in MongoDB as opaque bytes:
  *
  *     { products: [update statements], tw_ratings: [update statements], tw_ledger: [documents] }
  *

@@ -255,8 +255,8 @@ static enum tw_rc watermark(void *self, int32_t partition, struct tw_arena *aren
 
 static const char where_load[] = "product.store.load";
 
-/* A product or rating ahead of the watermark: either another worker went on while this one read, or the parts of the store are
- * not of one moment. */
+/* A product or rating ahead of the watermark: either another worker went on while this one read, or the parts of the
+ * store are not of one moment. */
 static enum tw_rc explain_newer_document(struct store *store, int32_t partition, int64_t first_offset, int64_t guard,
                                          struct tw_err *reterr)
 {

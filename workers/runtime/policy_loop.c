@@ -15,6 +15,7 @@
 
 #include "consumer.h"
 #include "pace.h"
+#include "policy_id.h"
 #include "tillwire/clock.h"
 #include "tillwire/failpoint.h"
 #include "tillwire/gen/topics.h"
@@ -22,7 +23,7 @@
 #include "tillwire/metrics.h"
 
 enum { POLL_MS = 100, POLL_MAX = 500, REPORT_POLL_MS = 20, REOPEN_MS = 500, FLUSH_MS = 2000 };
-enum { TELL_US = 1000000, RETRY_US = 500000 };
+enum { TELL_US = 1000000, TELL_AGAIN_US = 10000000, RETRY_US = 500000 };
 enum { QUEUE_KBYTES = 8192, NICE = 10 };
 
 static struct tw_metric commands_sent = {.name = "tillwire_policy_commands_total",
@@ -44,7 +45,14 @@ struct feed {
     enum tw_domain_number domain;
     const char           *topic;
     int32_t               partition_count;
-    struct place         *places; /* by partition */
+    bool                  resting; /* assigned nothing of it, because the policy is full */
+    struct place         *places;  /* by partition */
+};
+
+/* One of the two things the policy's work does, each with troubles of its own. */
+struct step {
+    int64_t retry_at_us;                                     /* of one that failed; 0: it did not */
+    char    trouble[sizeof(((struct tw_err *)0)->msg) + 16]; /* why it did */
 };
 
 struct policy_loop {
@@ -61,11 +69,11 @@ struct policy_loop {
     struct tw_pace                pace;
     size_t                        unreported;
     bool                          joined;
-    bool                          failed;  /* open everything anew */
-    bool                          resting; /* assigned nothing, because the policy is full */
+    bool                          failed; /* open everything anew */
     int64_t                       told_at_us;
-    int64_t                       retry_at_us; /* of work that failed; 0: it did not */
-    char                          trouble[sizeof(((struct tw_err *)0)->msg) + 16]; /* why it did */
+    int64_t                       told_all_at_us;
+    struct step                   settling, spreading;
+    bool                          paced; /* nothing could be done: what went before has to be paid for */
 };
 
 struct tw_policy_out {
@@ -102,27 +110,6 @@ static void on_report(void *self, const struct tw_report *report)
         tw_metric_add(&commands_sent, 1);
     else
         loop->failed = true;
-}
-
-/* The same event, type and aggregate always give the same id. The ledger remembers what has a keyed id, so that of a
- * quiet command is none. */
-static struct tw_uuid command_id(const struct tw_policy *policy, const struct tw_policy_command *command,
-                                 int32_t partition)
-{
-    static const char        space[] = "tillwire/policy/v1";
-    struct tw_str            event_id = command->cause->id;
-    crypto_generichash_state state;
-    uint8_t                  digest[16];
-
-    crypto_generichash_init(&state, NULL, 0, sizeof(digest));
-    crypto_generichash_update(&state, (const uint8_t *)space, sizeof(space));
-    crypto_generichash_update(&state, (const uint8_t *)policy->name, strlen(policy->name) + 1);
-    crypto_generichash_update(&state, (const uint8_t *)command->type->ce_type, strlen(command->type->ce_type) + 1);
-    crypto_generichash_update(&state, command->aggregate.bytes, sizeof(command->aggregate.bytes));
-    crypto_generichash_update(&state, (const uint8_t *)event_id.ptr, event_id.len);
-    crypto_generichash_final(&state, digest, sizeof(digest));
-    return command->type->quiet ? tw_command_id_unkeyed(digest, command->cause->time_ms, command->domain, partition)
-                                : tw_command_id_keyed(digest, command->domain, partition);
 }
 
 static void produce(struct policy_loop *loop, const char *topic, int32_t partition, struct tw_str key,
@@ -164,9 +151,9 @@ void tw_policy_send(struct tw_policy_out *out, const struct tw_policy_command *c
 
     tw_uuid_format(command->aggregate, key);
     partition = tw_partition_of((struct tw_str){key, TW_UUID_TEXT}, topic->partitions);
-    envelope.command_id = command_id(loop->policy, command, partition);
     tw_buf_clear(&loop->pack);
     command->type->pack(command->body, &loop->pack);
+    envelope.command_id = tw_policy_command_id(loop->policy->name, command, tw_buf_str(&loop->pack), partition);
     crypto_generichash(envelope.fingerprint, sizeof(envelope.fingerprint), (const uint8_t *)loop->pack.ptr,
                        loop->pack.len, NULL, 0);
     produce(loop, topic->name, partition, (struct tw_str){key, TW_UUID_TEXT}, &envelope);
@@ -175,11 +162,20 @@ void tw_policy_send(struct tw_policy_out *out, const struct tw_policy_command *c
 
 /* --- the group ---------------------------------------------------------------------------------------------------- */
 
-static void forget(struct policy_loop *loop, struct feed *feed, int32_t partition)
+static void leave(struct policy_loop *loop, struct feed *feed, int32_t partition)
 {
     if (loop->policy->work)
-        loop->policy->work->forget(loop->self, feed->domain, partition);
+        loop->policy->work->suspend(loop->self, feed->domain, partition);
     feed->places[partition] = (struct place){.next_offset = -1, .told_offset = -1, .cause = -1, .n = -1};
+}
+
+/* @p all: also what is owned. */
+static void forget(struct policy_loop *loop, bool all)
+{
+    for (size_t i = 0; i < loop->feed_count && loop->policy->work; i++)
+        for (int32_t p = 0; p < loop->feeds[i].partition_count; p++)
+            if (all || !loop->feeds[i].places[p].owned)
+                loop->policy->work->forget(loop->self, loop->feeds[i].domain, p);
 }
 
 static void on_assigned(void *self, const char *topic, int32_t partition)
@@ -189,7 +185,7 @@ static void on_assigned(void *self, const char *topic, int32_t partition)
 
     if (!find_place(feed, partition))
         return;
-    forget(loop, feed, partition);
+    leave(loop, feed, partition);
     feed->places[partition].owned = true;
 }
 
@@ -199,7 +195,7 @@ static void on_revoked(void *self, const char *topic, int32_t partition)
     struct feed        *feed = find_feed(loop, topic);
 
     if (find_place(feed, partition))
-        forget(loop, feed, partition);
+        leave(loop, feed, partition);
 }
 
 static size_t partitions_of_all(const struct policy_loop *loop)
@@ -211,18 +207,18 @@ static size_t partitions_of_all(const struct policy_loop *loop)
     return count;
 }
 
-/* What is owned, from where it was followed to; nothing while the policy is full: then the group goes on, and what was
- * fetched is fetched again later. */
+/* What is owned, from where it was followed to; nothing of a topic that rests: the group goes on, and what was fetched
+ * is fetched again later. */
 static void assign(struct policy_loop *loop)
 {
     struct tw_position *positions = tw_alloc_zeroed(partitions_of_all(loop), sizeof(*positions));
     size_t              count = 0;
     struct tw_err       err;
 
-    for (size_t i = 0; i < loop->feed_count && !loop->resting; i++) {
+    for (size_t i = 0; i < loop->feed_count; i++) {
         const struct feed *feed = &loop->feeds[i];
 
-        for (int32_t p = 0; p < feed->partition_count; p++) {
+        for (int32_t p = 0; p < feed->partition_count && !feed->resting; p++) {
             const struct place *place = &feed->places[p];
 
             if (place->owned)
@@ -242,18 +238,27 @@ static void on_rebalanced(void *self, bool joined)
     struct policy_loop *loop = self;
 
     loop->joined = joined;
-    if (joined)
-        assign(loop);
+    if (!joined)
+        return;
+    forget(loop, false); /* in a rebalance all is taken away; what did not come back is another's */
+    assign(loop);
 }
 
 static void rest_when_full(struct policy_loop *loop)
 {
     const struct tw_policy_work *work = loop->policy->work;
+    bool                         changed = false;
 
-    if (!work || !loop->joined || work->is_full(loop->self) == loop->resting)
+    if (!work || !loop->joined)
         return;
-    loop->resting = !loop->resting;
-    assign(loop);
+    for (size_t i = 0; i < loop->feed_count; i++) {
+        bool full = work->is_full(loop->self, loop->feeds[i].domain);
+
+        changed |= full != loop->feeds[i].resting;
+        loop->feeds[i].resting = full;
+    }
+    if (changed)
+        assign(loop);
 }
 
 static void on_failed(void *self, int32_t partition, const struct tw_err *err)
@@ -348,23 +353,29 @@ static void on_message(void *self, rd_kafka_message_t *message)
 
 /* --- the policy's work -------------------------------------------------------------------------------------------- */
 
-/* True: it worked. Else it is called again after a while; the first of a row of failures is told. */
-static bool worked(struct policy_loop *loop, enum tw_rc rc, const struct tw_err *err)
+/* A step that failed is done again after a while; why is told once, until it is for another reason. */
+static void step_done(struct step *step, enum tw_rc rc, const struct tw_err *err)
 {
+    char trouble[sizeof(step->trouble)];
+
     if (rc == TW_OK) {
-        loop->trouble[0] = '\0';
-        loop->retry_at_us = 0;
-        return true;
+        *step = (struct step){0};
+        return;
     }
-    if (!loop->trouble[0])
+    snprintf(trouble, sizeof(trouble), "policy: %s", err->msg);
+    if (strcmp(trouble, step->trouble) != 0)
         tw_log_err(tw_rc_action(rc) == TW_RETRY ? TW_LOG_WARN : TW_LOG_ERROR, "policy: it will be tried again", err,
                    NULL);
-    snprintf(loop->trouble, sizeof(loop->trouble), "policy: %s", err->msg);
-    loop->retry_at_us = tw_monotonic_us() + RETRY_US;
-    return false;
+    memcpy(step->trouble, trouble, sizeof(trouble));
+    step->retry_at_us = tw_monotonic_us() + RETRY_US;
 }
 
-static bool settle(struct policy_loop *loop)
+static bool is_due(const struct step *step)
+{
+    return tw_monotonic_us() >= step->retry_at_us;
+}
+
+static void settle(struct policy_loop *loop)
 {
     struct tw_policy_out out = {.loop = loop};
     struct tw_err        err;
@@ -372,43 +383,48 @@ static bool settle(struct policy_loop *loop)
 
     tw_arena_reset(&loop->arena);
     rc = loop->policy->work->settle(loop->self, &loop->arena, &out, &err);
+    tw_pace_spend(&loop->pace, out.count);
     sent(&out);
-    return worked(loop, rc, &err);
+    step_done(&loop->settling, rc, &err);
 }
 
-static void spread(struct policy_loop *loop)
+static void spread(struct policy_loop *loop, size_t max)
 {
     struct tw_policy_out out = {.loop = loop};
-    int64_t              allowed = tw_pace_allows(&loop->pace, tw_monotonic_us());
     struct tw_err        err;
     enum tw_rc           rc;
 
-    if (!allowed)
-        return;
     tw_arena_reset(&loop->arena);
-    rc = loop->policy->work->spread(loop->self, (size_t)allowed, &loop->arena, &out, &err);
+    rc = loop->policy->work->spread(loop->self, max, &loop->arena, &out, &err);
     tw_pace_spend(&loop->pace, out.count);
     sent(&out);
-    worked(loop, rc, &err);
+    step_done(&loop->spreading, rc, &err);
 }
 
+/* Both may do what was allowed before either: so neither starves the other. The debt is paid before the next time. */
 static void work(struct policy_loop *loop)
 {
     const struct tw_policy_work *work = loop->policy->work;
+    int64_t                      allowed;
 
-    if (!work || loop->failed || tw_monotonic_us() < loop->retry_at_us)
+    if (!work || loop->failed)
         return;
-    if (settle(loop) && work->is_spreading(loop->self))
-        spread(loop);
+    allowed = tw_pace_allows(&loop->pace, tw_monotonic_us());
+    loop->paced = !allowed;
+    if (allowed && is_due(&loop->settling))
+        settle(loop);
+    if (allowed && is_due(&loop->spreading) && !loop->failed)
+        spread(loop, (size_t)allowed);
     tw_metric_set(&is_spreading, work->is_spreading(loop->self));
 }
 
 /* How long to wait for events: less when there is something else to do. */
 static int poll_ms(struct policy_loop *loop)
 {
+    bool spreads = loop->policy->work && !loop->spreading.retry_at_us && loop->policy->work->is_spreading(loop->self);
     int64_t wait_ms;
 
-    if (!loop->policy->work || loop->retry_at_us || !loop->policy->work->is_spreading(loop->self))
+    if (!spreads && !loop->paced)
         return POLL_MS;
     wait_ms = (tw_pace_wait_us(&loop->pace, tw_monotonic_us()) + 999) / 1000;
     return wait_ms < POLL_MS ? (int)wait_ms : POLL_MS;
@@ -426,7 +442,8 @@ static int64_t finished_offset(const struct policy_loop *loop, const struct feed
     return oldest < next ? oldest : next;
 }
 
-static size_t collect_offsets(struct policy_loop *loop, struct tw_position *ret_positions)
+/* What is news, or @p all. */
+static size_t collect_offsets(struct policy_loop *loop, bool all, struct tw_position *ret_positions)
 {
     size_t count = 0;
 
@@ -437,7 +454,7 @@ static size_t collect_offsets(struct policy_loop *loop, struct tw_position *ret_
             struct place *place = &feed->places[p];
             int64_t       finished = finished_offset(loop, feed, p);
 
-            if (!place->owned || finished < 0 || finished == place->told_offset)
+            if (!place->owned || finished < 0 || (finished == place->told_offset && !all))
                 continue;
             place->told_offset = finished;
             ret_positions[count++] = (struct tw_position){feed->topic, p, finished};
@@ -446,21 +463,24 @@ static size_t collect_offsets(struct policy_loop *loop, struct tw_position *ret_
     return count;
 }
 
-/* Only what is surely in the log is passed: every command of the events before has its report. */
+/* Only what is surely in the log is passed: every command of the events before has its report. Nobody waits for Kafka's
+ * answer, so what was told once may be lost: from time to time all is told again. */
 static void tell_offsets(struct policy_loop *loop)
 {
+    int64_t             now_us = tw_monotonic_us();
+    bool                all = now_us - loop->told_all_at_us >= TELL_AGAIN_US;
     struct tw_position *positions;
     size_t              count;
 
-    if (tw_monotonic_us() - loop->told_at_us < TELL_US)
+    if (now_us - loop->told_at_us < TELL_US)
         return;
-    loop->told_at_us = tw_monotonic_us();
+    loop->told_at_us = now_us;
+    if (all)
+        loop->told_all_at_us = now_us;
     positions = tw_alloc_zeroed(partitions_of_all(loop), sizeof(*positions));
-    count = collect_offsets(loop, positions);
-    if (count) {
-        tw_failpoint("policy_before_offset_commit");
+    count = collect_offsets(loop, all, positions);
+    if (count && !tw_failpoint("policy_before_offset_commit"))
         tw_consumer_commit(loop->consumer, positions, count);
-    }
     free(positions);
 }
 
@@ -468,7 +488,9 @@ static const char *why_not_ready(const struct policy_loop *loop)
 {
     if (!loop->joined)
         return "waiting for the broker: the policy is not in its consumer group yet";
-    return loop->trouble[0] ? loop->trouble : NULL;
+    if (loop->settling.trouble[0])
+        return loop->settling.trouble;
+    return loop->spreading.trouble[0] ? loop->spreading.trouble : NULL;
 }
 
 static void wait_for_reports(struct policy_loop *loop)
@@ -544,10 +566,13 @@ static void close_all(struct policy_loop *loop)
     loop->consumer = NULL;
     loop->producer = NULL;
     loop->unreported = 0;
-    loop->joined = loop->resting = false;
-    for (size_t i = 0; i < loop->feed_count; i++)
+    loop->joined = false;
+    for (size_t i = 0; i < loop->feed_count; i++) {
+        loop->feeds[i].resting = false;
         for (int32_t p = 0; p < loop->feeds[i].partition_count; p++)
-            forget(loop, &loop->feeds[i], p);
+            leave(loop, &loop->feeds[i], p);
+    }
+    forget(loop, true);
 }
 
 static enum tw_rc live(struct policy_loop *loop, struct tw_err *reterr)

@@ -7,10 +7,11 @@
  * At least once: a crash between two steps repeats events, and the same event gives the same command ids. Here, unlike in
  * a worker, the group's committed offset decides where reading starts: there is no store to ask. It stays before the
  * oldest event that is not finished, so what is spread over minutes does not hold up the events behind it, and a crash
- * begins it again.
+ * begins it again. Nobody waits for the answer to that commit: from time to time it is told again.
  *
- * What is spread goes at the setting `policy_rate`. The thread of a policy with such work is a nice one: it leaves the
- * processor to the worker's own loops.
+ * What such work writes goes at the setting `policy_rate`; both of its steps may fail and are tried again each for
+ * itself, and a topic of which the policy keeps too much in mind rests while the others go on. The thread of a policy
+ * with such work is a nice one: it leaves the processor to the worker's own loops.
  *
  * Threads: tw_policy_loop_run() is the whole life of its thread.
  */

@@ -313,7 +313,8 @@ static enum tw_settings_result read_settings(struct worker *worker, int argc, ch
               .fallback = "2000",
               .min = 1,
               .max = 1000000,
-              .help = "Commands a second that one event may lead to (a new price in many carts), at most."},
+              .help = "Commands a second that this process's policy writes, for all events together (new prices in many "
+                           "carts), at most."},
     };
     size_t            own_count = TW_LEN(own) - (spec->policy_uri ? 0 : POLICY_SETTINGS);
     struct tw_setting table[TW_LEN(own) + TW_LEN(rows) + 1] = {0};
