@@ -218,7 +218,7 @@ def test_the_same_log_refills_an_emptied_mongodb(
         return sorted(stores.mongo["products"].find({}, {"guard": 0}), key=lambda document: document["_id"])
 
     before = content()
-    for name in ("tw_progress", "tw_applied", "tw_ledger", "products"):
+    for name in ("tw_progress", "tw_applied", "tw_ledger", "tw_ratings", "products"):
         stores.mongo[name].delete_many({})
     wait_until("the products are back", lambda: content() == before, 60)
     checker.check()
