@@ -274,7 +274,7 @@ static const struct tw_member_place *place_after(const struct tw_page *page, str
 /** One more than the page holds is asked for: whether it is there tells whether there is a next page. */
 static void list_members(struct tw_request *request, struct tw_reply *reply)
 {
-    struct tw_member_filter filter;
+    struct tw_member_filter filter = {0};
     struct tw_member_place  room;
     struct tw_page          page;
     struct tw_member       *members = NULL;

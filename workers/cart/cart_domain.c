@@ -336,7 +336,8 @@ static struct tw_outcome decide_reprice(struct tw_decision *d, const struct tw_c
     if (i == live->lines_len || body->product_version <= live->lines[i].product_version)
         return done(200);
 
-    struct tw_cart      *cart = change_cart(d, cmd);
+    struct tw_cart *cart = change_cart(d, cmd);
+    assert(i < cart->lines_len);
     struct tw_cart_line *line = &cart->lines[i];
     reprice_line(line, body->price_minor);
     line->product_name = body->product_name;
