@@ -1,4 +1,7 @@
+/* See histories.h. */
 #include "histories.h"
+
+#include <assert.h>
 
 #include "tillwire/gen/shared_messages.h"
 
@@ -94,6 +97,7 @@ void tw_history_close(struct tw_history *base)
 
 uint32_t tw_history_dice(struct tw_history *base, uint32_t sides)
 {
+    assert(sides > 0);
     return (uint32_t)(tw_random(&base->random) >> 32) % sides;
 }
 

@@ -64,7 +64,7 @@ void tw_history_close(struct tw_history *base);
                      #fact);                                                                                     \
     } while (0)
 
-/** A number below @p sides, of a test's own history. */
+/** A number below @p sides, which is at least 1; of a test's own history. */
 #define dice(history, sides) tw_history_dice(&(history)->base, (sides))
 uint32_t tw_history_dice(struct tw_history *base, uint32_t sides);
 
