@@ -992,6 +992,27 @@ def test_an_edge_adds_for_the_catalogues_price(world: World) -> None:
     assert checker.carts_are_told_what_products_say(events, [honest]) == []
 
 
+def test_an_edge_sets_lines_of_what_is_for_sale_and_takes_out_any(world: World) -> None:
+    honest = record_of(world, "last")
+
+    def sentences(ce_type: bytes, **lie: Any) -> list[str]:
+        events = [
+            dataclasses.replace(e, value=msgpack.packb({**e.body, "is_active": False}))
+            for e in world.log("product.events")
+            if e.type in ("product.created.v1", "product.changed.v1")
+        ]
+        command = dataclasses.replace(
+            honest,
+            headers=tuple((name, ce_type if name == "ce_type" else value) for name, value in honest.headers),
+            value=msgpack.packb({**honest.body, **lie}),
+        )
+        return checker.carts_are_told_what_products_say(events, [command])
+
+    assert len(sentences(b"cart.add_item.v1", quantity=1)) == len(sentences(b"cart.set_item.v1", quantity=1)) == 1
+    assert sentences(b"cart.set_item.v1", quantity=0) == []
+    assert len(sentences(b"cart.set_item.v1", quantity=0, price="0.01")) == 1
+
+
 def test_a_reprice_leaves_no_outcome_and_moves_no_end(world: World) -> None:
     events = [e for e in world.log("cart.events") if e.header("tw_command_id") == world.sent["reprice, told"]]
     assert [(e.type, e.body["previous_price"]) for e in events] == [("cart.item_repriced.v1", "149.50")]
