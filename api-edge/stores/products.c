@@ -385,26 +385,18 @@ static enum tw_rc read_row(const bson_t *document, struct tw_arena *arena, void 
     return tw_ledger_from_document(document, arena, ret_value, reterr);
 }
 
-static enum tw_rc find_row(struct tw_products *products, const bson_t *filter, struct tw_arena *arena,
-                           struct tw_ledger_row *ret_row, struct tw_err *reterr)
-{
-    bson_t    *options = BCON_NEW("limit", BCON_INT64(1));
-    enum tw_rc rc = find_one(products, TW_MONGO_LEDGER, filter, options, read_row, arena, ret_row, reterr);
-
-    bson_destroy(options);
-    return rc;
-}
-
 static enum tw_rc row_of_partition(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
                                    struct tw_ledger_row *ret_row, struct tw_err *reterr)
 {
-    char   id[TW_LEDGER_DOCUMENT_ID + 1];
-    bson_t filter = BSON_INITIALIZER;
+    char    id[TW_LEDGER_DOCUMENT_ID + 1];
+    bson_t *options = BCON_NEW("limit", BCON_INT64(1));
+    bson_t  filter = BSON_INITIALIZER;
 
     tw_ledger_document_id(tw_command_id_partition(command_id), tw_command_id_ledger(command_id), id);
     BSON_APPEND_UTF8(&filter, "_id", id);
-    enum tw_rc rc = find_row(products, &filter, arena, ret_row, reterr);
+    enum tw_rc rc = find_one(products, TW_MONGO_LEDGER, &filter, options, read_row, arena, ret_row, reterr);
     bson_destroy(&filter);
+    bson_destroy(options);
     return rc;
 }
 
@@ -431,28 +423,6 @@ static void append_ledger_ids(const struct tw_uuid *command_ids, size_t count, b
     }
     bson_append_array_end(&condition, &ids);
     bson_append_document_end(filter, &condition);
-}
-
-static enum tw_rc row_of_any_partition(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
-                                       struct tw_ledger_row *ret_row, struct tw_err *reterr)
-{
-    bson_t filter = BSON_INITIALIZER;
-
-    append_ledger_ids(&command_id, 1, &filter);
-    enum tw_rc rc = find_row(products, &filter, arena, ret_row, reterr);
-    bson_destroy(&filter);
-    return rc;
-}
-
-/* The same key may have gone elsewhere before, with another SKU: that is what makes it a reused one. */
-enum tw_rc tw_products_ledger(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
-                              struct tw_ledger_row *ret_row, struct tw_err *reterr)
-{
-    enum tw_rc rc = row_of_partition(products, command_id, arena, ret_row, reterr);
-
-    return rc == TW_NOT_FOUND && tw_command_id_is_keyed(command_id)
-               ? row_of_any_partition(products, command_id, arena, ret_row, reterr)
-               : rc;
 }
 
 struct row_list {
@@ -494,6 +464,21 @@ enum tw_rc tw_products_ledgers(struct tw_products *products, const struct tw_uui
     enum tw_rc rc = find(products, TW_MONGO_LEDGER, &filter, NULL, keep_row, arena, &list, &seen, reterr);
     bson_destroy(&filter);
     return rc;
+}
+
+/* The same key may have gone elsewhere before, with another SKU: that is what makes it a reused one. */
+enum tw_rc tw_products_ledger(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
+                              struct tw_ledger_row *ret_row, struct tw_err *reterr)
+{
+    const struct tw_ledger_row *row;
+
+    if (!tw_command_id_is_keyed(command_id))
+        return row_of_partition(products, command_id, arena, ret_row, reterr);
+    TW_TRY(tw_products_ledgers(products, &command_id, 1, arena, &row, reterr));
+    if (!row)
+        return tw_fail(reterr, TW_NOT_FOUND, WHERE, 0, "the ledger does not know the command");
+    *ret_row = *row;
+    return TW_OK;
 }
 
 enum tw_rc tw_products_ping(struct tw_products *products, struct tw_err *reterr)
