@@ -49,7 +49,8 @@ struct tw_catalogue {
 enum {
     TW_REPRICE_PRODUCTS_MAX = 10000, /**< that wait for their turn, until no further events of products are taken; not
                                           again before three quarters are left */
-    TW_REPRICE_LINES_MAX = 1000,     /**< the same of lines to look up, and of events of carts */
+    TW_REPRICE_LINES_MAX = 50000,    /**< the same of lines to look up, and of events of carts */
+    TW_REPRICE_GATHER_US = 1000000, /**< a line waits that long for others, so that their products are asked for once */
 };
 
 /** The policy's `self`; takes the ports over. */
@@ -60,7 +61,8 @@ void  tw_reprice_free(void *self);
 enum tw_rc tw_reprice_react(void *self, const struct tw_policy_event *event, struct tw_arena *arena,
                             struct tw_policy_out *out, struct tw_err *reterr);
 /* As struct tw_policy_work has them. */
-enum tw_rc tw_reprice_settle(void *self, struct tw_arena *arena, struct tw_policy_out *out, struct tw_err *reterr);
+enum tw_rc tw_reprice_settle(void *self, int64_t now_us, struct tw_arena *arena, struct tw_policy_out *out,
+                             struct tw_err *reterr);
 enum tw_rc tw_reprice_spread(void *self, size_t max, struct tw_arena *arena, struct tw_policy_out *out,
                              struct tw_err *reterr);
 bool       tw_reprice_is_spreading(const void *self);
