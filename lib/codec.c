@@ -1,8 +1,8 @@
 /*
  * The field tables of schemas/generate.py at work.
  *
- * Packing uses msgpack-c. Reading does not, for measured reasons (TW_MEASURE=1 tests/unit/test_codec): msgpack_unpack()
- * builds a tree in a zone before the first field can be looked at. For a cart.add_item that tree alone takes 85 to 110
+ * msgpack-c is not used, for measured reasons (TW_MEASURE=1 tests/unit/test_codec). Its packer calls back for every byte
+ * or two, which takes longer than what they are. msgpack_unpack() builds a tree in a zone before the first field can be looked at. For a cart.add_item that tree alone takes 85 to 110
  * ns, where this whole reader, checks and conversions included, takes 120 ns. And it allocates count * sizeof(object)
  * on the word of an array or map header, so hostile bytes would need a walk of their own before it may see them, and
  * that walk is most of a reader. Here every length is checked against the bytes that are left, and every count against the
@@ -13,7 +13,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <msgpack.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -270,47 +269,103 @@ void tw_field_range_text(const struct tw_field *field, char *ret_text, size_t si
 
 /* --- packing ------------------------------------------------------------------------------------------------------ */
 
-static int write_to_buf(void *out, const char *bytes, size_t len)
+enum { HEAD_MAX_BYTES = 9 };
+
+/* A head: its type, and a number behind it in @p len bytes, the first one the highest. */
+static void add_head(struct tw_buf *out, unsigned int type, uint64_t number, size_t len)
 {
-    tw_buf_add(out, bytes, len); /* remembers its own overflow */
-    return 0;
+    uint8_t head[HEAD_MAX_BYTES] = {(uint8_t)type};
+
+    for (size_t i = 0; i < len; i++)
+        head[1 + i] = (uint8_t)(number >> (8 * (len - 1 - i)));
+    tw_buf_add(out, head, 1 + len);
 }
 
-struct packer {
-    msgpack_packer msgpack;
-    struct tw_buf *out;
-};
-
-static void pack_struct(struct packer *packer, const struct tw_layout *layout, const void *value);
-static void pack_value(struct packer *packer, const struct tw_field *field, const void *member);
-
-static void pack_text(struct packer *packer, struct tw_str text)
+/* How many bytes of 1, 2, 4 and 8 a number takes, as the power of two; types of msgpack that differ in it alone follow
+ * each other in this order. */
+static unsigned int width_of(uint64_t number)
 {
-    msgpack_pack_str(&packer->msgpack, text.len);
-    if (text.len > 0)
-        tw_buf_add_str(packer->out, text);
+    return number <= UINT8_MAX ? 0 : number <= UINT16_MAX ? 1 : number <= UINT32_MAX ? 2 : 3;
 }
 
-static void pack_bin(struct packer *packer, const void *bytes, size_t len)
+static void pack_unsigned(struct tw_buf *out, uint64_t number)
 {
-    msgpack_pack_bin(&packer->msgpack, len);
-    tw_buf_add(packer->out, bytes, len);
+    unsigned int width = width_of(number);
+
+    if (number < 0x80)
+        add_head(out, (unsigned int)number, 0, 0);
+    else
+        add_head(out, 0xCC + width, number, (size_t)1 << width);
 }
 
-static void pack_uuid_text(struct packer *packer, const struct tw_uuid *id)
+static void pack_int(struct tw_buf *out, int64_t number)
+{
+    unsigned int width = number >= INT8_MIN ? 0 : number >= INT16_MIN ? 1 : number >= INT32_MIN ? 2 : 3;
+
+    if (number >= 0)
+        pack_unsigned(out, (uint64_t)number);
+    else if (number >= -32)
+        add_head(out, (uint8_t)number, 0, 0);
+    else
+        add_head(out, 0xD0 + width, (uint64_t)number, (size_t)1 << width);
+}
+
+/* Of text, list or map: up to @p tiny_max elements the length is in the type itself. @p first: the type with a length of
+ * @p first_width, the wider ones follow. */
+static void pack_length(struct tw_buf *out, unsigned int tiny, size_t tiny_max, unsigned int first,
+                        unsigned int first_width, size_t len)
+{
+    unsigned int width = width_of(len) > first_width ? width_of(len) : first_width;
+
+    assert(len <= UINT32_MAX);
+    if (len <= tiny_max)
+        add_head(out, tiny + (unsigned int)len, 0, 0);
+    else
+        add_head(out, first + width - first_width, len, (size_t)1 << width);
+}
+
+static void pack_struct(struct tw_buf *out, const struct tw_layout *layout, const void *value);
+static void pack_value(struct tw_buf *out, const struct tw_field *field, const void *member);
+
+static void pack_text(struct tw_buf *out, struct tw_str text)
+{
+    pack_length(out, 0xA0, 31, 0xD9, 0, text.len);
+    tw_buf_add_str(out, text);
+}
+
+static void pack_bin(struct tw_buf *out, const void *bytes, size_t len)
+{
+    unsigned int width = width_of(len);
+
+    assert(len <= UINT32_MAX);
+    add_head(out, 0xC4 + width, len, (size_t)1 << width);
+    tw_buf_add(out, bytes, len);
+}
+
+static void pack_list_length(struct tw_buf *out, size_t len)
+{
+    pack_length(out, 0x90, 15, 0xDC, 1, len);
+}
+
+static void pack_map_length(struct tw_buf *out, size_t len)
+{
+    pack_length(out, 0x80, 15, 0xDE, 1, len);
+}
+
+static void pack_uuid_text(struct tw_buf *out, const struct tw_uuid *id)
 {
     char text[TW_UUID_TEXT + 1];
 
     tw_uuid_format(*id, text);
-    pack_text(packer, (struct tw_str){text, TW_UUID_TEXT});
+    pack_text(out, (struct tw_str){text, TW_UUID_TEXT});
 }
 
-static void pack_decimal(struct packer *packer, int64_t hundredths)
+static void pack_decimal(struct tw_buf *out, int64_t hundredths)
 {
     char   text[TW_MONEY_TEXT];
     size_t len = tw_money_format(hundredths, text);
 
-    pack_text(packer, (struct tw_str){text, len});
+    pack_text(out, (struct tw_str){text, len});
 }
 
 static uint32_t enum_get(const struct tw_field *field, const void *member)
@@ -322,80 +377,77 @@ static uint32_t enum_get(const struct tw_field *field, const void *member)
     return number;
 }
 
-static void pack_list(struct packer *packer, const struct tw_field *field, const void *member)
+static void pack_list(struct tw_buf *out, const struct tw_field *field, const void *member)
 {
     struct tw_list list = tw_list_get(member);
 
-    msgpack_pack_array(&packer->msgpack, list.len);
+    pack_list_length(out, list.len);
     for (uint32_t i = 0; i < list.len; i++) {
         const char *item = (const char *)list.items + (size_t)i * field->item_size;
 
         if (field->layout)
-            pack_struct(packer, field->layout, item);
+            pack_struct(out, field->layout, item);
         else
-            pack_value(packer, field->item, item);
+            pack_value(out, field->item, item);
     }
 }
 
-static void pack_map(struct packer *packer, const void *member)
+static void pack_map(struct tw_buf *out, const void *member)
 {
     struct tw_list        list = tw_list_get(member);
     const struct tw_pair *pairs = list.items;
 
-    msgpack_pack_map(&packer->msgpack, list.len);
+    pack_map_length(out, list.len);
     for (uint32_t i = 0; i < list.len; i++) {
-        pack_text(packer, pairs[i].name);
-        pack_text(packer, pairs[i].value);
+        pack_text(out, pairs[i].name);
+        pack_text(out, pairs[i].value);
     }
 }
 
-static void pack_bool(struct packer *packer, bool yes)
+static void pack_bool(struct tw_buf *out, bool yes)
 {
-    if (yes)
-        msgpack_pack_true(&packer->msgpack);
-    else
-        msgpack_pack_false(&packer->msgpack);
+    add_head(out, yes ? 0xC3 : 0xC2, 0, 0);
 }
 
-static void pack_value(struct packer *packer, const struct tw_field *field, const void *member)
+static void pack_value(struct tw_buf *out, const struct tw_field *field, const void *member)
 {
     switch ((enum tw_kind)field->kind) {
     case TW_KIND_UUID:
-        pack_uuid_text(packer, member);
+        pack_uuid_text(out, member);
         return;
     case TW_KIND_UUID_BIN:
-        pack_bin(packer, member, sizeof(struct tw_uuid));
+        pack_bin(out, member, sizeof(struct tw_uuid));
         return;
     case TW_KIND_STRING:
-        pack_text(packer, *(const struct tw_str *)member);
+        pack_text(out, *(const struct tw_str *)member);
         return;
     case TW_KIND_BYTES:
-        pack_bin(packer, member, (size_t)field->max);
+        pack_bin(out, member, (size_t)field->max);
         return;
     case TW_KIND_INT:
     case TW_KIND_TIME:
-        msgpack_pack_int64(&packer->msgpack, *(const int64_t *)member);
+        pack_int(out, *(const int64_t *)member);
         return;
     case TW_KIND_BOOL:
-        pack_bool(packer, *(const bool *)member);
+        pack_bool(out, *(const bool *)member);
         return;
     case TW_KIND_DECIMAL:
-        pack_decimal(packer, *(const int64_t *)member);
+        pack_decimal(out, *(const int64_t *)member);
         return;
     case TW_KIND_ENUM:
-        pack_text(packer, field->values[enum_get(field, member)]);
+        pack_text(out, field->values[enum_get(field, member)]);
         return;
     case TW_KIND_ENUM_INT:
-        msgpack_pack_uint32(&packer->msgpack, enum_get(field, member));
+        pack_unsigned(out, enum_get(field, member));
         return;
     case TW_KIND_LIST:
-        pack_list(packer, field, member);
+        pack_list(out, field, member);
         return;
     case TW_KIND_MAP:
-        pack_map(packer, member);
+        pack_map(out, member);
         return;
     case TW_KIND_STRUCT:
-        pack_struct(packer, field->layout, member);
+        pack_struct(out, field->layout, member);
         return;
     }
     assert(field->kind <= TW_KIND_STRUCT); /* all kinds have returned */
@@ -406,30 +458,27 @@ static bool is_there(const struct tw_field *field, const char *value)
     return !field->optional || *(const bool *)(value + field->has_offset);
 }
 
-static void pack_struct(struct packer *packer, const struct tw_layout *layout, const void *value)
+static void pack_struct(struct tw_buf *out, const struct tw_layout *layout, const void *value)
 {
     const char *base = value;
     size_t      count = 0;
 
     for (size_t i = 0; i < layout->field_count; i++)
         count += is_there(&layout->fields[i], base);
-    msgpack_pack_map(&packer->msgpack, count);
+    pack_map_length(out, count);
     for (size_t i = 0; i < layout->field_count; i++) {
         const struct tw_field *field = &layout->fields[i];
 
         if (!is_there(field, base))
             continue;
-        tw_buf_add(packer->out, field->key, field->key_len);
-        pack_value(packer, field, base + field->offset);
+        tw_buf_add(out, field->key, field->key_len);
+        pack_value(out, field, base + field->offset);
     }
 }
 
 void tw_codec_pack(const struct tw_layout *layout, const void *value, struct tw_buf *out)
 {
-    struct packer packer = {.out = out};
-
-    msgpack_packer_init(&packer.msgpack, out, write_to_buf);
-    pack_struct(&packer, layout, value);
+    pack_struct(out, layout, value);
 }
 
 /* --- reading: tokens ---------------------------------------------------------------------------------------------- */

@@ -139,6 +139,7 @@ static int setup(void **state)
         .partition_count = SETS, .server_count = SERVERS, .page = fake_page, .close = fake_close, .self = world};
     struct tw_catalogue catalogue = {.look_up = fake_look_up, .close = fake_close, .self = world};
 
+    world->now_us = 1;
     world->reprice = tw_reprice_new(&holders, &catalogue);
     out.count = 0;
     *state = world;
@@ -263,7 +264,7 @@ static enum tw_rc settle(struct world *world)
 {
     enum tw_rc rc = step(world);
 
-    world->now_us += TW_REPRICE_GATHER_US;
+    world->now_us += TW_REPRICE_MANY_US;
     return rc == TW_OK ? step(world) : rc;
 }
 
@@ -573,14 +574,14 @@ static void a_line_older_than_the_catalogue__is_repriced(void **state)
     assert_string_equal(out.sent[1].cause, "event 1");
 }
 
-static void lines__gather_for_a_while_before_they_are_looked_up(void **state)
+static void a_line__waits_a_moment_for_others(void **state)
 {
     struct world *world = *state;
 
     catalogue_has(world, 1, 14900, 8);
     line_is_added(world, 1, 1, 7);
     assert_int_equal(step(world), TW_OK);
-    world->now_us += TW_REPRICE_GATHER_US - 1;
+    world->now_us += TW_REPRICE_FEW_US - 1;
     line_is_added(world, 2, 1, 7);
     assert_int_equal(step(world), TW_OK);
     assert_int_equal(world->look_ups, 0);
@@ -590,6 +591,21 @@ static void lines__gather_for_a_while_before_they_are_looked_up(void **state)
     assert_int_equal(world->looked_up, 1);
     assert_int_equal(out.count, 2);
     assert_int_equal(oldest(world, TW_DOMAIN_CART), INT64_MAX);
+}
+
+static void many_lines__gather_for_longer(void **state)
+{
+    struct world *world = *state;
+
+    for (uint32_t i = 0; i < TW_REPRICE_FEW_LINES; i++)
+        line_is_added(world, i, 1, 7);
+    assert_int_equal(step(world), TW_OK);
+    world->now_us += TW_REPRICE_MANY_US - 1;
+    assert_int_equal(step(world), TW_OK);
+    assert_int_equal(world->look_ups, 0);
+    world->now_us++;
+    assert_int_equal(step(world), TW_OK);
+    assert_int_equal(world->look_ups, 1);
 }
 
 /* An answer of before its event says nothing of a line: the product may have changed since, and the scan of that change
@@ -608,7 +624,7 @@ static void a_line__is_never_compared_with_an_answer_of_before_its_event(void **
     assert_int_equal(times_sent(2, 1, 8), 1);
 }
 
-static void many_lines__do_not_wait_for_more(void **state)
+static void as_many_lines_as_it_may_gather__do_not_wait(void **state)
 {
     struct world *world = *state;
 
@@ -656,8 +672,10 @@ static void a_round_with_many_commands__goes_on_in_the_next_step(void **state)
     assert_int_equal(step(world), TW_UNREACHED);
     world->catalogue_away = false;
     line_is_added(world, 5000, 0, 7);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         assert_int_equal(step(world), TW_OK);
+        world->now_us += TW_REPRICE_MANY_US;
+    }
     assert_int_equal(out.count, 4004);
     for (uint32_t i = 0; i < 4000; i++)
         assert_int_equal(times_sent(i, 200 * (i % 4), 8), 1);
@@ -921,9 +939,10 @@ int main(void)
         RULE(a_set_that_cannot_be_read__holds_up_its_product_only),
         RULE(many_empty_products__do_not_hold_up_the_events_behind),
         RULE(a_line_older_than_the_catalogue__is_repriced),
-        RULE(lines__gather_for_a_while_before_they_are_looked_up),
+        RULE(a_line__waits_a_moment_for_others),
+        RULE(many_lines__gather_for_longer),
         RULE(a_line__is_never_compared_with_an_answer_of_before_its_event),
-        RULE(many_lines__do_not_wait_for_more),
+        RULE(as_many_lines_as_it_may_gather__do_not_wait),
         RULE(many_products__are_several_questions),
         RULE(a_round_with_many_commands__goes_on_in_the_next_step),
         RULE(lines_of_a_round__are_one_question_with_each_product_once),

@@ -2,7 +2,7 @@
  * Two lists: products whose change is being spread, and lines to look up. Both keep the event they are from, by which
  * the runtime knows how far it is.
  *
- * Lines are looked up in rounds. They gather for a second, so that a product is asked for once a round and not once a
+ * Lines are looked up in rounds. They gather for a while, so that a product is asked for once a round and not once a
  * batch of events: it is the asking that costs, and an answer that comes later is as good (docs/decisions/reprice.md).
  */
 #include "cart_reprice.h"
@@ -16,9 +16,8 @@
 enum {
     PAGE_MAX = 100, /* commands of one product before the next one has its turn */
     PAGES_MAX = 20, /* of one step: most sets are empty, and neither events nor a stop shall wait for many of them */
-    GATHERED_MAX = TW_REPRICE_LINES_MAX / 2, /* lines that make a round before their time */
-    QUESTION_MAX = 200,                      /* products of one question: some servers compare each with each */
-    BURST = 1000,                            /* commands of one step that look-ups send, about */
+    QUESTION_MAX = 200, /* products of one question: some servers compare each with each */
+    BURST = 1000,       /* commands of one step that look-ups send, about */
 };
 
 /* A product whose change is spread. Sets are read one after the other, round and round; `sets_left` says how many are
@@ -58,12 +57,12 @@ struct reprice {
     struct spreading   *spreadings;
     uint32_t            spreading_count, spreading_cap;
     uint32_t            suspended_count;
-    uint32_t            turn;        /* whose it is */
-    bool               *away;        /* by server: it did not answer in this step */
-    struct lines        gathered;    /* for the next round */
-    int64_t             round_at_us; /* when it begins; 0: nothing has gathered */
-    struct lines        round;       /* being looked up, sorted by product and member */
-    uint32_t            round_done;  /* of its lines, from the first on */
+    uint32_t            turn;       /* whose it is */
+    bool               *away;       /* by server: it did not answer in this step */
+    struct lines        gathered;   /* for the next round */
+    int64_t             since_us;   /* they gather; 0: nothing has */
+    struct lines        round;      /* being looked up, sorted by product and member */
+    uint32_t            round_done; /* of its lines, from the first on */
     bool                products_full, lines_full;
 };
 
@@ -451,14 +450,21 @@ static void keep_newest_lines(struct lines *lines)
     lines->count = kept;
 }
 
-/* Has enough gathered, or for long enough? */
+/* Few lines are looked up at once, nearly. Of many, a busy shop's or a backlog's, ever more are of the same products. */
+static int64_t gathering_us(uint32_t count)
+{
+    if (count >= TW_REPRICE_LINES_MAX / 2)
+        return 0;
+    return count < TW_REPRICE_FEW_LINES ? TW_REPRICE_FEW_US : TW_REPRICE_MANY_US;
+}
+
 static bool is_round_due(struct reprice *reprice, int64_t now_us)
 {
     if (!reprice->gathered.count)
         return false;
-    if (!reprice->round_at_us)
-        reprice->round_at_us = now_us + TW_REPRICE_GATHER_US;
-    return now_us >= reprice->round_at_us || reprice->gathered.count >= GATHERED_MAX;
+    if (!reprice->since_us)
+        reprice->since_us = now_us;
+    return now_us - reprice->since_us >= gathering_us(reprice->gathered.count);
 }
 
 static void begin_round(struct reprice *reprice)
@@ -467,7 +473,7 @@ static void begin_round(struct reprice *reprice)
 
     reprice->gathered = reprice->round;
     reprice->round = gathered;
-    reprice->round_at_us = 0;
+    reprice->since_us = 0;
     qsort(gathered.items, gathered.count, sizeof(*gathered.items), compare_lines);
     keep_newest_lines(&reprice->round);
 }
@@ -656,7 +662,7 @@ static void forget_lines_of(struct reprice *reprice, int32_t partition)
     drop_lines_of(&reprice->round, reprice->round_done, partition);
     if (!reprice->gathered.count) {
         forget_lines(&reprice->gathered);
-        reprice->round_at_us = 0;
+        reprice->since_us = 0;
     }
     if (reprice->round_done == reprice->round.count)
         end_round(reprice);

@@ -49,8 +49,10 @@ struct tw_catalogue {
 enum {
     TW_REPRICE_PRODUCTS_MAX = 10000, /**< that wait for their turn, until no further events of products are taken; not
                                           again before three quarters are left */
-    TW_REPRICE_LINES_MAX = 50000,    /**< the same of lines to look up, and of events of carts */
-    TW_REPRICE_GATHER_US = 1000000, /**< a line waits that long for others, so that their products are asked for once */
+    TW_REPRICE_LINES_MAX = 100000,   /**< the same of lines to look up, and of events of carts */
+    TW_REPRICE_FEW_LINES = 100, /**< fewer wait FEW_US for others, more wait MANY_US, half of LINES_MAX not at all */
+    TW_REPRICE_FEW_US = 100000,
+    TW_REPRICE_MANY_US = 2000000,
 };
 
 /** The policy's `self`; takes the ports over. */
