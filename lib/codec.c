@@ -1,18 +1,20 @@
 /*
  * The field tables of schemas/generate.py at work.
  *
- * msgpack-c is not used, for measured reasons (TW_MEASURE=1 tests/unit/test_codec). Its packer calls back for every byte
- * or two, which takes longer than what they are. msgpack_unpack() builds a tree in a zone before the first field can be looked at. For a cart.add_item that tree alone takes 85 to 110
- * ns, where this whole reader, checks and conversions included, takes 120 ns. And it allocates count * sizeof(object)
- * on the word of an array or map header, so hostile bytes would need a walk of their own before it may see them, and
- * that walk is most of a reader. Here every length is checked against the bytes that are left, and every count against the
- * schema's limit, before anything is allocated: work and memory are bounded by the input and the schema, and only lists
- * and maps allocate, from the arena.
+ * Packing uses msgpack-c, compiled into this file: with its callback for every byte or two, a cart takes twice as long.
+ * Reading does not, for measured reasons (TW_MEASURE=1 tests/unit/test_codec): msgpack_unpack() builds a tree in a zone
+ * before the first field can be looked at. For a cart.add_item that tree alone takes 85 to 110 ns, where this whole
+ * reader, checks and conversions included, takes 120 ns. And it allocates count * sizeof(object) on the word of an array
+ * or map header, so hostile bytes would need a walk of their own before it may see them, and that walk is most of a
+ * reader. Here every length is checked against the bytes that are left, and every count against the schema's limit,
+ * before anything is allocated: work and memory are bounded by the input and the schema, and only lists and maps
+ * allocate, from the arena.
  */
 #include "tillwire/codec.h"
 
 #include <assert.h>
 #include <inttypes.h>
+#include <msgpack.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -269,87 +271,31 @@ void tw_field_range_text(const struct tw_field *field, char *ret_text, size_t si
 
 /* --- packing ------------------------------------------------------------------------------------------------------ */
 
-enum { HEAD_MAX_BYTES = 9 };
-
-/* A head: its type, and a number behind it in @p len bytes, the first one the highest. */
-static void add_head(struct tw_buf *out, unsigned int type, uint64_t number, size_t len)
-{
-    uint8_t head[HEAD_MAX_BYTES] = {(uint8_t)type};
-
-    for (size_t i = 0; i < len; i++)
-        head[1 + i] = (uint8_t)(number >> (8 * (len - 1 - i)));
-    tw_buf_add(out, head, 1 + len);
-}
-
-/* How many bytes of 1, 2, 4 and 8 a number takes, as the power of two; types of msgpack that differ in it alone follow
- * each other in this order. */
-static unsigned int width_of(uint64_t number)
-{
-    return number <= UINT8_MAX ? 0 : number <= UINT16_MAX ? 1 : number <= UINT32_MAX ? 2 : 3;
-}
-
-static void pack_unsigned(struct tw_buf *out, uint64_t number)
-{
-    unsigned int width = width_of(number);
-
-    if (number < 0x80)
-        add_head(out, (unsigned int)number, 0, 0);
-    else
-        add_head(out, 0xCC + width, number, (size_t)1 << width);
-}
-
-static void pack_int(struct tw_buf *out, int64_t number)
-{
-    unsigned int width = number >= INT8_MIN ? 0 : number >= INT16_MIN ? 1 : number >= INT32_MIN ? 2 : 3;
-
-    if (number >= 0)
-        pack_unsigned(out, (uint64_t)number);
-    else if (number >= -32)
-        add_head(out, (uint8_t)number, 0, 0);
-    else
-        add_head(out, 0xD0 + width, (uint64_t)number, (size_t)1 << width);
-}
-
-/* Of text, list or map: up to @p tiny_max elements the length is in the type itself. @p first: the type with a length of
- * @p first_width, the wider ones follow. */
-static void pack_length(struct tw_buf *out, unsigned int tiny, size_t tiny_max, unsigned int first,
-                        unsigned int first_width, size_t len)
-{
-    unsigned int width = width_of(len) > first_width ? width_of(len) : first_width;
-
-    assert(len <= UINT32_MAX);
-    if (len <= tiny_max)
-        add_head(out, tiny + (unsigned int)len, 0, 0);
-    else
-        add_head(out, first + width - first_width, len, (size_t)1 << width);
-}
+/* msgpack-c's packer, made for our buffer: put_int64(out, 7), put_map(out, count) and so on. */
+#define msgpack_pack_inline_func(name)        static inline int put##name
+#define msgpack_pack_inline_func_cint(name)   static inline int put##name
+#define msgpack_pack_inline_func_fixint(name) static inline int put_fix##name
+#define msgpack_pack_user                     struct tw_buf *
+#define msgpack_pack_append_buffer(out, bytes, len) \
+    do {                                            \
+        tw_buf_add(out, bytes, len);                \
+        return 0;                                   \
+    } while (0)
+#include <msgpack/pack_template.h>
 
 static void pack_struct(struct tw_buf *out, const struct tw_layout *layout, const void *value);
 static void pack_value(struct tw_buf *out, const struct tw_field *field, const void *member);
 
 static void pack_text(struct tw_buf *out, struct tw_str text)
 {
-    pack_length(out, 0xA0, 31, 0xD9, 0, text.len);
+    put_str(out, text.len);
     tw_buf_add_str(out, text);
 }
 
 static void pack_bin(struct tw_buf *out, const void *bytes, size_t len)
 {
-    unsigned int width = width_of(len);
-
-    assert(len <= UINT32_MAX);
-    add_head(out, 0xC4 + width, len, (size_t)1 << width);
+    put_bin(out, len);
     tw_buf_add(out, bytes, len);
-}
-
-static void pack_list_length(struct tw_buf *out, size_t len)
-{
-    pack_length(out, 0x90, 15, 0xDC, 1, len);
-}
-
-static void pack_map_length(struct tw_buf *out, size_t len)
-{
-    pack_length(out, 0x80, 15, 0xDE, 1, len);
 }
 
 static void pack_uuid_text(struct tw_buf *out, const struct tw_uuid *id)
@@ -381,7 +327,7 @@ static void pack_list(struct tw_buf *out, const struct tw_field *field, const vo
 {
     struct tw_list list = tw_list_get(member);
 
-    pack_list_length(out, list.len);
+    put_array(out, list.len);
     for (uint32_t i = 0; i < list.len; i++) {
         const char *item = (const char *)list.items + (size_t)i * field->item_size;
 
@@ -397,7 +343,7 @@ static void pack_map(struct tw_buf *out, const void *member)
     struct tw_list        list = tw_list_get(member);
     const struct tw_pair *pairs = list.items;
 
-    pack_map_length(out, list.len);
+    put_map(out, list.len);
     for (uint32_t i = 0; i < list.len; i++) {
         pack_text(out, pairs[i].name);
         pack_text(out, pairs[i].value);
@@ -406,7 +352,10 @@ static void pack_map(struct tw_buf *out, const void *member)
 
 static void pack_bool(struct tw_buf *out, bool yes)
 {
-    add_head(out, yes ? 0xC3 : 0xC2, 0, 0);
+    if (yes)
+        put_true(out);
+    else
+        put_false(out);
 }
 
 static void pack_value(struct tw_buf *out, const struct tw_field *field, const void *member)
@@ -426,7 +375,7 @@ static void pack_value(struct tw_buf *out, const struct tw_field *field, const v
         return;
     case TW_KIND_INT:
     case TW_KIND_TIME:
-        pack_int(out, *(const int64_t *)member);
+        put_int64(out, *(const int64_t *)member);
         return;
     case TW_KIND_BOOL:
         pack_bool(out, *(const bool *)member);
@@ -438,7 +387,7 @@ static void pack_value(struct tw_buf *out, const struct tw_field *field, const v
         pack_text(out, field->values[enum_get(field, member)]);
         return;
     case TW_KIND_ENUM_INT:
-        pack_unsigned(out, enum_get(field, member));
+        put_uint32(out, enum_get(field, member));
         return;
     case TW_KIND_LIST:
         pack_list(out, field, member);
@@ -465,7 +414,7 @@ static void pack_struct(struct tw_buf *out, const struct tw_layout *layout, cons
 
     for (size_t i = 0; i < layout->field_count; i++)
         count += is_there(&layout->fields[i], base);
-    pack_map_length(out, count);
+    put_map(out, count);
     for (size_t i = 0; i < layout->field_count; i++) {
         const struct tw_field *field = &layout->fields[i];
 

@@ -494,78 +494,6 @@ static void a_message_reads_as_a_stranger_would_expect(void **state)
     assert_memory_equal(packed.ptr, expected, packed.len);
 }
 
-/* Every kind of head, at the edges of each width. */
-struct heads {
-    int64_t        number;
-    struct tw_str  text;
-    struct tw_list list; /* of booleans */
-};
-
-static const struct tw_field yes_or_no = {.name = "each", .kind = TW_KIND_BOOL};
-static const struct tw_field heads_fields[] = {
-    {.name = "n", .key = "\xa1n", .key_len = 2, .kind = TW_KIND_INT, .offset = offsetof(struct heads, number)},
-    {.name = "t", .key = "\xa1t", .key_len = 2, .kind = TW_KIND_STRING, .offset = offsetof(struct heads, text)},
-    {.name = "l",
-     .key = "\xa1l",
-     .key_len = 2,
-     .kind = TW_KIND_LIST,
-     .offset = offsetof(struct heads, list),
-     .item_size = sizeof(bool),
-     .item = &yes_or_no},
-};
-static const struct tw_layout heads_layout = {
-    .name = "heads", .fields = heads_fields, .field_count = TW_LEN(heads_fields), .size = sizeof(struct heads)};
-
-static int add_to_packed(void *out, const char *bytes, size_t len)
-{
-    tw_buf_add(out, bytes, len);
-    return 0;
-}
-
-static void pack_by_msgpack_c(const struct heads *heads, struct tw_buf *out)
-{
-    msgpack_packer packer;
-
-    msgpack_packer_init(&packer, out, add_to_packed);
-    msgpack_pack_map(&packer, 3);
-    msgpack_pack_str_with_body(&packer, "n", 1);
-    msgpack_pack_int64(&packer, heads->number);
-    msgpack_pack_str_with_body(&packer, "t", 1);
-    msgpack_pack_str_with_body(&packer, heads->text.ptr, heads->text.len);
-    msgpack_pack_str_with_body(&packer, "l", 1);
-    msgpack_pack_array(&packer, heads->list.len);
-    for (uint32_t i = 0; i < heads->list.len; i++)
-        msgpack_pack_false(&packer);
-}
-
-static void assert_packs_as_msgpack_c(int64_t number, size_t len)
-{
-    static char   zeros[70000];
-    struct heads  heads = {number, {zeros, len}, {zeros, (uint32_t)len, (uint32_t)len}};
-    struct tw_buf expected = {0};
-
-    tw_buf_clear(&packed);
-    tw_codec_pack(&heads_layout, &heads, &packed);
-    pack_by_msgpack_c(&heads, &expected);
-    if (packed.len != expected.len || memcmp(packed.ptr, expected.ptr, packed.len) != 0)
-        fail_msg("%" PRId64 " or a length of %zu is packed differently", number, len);
-    tw_buf_done(&expected);
-}
-
-static void heads_are_those_of_msgpack_c(void **state)
-{
-    (void)state;
-    for (unsigned int bit = 0; bit < 64; bit++) {
-        for (int64_t by = -1; by <= 1; by++) {
-            int64_t number = (int64_t)(UINT64_C(1) << bit) + (bit == 63 ? 1 : by);
-
-            assert_packs_as_msgpack_c(number, 0);
-            assert_packs_as_msgpack_c(bit == 63 ? INT64_MIN : -number, 0);
-            assert_packs_as_msgpack_c(-32 + by, bit <= 16 ? (size_t)number : 0);
-        }
-    }
-}
-
 /* --- golden bytes ------------------------------------------------------------------------------------------------- */
 
 static void golden_path(const char *ce_type, const char *suffix, char *ret_path, size_t size_bytes)
@@ -1207,7 +1135,6 @@ int main(void)
         TEST(every_type_survives_a_round_trip_at_its_extremes),
         TEST(a_copy_has_lists_of_its_own),
         TEST(a_copy_of_nothing_is_nothing),
-        TEST(heads_are_those_of_msgpack_c),
         TEST(a_message_reads_as_a_stranger_would_expect),
         TEST(golden_messages_decode_for_ever),
         TEST(fields_may_come_in_any_order_and_unknown_ones_are_skipped),
