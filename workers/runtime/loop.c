@@ -17,6 +17,7 @@
 #include "tillwire/metrics.h"
 
 enum { REOPEN_AFTER_US = 2000000 };
+enum { LANE_BATCHES = 4 };
 enum { IDLE_POLL_MS = 100, RECOVERING_POLL_MS = 10, STOP_FLUSH_MS = 3000, REVOKE_FLUSH_MS = 5000 };
 
 struct loop {
@@ -194,10 +195,29 @@ static void settle_assignment(struct loop *loop)
     free(positions);
 }
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Records of a partition that are fetched and not folded, at most: what makes a few batches, or one large one. */
+static size_t lane_max(const struct tw_cut_limits *batch)
+{
+    return larger(LANE_BATCHES * batch->records, batch->all_records);
+}
+
+static bool is_full(const struct tw_partition *partition)
+{
+    const struct tw_cut_limits *batch = &partition->env->batch;
+
+    return partition->lane_len >= lane_max(batch) ||
+           partition->lane_bytes >= larger(LANE_BATCHES * batch->bytes, batch->all_bytes);
+}
+
 /* Room for one more fetch, and how long to wait for it. */
 static size_t room_to_fetch(const struct loop *loop, int *ret_timeout_ms)
 {
-    size_t room = 4 * loop->env.batch_records;
+    size_t room = lane_max(&loop->env.batch);
 
     *ret_timeout_ms = tw_publisher_is_waiting(loop->env.publisher) ? 1 : IDLE_POLL_MS;
     for (int32_t i = 0; i < loop->env.turn.partition_count; i++) {
@@ -205,7 +225,7 @@ static size_t room_to_fetch(const struct loop *loop, int *ret_timeout_ms)
 
         if (!partition)
             continue;
-        if (partition->lane_len >= 4 * loop->env.batch_records)
+        if (is_full(partition))
             room = 0;
         if (tw_partition_is_busy(partition))
             *ret_timeout_ms = 0;
@@ -363,8 +383,7 @@ static void fill_env(struct loop *loop)
     memcpy(env->turn.id_key, loop->context->id_key, sizeof(env->turn.id_key));
     env->commands_topic = topic_name(domain, TW_TOPIC_COMMANDS);
     env->dlq_topic = topic_name(domain, TW_TOPIC_DLQ);
-    env->batch_records = (size_t)settings->batch_records;
-    env->batch_bytes = (size_t)settings->batch_kbytes * 1024;
+    env->batch = tw_cut_limits_of(domain, (size_t)settings->batch_records, (size_t)settings->batch_kbytes * 1024);
     env->cache_bytes = (size_t)settings->cache_mbytes * 1024 * 1024 / 2; /* two generations */
     env->broker_timeout_ms = (int)settings->broker_timeout_ms;
     loop->partitions = tw_alloc_zeroed((size_t)env->turn.partition_count, sizeof(*loop->partitions));
