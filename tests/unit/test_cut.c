@@ -216,6 +216,18 @@ static void one_record__always_goes_however_large(void **unused)
     free_world(world);
 }
 
+static void a_lane__holds_a_few_batches_and_the_largest_one(void **unused)
+{
+    struct tw_cut_limits carts = tw_cut_limits_of(&tw_cart_domain, RECORDS, BYTES);
+    struct tw_cut_limits products = tw_cut_limits_of(&tw_product_domain, RECORDS, BYTES);
+
+    (void)unused;
+    assert_int_equal(tw_cut_lane_records(&carts), 4 * RECORDS);
+    assert_int_equal(tw_cut_lane_bytes(&carts), 4 * BYTES);
+    assert_int_equal(tw_cut_lane_records(&products), products.all_records);
+    assert_int_equal(tw_cut_lane_bytes(&products), products.all_bytes);
+}
+
 static void the_same_log__is_cut_again_where_the_batch_before_ended(void **unused)
 {
     struct world           *world = new_world(&tw_product_domain);
@@ -250,6 +262,7 @@ int main(void)
         cmocka_unit_test(bytes__of_records_that_count_are_bounded),
         cmocka_unit_test(bytes__of_all_records_are_bounded_too),
         cmocka_unit_test(one_record__always_goes_however_large),
+        cmocka_unit_test(a_lane__holds_a_few_batches_and_the_largest_one),
         cmocka_unit_test(the_same_log__is_cut_again_where_the_batch_before_ended),
     };
 

@@ -2,6 +2,7 @@
 
 /* More would save little and take memory: about a kilobyte a record while its turn lasts, the fetched message included. */
 enum { SHARING_TIMES = 8 };
+enum { LANE_BATCHES = 4 };
 
 /* Records share when they neither have a ledger row nor an event of their own. */
 static bool can_share(const struct tw_domain *domain)
@@ -14,6 +15,21 @@ struct tw_cut_limits tw_cut_limits_of(const struct tw_domain *domain, size_t rec
     size_t times = can_share(domain) ? SHARING_TIMES : 1;
 
     return (struct tw_cut_limits){records, bytes, times * records, times * bytes};
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+size_t tw_cut_lane_records(const struct tw_cut_limits *limits)
+{
+    return larger(LANE_BATCHES * limits->records, limits->all_records);
+}
+
+size_t tw_cut_lane_bytes(const struct tw_cut_limits *limits)
+{
+    return larger(LANE_BATCHES * limits->bytes, limits->all_bytes);
 }
 
 void tw_cut_begin(struct tw_cut *cut, const struct tw_domain *domain, const struct tw_cut_limits *limits,

@@ -27,6 +27,10 @@ struct tw_cut_limits {
 /** `all_…` is more only where records of @p domain can share what they write. */
 struct tw_cut_limits tw_cut_limits_of(const struct tw_domain *domain, size_t records, size_t bytes);
 
+/** How much of a partition is worth fetching before it is folded: what makes a few batches, or one large one. */
+size_t tw_cut_lane_records(const struct tw_cut_limits *limits);
+size_t tw_cut_lane_bytes(const struct tw_cut_limits *limits);
+
 struct tw_cut {
     const struct tw_domain *domain;
     struct tw_cut_limits    limits;

@@ -17,7 +17,6 @@
 #include "tillwire/metrics.h"
 
 enum { REOPEN_AFTER_US = 2000000 };
-enum { LANE_BATCHES = 4 };
 enum { IDLE_POLL_MS = 100, RECOVERING_POLL_MS = 10, STOP_FLUSH_MS = 3000, REVOKE_FLUSH_MS = 5000 };
 
 struct loop {
@@ -195,29 +194,10 @@ static void settle_assignment(struct loop *loop)
     free(positions);
 }
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
-/* Records of a partition that are fetched and not folded, at most: what makes a few batches, or one large one. */
-static size_t lane_max(const struct tw_cut_limits *batch)
-{
-    return larger(LANE_BATCHES * batch->records, batch->all_records);
-}
-
-static bool is_full(const struct tw_partition *partition)
-{
-    const struct tw_cut_limits *batch = &partition->env->batch;
-
-    return partition->lane_len >= lane_max(batch) ||
-           partition->lane_bytes >= larger(LANE_BATCHES * batch->bytes, batch->all_bytes);
-}
-
 /* Room for one more fetch, and how long to wait for it. */
 static size_t room_to_fetch(const struct loop *loop, int *ret_timeout_ms)
 {
-    size_t room = lane_max(&loop->env.batch);
+    size_t room = tw_cut_lane_records(&loop->env.batch);
 
     *ret_timeout_ms = tw_publisher_is_waiting(loop->env.publisher) ? 1 : IDLE_POLL_MS;
     for (int32_t i = 0; i < loop->env.turn.partition_count; i++) {
@@ -225,7 +205,7 @@ static size_t room_to_fetch(const struct loop *loop, int *ret_timeout_ms)
 
         if (!partition)
             continue;
-        if (is_full(partition))
+        if (tw_partition_is_full(partition))
             room = 0;
         if (tw_partition_is_busy(partition))
             *ret_timeout_ms = 0;

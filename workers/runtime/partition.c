@@ -258,6 +258,12 @@ int64_t tw_partition_fetch_offset(const struct tw_partition *partition)
     return partition->checks_hash ? partition->lane_end - 1 : partition->lane_end;
 }
 
+bool tw_partition_is_full(const struct tw_partition *partition)
+{
+    return partition->lane_len >= tw_cut_lane_records(&partition->env->batch) ||
+           partition->lane_bytes >= tw_cut_lane_bytes(&partition->env->batch);
+}
+
 bool tw_partition_is_busy(const struct tw_partition *partition)
 {
     return partition->state == TW_PARTITION_RUNNING && partition->lane_len > 0;

@@ -74,6 +74,8 @@ int64_t    tw_partition_fetch_offset(const struct tw_partition *partition);
 void       tw_partition_fail(struct tw_partition *partition, const struct tw_err *err);
 /** One step: recovers, or folds one batch, or keeps house. BROKEN: the worker must stop; all else is handled here. */
 enum tw_rc tw_partition_step(struct tw_partition *partition, struct tw_err *reterr);
+/** Has it fetched enough for now? */
+bool       tw_partition_is_full(const struct tw_partition *partition);
 /** Has it something to do right now? */
 bool       tw_partition_is_busy(const struct tw_partition *partition);
 
