@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 kafka_start() {
-    local conf=$DATA/kafka.properties heap=${TW_KAFKA_HEAP:-512m}
+    local conf=$DATA/kafka.properties heap=${TW_KAFKA_HEAP:-640m}
     java_must_work
     jars_prepare kafka
     private_dir "$DATA/kafka"
@@ -12,8 +12,10 @@ kafka_start() {
             --config "$conf" --cluster-id "$(kafka_cluster_id)" >"$LOGS/kafka-format.log" 2>&1 ||
             fail "cannot prepare Kafka's folder: $(tail -n 1 "$LOGS/kafka-format.log")"
     fi
+    # What a broker allocates dies young: with half of the heap for it, it stops half as often (20 ms each at 1,000
+    # commands a second), and its p99 is no longer that of a collection.
     # SerialGC: on two cores 1.5 to 2 times G1's produce rate and half its memory (300-byte records, acks=all).
-    spawn kafka "$JAVA/java" -server "-Xms$heap" "-Xmx$heap" -XX:+UseSerialGC -Xshare:auto -XX:+ExitOnOutOfMemoryError \
+    spawn kafka "$JAVA/java" -server "-Xms$heap" "-Xmx$heap" -XX:NewRatio=1 -XX:+UseSerialGC -Xshare:auto -XX:+ExitOnOutOfMemoryError \
         -Djava.awt.headless=true "-Dlog4j2.configurationFile=$CHECKOUT/docker/kafka/log4j2.properties" \
         -cp "$JARS/kafka/*" kafka.Kafka "$conf"
 }

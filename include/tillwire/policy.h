@@ -93,6 +93,9 @@ struct tw_policy {
     /** Events that come again under the readers' rule are handed over, too: for a policy that must know when a store was
      *  refilled. See docs/decisions/reprice.md. */
     bool                         repeats;
+    /** How long an event may wait in its topic for company, milliseconds: every fetch costs the broker as much as many
+     *  events. 0: not at all. */
+    int                          gather_ms;
     /** Sends what follows from @p event, or keeps it in mind. INVALID: the payload cannot be read, which no event of a
      *  worker ever is. @p self: what work->open() gave, or NULL. */
     enum tw_rc (*react)(void *self, const struct tw_policy_event *event, struct tw_arena *arena,

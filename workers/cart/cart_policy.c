@@ -44,6 +44,7 @@ const struct tw_policy tw_cart_reprice_policy = {
     .follows = {TW_DOMAIN_PRODUCT, TW_DOMAIN_CART},
     .types = types,
     .repeats = true,
+    .gather_ms = 100,
     .react = tw_reprice_react,
     .work = &work,
 };

@@ -6,6 +6,10 @@
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
 
+/* A fetch that finds nothing is answered after so long. One that gathers company waits for this much of it. */
+enum { IDLE_FETCH_MS = 500 };
+#define GATHER_BYTES "65536"
+
 struct tw_consumer {
     struct tw_consumer_options options;
     rd_kafka_t                *rk;
@@ -61,7 +65,7 @@ static int on_statistics(rd_kafka_t *rk, char *json, size_t len, void *opaque)
 enum tw_rc tw_consumer_open(const struct tw_consumer_options *options, struct tw_consumer **ret_consumer,
                             struct tw_err *reterr)
 {
-    char                             session[16], heartbeat[16], kbytes[16];
+    char                             session[16], heartbeat[16], kbytes[16], wait[16];
     struct tw_consumer              *consumer;
     rd_kafka_conf_t                 *conf;
     rd_kafka_topic_partition_list_t *topics;
@@ -78,12 +82,15 @@ enum tw_rc tw_consumer_open(const struct tw_consumer_options *options, struct tw
                   {"heartbeat.interval.ms", heartbeat},
                   {"queued.max.messages.kbytes", kbytes},
                   {"fetch.error.backoff.ms", "100"},
+                  {"fetch.min.bytes", options->gather_ms > 0 ? GATHER_BYTES : "1"},
+                  {"fetch.wait.max.ms", wait},
                   {"statistics.interval.ms", "1000"},
     };
 
     snprintf(session, sizeof(session), "%d", options->session_timeout_ms);
     snprintf(heartbeat, sizeof(heartbeat), "%d", options->session_timeout_ms / 4);
     snprintf(kbytes, sizeof(kbytes), "%d", options->queue_kbytes);
+    snprintf(wait, sizeof(wait), "%d", options->gather_ms > 0 ? options->gather_ms : IDLE_FETCH_MS);
     if (!*options->instance_id)
         table[1] = (struct tw_kafka_option){"enable.partition.eof", "false"};
     TW_TRY(tw_kafka_conf(options->brokers, options->client_id, table, TW_LEN(table), &conf, reterr));

@@ -24,6 +24,7 @@ struct tw_consumer_options {
     size_t             topic_count;
     int                session_timeout_ms;
     int                queue_kbytes; /**< fetched and not yet taken, all partitions together */
+    int                gather_ms;    /**< how long a record may wait in its topic for company; 0: not at all */
     bool from_group; /**< TW_OFFSET_OF_GROUP can be assigned: where the group was last told, or the beginning */
     void (*assigned)(void *self, const char *topic, int32_t partition);
     void (*revoked)(void *self, const char *topic, int32_t partition);

@@ -541,6 +541,7 @@ static enum tw_rc open_all(struct policy_loop *loop, struct tw_err *reterr)
         .topic_count = loop->feed_count,
         .session_timeout_ms = (int)settings->session_timeout_ms,
         .queue_kbytes = QUEUE_KBYTES,
+        .gather_ms = loop->policy->gather_ms,
         .from_group = true,
         .assigned = on_assigned,
         .revoked = on_revoked,
