@@ -817,8 +817,8 @@ class Checker:
     def settled_violations(self) -> Sentences:
         """A policy that repeats itself after a crash may write while we look: then we look again."""
         while True:
+            ends = self.topics.ends()  # of logs that are read after: the stores may know of more
             self.drained()
-            ends = self.topics.ends()
             wrong = self.violations()
             if not wrong or self.topics.ends() == ends:
                 return wrong
