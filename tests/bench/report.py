@@ -125,10 +125,8 @@ def storm_table(results: StormResults) -> list[str]:
 
 
 def stream_table(results: StreamResults) -> list[str]:
-    lines = [f"Streams: p99 in ms (accepted a second), alone and beside {stream_rounds.STREAMS:,} open streams of events; of a new "
-             "request,",
-             f"{stream_rounds.EACH} waiting, {stream_rounds.EACH} streaming and {stream_rounds.EACH} idle clients. "
-             f"A stream takes {statistics.median(results.kbytes_per_stream):.0f} KiB of memory",
+    lines = [f"Streams: p99 in ms (accepted a second); {stream_rounds.EACH} of each: waiting, streaming and idle clients",
+             f"(a stream takes {statistics.median(results.kbytes_per_stream):.0f} KiB of the edge's memory)",
              row(STREAM_COLUMNS, "what is asked", "alone", "beside them", "p99 ratio", "rate ratio")]
     for case, samples in results.samples.items():
         parts = ([sample.alone for sample in samples], [sample.beside for sample in samples])

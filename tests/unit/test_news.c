@@ -40,7 +40,7 @@ static int teardown(void **state)
 static struct tw_news *news_of(const char *ce_type, struct tw_str value)
 {
     struct tw_header headers[] = {
-        {TW_STR(TW_H_ID), TW_STR("6f1b2c3d-0000-8000-8000-000000000001")},
+        {TW_STR(TW_H_ID), TW_STR("cart.commands/3/4711/0")},
         {TW_STR(TW_H_TYPE), tw_str_of(ce_type)},
         {TW_STR(TW_H_TIME), TW_STR("2026-11-23T10:00:00.000Z")},
         {TW_STR(TW_H_COMMAND_ID), TW_STR("0192f5c0-9a00-7c00-8123-456789abcdef")},
@@ -175,7 +175,7 @@ static void values__have_the_forms_of_the_http_api(void **state)
     assert_true(tw_news_write(news, &arena, &out));
     assert_str(tw_buf_str(&out),
                "event: cart.item_added\n"
-               "data: {\"id\":\"6f1b2c3d-0000-8000-8000-000000000001\",\"type\":\"cart.item_added\","
+               "data: {\"id\":\"cart.commands/3/4711/0\",\"type\":\"cart.item_added\","
                "\"time\":\"2026-11-23T10:00:00.000Z\",\"command_id\":\"0192f5c0-9a00-7c00-8123-456789abcdef\","
                "\"data\":{\"member_id\":\"" MEMBER "\",\"product_id\":\"00000000-0000-0000-0000-000000000000\","
                "\"product_name\":\"Tee \\\"M\\\"\\u000ablack\",\"price\":\"149.00\",\"added\":2,\"quantity\":3,"
