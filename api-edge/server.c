@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "knock.h"
 #include "streams/socket.h"
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
@@ -28,6 +29,7 @@ struct tw_server {
     struct tw_edge         *edge;
     const struct tw_router *router;
     struct mg_context      *context;
+    const char             *listen;
     bool                    is_public;
     int                     threads;
     atomic_int              connections;
@@ -534,6 +536,7 @@ enum tw_rc tw_server_open(struct tw_edge *edge, const struct tw_router *router, 
     server = tw_alloc_zeroed(1, sizeof(*server));
     server->edge = edge;
     server->router = router;
+    server->listen = options->listen;
     server->is_public = options->is_public;
     server->threads = options->threads;
     with_small_stacks(&before);
@@ -552,6 +555,9 @@ void tw_server_close(struct tw_server *server)
 {
     if (!server)
         return;
+    struct tw_knock *knock = tw_knock_start(server->listen);
+
     mg_stop(server->context);
+    tw_knock_stop(knock);
     free(server);
 }

@@ -1,5 +1,6 @@
 #include "streams/history.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,8 +51,11 @@ static struct tw_news **item(const struct lane *lane, size_t i)
 
 static void drop_first(struct lane *lane)
 {
-    struct tw_news *news = *item(lane, 0);
+    struct tw_news **first = item(lane, 0);
+    struct tw_news  *news = *first;
 
+    assert(news);
+    *first = NULL;
     lane->dropped = news->number;
     lane->oldest[news->place] = news->offset + 1;
     lane->bytes -= news->size;
