@@ -249,7 +249,7 @@ static void put(struct tw_stream *stream, const struct tw_news *news)
 {
     if (stream->queue_len == TW_STREAM_BACKLOG)
         stream->is_slow = true;
-    else if (!stream->is_slow) /* nothing after a gap */
+    else
         stream->queue[(stream->queue_head + stream->queue_len++) % TW_STREAM_BACKLOG] = news->number;
     wake(stream);
 }

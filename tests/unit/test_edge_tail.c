@@ -27,8 +27,8 @@ static int             event_status;
 static int64_t         event_record_offset; /* -1: the event has none */
 static bool            event_is_of_tokens;
 static bool            event_is_history; /* it was there before the tail began */
-static int64_t         reading_begins = 42;
-static int64_t         log_begins;
+static _Atomic int64_t reading_begins = 42;
+static _Atomic int64_t log_begins;
 static bool            broker_away;
 static bool            place_is_lost;
 static int64_t         published_behind; /* records at the log's end that the reader does not come to */
