@@ -404,7 +404,7 @@ static int on_request(struct mg_connection *connection)
         reply->close = true;
     }
     answer(server, connection, &request, reply);
-    if (reply->stream)
+    if (reply->stream && request.method != TW_METHOD_HEAD)
         stream(connection, &request, reply);
     if (leaves_body(problem))
         swallow_body(connection, &request);

@@ -319,10 +319,8 @@ static void get_events(struct tw_request *request, struct tw_reply *reply)
     reply->status = 200;
     reply->content_type = "text/event-stream";
     tw_reply_field(reply, "X-Accel-Buffering", TW_STR("no"));
-    if (request->method != TW_METHOD_HEAD) {
-        reply->stream = follow;
-        reply->stream_self = follower;
-    }
+    reply->stream = follow; /* which HEAD does not come to */
+    reply->stream_self = follower;
 }
 
 const struct tw_route tw_routes_events[] = {
