@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -18,8 +19,9 @@ from client import Client, Member
 from stack import Stack, wait_until
 
 NARROW = "edge2"
-SLOTS, PER_CALLER, TOKEN_S = 5, 2, 4
+SLOTS, PER_CALLER, TOKEN_S, WAITS = 5, 2, 4, 2
 SETTINGS = {
+    "TW_WAIT_SLOTS": str(WAITS),
     "TW_STREAM_SLOTS": str(SLOTS),
     "TW_STREAMS_PER_CALLER": str(PER_CALLER),
     "TW_STREAM_HEARTBEAT_S": "1",
@@ -376,6 +378,29 @@ def test_a_client_that_does_not_read_loses_its_stream(
         wait_until(
             "the stream is let go", lambda: metric(stack, "tillwire_edge_streams") <= open_before, timeout_s=10
         )
+
+
+def test_waits_are_counted_and_who_finds_no_slot_is_answered_at_once(
+    stack: Stack, narrow: Client, shopper: Client, product: str
+) -> None:
+    def add(seconds: int) -> tuple[float, httpx.Response]:
+        began = time.monotonic()
+        body = {"product_id": product, "quantity": 1}
+        answer = mine.write("POST", "/v1/cart/items", body, fields={"Prefer": f"wait={seconds}"})
+        return time.monotonic() - began, answer
+
+    mine = narrow.as_caller(shopper.token)
+    stack.stop("cart")
+    try:
+        with ThreadPoolExecutor(WAITS) as pool:
+            waiting = [pool.submit(add, 3) for _ in range(WAITS)]
+            time.sleep(1)
+            took_s, answer = add(3)
+            assert (answer.status_code, took_s < 1) == (202, True), f"{took_s} s"
+            assert "Preference-Applied" not in answer.headers
+            assert all(found.result()[0] > 2.5 for found in waiting)
+    finally:
+        stack.start("cart")
 
 
 def test_going_down_ends_streams_at_once(stack: Stack, narrow: Client, shopper: Client) -> None:
