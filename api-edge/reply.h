@@ -28,15 +28,15 @@ struct tw_stream_out {
 typedef void (*tw_stream_fn)(struct tw_request *request, void *self, const struct tw_stream_out *out);
 
 struct tw_reply {
+    tw_stream_fn      stream;      /**< instead of a body: called once the head is written; NULL: there is a body */
+    void             *stream_self; /**< lives as long as the request */
     int               status;
     const char       *content_type; /**< of the body; static */
     enum tw_cacheable cache;
     bool              close;  /**< the connection ends after this */
     struct tw_buf     fields; /**< more header lines, each ended by CR LF */
     struct tw_buf     body;
-    tw_stream_fn      stream;      /**< instead of a body: called once the head is written; NULL: there is a body */
-    void             *stream_self; /**< lives as long as the request */
-    struct tw_str     fixed_body;  /**< instead of `body` when its ptr is set: static text */
+    struct tw_str     fixed_body; /**< instead of `body` when its ptr is set: static text */
 };
 
 /** Ready for the next request; the buffers' memory is kept, but see tw_reply_let_go(). */

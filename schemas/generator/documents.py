@@ -171,8 +171,6 @@ def answer(spec: dict) -> dict:
     response = {"description": spec["doc"]}
     if "schema" in spec:
         response["content"] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{spec['schema']}"}}}
-    elif "type" in spec:
-        response["content"] = {spec["type"]: {"schema": {"type": "string"}}}
     return response
 
 
