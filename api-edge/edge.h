@@ -23,6 +23,8 @@
 #include "stores/pg_pool.h"
 #include "stores/products.h"
 #include "stores/sessions.h"
+#include "streams/hub.h"
+#include "streams/ticket.h"
 #include "tail.h"
 
 struct tw_edge_settings {
@@ -41,7 +43,12 @@ struct tw_edge_settings {
     int64_t     access_ttl_s;
     int64_t     refresh_ttl_s;
     int64_t     request_threads;
+    int64_t     idle_connections;
     int64_t     wait_slots;
+    int64_t     stream_slots;
+    int64_t     streams_per_caller;
+    int64_t     stream_heartbeat_s;
+    int64_t     stream_history_kbytes;
     int64_t     store_connections;
     int64_t     password_threads;
     int64_t     password_queue;
@@ -65,10 +72,13 @@ struct tw_edge {
     char                           id_key_check[17];
     uint8_t                        idempotency_key[TW_IDEMPOTENCY_KEY_BYTES];
     uint8_t                        opaque_key[TW_OPAQUE_KEY_BYTES];
+    uint8_t                        ticket_key[TW_TICKET_KEY_BYTES];
     struct tw_token_keys           token_keys;
     struct tw_token_rules          token_rules;
     struct tw_sender              *sender;
     struct tw_tail                *tail;
+    struct tw_hub                 *hub;
+    struct tw_used_tickets        *used_tickets;
     struct tw_pg_pool             *postgres;
     struct tw_members             *members;
     struct tw_sessions            *sessions;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "edge.h"
@@ -23,7 +24,7 @@
 #include "tillwire/log.h"
 #include "tillwire/settings.h"
 
-enum { IN_FLIGHT_MS = 5000, FLUSH_MS = 2000, WATCHDOG_S = 9, ADMIN_THREADS = 4 };
+enum { IN_FLIGHT_MS = 5000, FLUSH_MS = 2000, WATCHDOG_S = 9, ADMIN_THREADS = 4, OTHER_DESCRIPTORS = 512 };
 enum { EXIT_WRONG_SETTINGS = 2, EXIT_MISMATCH = 78 /* EX_CONFIG */ };
 
 #define AT(member) offsetof(struct tw_edge_settings, member)
@@ -54,9 +55,19 @@ static const struct tw_setting table[] = {
     {"refresh_ttl_s", TW_SET_INT, AT(refresh_ttl_s), "1209600", 1, 31536000, NULL, false,
      "Life of a refresh token, seconds."},
     {"request_threads", TW_SET_INT, AT(request_threads), "512", 2, 2000, NULL, false,
-     "Threads that serve requests, each one connection at a time."},
-    {"wait_slots", TW_SET_INT, AT(wait_slots), "256", 1, 2000, NULL, false,
+     "Requests that are served at once. A connection has a thread, so this and the next three are added up."},
+    {"idle_connections", TW_SET_INT, AT(idle_connections), "512", 0, 4000, NULL, false,
+     "Connections that may be kept open between requests; beyond it they are closed after each answer."},
+    {"wait_slots", TW_SET_INT, AT(wait_slots), "512", 1, 2000, NULL, false,
      "Requests that may wait for an outcome at once; more go without waiting."},
+    {"stream_slots", TW_SET_INT, AT(stream_slots), "1024", 0, 8000, NULL, false,
+     "Streams of events at once; beyond it 503."},
+    {"streams_per_caller", TW_SET_INT, AT(streams_per_caller), "8", 1, 8000, NULL, false,
+     "Streams of events of one member at once; beyond it 429."},
+    {"stream_heartbeat_s", TW_SET_INT, AT(stream_heartbeat_s), "15", 1, 300, NULL, false,
+     "A stream without events says that it is still there after so many seconds; shorter than what any proxy waits."},
+    {"stream_history_kbytes", TW_SET_INT, AT(stream_history_kbytes), "16384", 16, 1048576, NULL, false,
+     "Events kept for streams that come back with a Last-Event-ID, KiB; what is older is a reset."},
     {"store_connections", TW_SET_INT, AT(store_connections), "8", 1, 256, NULL, false, "Connections to each store."},
     {"password_threads", TW_SET_INT, AT(password_threads), "0", 0, 64, NULL, false,
      "Threads that hash passwords, 64 MiB each while they do; 0: half as many as processors."},
@@ -101,10 +112,13 @@ static void derive_keys(struct tw_edge *edge, const uint8_t edge_key[32])
 {
     static const char idempotency[] = "tillwire/edge/idempotency/v1";
     static const char opaque[] = "tillwire/edge/opaque/v1";
+    static const char ticket[] = "tillwire/edge/ticket/v1";
 
     crypto_generichash(edge->idempotency_key, sizeof(edge->idempotency_key), (const unsigned char *)idempotency,
                        sizeof(idempotency) - 1, edge_key, 32);
     crypto_generichash(edge->opaque_key, sizeof(edge->opaque_key), (const unsigned char *)opaque, sizeof(opaque) - 1,
+                       edge_key, 32);
+    crypto_generichash(edge->ticket_key, sizeof(edge->ticket_key), (const unsigned char *)ticket, sizeof(ticket) - 1,
                        edge_key, 32);
 }
 
@@ -164,12 +178,39 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
     edge->categories = tw_kept_new();
     edge->tags = tw_kept_new();
     edge->limits = settings->rate_limits ? tw_limits_new() : NULL;
+    edge->hub = tw_hub_new(&(struct tw_hub_options){.history_bytes = (size_t)settings->stream_history_kbytes * 1024,
+                                                    .slots = (size_t)settings->stream_slots,
+                                                    .per_caller = (size_t)settings->streams_per_caller});
+    edge->used_tickets = tw_used_tickets_new();
     edge->tail = tw_tail_new(settings->kafka, (size_t)settings->wait_slots,
-                             &(struct tw_revoked_sink){tell_revoked, load_revoked, edge});
+                             &(struct tw_revoked_sink){tell_revoked, load_revoked, edge}, edge->hub);
     edge->callers =
         tw_callers_new(&(struct tw_callers_parts){&edge->token_rules, edge->revocations, edge->tail, edge->sessions});
     edge->sender = tw_sender_new(&sender);
     return TW_OK;
+}
+
+/** civetweb has a thread for each connection, whatever it does; so who waits, streams or idles takes none of those that
+ *  requests are served by. */
+static int threads_of(const struct tw_edge_settings *settings)
+{
+    return (int)(settings->request_threads + settings->idle_connections + settings->wait_slots +
+                 settings->stream_slots);
+}
+
+/** As many descriptors as the system lets us have: a connection is one. */
+static void raise_descriptors(const struct tw_edge_settings *settings)
+{
+    rlim_t        wanted = (rlim_t)threads_of(settings) + OTHER_DESCRIPTORS;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_max < wanted)
+        tw_log(TW_LOG_WARN, "fewer file descriptors than connections: raise the hard limit, or lower the slots",
+               TW_F_INT("hard_limit", limit.rlim_max), TW_F_INT("wanted", wanted));
 }
 
 struct servers {
@@ -181,7 +222,7 @@ struct servers {
 
 static enum tw_rc open_servers(struct tw_edge *edge, struct servers *servers, struct tw_err *reterr)
 {
-    struct tw_server_options public = {edge->settings->listen, (int)edge->settings->request_threads, true};
+    struct tw_server_options public = {edge->settings->listen, threads_of(edge->settings), true};
     struct tw_server_options admin = {edge->settings->admin_listen, ADMIN_THREADS, false};
 
     mg_init_library(MG_FEATURES_DEFAULT);
@@ -233,6 +274,7 @@ static void drain(struct tw_edge *edge)
     start_watchdog();
     atomic_store(&edge->draining, true);
     tw_tail_drain(edge->tail);
+    tw_hub_drain(edge->hub);
     while (atomic_load(&edge->in_flight) > 0 && tw_monotonic_us() < deadline_us)
         usleep(5000);
 }
@@ -240,6 +282,8 @@ static void drain(struct tw_edge *edge)
 static void close_parts(struct tw_edge *edge)
 {
     tw_tail_free(edge->tail);
+    tw_hub_free(edge->hub);
+    tw_used_tickets_free(edge->used_tickets);
     tw_passwords_free(edge->passwords);
     tw_callers_free(edge->callers);
     tw_revocations_free(edge->revocations);
@@ -254,6 +298,7 @@ static void close_parts(struct tw_edge *edge)
     tw_limits_free(edge->limits);
     sodium_memzero(&edge->token_keys, sizeof(edge->token_keys));
     sodium_memzero(edge->id_key, sizeof(edge->id_key));
+    sodium_memzero(edge->ticket_key, sizeof(edge->ticket_key));
 }
 
 static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *signals)
@@ -307,5 +352,6 @@ int main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     edge.settings = &settings;
+    raise_descriptors(&settings);
     return run(&edge, &servers, &signals);
 }

@@ -69,6 +69,7 @@ void tw_reply_reset(struct tw_reply *reply)
     reply->content_type = NULL;
     reply->cache = TW_CACHE_NO_STORE;
     reply->close = false;
+    reply->stream = NULL;
     reply->fixed_body = (struct tw_str){0};
 }
 
@@ -228,7 +229,7 @@ void tw_reply_render(const struct tw_reply *reply, const char *date, bool head_o
         add_text(out, reply->content_type);
         tw_buf_add(out, "\r\n", 2);
     }
-    if (reply->status != 204 && reply->status != 304) { /* a 304's length would be that of the 200 */
+    if (reply->status != 204 && reply->status != 304 && !reply->stream) { /* a 304's length would be that of the 200 */
         add_text(out, "Content-Length: ");
         add_number(out, body.len);
         tw_buf_add(out, "\r\n", 2);

@@ -17,7 +17,19 @@ enum tw_cacheable {
     TW_CACHE_PUBLIC,   /**< the catalogue: max-age=30 */
 };
 
+/** What a stream writes to. */
+struct tw_stream_out {
+    /** False: the client went, or has not taken anything for some seconds. Blocks until the bytes are the kernel's. */
+    bool (*write)(void *self, struct tw_str bytes);
+    void *self;
+    int   socket; /**< for watching, never for reading or writing; -1: unknown */
+};
+/** Writes the body bit by bit, on the request's thread, until it is at its end; then the connection is closed. */
+typedef void (*tw_stream_fn)(struct tw_request *request, void *self, const struct tw_stream_out *out);
+
 struct tw_reply {
+    tw_stream_fn      stream;      /**< instead of a body: called once the head is written; NULL: there is a body */
+    void             *stream_self; /**< lives as long as the request */
     int               status;
     const char       *content_type; /**< of the body; static */
     enum tw_cacheable cache;

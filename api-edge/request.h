@@ -43,6 +43,7 @@ const char *tw_method_name(enum tw_method method);
     X(IDEMPOTENCY_KEY, "idempotency-key", false)     \
     X(IF_MATCH, "if-match", false)                   \
     X(IF_NONE_MATCH, "if-none-match", true)          \
+    X(LAST_EVENT_ID, "last-event-id", false)         \
     X(PREFER, "prefer", true)                        \
     X(TRACEPARENT, "traceparent", true)
 
@@ -85,7 +86,8 @@ struct tw_caller {
     bool           known;     /**< false: anonymous */
     struct tw_uuid member_id; /**< nil when anonymous */
     struct tw_uuid token_id;
-    const char    *scope; /**< words of the token, "" for none; lives as long as the request */
+    int64_t        expires_s; /**< of the token, seconds since 1970 */
+    const char    *scope;     /**< words of the token, "" for none; lives as long as the request */
 };
 
 struct tw_request {

@@ -13,7 +13,7 @@
 
 struct tw_sender;
 
-enum { TW_SENDER_LANES = 2048, TW_SENDER_SPARE_LANES = 128 };
+enum { TW_SENDER_LANES = 16384, TW_SENDER_SPARE_LANES = 128 };
 
 struct tw_sender_options {
     const char *brokers;

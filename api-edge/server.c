@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "knock.h"
+#include "streams/socket.h"
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
@@ -27,6 +29,7 @@ struct tw_server {
     struct tw_edge         *edge;
     const struct tw_router *router;
     struct mg_context      *context;
+    const char             *listen;
     bool                    is_public;
     int                     threads;
     atomic_int              connections;
@@ -148,10 +151,19 @@ static void on_connection_end(const struct mg_connection *connection)
         tw_metric_set(&open_connections, count);
 }
 
-/** A thread serves one connection at a time; when few are left, connections are let go after their answer. */
+/** A thread serves one connection at a time; when few are left, connections are let go after their answer. Those of waits
+ *  and streams have threads of their own and are counted on neither side. */
 static bool threads_are_scarce(const struct tw_server *server)
 {
-    return atomic_load_explicit(&server->connections, memory_order_relaxed) * 10 > server->threads * 9;
+    const struct tw_edge *edge = server->edge;
+    int                   taken = atomic_load_explicit(&server->connections, memory_order_relaxed);
+    int                   threads = server->threads;
+
+    if (server->is_public) {
+        taken -= (int)(tw_hub_open_streams(edge->hub) + tw_tail_seated(edge->tail));
+        threads -= (int)(edge->settings->wait_slots + edge->settings->stream_slots);
+    }
+    return taken * 10 > threads * 9;
 }
 
 /* --- one request -------------------------------------------------------------------------------------------------- */
@@ -205,7 +217,7 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
 {
     struct tw_thread *thread = request->thread;
 
-    reply->close = reply->close || !request->keep_alive || ++thread->served >= SERVED_MAX ||
+    reply->close = reply->close || reply->stream || !request->keep_alive || ++thread->served >= SERVED_MAX ||
                    threads_are_scarce(server) || atomic_load_explicit(&server->edge->draining, memory_order_relaxed);
     tw_buf_clear(&thread->out);
     tw_reply_render(reply, date_now(thread), request->method == TW_METHOD_HEAD, request->http_1_0, &thread->out);
@@ -359,6 +371,20 @@ static void dispatch(struct tw_server *server, struct tw_request *request, const
     }
 }
 
+static bool write_some(void *self, struct tw_str bytes)
+{
+    return mg_write(self, bytes.ptr, bytes.len) == (int)bytes.len;
+}
+
+/** After the head of a stream: everything else, which takes as long as the client stays. */
+static void stream(struct mg_connection *connection, struct tw_request *request, const struct tw_reply *reply)
+{
+    const struct mg_request_info *info = mg_get_request_info(connection);
+    struct tw_stream_out out = {write_some, connection, tw_socket_of_peer(info->remote_addr, info->remote_port)};
+
+    reply->stream(request, reply->stream_self, &out);
+}
+
 static int on_request(struct mg_connection *connection)
 {
     struct tw_server *server = mg_get_user_data(mg_get_context(connection));
@@ -378,6 +404,8 @@ static int on_request(struct mg_connection *connection)
         reply->close = true;
     }
     answer(server, connection, &request, reply);
+    if (reply->stream && request.method != TW_METHOD_HEAD)
+        stream(connection, &request, reply);
     if (leaves_body(problem))
         swallow_body(connection, &request);
     atomic_fetch_sub_explicit(&server->edge->in_flight, 1, memory_order_relaxed);
@@ -508,6 +536,7 @@ enum tw_rc tw_server_open(struct tw_edge *edge, const struct tw_router *router, 
     server = tw_alloc_zeroed(1, sizeof(*server));
     server->edge = edge;
     server->router = router;
+    server->listen = options->listen;
     server->is_public = options->is_public;
     server->threads = options->threads;
     with_small_stacks(&before);
@@ -526,6 +555,9 @@ void tw_server_close(struct tw_server *server)
 {
     if (!server)
         return;
+    struct tw_knock *knock = tw_knock_start(server->listen);
+
     mg_stop(server->context);
+    tw_knock_stop(knock);
     free(server);
 }

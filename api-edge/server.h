@@ -12,7 +12,7 @@
 struct tw_server;
 
 struct tw_server_options {
-    const char *listen; /**< "127.0.0.1:8080" */
+    const char *listen; /**< "127.0.0.1:8080"; lives as long as the server */
     int         threads;
     bool        is_public; /**< sends commands; answers 503 while the edge drains */
 };
@@ -21,7 +21,7 @@ struct tw_server_options {
  *  too). */
 enum tw_rc tw_server_open(struct tw_edge *edge, const struct tw_router *router, const struct tw_server_options *options,
                           struct tw_server **ret_server, struct tw_err *reterr);
-/** Joins all threads, up to some 2 s. Accepts NULL. */
+/** Joins all threads. Accepts NULL. */
 void       tw_server_close(struct tw_server *server);
 
 #endif

@@ -20,6 +20,8 @@
 #include <unistd.h>
 
 #include "freshness.h"
+#include "streams/bookmark.h"
+#include "streams/hub.h"
 #include "tillwire/arena.h"
 #include "tillwire/clock.h"
 #include "tillwire/gen/member_messages.h"
@@ -70,6 +72,9 @@ struct tw_tail {
     size_t          seat_count;
     struct tw_seat *seats;
     struct tw_arena arena; /* of the reading thread */
+
+    struct tw_hub *hub;  /* NULL: nobody streams */
+    int64_t       *ends; /* of the log when reading began, for each place of a bookmark */
 
     struct tw_revoked_sink sink;
     const struct tw_topic *member_events;
@@ -160,6 +165,11 @@ bool tw_tail_await(struct tw_tail *tail, struct tw_seat *seat, int64_t offset, i
     return is_told;
 }
 
+size_t tw_tail_seated(const struct tw_tail *tail)
+{
+    return atomic_load_explicit(&tail->taken_count, memory_order_relaxed);
+}
+
 void tw_tail_drain(struct tw_tail *tail)
 {
     pthread_mutex_lock(&tail->lock);
@@ -246,8 +256,9 @@ static void read_revoked(struct tw_tail *tail, const struct tw_record *record)
 static void on_record(void *self, const char *topic, const struct tw_record *record)
 {
     struct tw_tail *tail = self;
+    size_t          place = tw_bookmark_place(topic, record->partition);
     bool            of_members = strcmp(topic, tail->member_events->name) == 0;
-    bool            awaited = atomic_load_explicit(&tail->taken_count, memory_order_relaxed) > 0;
+    bool            awaited = record->offset >= tail->ends[place] && tw_tail_seated(tail) > 0;
     struct tw_str   type = of_members || awaited ? tw_header_find(record, TW_H_TYPE) : (struct tw_str){0};
 
     tw_metric_add(&events_read, 1);
@@ -255,6 +266,9 @@ static void on_record(void *self, const char *topic, const struct tw_record *rec
         read_outcome(tail, record);
     else if (of_members && tw_str_is(type, tw_member_tokens_revoked_type.ce_type))
         read_revoked(tail, record);
+    /* Whom an event wakes must know by then which tokens are revoked. */
+    if (tail->hub)
+        tw_hub_tell(tail->hub, place, record);
     if (of_members)
         tw_freshness_read(tail->freshness, record->partition, record->offset + 1);
 }
@@ -361,6 +375,43 @@ static void note_positions(struct tw_tail *tail, const struct tw_position *posit
     free(offsets);
 }
 
+/** Moves each position back, so that the hub gets some history; not before the log's beginning. */
+static enum tw_rc go_back(struct tw_tail *tail, struct tw_reader *reader, struct tw_position *positions, size_t count,
+                          struct tw_err *reterr)
+{
+    int64_t             records = tail->hub ? tw_hub_history_records(tail->hub) : 0;
+    struct tw_position *first = tw_alloc(count * sizeof(*first));
+    enum tw_rc          rc = TW_OK;
+
+    memcpy(first, positions, count * sizeof(*first));
+    if (records > 0)
+        rc = tw_reader_beginnings(reader, first, count, START_MS, reterr);
+    for (size_t i = 0; rc == TW_OK && i < count; i++) {
+        int64_t back = positions[i].offset - records;
+        positions[i].offset = back > first[i].offset ? back : first[i].offset;
+    }
+    free(first);
+    return rc;
+}
+
+/** Before the first record: what was there already is history, and wakes nobody who waits. */
+static void begin_hub(struct tw_tail *tail, const struct tw_position *positions, size_t count)
+{
+    int64_t *from = tw_alloc_zeroed(tw_bookmark_places() + 1, sizeof(*from));
+
+    for (size_t i = 0; i < count; i++)
+        from[tw_bookmark_place(positions[i].topic, positions[i].partition)] = positions[i].offset;
+    if (tail->hub)
+        tw_hub_begin(tail->hub, from, tail->ends);
+    free(from);
+}
+
+static void note_ends(struct tw_tail *tail, const struct tw_position *positions, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        tail->ends[tw_bookmark_place(positions[i].topic, positions[i].partition)] = positions[i].offset;
+}
+
 static enum tw_rc start_reading(struct tw_tail *tail, struct tw_reader *reader, struct tw_err *reterr)
 {
     struct tw_position *positions = tw_alloc_zeroed(POSITIONS_MAX, sizeof(*positions));
@@ -368,10 +419,16 @@ static enum tw_rc start_reading(struct tw_tail *tail, struct tw_reader *reader, 
     /* The ends as they are now, as numbers: "from the end" would be settled later than the first command is sent. */
     enum tw_rc          rc = tw_reader_ends(reader, positions, count, START_MS, reterr);
 
+    if (rc == TW_OK) {
+        note_ends(tail, positions, count);
+        rc = go_back(tail, reader, positions, count, reterr);
+    }
     if (rc == TW_OK)
         rc = tw_reader_assign(reader, positions, count, reterr);
-    if (rc == TW_OK)
+    if (rc == TW_OK) {
         note_positions(tail, positions, count);
+        begin_hub(tail, positions, count);
+    }
     free(positions);
     return rc;
 }
@@ -434,15 +491,17 @@ static void *tail_main(void *self)
     return NULL;
 }
 
-struct tw_tail *tw_tail_new(const char *brokers, size_t seats, const struct tw_revoked_sink *sink)
+struct tw_tail *tw_tail_new(const char *brokers, size_t seats, const struct tw_revoked_sink *sink, struct tw_hub *hub)
 {
     struct tw_tail    *tail = tw_alloc_zeroed(1, sizeof(*tail));
     pthread_condattr_t attr;
 
     tail->brokers = brokers;
     tail->sink = *sink;
+    tail->hub = hub;
     tail->member_events = tw_topic_of(TW_DOMAIN_MEMBER, TW_TOPIC_EVENTS);
     tail->freshness = tw_freshness_new((size_t)tail->member_events->partitions);
+    tail->ends = tw_alloc_zeroed(tw_bookmark_places() + 1, sizeof(int64_t));
     tail->seat_count = seats;
     tail->seats = tw_alloc_zeroed(seats > 0 ? seats : 1, sizeof(*tail->seats));
     pthread_mutex_init(&tail->lock, NULL);
@@ -467,6 +526,7 @@ void tw_tail_free(struct tw_tail *tail)
     pthread_mutex_destroy(&tail->lock);
     tw_freshness_free(tail->freshness);
     free(tail->seats);
+    free(tail->ends);
     free(tail);
 }
 

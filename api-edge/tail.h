@@ -1,5 +1,5 @@
 /**
- * Follows the event topics from their end, wakes requests that wait for the outcome of their command, and tells of
+ * Follows the event topics, tells the streams' hub of each event, wakes requests that wait for the outcome of their command, and tells of
  * tokens that are revoked.
  *
  * A request takes a seat before its command is produced, because the outcome may be published before the broker's
@@ -13,6 +13,7 @@
 #include "tillwire/outcome.h"
 #include "tillwire/str.h"
 
+struct tw_hub;
 struct tw_tail;
 struct tw_seat;
 
@@ -34,7 +35,8 @@ struct tw_revoked_sink {
     void *self;
 };
 
-struct tw_tail *tw_tail_new(const char *brokers, size_t seats, const struct tw_revoked_sink *sink);
+/** @p hub, which is told of every event, may be NULL; both outlive the tail. */
+struct tw_tail *tw_tail_new(const char *brokers, size_t seats, const struct tw_revoked_sink *sink, struct tw_hub *hub);
 /** Accepts NULL. No seat may be taken any more. */
 void            tw_tail_free(struct tw_tail *tail);
 
@@ -47,11 +49,13 @@ bool            tw_tail_await(struct tw_tail *tail, struct tw_seat *seat, int64_
 /** Accepts NULL. */
 void            tw_tail_leave(struct tw_tail *tail, struct tw_seat *seat);
 
+/** Requests that sit now. */
+size_t tw_tail_seated(const struct tw_tail *tail);
 /** Waits end now and new ones end at once. */
-void tw_tail_drain(struct tw_tail *tail);
+void   tw_tail_drain(struct tw_tail *tail);
 /** The event topics are being read: the broker answered when it was last asked. */
-bool tw_tail_is_up(const struct tw_tail *tail);
+bool   tw_tail_is_up(const struct tw_tail *tail);
 /** Every token that was revoked a second ago or earlier, by its event, has been told of. */
-bool tw_tail_is_fresh(const struct tw_tail *tail);
+bool   tw_tail_is_fresh(const struct tw_tail *tail);
 
 #endif

@@ -115,14 +115,14 @@ enum tw_rc tw_reader_bounds(struct tw_reader *reader, const char *topic, int32_t
     return TW_OK;
 }
 
-static enum tw_rc take_ends(const rd_kafka_topic_partition_list_t *list, struct tw_position *positions, size_t count,
-                            struct tw_err *reterr)
+static enum tw_rc take_offsets(const rd_kafka_topic_partition_list_t *list, struct tw_position *positions, size_t count,
+                               struct tw_err *reterr)
 {
     for (size_t i = 0; i < count; i++) {
         if (list->elems[i].err)
-            return tw_kafka_fail(reterr, "reader.ends", list->elems[i].err, positions[i].topic);
+            return tw_kafka_fail(reterr, "reader.offsets", list->elems[i].err, positions[i].topic);
         if (list->elems[i].offset < 0) /* the answer left it out */
-            return tw_fail(reterr, TW_UNREACHED, "reader.ends", 0, "the end of '%s' %d was not told",
+            return tw_fail(reterr, TW_UNREACHED, "reader.offsets", 0, "an offset of '%s' %d was not told",
                            positions[i].topic, (int)positions[i].partition);
     }
     for (size_t i = 0; i < count; i++)
@@ -130,23 +130,34 @@ static enum tw_rc take_ends(const rd_kafka_topic_partition_list_t *list, struct 
     return TW_OK;
 }
 
-/* A time of -1 means the end, in the protocol and so here; librdkafka 2.0.2 has no other call that asks for many ends
- * at once. */
-enum tw_rc tw_reader_ends(struct tw_reader *reader, struct tw_position *positions, size_t count, int timeout_ms,
-                          struct tw_err *reterr)
+/* A time of -1 means the end and one of -2 the beginning, in the protocol and so here; librdkafka 2.0.2 has no other call
+ * that asks for many at once. */
+static enum tw_rc ask_offsets(struct tw_reader *reader, int64_t time, struct tw_position *positions, size_t count,
+                              int timeout_ms, struct tw_err *reterr)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
     rd_kafka_resp_err_t              error;
     enum tw_rc                       rc;
 
     for (size_t i = 0; i < count; i++)
-        rd_kafka_topic_partition_list_add(list, positions[i].topic, positions[i].partition)->offset =
-            RD_KAFKA_OFFSET_END;
+        rd_kafka_topic_partition_list_add(list, positions[i].topic, positions[i].partition)->offset = time;
     error = rd_kafka_offsets_for_times(reader->rk, list, timeout_ms);
-    rc = error ? tw_kafka_fail(reterr, "reader.ends", error, "cannot ask for ends")
-               : take_ends(list, positions, count, reterr);
+    rc = error ? tw_kafka_fail(reterr, "reader.offsets", error, "cannot ask for ends or beginnings")
+               : take_offsets(list, positions, count, reterr);
     rd_kafka_topic_partition_list_destroy(list);
     return rc;
+}
+
+enum tw_rc tw_reader_ends(struct tw_reader *reader, struct tw_position *positions, size_t count, int timeout_ms,
+                          struct tw_err *reterr)
+{
+    return ask_offsets(reader, RD_KAFKA_OFFSET_END, positions, count, timeout_ms, reterr);
+}
+
+enum tw_rc tw_reader_beginnings(struct tw_reader *reader, struct tw_position *positions, size_t count, int timeout_ms,
+                                struct tw_err *reterr)
+{
+    return ask_offsets(reader, RD_KAFKA_OFFSET_BEGINNING, positions, count, timeout_ms, reterr);
 }
 
 void tw_reader_close(struct tw_reader *reader)

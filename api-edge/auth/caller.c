@@ -150,6 +150,19 @@ static enum tw_rc check_revoked(struct tw_callers *callers, struct place *place,
     return is_fresh ? TW_OK : check_row(callers, place, hash, claims, row_seen_us, reterr);
 }
 
+enum tw_rc tw_callers_recheck(struct tw_callers *callers, struct tw_uuid token_id, struct tw_uuid member_id,
+                              struct tw_err *reterr)
+{
+    bool is_fresh = tw_tail_is_fresh(callers->parts.tail); /* asked first, as above */
+
+    if (tw_revocations_has(callers->parts.revocations, token_id))
+        return tw_fail(reterr, TW_INVALID, WHERE, 0, "the token was revoked");
+    if (is_fresh)
+        return TW_OK;
+    enum tw_rc rc = tw_sessions_token_counts(callers->parts.sessions, token_id, member_id, reterr);
+    return rc == TW_NOT_FOUND ? TW_INVALID : rc;
+}
+
 enum tw_rc tw_callers_identify(struct tw_callers *callers, const struct tw_request *request,
                                struct tw_caller *ret_caller, struct tw_err *reterr)
 {
@@ -170,6 +183,6 @@ enum tw_rc tw_callers_identify(struct tw_callers *callers, const struct tw_reque
         tw_metric_add(&refused, 1);
     if (rc != TW_OK)
         return rc;
-    *ret_caller = (struct tw_caller){true, claims->subject, claims->token_id, claims->scope};
+    *ret_caller = (struct tw_caller){true, claims->subject, claims->token_id, claims->expires_s, claims->scope};
     return TW_OK;
 }

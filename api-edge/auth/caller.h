@@ -31,4 +31,9 @@ void               tw_callers_free(struct tw_callers *callers);
 enum tw_rc tw_callers_identify(struct tw_callers *callers, const struct tw_request *request,
                                struct tw_caller *ret_caller, struct tw_err *reterr);
 
+/** For who holds on to a caller longer than a request takes: is the token still good, but for its end? As above; the
+ *  row, when it must be asked, is asked each time. */
+enum tw_rc tw_callers_recheck(struct tw_callers *callers, struct tw_uuid token_id, struct tw_uuid member_id,
+                              struct tw_err *reterr);
+
 #endif

@@ -12,7 +12,7 @@ void tw_routes_public(struct tw_router *ret_router)
     static const struct tw_route *const tables[] = {
         tw_routes_products,  tw_routes_product_list, tw_routes_product_batch, tw_routes_ratings,
         tw_routes_cart,      tw_routes_auth,         tw_routes_members,       tw_routes_credentials,
-        tw_routes_addresses, tw_routes_commands,     tw_routes_documents,
+        tw_routes_addresses, tw_routes_commands,     tw_routes_documents,     tw_routes_events,
     };
 
     for (size_t i = 0; i < TW_LEN(tables); i++)

@@ -17,6 +17,7 @@ extern const struct tw_route tw_routes_cart[];
 extern const struct tw_route tw_routes_commands[];
 extern const struct tw_route tw_routes_credentials[];
 extern const struct tw_route tw_routes_documents[];
+extern const struct tw_route tw_routes_events[];
 extern const struct tw_route tw_routes_members[];
 extern const struct tw_route tw_routes_product_batch[];
 extern const struct tw_route tw_routes_product_list[];

@@ -56,6 +56,7 @@ struct tw_field {
     uint8_t                 kind;        /**< enum tw_kind */
     uint8_t                 format;      /**< enum tw_format */
     bool                    optional;    /**< then has_offset counts */
+    bool                    internal;    /**< of an event: the edge shows it to nobody */
     bool                    null_clears; /**< of a body: then null_offset counts */
     uint16_t                offset;      /**< of the member, bytes */
     uint16_t                has_offset;  /**< of `bool has_<name>` */

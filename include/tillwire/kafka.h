@@ -90,6 +90,9 @@ enum tw_rc tw_reader_bounds(struct tw_reader *reader, const char *topic, int32_t
  *  thread, also while another one polls. UNREACHED: not all of them were told in time; then nothing is filled in. */
 enum tw_rc tw_reader_ends(struct tw_reader *reader, struct tw_position *positions, size_t count, int timeout_ms,
                           struct tw_err *reterr);
+/** The same with the first offset there is. */
+enum tw_rc tw_reader_beginnings(struct tw_reader *reader, struct tw_position *positions, size_t count, int timeout_ms,
+                                struct tw_err *reterr);
 void       tw_reader_close(struct tw_reader *reader);
 
 /* --- topics: the manifest of schemas/topics.json (generated: tillwire/gen/topics.h) ------------------------------ */

@@ -7,14 +7,18 @@
 #include "tillwire/arena.h"
 #include "tillwire/err.h"
 
+struct tw_layout;
+
 struct tw_type {
-    const char *name;    /**< "cart.add_item" */
-    const char *ce_type; /**< CloudEvents type: "cart.add_item.v1" */
-    const char *key;     /**< the field that is the record's key: "member_id"; NULL for a state */
-    uint16_t    version; /**< of the message: its behaviour is kept for ever */
-    uint16_t    number;  /**< the enum value within its domain and kind: TW_CART_ADD_ITEM */
-    bool        quiet;   /**< a command without ledger row and outcome event unless it is keyed */
-    size_t      size;    /**< of the C struct, bytes */
+    const char *name;     /**< "cart.add_item" */
+    const char *ce_type;  /**< CloudEvents type: "cart.add_item.v1" */
+    const char *key;      /**< the field that is the record's key: "member_id"; NULL for a state */
+    uint16_t    version;  /**< of the message: its behaviour is kept for ever */
+    uint16_t    number;   /**< the enum value within its domain and kind: TW_CART_ADD_ITEM */
+    bool        quiet;    /**< a command without ledger row and outcome event unless it is keyed */
+    bool        internal; /**< an event that no member is told of by the edge: it says something of two of them */
+    size_t      size;     /**< of the C struct, bytes */
+    const struct tw_layout *layout; /**< its fields (tillwire/codec.h) */
     /** Appends the msgpack form: a map with string keys. The value must be valid. */
     void (*pack)(const void *value, struct tw_buf *out);
     /** Total: any bytes give a value or INVALID with a clause that names the field. Views point into @p bytes.

@@ -120,6 +120,8 @@ def table_row(struct: Struct, f: Field) -> str:
         parts += [".optional = true", f".has_offset = offsetof({owner}, has_{f.name})"]
     if f.null_member:
         parts += [".null_clears = true", f".null_offset = offsetof({owner}, {f.null_member})"]
+    if f.internal:
+        parts.append(".internal = true")
     if f.min:
         parts.append(f".min = {c_int(f.min)}")
     if f.max:
@@ -229,7 +231,9 @@ const struct tw_type tw_{name}_type = {{
     .version = {message.version},
     .number = {number},
     .quiet = {'true' if message.quiet else 'false'},
+    .internal = {'true' if message.internal else 'false'},
     .size = sizeof(struct tw_{name}),
+    .layout = &tw_{name}_layout,
     .pack = pack_{name},
     .unpack = unpack_{name},
     .copy = copy_{name},

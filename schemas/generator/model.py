@@ -29,7 +29,7 @@ MAP_NAME_MAX_BYTES = 100
 KEY_MAX_BYTES = 31  # one msgpack fixstr
 FIELDS_MAX = 64
 
-COMMON_KEYS = {"name", "type", "doc", "example", "from", "of", "optional", "pack", "body", "since"}
+COMMON_KEYS = {"name", "type", "doc", "example", "from", "of", "optional", "pack", "body", "since", "internal"}
 KEYS_OF_TYPE = {
     "uuid": set(),
     "string": {"min_bytes", "max_bytes", "format"},
@@ -77,6 +77,7 @@ class Field:
     struct: str = ""  # name of a struct of the same file
     body: dict = field(default_factory=dict)  # what differs in the HTTP body
     null_member: str = ""  # of a body: the field that nulls go to
+    internal: bool = False  # of an event: the edge shows it to nobody
 
     @property
     def member(self) -> str:
@@ -103,6 +104,7 @@ class Message:
     domain: str
     key: Optional[str]
     quiet: bool
+    internal: bool  # of an event: for readers of the topic, no member is told of it by the edge
     struct: Struct
     body: Optional[Struct]  # HTTP members, when there are any
     structs: dict
@@ -212,7 +214,7 @@ def parse_field(raw: dict, where: str, enums: dict, named: bool = True) -> Field
         name=raw.get("name", ""), type=kind, doc=raw.get("doc", ""), example=raw.get("example"),
         source=raw.get("from", ""), optional=raw.get("optional", False), pack=raw.get("pack", raw.get("name", "")),
         since=raw.get("since", ""), min=low, max=high, format=raw.get("format", ""), enum=enum, item=item,
-        struct=raw.get("struct", ""), body=raw.get("body", {}))
+        struct=raw.get("struct", ""), body=raw.get("body", {}), internal=raw.get("internal", False))
     if parsed.example is not None:
         check_example(parsed, where)
     return parsed
@@ -314,7 +316,8 @@ def check_struct_refs(fields: tuple, structs: dict, where: str) -> None:
             refuse(bool(ref) and ref not in structs, f"{where}: field '{f.name}': unknown struct '{ref}'")
 
 
-MESSAGE_KEYS = {"type", "name", "version", "since", "summary", "domain", "key", "quiet", "encoding", "fields", "structs"}
+MESSAGE_KEYS = {"type", "name", "version", "since", "summary", "domain", "key", "quiet", "internal", "encoding", "fields",
+                "structs"}
 
 
 def check_message_keys(raw: dict, kind: str, where: str) -> None:
@@ -360,6 +363,8 @@ def parse_message(path: Path, kind: str, enums: dict) -> Message:
     for owner in (fields, *(s.fields for s in structs.values())):
         check_struct_refs(owner, structs, where)
     refuse(kind in ("event", "state") and any(f.source for f in fields), f"{where}: only commands have 'from'")
+    refuse(kind != "event" and (raw.get("internal", False) or any(f.internal for f in fields)),
+           f"{where}: only events and their fields can be 'internal'")
     if kind == "body":
         fields = tuple(replace(f, source="body_only") for f in fields)
     body = body_fields(fields, raw["fields"], where, enums)
@@ -371,6 +376,7 @@ def parse_message(path: Path, kind: str, enums: dict) -> Message:
     return Message(
         kind=kind, type=title, version=version, since=raw["since"], summary=raw["summary"],
         domain=raw.get("domain", ""), key=raw.get("key"), quiet=raw.get("quiet", False),
+        internal=raw.get("internal", False),
         struct=Struct(c_name, title, raw["summary"], own, compact),
         body=Struct(c_name + "_body", title, f"HTTP body: {raw['summary']}", body) if body else None,
         structs=structs, path=where)

@@ -7,10 +7,12 @@ from typing import Optional
 
 import http_rounds
 import storm_rounds
+import stream_rounds
 import visible_rounds
 import worker_rounds
 from http_rounds import HttpResults
 from storm_rounds import StormResults
+from stream_rounds import StreamResults
 from visible_rounds import VisibleResults
 from worker_rounds import DOMAINS, WorkerResults
 
@@ -26,6 +28,7 @@ HTTP_COLUMNS = (12, 18, 25, 18, 12, 14)
 WORKER_COLUMNS = (16, 10, 8, 20, 20, 9, 6, 6, 6, 8)
 VISIBLE_COLUMNS = (10, 24, 24)
 STORM_COLUMNS = (29, 22, 22, 12, 12, 14)
+STREAM_COLUMNS = (28, 24, 24, 14, 14)
 
 
 @dataclass
@@ -34,6 +37,7 @@ class Results:
     http: Optional[HttpResults] = None
     workers: Optional[WorkerResults] = None
     storms: Optional[StormResults] = None
+    streams: Optional[StreamResults] = None
     visible: Optional[VisibleResults] = None
 
 
@@ -120,6 +124,21 @@ def storm_table(results: StormResults) -> list[str]:
     return lines
 
 
+def stream_table(results: StreamResults) -> list[str]:
+    lines = [f"Streams: p99 in ms (accepted a second); {stream_rounds.EACH} of each: waiting, streaming and idle clients",
+             f"(a stream takes {statistics.median(results.kbytes_per_stream):.0f} KiB of the edge's memory)",
+             row(STREAM_COLUMNS, "what is asked", "alone", "beside them", "p99 ratio", "rate ratio")]
+    for case, samples in results.samples.items():
+        parts = ([sample.alone for sample in samples], [sample.beside for sample in samples])
+        cells = [f"{statistics.median(s.p99_ms for s in part):.1f} ({statistics.median(s.per_second for s in part):,.0f})"
+                 for part in parts]
+        alone, beside = parts
+        lines.append(row(STREAM_COLUMNS, stream_rounds.CASES[case], *cells,
+                         f"{ratio([s.p99_ms for s in beside], [s.p99_ms for s in alone]):.2f}",
+                         f"{ratio([s.per_second for s in beside], [s.per_second for s in alone]):.2f}"))
+    return lines
+
+
 def warning(where: str, reached: float, healthy: Optional[float], floor: str) -> list[str]:
     if healthy is None or reached >= FAR_BELOW * healthy:
         return []
@@ -137,6 +156,8 @@ def table(results: Results, records: int, views: int) -> list[str]:
         lines += visible_table(results.visible)
     if results.storms:
         lines += storm_table(results.storms)
+    if results.streams:
+        lines += stream_table(results.streams)
     return lines
 
 

@@ -24,9 +24,12 @@ def write_product_ids(stack: Stack) -> Path:
     return file
 
 
-def ask(what: str, port: int, connections: int, seconds: int, ids: Path, threads: int = 2, pause_ms: int = 0) -> Sample:
-    """`views` or `reads`, each client's next one `pause_ms` after its last answer; raises when one is not answered well."""
-    text = run("wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s", "-s", HERE / "products.lua",
+def ask(what: str, port: int, connections: int, seconds: int, ids: Path, threads: int = 2, pause_ms: int = 0,
+        anew: bool = False) -> Sample:
+    """`views` or `reads`, each client's next one `pause_ms` after its last answer, by a new connection when `anew`; raises
+    when one is not answered well."""
+    text = run("wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "5s",
+               *(("-H", "Connection: close") if anew else ()), "-s", HERE / "products.lua",
                f"http://127.0.0.1:{port}", "--", ids, what, *([pause_ms] if pause_ms else []))
     result = numbers(text)
     wrong = {name: int(result[name]) for name in ERRORS if result[name]}

@@ -18,6 +18,9 @@ WORKERS = ("member", "product", "cart")
 FAILPOINT_EXIT = 86
 T = TypeVar("T")
 
+# A thread under the sanitizers takes some 150 KiB, and no test needs the thousands that deployments have.
+SMALL = {"TW_IDLE_CONNECTIONS": "64", "TW_WAIT_SLOTS": "256", "TW_STREAM_SLOTS": "128"}
+
 # Of the test runner, not for programs; addresses of its contract tests must not look like servers somebody gave.
 NOT_OURS = ("TW_KAFKA", "TW_POSTGRES_URI", "TW_MONGO_URI", "TW_REDIS_URI")
 
@@ -116,7 +119,7 @@ class Stack:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
-                env={**plain, **self._environment_of(name), **settings},
+                env={**plain, **SMALL, **self._environment_of(name), **settings},
             )
         self._running[name] = process
         (self.state / "run" / f"{name}.pid").write_text(f"{process.pid} {_start_time(process.pid)}\n")

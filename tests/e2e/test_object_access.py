@@ -200,7 +200,7 @@ def test_what_a_member_reaches_is_their_own(
     response = send(route, mine.caller, mine.ids, own_body(route, mine))
     assert 200 <= response.status_code < 300, response.text
     assert not [mark for mark in victim.marks if mark in response.text]
-    if route["method"] == "GET":
+    if route["method"] == "GET" or route.get("writes_nothing"):
         assert topics.ends() == before
         return
     topics.read()

@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 import report  # noqa: E402
 from http_rounds import FLOOR, OURS, PEER, HttpResults  # noqa: E402
 from storm_rounds import REQUESTS, StormResults, StormSample  # noqa: E402
+from stream_rounds import CASES, StreamResults, StreamSample  # noqa: E402
 from visible_rounds import VisibleResults, VisibleSample  # noqa: E402
 from worker_rounds import DOMAINS, PEER_SAME, WRITE_FLOOR, Shape, WorkerResults, shapes  # noqa: E402
 from worker_rounds import FLOOR as CONSUMER  # noqa: E402
@@ -43,7 +44,9 @@ def wide_results():
         visible.add(system, VisibleSample(9_999.9, 99_999.9, 9_999.9, 99_999.9))
     storms = StormResults({what: [StormSample(sample(99_999, 999.9), sample(99_999, 99_999.9), 999.0, 99_999.0)]
                            for what in REQUESTS})
-    return report.Results(1000, http, workers, storms, visible)
+    streams = StreamResults({case: [StreamSample(sample(999_999, 9_999.9), sample(999_999, 9_999.9))] for case in CASES},
+                            [9_999.0])
+    return report.Results(1000, http, workers, storms, streams, visible)
 
 
 def line_of(lines, start):
@@ -58,7 +61,7 @@ class BenchReport(unittest.TestCase):
 
     def test_cells_of_a_row_stay_in_their_columns(self):
         lines = report.table(wide_results(), 200_000, 500_000)
-        for head, first_cell in (("worker ", "member"), ("connections", "32"), ("chain", "Go"), ("request", "GET")):
+        for head, first_cell in (("worker ", "member"), ("connections", "32"), ("chain", "Go"), ("request", "GET"), ("what", "views,")):
             head_line, line = line_of(lines, head), line_of(lines, first_cell)
             for at in (i for i in range(1, len(head_line)) if head_line[i - 2:i] == "  " and head_line[i] != " "):
                 self.assertEqual(line[at - 1], " ", f"a cell runs into the column at {at}: {line}")
@@ -94,6 +97,12 @@ class BenchReport(unittest.TestCase):
         results = StormResults({"reads": [StormSample(sample(9_000, 2.0), sample(4_000, 5.0), 80.0, 7_000.0)]})
         self.assertEqual(report.storm_table(results)[-1].split()[-7:],
                          ["2.0", "(9,000)", "5.0", "(4,000)", "2.50", "80", "7,000"])
+
+    def test_streams_are_told_by_how_much_worse_p99_and_rate_get(self):
+        results = StreamResults({"crowd": [StreamSample(sample(800, 2.0), sample(600, 5.0))]}, [40.0, 44.0])
+        lines = report.stream_table(results)
+        self.assertIn("takes 42 KiB", lines[1])
+        self.assertEqual(lines[-1].split()[-6:], ["2.0", "(800)", "5.0", "(600)", "2.50", "0.75"])
 
     def test_a_go_service_far_below_its_usual_share_is_warned_of(self):
         self.assertEqual(report.warning("here", 0.02, 0.02, "x"), [])

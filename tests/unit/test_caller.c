@@ -153,6 +153,29 @@ static int read_keys(void **state)
                                     &keys, NULL);
 }
 
+static enum tw_rc recheck(void)
+{
+    return tw_callers_recheck(callers, token_id, member_id, NULL);
+}
+
+/** Of a stream, which outlives its request. */
+static void caller_that_stays__is_looked_at_like_one_that_comes(void **state)
+{
+    (void)state;
+    assert_int_equal(recheck(), TW_OK);
+    assert_int_equal(rows_read, 0);
+    is_fresh = false;
+    assert_int_equal(recheck(), TW_OK);
+    row = TW_NOT_FOUND;
+    assert_int_equal(recheck(), TW_INVALID);
+    row = TW_UNREACHED;
+    assert_int_equal(recheck(), TW_UNREACHED);
+    assert_int_equal(rows_read, 3);
+    is_fresh = true;
+    revoke_it();
+    assert_int_equal(recheck(), TW_INVALID);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -162,6 +185,7 @@ int main(void)
         TEST(stale_tail__asks_the_row_once_a_second),
         TEST(stale_tail__refuses_what_its_row_does_not_let_in),
         TEST(stale_tail_and_no_table__cannot_tell),
+        TEST(caller_that_stays__is_looked_at_like_one_that_comes),
         TEST(bad_token__is_refused_without_asking_anybody),
     };
 

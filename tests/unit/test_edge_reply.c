@@ -92,6 +92,25 @@ static void no_content__has_neither_body_nor_length(void **state)
     assert_null(strstr(out.ptr, "left over"));
 }
 
+static void nothing(struct tw_request *of, void *self, const struct tw_stream_out *to)
+{
+    (void)of, (void)self, (void)to;
+}
+
+/** Its end is that of the connection. */
+static void stream__tells_no_length(void **state)
+{
+    (void)state;
+    reply.status = 200;
+    reply.content_type = "text/event-stream";
+    reply.stream = nothing;
+    reply.close = true;
+    assert_null(strstr(rendered(false, false), "Content-Length"));
+    assert_non_null(strstr(rendered(false, false), "Connection: close\r\n"));
+    tw_reply_reset(&reply);
+    assert_null(reply.stream);
+}
+
 static void connection__is_spoken_of_only_when_it_differs_from_the_version(void **state)
 {
     (void)state;
@@ -211,6 +230,7 @@ int main(void)
         TEST(head__tells_the_length_and_has_no_body),
         TEST(not_modified__keeps_its_fields_and_tells_no_length),
         TEST(no_content__has_neither_body_nor_length),
+        TEST(stream__tells_no_length),
         TEST(connection__is_spoken_of_only_when_it_differs_from_the_version),
         TEST(every_problem__has_its_status_line),
         TEST(problem__is_a_document_of_rfc_9457),

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "streams/hub.h"
 #include "tillwire/clock.h"
 #include "tillwire/gen/member_messages.h"
 #include "tillwire/gen/shared_messages.h"
@@ -25,6 +26,9 @@ static int64_t         event_offset;
 static int             event_status;
 static int64_t         event_record_offset; /* -1: the event has none */
 static bool            event_is_of_tokens;
+static bool            event_is_history; /* it was there before the tail began */
+static _Atomic int64_t reading_begins = 42;
+static _Atomic int64_t log_begins;
 static bool            broker_away;
 static bool            place_is_lost;
 static int64_t         published_behind; /* records at the log's end that the reader does not come to */
@@ -42,7 +46,7 @@ enum tw_rc tw_reader_assign(struct tw_reader *reader, const struct tw_position *
 {
     (void)reader, (void)reterr;
     for (size_t i = 0; i < count; i++)
-        assert_int_equal(positions[i].offset, 42); /* a number asked for, not "the end" */
+        assert_int_equal(positions[i].offset, reading_begins); /* a number asked for, not "the end" */
     return TW_OK;
 }
 
@@ -57,6 +61,15 @@ enum tw_rc tw_reader_ends(struct tw_reader *reader, struct tw_position *position
     for (size_t i = 0; !away && i < count; i++)
         positions[i].offset = end;
     return away ? tw_fail(reterr, TW_UNREACHED, "test", 0, "away") : TW_OK;
+}
+
+enum tw_rc tw_reader_beginnings(struct tw_reader *reader, struct tw_position *positions, size_t count, int timeout_ms,
+                                struct tw_err *reterr)
+{
+    (void)reader, (void)timeout_ms, (void)reterr;
+    for (size_t i = 0; i < count; i++)
+        positions[i].offset = log_begins;
+    return TW_OK;
 }
 
 static void hand_over_tokens(tw_record_fn fn, void *self)
@@ -91,7 +104,7 @@ static void hand_over(tw_record_fn fn, void *self)
     struct tw_buf    value = {0};
     struct tw_header headers[] = {{TW_STR(TW_H_TYPE), TW_STR("command.outcome.v1")},
                                   {TW_STR(TW_H_CAUSE_OFFSET), {offset, 0}}};
-    struct tw_record record = {.headers = headers, .header_count = 2};
+    struct tw_record record = {.headers = headers, .header_count = 2, .offset = event_is_history ? 41 : 42};
 
     headers[1].value.len = (size_t)snprintf(offset, sizeof(offset), "%lld", (long long)event_offset);
     tw_command_outcome_type.pack(&outcome, &value);
@@ -202,7 +215,7 @@ static int setup(void **state)
     atomic_store(&told_count, 0);
     atomic_store(&load_count, 0);
     atomic_store(&load_fails, false);
-    tail = tw_tail_new("none", 2, &sink);
+    tail = tw_tail_new("none", 2, &sink, NULL);
     return 0;
 }
 
@@ -282,6 +295,45 @@ static void last_step_of_a_saga__ends_the_command_that_began_it(void **state)
     publish_end_of(mine, 9, 7, 200);
     assert_true(await(seat, 7, 0, &told));
     tw_tail_leave(tail, seat);
+}
+
+/** What the hub is given of the past must not answer who waits now: an id may come again. */
+static void outcome_that_was_there_before__wakes_nobody(void **state)
+{
+    struct tw_seat *seat = tw_tail_sit(tail, mine);
+    struct tw_told  told;
+
+    (void)state;
+    event_is_history = true;
+    publish(mine, 7, 200);
+    event_is_history = false;
+    assert_false(await(seat, 7, 0, &told));
+    tw_tail_leave(tail, seat);
+}
+
+static void await_up(const struct tw_tail *any)
+{
+    for (int i = 0; i < 5000 && !tw_tail_is_up(any); i++)
+        usleep(1000);
+    assert_true(tw_tail_is_up(any));
+}
+
+/** Reading for streams begins some records before the end, but not before the log. */
+static void tail_with_a_hub__begins_in_the_past(void **state)
+{
+    struct tw_hub *hub = tw_hub_new(&(struct tw_hub_options){.history_bytes = 0, .slots = 1, .per_caller = 1});
+
+    (void)state;
+    await_up(tail); /* it has begun where it should */
+    for (log_begins = 0; log_begins <= 42; log_begins += 42) {
+        reading_begins = log_begins > 0 ? 42 : 42 - tw_hub_history_records(hub);
+        struct tw_tail *other_tail = tw_tail_new("none", 2, &sink, hub);
+        await_up(other_tail);
+        tw_tail_free(other_tail);
+    }
+    log_begins = 0;
+    reading_begins = 42;
+    tw_hub_free(hub);
 }
 
 static void seats__are_counted(void **state)
@@ -400,7 +452,7 @@ static void tail__is_not_fresh_before_it_has_loaded_what_was_revoked(void **stat
     tw_tail_free(tail);
     atomic_store(&load_fails, true);
     atomic_store(&load_count, 0);
-    tail = tw_tail_new("none", 2, &sink);
+    tail = tw_tail_new("none", 2, &sink, NULL);
     for (int i = 0; i < 5000 && atomic_load(&load_count) < 2; i++)
         usleep(1000);
     assert_true(atomic_load(&load_count) >= 2);
@@ -430,6 +482,8 @@ int main(void)
         TEST(outcome__wakes_who_waits_for_it),
         TEST(outcome_of_another_record__is_not_mine),
         TEST(last_step_of_a_saga__ends_the_command_that_began_it),
+        TEST(outcome_that_was_there_before__wakes_nobody),
+        TEST(tail_with_a_hub__begins_in_the_past),
         TEST(seats__are_counted),
         TEST(seat__remembers_nothing_of_who_sat_before),
         TEST(draining__ends_waits),

@@ -338,6 +338,8 @@ class Refusals(Copy):
             (lambda m: field(m, "product_name").update(format="rhyme"), "unknown format 'rhyme'"),
             (lambda m: field(m, "product_name").update(name="Product Name"), "is no name"),
             (lambda m: field(m, "price").update(body={"optional": True}), "has 'body' but does not come from it"),
+            (lambda m: m.update(internal=True), "only events and their fields can be 'internal'"),
+            (lambda m: field(m, "quantity").update(internal=True), "only events and their fields can be 'internal'"),
         ]
         whole = (self.schemas / ADD).read_text()
         for edit, sentence in cases:

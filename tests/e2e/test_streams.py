@@ -1,0 +1,416 @@
+"""Server-sent events: who is told what, how a stream goes on after it ended, and when it ends."""
+
+import json
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+import pytest
+
+from checker import Checker, History
+from client import Client, Member
+from stack import Stack, wait_until
+
+NARROW = "edge2"
+SLOTS, PER_CALLER, TOKEN_S, WAITS = 5, 2, 4, 2
+SETTINGS = {
+    "TW_WAIT_SLOTS": str(WAITS),
+    "TW_STREAM_SLOTS": str(SLOTS),
+    "TW_STREAMS_PER_CALLER": str(PER_CALLER),
+    "TW_STREAM_HEARTBEAT_S": "1",
+    "TW_STREAM_HISTORY_KBYTES": "16",
+    "TW_ACCESS_TTL_S": str(TOKEN_S),
+}
+
+
+@dataclass
+class Event:
+    id: str
+    type: str
+    data: dict[str, Any]  # all of it: id, type, time, command_id, data
+
+
+class Stream:
+    """A client of one stream, as the specification of EventSource reads it."""
+
+    def __init__(
+        self, url: str, token: str = "", last_id: str = "", query: str = "", buffer: int = 0, reads: bool = True
+    ) -> None:
+        address = urlsplit(url)
+        assert address.hostname and address.port
+        self.socket = socket.socket()
+        if buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self.socket.settimeout(30)
+        self.socket.connect((address.hostname, address.port))
+        fields = [f"Host: {address.netloc}", "Accept: text/event-stream"]
+        fields += [f"Authorization: Bearer {token}"] if token else []
+        fields += [f"Last-Event-ID: {last_id}"] if last_id else []
+        self.socket.sendall("\r\n".join([f"GET /v1/events{query} HTTP/1.1", *fields, "", ""]).encode())
+        self._lines = self.socket.makefile("rb")
+        self.status = int(self._lines.readline().split()[1])
+        self.fields = httpx.Headers(
+            [tuple(line.decode().rstrip().split(": ", 1)) for line in iter(self._lines.readline, b"\r\n")]
+        )
+        self.events: queue.Queue[Event] = queue.Queue()
+        self.comments = 0
+        self.last_id = last_id
+        self.retry = 0
+        self.ended = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        if self.status == 200 and reads:
+            self._reader.start()
+
+    def _read(self) -> None:
+        block: dict[str, str] = {}
+        try:
+            for line in self._lines:
+                self._take(line.decode().rstrip("\n"), block)
+        except OSError:
+            pass
+        self.ended.set()
+
+    def _take(self, line: str, block: dict[str, str]) -> None:
+        if line:
+            name, _, value = line.partition(": ")
+            self.comments += 1 if line.startswith(":") else 0
+            block[name] = value
+            return
+        self.retry = int(block.get("retry", self.retry))
+        self.last_id = block.get("id", self.last_id)
+        if "data" in block:
+            self.events.put(Event(self.last_id, block["event"], json.loads(block["data"])))
+        block.clear()
+
+    def next(self, timeout_s: float = 10) -> Event:
+        return self.events.get(timeout=timeout_s)
+
+    def started(self) -> "Stream":
+        """Once it has its first id, nothing that happens later is missed."""
+        assert self.status == 200
+        wait_until("the stream tells where it is", lambda: self.last_id)
+        return self
+
+    def types(self, count: int) -> list[str]:
+        return [self.next().type for _ in range(count)]
+
+    def must_be_quiet(self, seconds: float = 0.5) -> None:
+        with pytest.raises(queue.Empty):
+            event = self.next(seconds)
+            raise AssertionError(f"told of {event}")
+
+    def must_end(self, timeout_s: float = 5) -> None:
+        assert self.ended.wait(timeout_s), f"the stream is still open after {timeout_s} s"
+
+    def close(self) -> None:
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        if self._reader.is_alive():
+            self._reader.join(5)
+        self._lines.close()
+        self.socket.close()
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def stream_of(client: Client, **more: Any) -> Stream:
+    return Stream(str(client.http.base_url), client.token, **more)
+
+
+@pytest.fixture(scope="module")
+def narrow(stack: Stack, history: History) -> Iterator[Client]:
+    """An edge with few slots, a quick heartbeat, a short memory and short lives of tokens."""
+    stack.start(NARROW, settings=SETTINGS)
+    client = Client(stack.url(NARROW), history)
+    yield client
+    client.close()
+    if stack.is_running(NARROW):
+        stack.stop(NARROW)
+
+
+def login(edge: Client, member: Member) -> Client:
+    answer = edge.http.post("/v1/auth/login", json={"email": member.email, "password": member.password})
+    assert answer.status_code == 200, answer.text
+    return edge.as_caller(answer.json()["access_token"])
+
+
+def ticket_of(client: Client) -> str:
+    answer = client.http.post("/v1/events/tickets", headers={"Authorization": f"Bearer {client.token}"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["expires_in"] == 30
+    return str(answer.json()["ticket"])
+
+
+# --- what is told ----------------------------------------------------------------------------------------------------
+
+
+def test_a_caller_is_told_of_own_outcomes_and_changes_and_of_nobody_elses(
+    anyone: Client, shopper: Client, product: str
+) -> None:
+    other = anyone.new_caller()
+    with stream_of(shopper) as mine, stream_of(other) as theirs:
+        assert mine.fields["Content-Type"] == "text/event-stream"
+        assert mine.fields["Cache-Control"] == "no-store"
+        assert mine.fields["X-Accel-Buffering"] == "no"
+        mine.started(), theirs.started()
+        assert mine.retry > 0
+        command = shopper.add(product, 2, wait=False).json()["command_id"]
+        told = sorted((mine.next() for _ in range(2)), key=lambda event: event.type)
+        assert [event.type for event in told] == ["cart.item_added", "command.outcome"]
+        added, outcome = (event.data for event in told)
+        assert added["command_id"] == outcome["command_id"] == outcome["data"]["command_id"] == command
+        assert added["type"] == "cart.item_added"
+        assert added["data"]["product_id"] == product
+        assert (added["data"]["price"], added["data"]["total_price"]) == ("199.00", "398.00")
+        assert added["time"].endswith("Z") and added["data"]["expires_at"].endswith("Z")
+        assert outcome["data"]["status"] == "succeeded"
+        assert shopper.add(product, 999, wait=True).status_code == 422
+        assert mine.next().data["data"]["problem_code"] == "line-quantity-limit"
+        theirs.must_be_quiet()
+        mine.must_be_quiet(0.1)
+
+
+def test_a_merchant_is_told_of_own_outcomes_and_an_operator_of_everything(
+    stack: Stack, anyone: Client, merchant: Client, shopper: Client, product: str
+) -> None:
+    operator = anyone.as_caller(stack.twctl("token", "issue", "--scope", "events:read", "--name", "watch").strip())
+    with stream_of(operator) as all_of_it, stream_of(merchant) as of_merchant:
+        all_of_it.started(), of_merchant.started()
+        changed = merchant.change_product(product, wait=True, name="Black T-shirt, L")
+        assert changed.status_code == 200
+        outcome = of_merchant.next()
+        assert (outcome.type, outcome.data["data"]["command_type"]) == ("command.outcome", "product.change")
+        assert shopper.add(product, 1, wait=True).status_code == 200
+        seen: set[str] = set()
+        while not seen >= {"command.outcome", "product.changed", "cart.item_added"}:
+            seen.add(all_of_it.next().type)
+        of_merchant.must_be_quiet(0.2)
+
+
+def test_a_stream_needs_credentials(anyone: Client) -> None:
+    assert anyone.get("/v1/events").status_code == 401
+    assert anyone.get("/v1/events?ticket=nonsense").status_code == 401
+    assert anyone.get("/v1/events?ticket=").status_code == 401
+    assert anyone.as_caller("nonsense").get("/v1/events").status_code == 401
+    assert anyone.http.post("/v1/events/tickets").status_code == 401
+
+
+def test_head_has_the_fields_and_no_stream(shopper: Client) -> None:
+    answer = shopper.http.head("/v1/events", headers={"Authorization": f"Bearer {shopper.token}"})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/event-stream")
+
+
+# --- going on --------------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_resumes_without_gap_or_repeat_after_a_restart_and_on_another_edge(
+    healed: Stack, shopper: Client, product: str, history: History
+) -> None:
+    def add(edge: Client) -> str:
+        answer = edge.add(product, 1, wait=True)
+        assert answer.status_code == 200
+        return answer.headers["Consistency-Token"]
+
+    def quantities(stream: Stream, count: int) -> list[int]:
+        events = [stream.next() for _ in range(2 * count)]
+        return [event.data["data"]["quantity"] for event in events if event.type == "cart.item_added"]
+
+    with stream_of(shopper) as stream:
+        stream.started()
+        add(shopper), add(shopper)
+        assert quantities(stream, 1) == [1], "one of two is read"
+        last_id = stream.last_id if stream.events.empty() else ""
+        seen = [stream.next() for _ in range(2)] if not last_id else []
+        last_id = last_id or seen[0].id  # the outcome or the change of the second is still to come
+    add(shopper)
+    healed.stop("edge")
+    healed.start("edge")
+    with stream_of(shopper, last_id=last_id) as stream:
+        stream.started()
+        left = 3 if seen else 4
+        told = [stream.next() for _ in range(left)]
+        kinds = [event.type for event in told]
+        assert kinds.count("cart.item_added") + [e.type for e in seen[:1]].count("cart.item_added") == 2
+        assert told[-1].data["data"].get("quantity", 3) == 3
+        stream.must_be_quiet(0.3)
+        last_id = stream.last_id
+    add(shopper)
+    healed.start("edge2")
+    second = Client(healed.url("edge2"), history, shopper.token)
+    with stream_of(second, last_id=last_id) as stream:
+        assert quantities(stream, 1) == [4]
+        add(second)
+        assert quantities(stream, 1) == [5]
+        stream.must_be_quiet(0.3)
+        last_id = stream.last_id
+    with stream_of(second, query=f"?last_event_id={quote(last_id)}") as stream:
+        stream.started()
+        add(second)
+        assert quantities(stream, 1) == [6]
+    second.close()
+
+
+def test_an_id_nobody_can_read_is_a_reset_and_the_stream_goes_on(shopper: Client, product: str) -> None:
+    with stream_of(shopper, last_id="7") as stream:
+        reset = stream.next()
+        assert (reset.type, reset.data) == ("reset", {})
+        assert reset.id
+        shopper.add(product, 1, wait=True)
+        assert sorted(stream.types(2)) == ["cart.item_added", "command.outcome"]
+
+
+def test_an_id_that_is_too_old_is_a_reset(narrow: Client, shopper: Client, product: str) -> None:
+    mine = narrow.as_caller(shopper.token)
+    with stream_of(mine) as stream:
+        last_id = stream.started().last_id
+    for _ in range(30):  # more than eight kilobytes of events of members
+        shopper.add(product, 1, wait=False)
+    shopper.add(product, 1, wait=True)
+    with stream_of(mine) as stream:
+        stream.started()  # that edge has read them, too, when this one comes:
+        shopper.add(product, 1, wait=True)
+        stream.types(2)
+    with stream_of(mine, last_id=last_id) as stream:
+        assert stream.next().type == "reset"
+
+
+# --- tickets ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_ticket_opens_one_stream_of_who_got_it(shopper: Client, narrow: Client, product: str) -> None:
+    url = str(shopper.http.base_url)
+    ticket = ticket_of(shopper)
+    with Stream(url, query=f"?ticket={ticket}") as stream:
+        stream.started()
+        shopper.add(product, 1, wait=True)
+        assert sorted(stream.types(2)) == ["cart.item_added", "command.outcome"]
+        assert httpx.get(f"{url}/v1/events?ticket={ticket}").status_code == 401, "it was used"
+    with Stream(str(narrow.http.base_url), query=f"?ticket={ticket_of(shopper)}") as stream:
+        stream.started()  # another edge takes it, too
+
+
+def test_a_ticket_is_worth_nothing_once_its_token_is_revoked(anyone: Client) -> None:
+    member = login(anyone, anyone.new_member())
+    ticket = ticket_of(member)
+    assert member.http.post("/v1/auth/logout", headers={"Authorization": f"Bearer {member.token}"}).status_code == 204
+    wait_until("the token is refused", lambda: member.get("/v1/members/me").status_code == 401)
+    assert anyone.get(f"/v1/events?ticket={ticket}").status_code == 401
+
+
+# --- ends ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_ends_when_its_token_is_revoked(anyone: Client) -> None:
+    member = login(anyone, anyone.new_member())
+    with stream_of(member) as stream:
+        stream.started()
+        answer = member.http.post("/v1/auth/logout", headers={"Authorization": f"Bearer {member.token}"})
+        assert answer.status_code == 204
+        stream.must_end(2)
+
+
+def test_a_stream_ends_with_its_token_and_says_until_then_that_it_is_there(narrow: Client, anyone: Client) -> None:
+    member = login(narrow, anyone.new_member())
+    began = time.monotonic()
+    with stream_of(member) as stream:
+        stream.started()
+        stream.must_end(TOKEN_S + 2)
+        assert time.monotonic() - began > TOKEN_S - 2
+        assert stream.comments >= 2
+        assert stream.events.empty()
+
+
+def test_streams_are_counted_for_each_caller_and_in_all(narrow: Client, anyone: Client) -> None:
+    callers = [narrow.as_caller(anyone.new_caller().token) for _ in range(SLOTS // PER_CALLER + 1)]
+    streams: list[Stream] = []
+    try:
+        for i in range(SLOTS):
+            streams.append(stream_of(callers[i // PER_CALLER]).started())
+        full = callers[0].get("/v1/events")
+        assert (full.status_code, full.json()["code"]) == (429, "too-many-requests")
+        assert int(full.headers["Retry-After"]) > 0
+        full = callers[-1].get("/v1/events")
+        assert (full.status_code, full.json()["code"]) == (503, "unavailable")
+        assert int(full.headers["Retry-After"]) > 0
+        streams[0].close()  # a client that goes away is noticed without being written to
+        wait_until("its slot is free", lambda: len(open_again(callers[0], streams)) > SLOTS, timeout_s=1)
+    finally:
+        for stream in streams:
+            stream.close()
+
+
+def open_again(client: Client, streams: list[Stream]) -> list[Stream]:
+    stream = stream_of(client)
+    if stream.status == 200:
+        streams.append(stream)
+    else:
+        stream.close()
+    return streams
+
+
+def metric(stack: Stack, name: str) -> float:
+    lines = stack.admin(NARROW, "/metrics").text.splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(name + " ")), 0.0)
+
+
+def test_a_client_that_does_not_read_loses_its_stream(
+    stack: Stack, narrow: Client, merchant: Client, product: str
+) -> None:
+    operator = narrow.as_caller(stack.twctl("token", "issue", "--scope", "events:read", "--name", "slow").strip())
+    open_before = metric(stack, "tillwire_edge_streams")
+    with stream_of(operator, buffer=4096, reads=False) as stream:
+        assert stream.status == 200
+        for i in range(120):  # of eight kilobytes each
+            merchant.change_product(product, wait=False, description=f"{i:03d}" + "x" * 7900)
+        wait_until(
+            "the stream is let go", lambda: metric(stack, "tillwire_edge_streams") <= open_before, timeout_s=10
+        )
+
+
+def test_waits_are_counted_and_who_finds_no_slot_is_answered_at_once(
+    stack: Stack, narrow: Client, shopper: Client, product: str
+) -> None:
+    def add(seconds: int) -> tuple[float, httpx.Response]:
+        began = time.monotonic()
+        body = {"product_id": product, "quantity": 1}
+        answer = mine.write("POST", "/v1/cart/items", body, fields={"Prefer": f"wait={seconds}"})
+        return time.monotonic() - began, answer
+
+    mine = narrow.as_caller(shopper.token)
+    stack.stop("cart")
+    try:
+        with ThreadPoolExecutor(WAITS) as pool:
+            waiting = [pool.submit(add, 3) for _ in range(WAITS)]
+            time.sleep(1)
+            took_s, answer = add(3)
+            assert (answer.status_code, took_s < 1) == (202, True), f"{took_s} s"
+            assert "Preference-Applied" not in answer.headers
+            assert all(found.result()[0] > 2.5 for found in waiting)
+    finally:
+        stack.start("cart")
+
+
+def test_going_down_ends_streams_at_once(stack: Stack, narrow: Client, shopper: Client) -> None:
+    with stream_of(narrow.as_caller(shopper.token)) as stream:
+        stream.started()
+        began = time.monotonic()
+        stack.stop(NARROW)
+        stream.must_end(1)
+        assert time.monotonic() - began < 4
+
+
+def test_everything_agrees_with_a_fold_of_the_log(checker: Checker, history: History) -> None:
+    checker.check(history)
