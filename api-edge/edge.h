@@ -24,6 +24,7 @@
 #include "stores/products.h"
 #include "stores/sessions.h"
 #include "tail.h"
+#include "watermarks.h"
 
 struct tw_edge_settings {
     const char *listen;
@@ -69,6 +70,7 @@ struct tw_edge {
     struct tw_token_rules          token_rules;
     struct tw_sender              *sender;
     struct tw_tail                *tail;
+    struct tw_watermarks          *watermarks; /**< how far the stores can be read */
     struct tw_pg_pool             *postgres;
     struct tw_members             *members;
     struct tw_sessions            *sessions;

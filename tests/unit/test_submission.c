@@ -146,7 +146,7 @@ static void given_fields(const char *key, const char *prefer)
 /* The ledger's next answer. */
 static void given_row(enum tw_status status, int http_status)
 {
-    struct tw_ledger_row row = {.type = TW_STR("member.change_email"), .offset = SAGA_OFFSET};
+    struct tw_ledger_row row = {.type = TW_STR("member.change_email"), .offset = SAGA_OFFSET, .at_ms = tw_now_ms()};
 
     row.outcome = (struct tw_outcome){.status = status, .http_status = http_status};
     tw_fingerprint(edge.idempotency_key, request.body, row.fingerprint);

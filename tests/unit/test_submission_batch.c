@@ -100,7 +100,7 @@ enum tw_rc tw_products_ledgers(struct tw_products *products, const struct tw_uui
         struct tw_ledger_row *row = TW_NEW(from_arena, struct tw_ledger_row);
 
         assert_true(tw_uuid_eq(command_ids[i], commands[i].submission.id));
-        *row = (struct tw_ledger_row){.offset = 9, .outcome = {.status = TW_SUCCEEDED}};
+        *row = (struct tw_ledger_row){.offset = 9, .at_ms = tw_now_ms(), .outcome = {.status = TW_SUCCEEDED}};
         memcpy(row->fingerprint, commands[0].submission.fingerprint, sizeof(row->fingerprint));
         row->fingerprint[0] ^= known_differently;
         ret_rows[i] = known >> i & 1 ? row : NULL;
