@@ -67,6 +67,13 @@ def command_partition(command_id: str) -> int:
     return uuid.UUID(command_id).time_hi_version & 0x3FF
 
 
+def some_command_id(made_ms: int, domain: str) -> str:
+    """Of a command without a key that nobody sent: UUIDv7, partition 0."""
+    b = bytearray(made_ms.to_bytes(6, "big") + uuid.uuid4().bytes[6:])
+    b[6], b[7] = 0x70 | DOMAINS[domain] << 2, 0
+    return str(uuid.UUID(bytes=bytes(b)))
+
+
 def is_keyed(command_id: str) -> bool:
     return uuid.UUID(command_id).version == 8
 
