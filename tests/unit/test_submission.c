@@ -328,6 +328,26 @@ static void record_that_is_not_told_of__is_accepted_while_its_saga_goes_on(void 
     assert_false(has_field("Idempotent-Replayed"));
 }
 
+/* The store may not have swept it yet, and by the partition's clock the key may still be taken: the worker says. */
+static void key_of_the_day_before__is_answered_by_the_worker(void **state)
+{
+    struct tw_submission submission = submission_of(&tw_member_deactivate_type);
+
+    (void)state;
+    given_fields("k", NULL);
+    given_row(TW_SUCCEEDED, 200);
+    rows[0].at_ms = tw_now_ms() - TW_LEDGER_LIFE_MS + 60000;
+    assert_false(tw_command_prepare(&request, &submission, &reply));
+    assert_true(has_field("Idempotent-Replayed: true\r\n"));
+    tw_reply_reset(&reply);
+    rows[0].at_ms = tw_now_ms() - TW_LEDGER_LIFE_MS;
+    assert_true(tw_command_prepare(&request, &submission, &reply));
+    submit_deactivate(&submission);
+    assert_string_equal(steps, "rrp");
+    assert_int_equal(reply.status, 202);
+    assert_false(has_field("Idempotent-Replayed"));
+}
+
 /* --- conditions and new things ------------------------------------------------------------------------------------ */
 
 static void if_match__goes_into_the_command(void **state)
@@ -406,6 +426,7 @@ int main(void)
         TEST(repeat_of_a_saga__that_does_not_end_in_time_is_accepted),
         TEST(record_that_repeats_a_saga__is_answered_from_the_ledger_in_the_end),
         TEST(record_that_is_not_told_of__is_accepted_while_its_saga_goes_on),
+        TEST(key_of_the_day_before__is_answered_by_the_worker),
         TEST(if_match__goes_into_the_command),
         TEST(command__without_a_condition_says_nothing_of_versions),
         TEST(if_match__that_nothing_can_fit_is_a_412_at_once),
