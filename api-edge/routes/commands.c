@@ -100,17 +100,11 @@ static void reply_hidden(const struct tw_request *request, struct tw_reply *repl
 static bool find_accepted(struct tw_request *request, struct tw_uuid command_id, struct tw_uuid *ret_caller,
                           struct tw_location *ret_location)
 {
-    const uint8_t *key = request->edge->opaque_key;
-    struct tw_str  text;
+    struct tw_str text;
 
-    if (tw_request_query(request, "at", &text) == TW_QUERY_OK) {
-        *ret_caller = request->caller.member_id;
-        if (tw_location_open(key, command_id, *ret_caller, text, ret_location))
-            return true;
-        *ret_caller = tw_uuid_nil; /* sent before the caller logged in */
-        if (tw_location_open(key, command_id, *ret_caller, text, ret_location))
-            return true;
-    }
+    if (tw_request_query(request, "at", &text) == TW_QUERY_OK &&
+        tw_location_open(request->edge->opaque_key, command_id, text, ret_caller, ret_location))
+        return true;
     return tw_recent_find(request->edge->recent, command_id, ret_caller, ret_location);
 }
 

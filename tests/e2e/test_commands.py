@@ -94,13 +94,20 @@ def test_another_members_command_is_404(anyone: Client, shopper: Client, product
     assert anyone.get(location).status_code in (401, 404)
 
 
-def test_an_operator_sees_every_command(stack: Stack, anyone: Client, shopper: Client, product: str) -> None:
-    operator = anyone.as_caller(stack.twctl("token", "issue", "--scope", "commands:read", "--name", "support").strip())
-    other = anyone.as_caller(stack.twctl("token", "issue", "--scope", "members:read", "--name", "other").strip())
-    command = shopper.add(product, 1, wait=False).json()
-    path = f"/v1/commands/{command['command_id']}"
-    assert status_of(operator, path)["status"] == "succeeded"
-    assert other.get(path).status_code == 404
+def test_an_operator_sees_every_command_at_every_edge(
+    healed: Stack, anyone: Client, edge2: Client, shopper: Client, product: str
+) -> None:
+    operator, other = (
+        edge2.as_caller(healed.twctl("token", "issue", "--scope", scope, "--name", "e2e").strip())
+        for scope in ("commands:read", "members:read")
+    )
+    healed.kill("cart")
+    location = shopper.add(product, 1, wait=False).headers["Location"]
+    assert status_of(operator, location, wait=False)["status"] == "accepted"
+    assert other.get(location).status_code == 404 and edge2.get(location).status_code == 401
+    healed.start("cart")
+    assert status_of(operator, location.partition("?")[0])["status"] == "succeeded"
+    assert other.get(location).status_code == 404
 
 
 @pytest.mark.parametrize("domain", sorted(ids.DOMAINS))
