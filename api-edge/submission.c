@@ -293,6 +293,12 @@ static bool take_condition(const struct tw_request *request, struct tw_submissio
     struct tw_str field = request->fields[TW_HEADER_IF_MATCH];
 
     submission->if_version = -1;
+    if (submission->has_etag && request->fields[TW_HEADER_IF_NONE_MATCH].ptr) {
+        /* "Only if there is none yet", say, that was passed over would lose what there is. */
+        tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST,
+                        "If-None-Match is for reads; a write may have an If-Match");
+        return false;
+    }
     if (!field.ptr || !submission->has_etag || tw_if_match_version(field, &submission->if_version))
         return true;
     tw_reply_refuse(reply, request, TW_PROBLEM_PRECONDITION_FAILED, "If-Match names no tag this resource ever had");

@@ -21,7 +21,7 @@ struct tw_submission {
     /** Fills the answer with the resource as a GET shows it, status 200; NULL: there is nothing to show (204). */
     void (*show)(struct tw_request *request, const struct tw_submission *submission, struct tw_reply *reply);
     bool ignores_key; /**< login: an Idempotency-Key makes no difference */
-    bool has_etag;    /**< the aggregate's version shows in an ETag: If-Match is heeded */
+    bool has_etag;    /**< the aggregate's version shows in an ETag: If-Match is heeded, If-None-Match refused */
 
     struct tw_uuid id; /**< set by prepare(); ids of new things derive from it */
     int32_t        partition;

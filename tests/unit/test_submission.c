@@ -394,6 +394,17 @@ static void if_match__that_nothing_can_fit_is_a_412_at_once(void **state)
     assert_string_equal(steps, "");
 }
 
+static void if_none_match__of_a_write_is_refused_and_not_passed_over(void **state)
+{
+    struct tw_submission submission = submission_of(&tw_member_deactivate_type);
+
+    (void)state;
+    request.fields[TW_HEADER_IF_NONE_MATCH] = TW_STR("*");
+    assert_false(tw_command_prepare(&request, &submission, &reply));
+    assert_int_equal(reply.status, 400);
+    assert_string_equal(steps, "");
+}
+
 static void new_thing__is_named_before_a_repeat_is_answered(void **state)
 {
     struct tw_submission submission = submission_of(&tw_member_add_address_type);
@@ -430,6 +441,7 @@ int main(void)
         TEST(if_match__goes_into_the_command),
         TEST(command__without_a_condition_says_nothing_of_versions),
         TEST(if_match__that_nothing_can_fit_is_a_412_at_once),
+        TEST(if_none_match__of_a_write_is_refused_and_not_passed_over),
         TEST(new_thing__is_named_before_a_repeat_is_answered),
     };
 
