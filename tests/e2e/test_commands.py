@@ -113,8 +113,8 @@ def test_an_operator_sees_every_command_at_every_edge(
 @pytest.mark.parametrize("domain", sorted(ids.DOMAINS))
 def test_a_command_of_the_day_before_is_gone(anyone: Client, domain: str) -> None:
     now_ms, day_ms = time.time_ns() // 1_000_000, 24 * 60 * 60 * 1000
-    for made_ms, status, code in [(now_ms - day_ms - 60_000, 410, "gone"), (now_ms - day_ms + 60_000, 404, "not-found")]:
-        response = anyone.get(f"/v1/commands/{ids.some_command_id(made_ms, domain)}")
+    for age_ms, status, code in [(day_ms + 60_000, 410, "gone"), (day_ms - 60_000, 404, "not-found")]:
+        response = anyone.get(f"/v1/commands/{ids.some_command_id(now_ms - age_ms, domain)}")
         assert (response.status_code, response.json()["code"]) == (status, code)
 
 
@@ -182,7 +182,8 @@ def test_login_and_refresh_ignore_a_key(anyone: Client) -> None:
     assert [one.status_code, wrong.status_code, two.status_code] == [200, 401, 200]
     assert one.json()["refresh_token"] != two.json()["refresh_token"]
     for response in (one, two):
-        refreshed = anyone.write("POST", "/v1/auth/refresh", {"refresh_token": response.json()["refresh_token"]}, key=key)
+        token = {"refresh_token": response.json()["refresh_token"]}
+        refreshed = anyone.write("POST", "/v1/auth/refresh", token, key=key)
         assert refreshed.status_code == 200 and "Idempotent-Replayed" not in refreshed.headers
         anyone.history.secrets.update(
             body[name] for body in (response.json(), refreshed.json()) for name in ("access_token", "refresh_token")
@@ -427,7 +428,8 @@ def test_a_batch_shows_whole(merchant: Client) -> None:
     response = merchant.create_products([product_body(category=name) for _ in range(30)])
     tokens = response.headers["Consistency-Token"]
     assert 2 <= len(tokens.split(", ")) <= 6, "one a partition"
-    shown = merchant.get(f"/v1/products?limit=100&category={name}", **{"Consistency-Token": tokens, "Prefer": "wait=10"})
+    fields = {"Consistency-Token": tokens, "Prefer": "wait=10"}
+    shown = merchant.get(f"/v1/products?limit=100&category={name}", **fields)
     assert len(shown.json()["items"]) == 30 and "Consistency" not in shown.headers
 
 
