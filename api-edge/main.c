@@ -167,7 +167,7 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
     edge->limits = settings->rate_limits ? tw_limits_new() : NULL;
     edge->tail = tw_tail_new(settings->kafka, (size_t)settings->wait_slots,
                              &(struct tw_revoked_sink){tell_revoked, load_revoked, edge});
-    edge->watermarks = tw_watermarks_new(&(struct tw_watermarks_source){tw_own_writes_watermark, edge});
+    edge->watermarks = tw_watermarks_new(&(struct tw_watermarks_source){.read = tw_own_writes_watermark, .self = edge});
     tw_tail_tell_watermarks(edge->tail, edge->watermarks);
     edge->callers =
         tw_callers_new(&(struct tw_callers_parts){&edge->token_rules, edge->revocations, edge->tail, edge->sessions});

@@ -59,6 +59,10 @@ struct tw_watermarks *tw_watermarks_new(const struct tw_watermarks_source *sourc
     struct tw_watermarks *watermarks = tw_alloc_zeroed(1, sizeof(*watermarks));
 
     watermarks->source = *source;
+    if (source->pause_min_us == 0)
+        watermarks->source.pause_min_us = PAUSE_MIN_US;
+    if (source->pause_max_us == 0)
+        watermarks->source.pause_max_us = PAUSE_MAX_US;
     for (int domain = TW_DOMAIN_MEMBER; domain < DOMAINS; domain++) {
         int32_t count = tw_topic_of((enum tw_domain_number)domain, TW_TOPIC_COMMANDS)->partitions;
 
@@ -139,10 +143,11 @@ struct wait {
 /** Locked, but not while the store answers. NOT_FOUND: it has not come so far. */
 static enum tw_rc ask(const struct wait *wait, struct tw_err *reterr)
 {
-    struct place *place = wait->place;
-    int64_t       before = place->next_offset;
-    int64_t       next_offset = 0;
-    int64_t       asked_us = tw_monotonic_us();
+    const struct tw_watermarks_source *source = &wait->watermarks->source;
+    struct place                      *place = wait->place;
+    int64_t                            before = place->next_offset;
+    int64_t                            next_offset = 0;
+    int64_t                            asked_us = tw_monotonic_us();
 
     place->is_asking = true;
     pthread_mutex_unlock(&place->lock);
@@ -151,9 +156,9 @@ static enum tw_rc ask(const struct wait *wait, struct tw_err *reterr)
     place->is_asking = false;
     if (rc == TW_OK) {
         learn(place, next_offset, asked_us);
-        place->pause_us = next_offset > before ? PAUSE_MIN_US : 2 * place->pause_us;
-        if (place->pause_us > PAUSE_MAX_US)
-            place->pause_us = PAUSE_MAX_US;
+        place->pause_us = next_offset > before ? source->pause_min_us : 2 * place->pause_us;
+        if (place->pause_us > source->pause_max_us)
+            place->pause_us = source->pause_max_us;
         rc = wait->offset < next_offset ? TW_OK : TW_NOT_FOUND;
     }
     place->ask_at_us = tw_monotonic_us() + place->pause_us;
@@ -205,8 +210,8 @@ enum tw_rc tw_watermarks_await(struct tw_watermarks *watermarks, enum tw_domain_
     atomic_fetch_add(&watermarks->waiting, 1);
     pthread_mutex_lock(&place->lock);
     if (place->waiting++ == 0) { /* who looked in vain a moment ago need not ask again at once */
-        place->pause_us = PAUSE_MIN_US;
-        place->ask_at_us = tw_monotonic_us() + PAUSE_MIN_US;
+        place->pause_us = watermarks->source.pause_min_us;
+        place->ask_at_us = tw_monotonic_us() + place->pause_us;
     }
     enum tw_rc rc = await(&wait, reterr);
     place->waiting--;

@@ -21,6 +21,8 @@ struct tw_watermarks_source {
     enum tw_rc (*read)(void *self, enum tw_domain_number domain, int32_t partition, int64_t *ret_next_offset,
                        struct tw_err *reterr);
     void *self;
+    int   pause_min_us; /**< between two questions while nothing moves, doubled up to the next; 0: 2 ms */
+    int   pause_max_us; /**< 0: 50 ms */
 };
 
 struct tw_watermarks *tw_watermarks_new(const struct tw_watermarks_source *source);

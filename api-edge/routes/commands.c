@@ -176,7 +176,7 @@ static void get_command(struct tw_request *request, struct tw_reply *reply)
         reply_row(request, command_id, &found.row, reply);
     else
         reply_accepted(command_id, &found.location, reply);
-    if (reply->status == 200 && wait_s > 0)
+    if (reply->status == 200 && wait_s > 0 && found.rc == TW_OK && found.row.outcome.status != TW_PENDING)
         tw_buf_printf(&reply->fields, "Preference-Applied: wait=%d\r\n", wait_s);
 }
 
