@@ -21,11 +21,11 @@ struct tw_reply {
     int               status;
     const char       *content_type; /**< of the body; static */
     enum tw_cacheable cache;
-    bool              close; /**< the connection ends after this */
-    bool          is_stale;  /**< a write the client wants to see may be missing: it is told, and no cache keeps it */
-    struct tw_buf fields;    /**< more header lines, each ended by CR LF */
-    struct tw_buf body;
-    struct tw_str fixed_body; /**< instead of `body` when its ptr is set: static text */
+    bool              close;  /**< the connection ends after this */
+    struct tw_buf     fields; /**< more header lines, each ended by CR LF */
+    struct tw_buf     body;
+    struct tw_str     fixed_body; /**< instead of `body` when its ptr is set: static text */
+    bool              is_stale;   /**< not all the writes the client named show: it is told, and no cache keeps it */
 };
 
 /** Ready for the next request; the buffers' memory is kept, but see tw_reply_let_go(). */
