@@ -26,6 +26,7 @@
 #include "streams/hub.h"
 #include "streams/ticket.h"
 #include "tail.h"
+#include "watermarks.h"
 
 struct tw_edge_settings {
     const char *listen;
@@ -79,6 +80,7 @@ struct tw_edge {
     struct tw_tail                *tail;
     struct tw_hub                 *hub;
     struct tw_used_tickets        *used_tickets;
+    struct tw_watermarks          *watermarks; /**< how far the stores can be read */
     struct tw_pg_pool             *postgres;
     struct tw_members             *members;
     struct tw_sessions            *sessions;

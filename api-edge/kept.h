@@ -7,8 +7,8 @@
 #ifndef TILLWIRE_EDGE_KEPT_H
 #define TILLWIRE_EDGE_KEPT_H
 
+#include "opaque.h"
 #include "tillwire/err.h"
-#include "tillwire/str.h"
 
 enum { TW_KEPT_S = 30 };
 
@@ -18,14 +18,28 @@ struct tw_kept *tw_kept_new(void);
 /** Accepts NULL. */
 void            tw_kept_free(struct tw_kept *kept);
 
+struct tw_kept_ask {
+    int64_t                      now_us;  /**< tw_monotonic_us() */
+    int                          wait_ms; /**< for another that makes it */
+    const struct tw_consistency *writes;  /**< of one domain: what it must show */
+    size_t                       write_count;
+};
+
+struct tw_kept_answer {
+    int  age_s;
+    bool is_stale; /**< not all of the writes show: it could not be made anew in time */
+};
+
 /**
- * OK: the body is appended to @p out and @p ret_age_s says how old it is. NOT_FOUND: the caller is the one to make it
- * and must call tw_kept_put(). UNREACHED: another makes it and did not succeed, or not within @p wait_ms.
- * While one makes it anew the others get the last one, unless that is twice as old as it may get.
- * @p now_us: tw_monotonic_us().
+ * OK: the body is appended to @p out. NOT_FOUND: the caller is the one to make it and must call tw_kept_put().
+ * UNREACHED: another makes it and did not succeed, or not within the time.
+ * While one makes it anew the others get the last one, unless that is twice as old as it may get or does not show what
+ * they ask for.
  */
-enum tw_rc tw_kept_get(struct tw_kept *kept, int64_t now_us, int wait_ms, struct tw_buf *out, int *ret_age_s);
-/** The end of what a NOT_FOUND began. @p body: copied; ptr NULL: it could not be made, and the last one stays. */
-void       tw_kept_put(struct tw_kept *kept, struct tw_str body);
+enum tw_rc tw_kept_get(struct tw_kept *kept, const struct tw_kept_ask *ask, struct tw_buf *out,
+                       struct tw_kept_answer *ret_answer);
+/** The end of what a NOT_FOUND began. @p body: copied; ptr NULL: it could not be made, and the last one stays.
+ *  @p next_offsets: how far each partition could be read before the body was made; copied. */
+void       tw_kept_put(struct tw_kept *kept, struct tw_str body, const int64_t *next_offsets, size_t count);
 
 #endif

@@ -17,6 +17,7 @@
 
 #include "edge.h"
 #include "health.h"
+#include "own_writes.h"
 #include "routes/routes.h"
 #include "server.h"
 #include "tillwire/clock.h"
@@ -184,6 +185,8 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
     edge->used_tickets = tw_used_tickets_new();
     edge->tail = tw_tail_new(settings->kafka, (size_t)settings->wait_slots,
                              &(struct tw_revoked_sink){tell_revoked, load_revoked, edge}, edge->hub);
+    edge->watermarks = tw_watermarks_new(&(struct tw_watermarks_source){.read = tw_own_writes_watermark, .self = edge});
+    tw_tail_tell_watermarks(edge->tail, edge->watermarks);
     edge->callers =
         tw_callers_new(&(struct tw_callers_parts){&edge->token_rules, edge->revocations, edge->tail, edge->sessions});
     edge->sender = tw_sender_new(&sender);
@@ -275,6 +278,7 @@ static void drain(struct tw_edge *edge)
     atomic_store(&edge->draining, true);
     tw_tail_drain(edge->tail);
     tw_hub_drain(edge->hub);
+    tw_watermarks_drain(edge->watermarks);
     while (atomic_load(&edge->in_flight) > 0 && tw_monotonic_us() < deadline_us)
         usleep(5000);
 }
@@ -284,6 +288,7 @@ static void close_parts(struct tw_edge *edge)
     tw_tail_free(edge->tail);
     tw_hub_free(edge->hub);
     tw_used_tickets_free(edge->used_tickets);
+    tw_watermarks_free(edge->watermarks);
     tw_passwords_free(edge->passwords);
     tw_callers_free(edge->callers);
     tw_revocations_free(edge->revocations);

@@ -2,7 +2,7 @@
  * Fixed layouts, big endian, then a SipHash-2-4-128 over them: two short keyed hashes per write, on the fastest path
  * there is. A first byte tells the kinds apart, so that one can never be taken for the other.
  *
- * location:    kind 1 | type 2 | partition 2 | offset 6 | time 6 | hash 16   = 33 bytes, 44 characters
+ * location:    kind 1 | type 2 | partition 2 | offset 6 | time 6 | caller 16 | hash 16   = 49 bytes, 66 characters
  * consistency: kind 1 | domain 1 | partition 2 | offset 7 | hash 16          = 27 bytes, 36 characters
  * cursor:      kind 1 | position | hash 16                                   as long as its list's position
  */
@@ -16,14 +16,14 @@ enum {
     KIND_CONSISTENCY = 'C',
     KIND_CURSOR = 'P',
     HASH = 16,
-    LOCATION_BYTES = 17,
+    LOCATION_BYTES = 33,
     CONSISTENCY_BYTES = 11,
     CURSOR_TEXT_MAX = 1024
 };
 
 _Static_assert(crypto_shorthash_siphashx24_KEYBYTES == TW_OPAQUE_KEY_BYTES, "key length");
 _Static_assert(crypto_shorthash_siphashx24_BYTES == HASH, "hash length");
-_Static_assert((LOCATION_BYTES + HASH) / 3 * 4 == TW_LOCATION_TEXT, "no padding");
+_Static_assert(((LOCATION_BYTES + HASH) * 4 + 2) / 3 == TW_LOCATION_TEXT, "without padding");
 _Static_assert((CONSISTENCY_BYTES + HASH) / 3 * 4 == TW_CONSISTENCY_TEXT, "no padding");
 
 static uint8_t *put(uint8_t *at, uint64_t value, int bytes)
@@ -57,15 +57,13 @@ static bool bytes_of(struct tw_str text, uint8_t *ret_bytes, size_t len, size_t 
            got == len;
 }
 
-/** Hash of the layout, the command and the caller: the latter two are not in the text. */
-static void location_hash(const uint8_t *key, const uint8_t *layout, struct tw_uuid command_id, struct tw_uuid caller,
-                          uint8_t ret_hash[HASH])
+/** Hash of the layout and the command, which is not in the text. */
+static void location_hash(const uint8_t *key, const uint8_t *layout, struct tw_uuid command_id, uint8_t ret_hash[HASH])
 {
-    uint8_t bytes[LOCATION_BYTES + 32];
+    uint8_t bytes[LOCATION_BYTES + sizeof(command_id.bytes)];
 
     memcpy(bytes, layout, LOCATION_BYTES);
-    memcpy(bytes + LOCATION_BYTES, command_id.bytes, 16);
-    memcpy(bytes + LOCATION_BYTES + 16, caller.bytes, 16);
+    memcpy(bytes + LOCATION_BYTES, command_id.bytes, sizeof(command_id.bytes));
     crypto_shorthash_siphashx24(ret_hash, bytes, sizeof(bytes), key);
 }
 
@@ -79,12 +77,13 @@ void tw_location_seal(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_uuid com
     at = put(at, (uint64_t)location->partition, 2);
     at = put(at, (uint64_t)location->offset, 6);
     at = put(at, (uint64_t)location->submitted_ms, 6);
-    location_hash(key, bytes, command_id, caller, at);
+    memcpy(at, caller.bytes, sizeof(caller.bytes));
+    location_hash(key, bytes, command_id, at + sizeof(caller.bytes));
     text_of(bytes, sizeof(bytes), ret_text, TW_LOCATION_TEXT + 1);
 }
 
-bool tw_location_open(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_uuid command_id, struct tw_uuid caller,
-                      struct tw_str text, struct tw_location *ret_location)
+bool tw_location_open(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_uuid command_id, struct tw_str text,
+                      struct tw_uuid *ret_caller, struct tw_location *ret_location)
 {
     uint8_t        bytes[LOCATION_BYTES + HASH];
     uint8_t        hash[HASH];
@@ -92,13 +91,14 @@ bool tw_location_open(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_uuid com
 
     if (!bytes_of(text, bytes, sizeof(bytes), TW_LOCATION_TEXT) || get(&at, 1) != KIND_LOCATION)
         return false;
-    location_hash(key, bytes, command_id, caller, hash);
+    location_hash(key, bytes, command_id, hash);
     if (sodium_memcmp(hash, bytes + LOCATION_BYTES, HASH) != 0)
         return false;
     ret_location->type = (uint16_t)get(&at, 2);
     ret_location->partition = (int32_t)get(&at, 2);
     ret_location->offset = (int64_t)get(&at, 6);
     ret_location->submitted_ms = (int64_t)get(&at, 6);
+    memcpy(ret_caller->bytes, at, sizeof(ret_caller->bytes));
     return true;
 }
 

@@ -10,7 +10,7 @@
 #include "tillwire/str.h"
 #include "tillwire/uuid.h"
 
-enum { TW_OPAQUE_KEY_BYTES = 16, TW_LOCATION_TEXT = 44, TW_CONSISTENCY_TEXT = 36 };
+enum { TW_OPAQUE_KEY_BYTES = 16, TW_LOCATION_TEXT = 66, TW_CONSISTENCY_TEXT = 36 };
 
 /** A command that the broker has acknowledged. */
 struct tw_location {
@@ -20,12 +20,12 @@ struct tw_location {
     int64_t  submitted_ms;
 };
 
-/** base64url, TW_LOCATION_TEXT characters and a NUL. Bound to the command and to who sent it. */
+/** base64url, TW_LOCATION_TEXT characters and a NUL. Bound to the command; tells who sent it. */
 void tw_location_seal(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_uuid command_id, struct tw_uuid caller,
                       const struct tw_location *location, char ret_text[TW_LOCATION_TEXT + 1]);
-/** False: not ours, or of another command or caller. */
-bool tw_location_open(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_uuid command_id, struct tw_uuid caller,
-                      struct tw_str text, struct tw_location *ret_location);
+/** False: not ours, or of another command. */
+bool tw_location_open(const uint8_t key[TW_OPAQUE_KEY_BYTES], struct tw_uuid command_id, struct tw_str text,
+                      struct tw_uuid *ret_caller, struct tw_location *ret_location);
 
 /** Where a page of a list ended: @p position, which means something to the list alone, sealed and bound to @p list, a
  *  text that names the list, its order and its filters. base64url in the arena. */

@@ -70,6 +70,7 @@ void tw_reply_reset(struct tw_reply *reply)
     reply->cache = TW_CACHE_NO_STORE;
     reply->close = false;
     reply->stream = NULL;
+    reply->is_stale = false;
     reply->fixed_body = (struct tw_str){0};
 }
 
@@ -222,8 +223,11 @@ void tw_reply_render(const struct tw_reply *reply, const char *date, bool head_o
     tw_buf_add(out, date, 29);
     tw_buf_add(out, "\r\n", 2);
     tw_buf_add_str(out, TW_STR(FIXED_FIELDS));
-    tw_buf_add_str(out, reply->cache == TW_CACHE_PUBLIC ? TW_STR("Cache-Control: public, max-age=30\r\n")
-                                                        : TW_STR("Cache-Control: no-store\r\n"));
+    tw_buf_add_str(out, reply->cache == TW_CACHE_PUBLIC && !reply->is_stale
+                            ? TW_STR("Cache-Control: public, max-age=30\r\n")
+                            : TW_STR("Cache-Control: no-store\r\n"));
+    if (reply->is_stale)
+        tw_buf_add_str(out, TW_STR("Consistency: stale\r\n"));
     if (reply->content_type) {
         add_text(out, "Content-Type: ");
         add_text(out, reply->content_type);

@@ -37,6 +37,7 @@ struct tw_reply {
     struct tw_buf     fields; /**< more header lines, each ended by CR LF */
     struct tw_buf     body;
     struct tw_str     fixed_body; /**< instead of `body` when its ptr is set: static text */
+    bool              is_stale;   /**< not all the writes the client named show: it is told, and no cache keeps it */
 };
 
 /** Ready for the next request; the buffers' memory is kept, but see tw_reply_let_go(). */

@@ -45,6 +45,7 @@ const char *tw_method_name(enum tw_method method);
     X(IF_NONE_MATCH, "if-none-match", true)          \
     X(LAST_EVENT_ID, "last-event-id", false)         \
     X(PREFER, "prefer", true)                        \
+    X(CONSISTENCY_TOKEN, "consistency-token", true)  \
     X(TRACEPARENT, "traceparent", true)
 
 enum tw_field_name {

@@ -7,6 +7,7 @@
 #include "tillwire/clock.h"
 #include "tillwire/failpoint.h"
 #include "tillwire/gen/topics.h"
+#include "tillwire/ledger.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
 
@@ -30,8 +31,8 @@ void tw_fate_count(enum tw_fate fate, size_t commands)
 
 /* --- ids ---------------------------------------------------------------------------------------------------------- */
 
-enum tw_rc tw_command_ledger(struct tw_request *request, struct tw_uuid command_id, struct tw_ledger_row *ret_row,
-                             struct tw_err *reterr)
+static enum tw_rc read_ledger(const struct tw_request *request, struct tw_uuid command_id,
+                              struct tw_ledger_row *ret_row, struct tw_err *reterr)
 {
     struct tw_edge *edge = request->edge;
 
@@ -45,6 +46,20 @@ enum tw_rc tw_command_ledger(struct tw_request *request, struct tw_uuid command_
     default:
         return tw_fail(reterr, TW_NOT_FOUND, "edge.commands", 0, "the id names no domain");
     }
+}
+
+/* A row that has not been swept yet counts for no longer than one that has. Whether a key is free again is the worker's
+ * to say, by the partition's clock; the edge only stops answering for it. */
+enum tw_rc tw_command_ledger(struct tw_request *request, struct tw_uuid command_id, struct tw_ledger_row *ret_row,
+                             struct tw_err *reterr)
+{
+    struct tw_ledger_row row = {0};
+
+    TW_TRY(read_ledger(request, command_id, &row, reterr));
+    if (!tw_ledger_row_counts(&row, tw_now_ms()))
+        return tw_fail(reterr, TW_NOT_FOUND, "edge.commands", 0, "outcomes are kept for 24 hours");
+    *ret_row = row;
+    return TW_OK;
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -130,14 +145,21 @@ void tw_acceptance_seal(const struct tw_request *request, const struct tw_submis
     acceptance->path_len = (size_t)(at - acceptance->path) + TW_LOCATION_TEXT;
 }
 
+struct tw_str tw_consistency_text(const struct tw_request *request, const struct tw_submission *submission,
+                                  int64_t offset, char ret_text[TW_CONSISTENCY_TEXT + 1])
+{
+    struct tw_consistency consistency = {submission->domain, submission->partition, offset};
+
+    tw_consistency_seal(request->edge->opaque_key, &consistency, ret_text);
+    return (struct tw_str){ret_text, TW_CONSISTENCY_TEXT};
+}
+
 static void add_consistency(const struct tw_request *request, const struct tw_submission *submission, int64_t offset,
                             struct tw_reply *reply)
 {
-    struct tw_consistency consistency = {submission->domain, submission->partition, offset};
-    char                  text[TW_CONSISTENCY_TEXT + 1];
+    char text[TW_CONSISTENCY_TEXT + 1];
 
-    tw_consistency_seal(request->edge->opaque_key, &consistency, text);
-    tw_reply_field(reply, "Consistency-Token", (struct tw_str){text, TW_CONSISTENCY_TEXT});
+    tw_reply_field(reply, "Consistency-Token", tw_consistency_text(request, submission, offset, text));
 }
 
 void tw_acceptance_write(const struct tw_submission *submission, const struct tw_acceptance *acceptance,
@@ -255,7 +277,8 @@ static bool take_id(struct tw_request *request, struct tw_submission *submission
         return true;
     }
     if (!tw_idempotency_key_read(field, &key)) {
-        tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST, "an Idempotency-Key has 1 to 255 characters");
+        tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST,
+                        "an Idempotency-Key has 1 to 255 characters of ASCII");
         return false;
     }
     tw_fingerprint(request->edge->idempotency_key, request->body, submission->fingerprint);
@@ -270,6 +293,12 @@ static bool take_condition(const struct tw_request *request, struct tw_submissio
     struct tw_str field = request->fields[TW_HEADER_IF_MATCH];
 
     submission->if_version = -1;
+    if (submission->has_etag && request->fields[TW_HEADER_IF_NONE_MATCH].ptr) {
+        /* "Only if there is none yet", say, that was passed over would lose what there is. */
+        tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST,
+                        "If-None-Match is for reads; a write may have an If-Match");
+        return false;
+    }
     if (!field.ptr || !submission->has_etag || tw_if_match_version(field, &submission->if_version))
         return true;
     tw_reply_refuse(reply, request, TW_PROBLEM_PRECONDITION_FAILED, "If-Match names no tag this resource ever had");

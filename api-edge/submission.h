@@ -21,7 +21,7 @@ struct tw_submission {
     /** Fills the answer with the resource as a GET shows it, status 200; NULL: there is nothing to show (204). */
     void (*show)(struct tw_request *request, const struct tw_submission *submission, struct tw_reply *reply);
     bool ignores_key; /**< login: an Idempotency-Key makes no difference */
-    bool has_etag;    /**< the aggregate's version shows in an ETag: If-Match is heeded */
+    bool has_etag;    /**< the aggregate's version shows in an ETag: If-Match is heeded, If-None-Match refused */
 
     struct tw_uuid id; /**< set by prepare(); ids of new things derive from it */
     int32_t        partition;
@@ -42,7 +42,8 @@ void tw_command_submit(struct tw_request *request, const struct tw_submission *s
 bool tw_command_finish(struct tw_request *request, const struct tw_submission *submission, const void *body,
                        int timeout_ms, struct tw_told *ret_told, struct tw_reply *reply);
 
-/** A row of the domain's ledger, by command id. NOT_FOUND, UNREACHED as the stores say. */
+/** A row of the domain's ledger, by command id. NOT_FOUND, UNREACHED as the stores say; a row that is older than a day
+ *  is not there. */
 enum tw_rc tw_command_ledger(struct tw_request *request, struct tw_uuid command_id, struct tw_ledger_row *ret_row,
                              struct tw_err *reterr);
 /** The same, but waits up to @p wait_s seconds while the command, whose record is at @p offset, has no end: no row yet,

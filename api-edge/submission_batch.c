@@ -9,6 +9,7 @@
 #include "submission_parts.h"
 #include "tillwire/clock.h"
 #include "tillwire/failpoint.h"
+#include "tillwire/ledger.h"
 #include "tillwire/log.h"
 
 /** A command under way. */
@@ -63,7 +64,8 @@ static bool take_ids(struct tw_request *request, struct tw_batch_command *comman
         return true;
     }
     if (!tw_idempotency_key_read(field, &key)) {
-        tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST, "an Idempotency-Key has 1 to 255 characters");
+        tw_reply_refuse(reply, request, TW_PROBLEM_MALFORMED_REQUEST,
+                        "an Idempotency-Key has 1 to 255 characters of ASCII");
         return false;
     }
     derive_ids(request, commands, count, key);
@@ -89,6 +91,7 @@ static bool look_back(struct tw_request *request, struct item *items, size_t cou
 {
     struct tw_uuid              *ids = TW_NEW_ARRAY(request->arena, count, struct tw_uuid);
     const struct tw_ledger_row **rows = TW_NEW_ARRAY(request->arena, count, const struct tw_ledger_row *);
+    int64_t                      now_ms = tw_now_ms();
 
     if (!items[0].command->submission.keyed)
         return true;
@@ -97,7 +100,7 @@ static bool look_back(struct tw_request *request, struct item *items, size_t cou
     if (tw_products_ledgers(request->edge->products, ids, count, request->arena, rows, NULL) != TW_OK)
         return true;
     for (size_t i = 0; i < count; i++) {
-        if (rows[i] && !take_row(&items[i], rows[i])) {
+        if (rows[i] && tw_ledger_row_counts(rows[i], now_ms) && !take_row(&items[i], rows[i])) {
             tw_reply_refuse(reply, request, TW_PROBLEM_KEY_REUSED, "");
             return false;
         }
@@ -215,12 +218,45 @@ static void reply_not_sent(const struct sending *sending, size_t count, struct t
 
 /* --- the answer --------------------------------------------------------------------------------------------------- */
 
+/** Is it the last of its partition? What shows it shows the others. */
+static bool is_last(const struct item *items, size_t count, size_t number)
+{
+    const struct tw_location *own = &items[number].acceptance.location;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct tw_location *other = &items[i].acceptance.location;
+
+        if (other->partition == own->partition &&
+            (other->offset > own->offset || (other->offset == own->offset && i > number)))
+            return false;
+    }
+    return true;
+}
+
+/** One field with a token for each partition: the client sends back what it got. */
+static void add_consistency(const struct tw_request *request, const struct item *items, size_t count,
+                            struct tw_reply *reply)
+{
+    const char *separator = "Consistency-Token: ";
+    char        text[TW_CONSISTENCY_TEXT + 1];
+
+    for (size_t i = 0; i < count; i++) {
+        if (!is_last(items, count, i))
+            continue;
+        tw_consistency_text(request, &items[i].command->submission, items[i].acceptance.location.offset, text);
+        tw_buf_printf(&reply->fields, "%s%s", separator, text);
+        separator = ", ";
+    }
+    tw_buf_add_str(&reply->fields, TW_STR("\r\n"));
+}
+
 static void reply_accepted(const struct tw_request *request, struct item *items, size_t count, struct tw_reply *reply)
 {
     struct tw_json json = {&reply->body, false};
 
     tw_reply_json(reply, 202);
     tw_buf_add_str(&reply->fields, TW_STR("Retry-After: 1\r\n"));
+    add_consistency(request, items, count, reply);
     tw_json_open(&json, '{');
     tw_json_key(&json, "items");
     tw_json_open(&json, '[');

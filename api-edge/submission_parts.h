@@ -23,6 +23,10 @@ void tw_acceptance_seal(const struct tw_request *request, const struct tw_submis
 void tw_acceptance_write(const struct tw_submission *submission, const struct tw_acceptance *acceptance,
                          struct tw_json *json);
 
+/** What a later read sends back as `Consistency-Token` to see the record at @p offset: TW_CONSISTENCY_TEXT characters. */
+struct tw_str tw_consistency_text(const struct tw_request *request, const struct tw_submission *submission,
+                                  int64_t offset, char ret_text[TW_CONSISTENCY_TEXT + 1]);
+
 /** Until when a request may take, whatever it waits for (tw_monotonic_us()). */
 int64_t tw_request_until_us(const struct tw_request *request);
 

@@ -30,6 +30,7 @@
 #include "tillwire/kafka.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
+#include "watermarks.h"
 
 #define WHERE "edge.tail"
 
@@ -79,6 +80,8 @@ struct tw_tail {
     struct tw_revoked_sink sink;
     const struct tw_topic *member_events;
     struct tw_freshness   *freshness; /* of member_events */
+
+    _Atomic(struct tw_watermarks *) watermarks;
 };
 
 static struct tw_metric events_read = {
@@ -253,6 +256,21 @@ static void read_revoked(struct tw_tail *tail, const struct tw_record *record)
         tail->sink.tell(tail->sink.self, event.tokens[i].token_id, event.tokens[i].expires_at_ms);
 }
 
+/** An event moves what it is caused by: records of one domain, same partition number. */
+static void move_watermark(struct tw_tail *tail, const char *topic, const struct tw_record *record)
+{
+    struct tw_watermarks *watermarks = atomic_load_explicit(&tail->watermarks, memory_order_acquire);
+    int64_t               offset = -1;
+
+    if (!watermarks || !tw_watermarks_are_awaited(watermarks) ||
+        !tw_str_to_int(tw_header_find(record, TW_H_CAUSE_OFFSET), &offset))
+        return;
+    for (size_t i = 0; i < tw_topic_count; i++) {
+        if (strcmp(tw_topics[i].name, topic) == 0)
+            tw_watermarks_moved(watermarks, tw_topics[i].domain, record->partition, offset);
+    }
+}
+
 static void on_record(void *self, const char *topic, const struct tw_record *record)
 {
     struct tw_tail *tail = self;
@@ -269,6 +287,7 @@ static void on_record(void *self, const char *topic, const struct tw_record *rec
     /* Whom an event wakes must know by then which tokens are revoked. */
     if (tail->hub)
         tw_hub_tell(tail->hub, place, record);
+    move_watermark(tail, topic, record);
     if (of_members)
         tw_freshness_read(tail->freshness, record->partition, record->offset + 1);
 }
@@ -528,6 +547,11 @@ void tw_tail_free(struct tw_tail *tail)
     free(tail->seats);
     free(tail->ends);
     free(tail);
+}
+
+void tw_tail_tell_watermarks(struct tw_tail *tail, struct tw_watermarks *watermarks)
+{
+    atomic_store_explicit(&tail->watermarks, watermarks, memory_order_release);
 }
 
 bool tw_tail_is_up(const struct tw_tail *tail)

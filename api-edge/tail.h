@@ -16,6 +16,7 @@
 struct tw_hub;
 struct tw_tail;
 struct tw_seat;
+struct tw_watermarks;
 
 /** An outcome as its event told it; texts live in the struct. */
 struct tw_told {
@@ -40,7 +41,10 @@ struct tw_tail *tw_tail_new(const char *brokers, size_t seats, const struct tw_r
 /** Accepts NULL. No seat may be taken any more. */
 void            tw_tail_free(struct tw_tail *tail);
 
-/** NULL: no seat is free. */
+/** From now on every event that is read moves them. They outlive the tail. */
+void tw_tail_tell_watermarks(struct tw_tail *tail, struct tw_watermarks *watermarks);
+
+/** NULL: no seat is free. A seat for the nil id is never told anything: it counts a wait of another kind. */
 struct tw_seat *tw_tail_sit(struct tw_tail *tail, struct tw_uuid command_id);
 /** Blocks until the outcome of the record at @p offset is told, at most until @p deadline_us (tw_monotonic_us). False:
  *  not in time, or the edge is draining. */

@@ -53,7 +53,7 @@ static void list_addresses(struct tw_request *request, struct tw_reply *reply)
     struct tw_member member;
     struct tw_json   json = {&reply->body, false};
 
-    if (!read_addresses(request, &member, reply))
+    if (!tw_own_writes_heed(request, TW_DOMAIN_MEMBER, reply) || !read_addresses(request, &member, reply))
         return;
     tw_reply_json(reply, 200);
     tw_json_open(&json, '{');
@@ -96,7 +96,8 @@ static void get_address(struct tw_request *request, struct tw_reply *reply)
 {
     struct tw_uuid address_id;
 
-    if (tw_route_uuid(request, ADDRESS_SEGMENT, &address_id, reply))
+    if (tw_route_uuid(request, ADDRESS_SEGMENT, &address_id, reply) &&
+        tw_own_writes_heed(request, TW_DOMAIN_MEMBER, reply))
         reply_address(request, address_id, -1, reply);
 }
 

@@ -362,9 +362,11 @@ static void list_sessions(struct tw_request *request, struct tw_reply *reply)
     size_t             count = 0;
     struct tw_err      err = {0};
     struct tw_json     json = {&reply->body, false};
+
+    if (!tw_own_writes_heed(request, TW_DOMAIN_MEMBER, reply))
+        return;
     enum tw_rc rc = tw_sessions_live(request->edge->sessions, request->caller.member_id, request->caller.token_id,
                                      tw_now_ms(), request->arena, &sessions, &count, &err);
-
     if (rc != TW_OK) {
         tw_route_store_failed(request, rc, &err, reply);
         return;

@@ -93,7 +93,7 @@ static void get_cart(struct tw_request *request, struct tw_reply *reply)
 {
     struct tw_cart cart;
 
-    if (!read_cart(request, &cart, reply))
+    if (!tw_own_writes_heed(request, TW_DOMAIN_CART, reply) || !read_cart(request, &cart, reply))
         return;
     write_cart(&cart, request->caller.member_id, reply);
     tw_route_etag(request, cart.version, reply);
@@ -104,10 +104,11 @@ static void get_summary(struct tw_request *request, struct tw_reply *reply)
     struct tw_cart cart;
     struct tw_json json = {&reply->body, false};
 
-    if (!read_cart(request, &cart, reply))
+    if (!tw_own_writes_heed(request, TW_DOMAIN_CART, reply) || !read_cart(request, &cart, reply))
         return;
     tw_reply_json(reply, 200);
     write_summary(&json, &cart);
+    tw_route_etag(request, cart.version, reply);
 }
 
 /* --- changes ------------------------------------------------------------------------------------------------------ */

@@ -8,8 +8,10 @@ enum { COMMAND_SEGMENT = 2 };
 
 #define KEPT_MS TW_LEDGER_LIFE_MS
 
-static struct tw_str type_name(enum tw_domain_number domain, uint16_t number)
+/** NULL: there is none of this number. */
+static const struct tw_type *type_of(struct tw_uuid command_id, uint16_t number)
 {
+    enum tw_domain_number        domain = tw_command_id_domain(command_id);
     const struct tw_type *const *types = domain == TW_DOMAIN_MEMBER    ? tw_member_commands
                                          : domain == TW_DOMAIN_PRODUCT ? tw_product_commands
                                                                        : tw_cart_commands;
@@ -17,7 +19,7 @@ static struct tw_str type_name(enum tw_domain_number domain, uint16_t number)
                                          : domain == TW_DOMAIN_PRODUCT ? tw_product_command_count
                                                                        : tw_cart_command_count;
 
-    return number < count ? tw_str_of(types[number]->name) : TW_STR("");
+    return number < count ? types[number] : NULL;
 }
 
 static void open_status(struct tw_json *json, struct tw_uuid command_id, struct tw_str type, const char *status,
@@ -36,12 +38,12 @@ static void open_status(struct tw_json *json, struct tw_uuid command_id, struct 
 
 static void reply_accepted(struct tw_uuid command_id, const struct tw_location *location, struct tw_reply *reply)
 {
-    struct tw_json json = {&reply->body, false};
+    const struct tw_type *type = type_of(command_id, location->type);
+    struct tw_json        json = {&reply->body, false};
 
     tw_reply_json(reply, 200);
     tw_reply_retry_after(reply, 1);
-    open_status(&json, command_id, type_name(tw_command_id_domain(command_id), location->type), "accepted",
-                location->submitted_ms);
+    open_status(&json, command_id, type ? tw_str_of(type->name) : TW_STR(""), "accepted", location->submitted_ms);
     tw_json_close(&json, '}');
 }
 
@@ -98,17 +100,11 @@ static void reply_hidden(const struct tw_request *request, struct tw_reply *repl
 static bool find_accepted(struct tw_request *request, struct tw_uuid command_id, struct tw_uuid *ret_caller,
                           struct tw_location *ret_location)
 {
-    const uint8_t *key = request->edge->opaque_key;
-    struct tw_str  text;
+    struct tw_str text;
 
-    if (tw_request_query(request, "at", &text) == TW_QUERY_OK) {
-        *ret_caller = request->caller.member_id;
-        if (tw_location_open(key, command_id, *ret_caller, text, ret_location))
-            return true;
-        *ret_caller = tw_uuid_nil; /* sent before the caller logged in */
-        if (tw_location_open(key, command_id, *ret_caller, text, ret_location))
-            return true;
-    }
+    if (tw_request_query(request, "at", &text) == TW_QUERY_OK &&
+        tw_location_open(request->edge->opaque_key, command_id, text, ret_caller, ret_location))
+        return true;
     return tw_recent_find(request->edge->recent, command_id, ret_caller, ret_location);
 }
 
@@ -148,6 +144,16 @@ static void await_end(struct tw_request *request, struct tw_uuid command_id, str
     found->rc = tw_command_await_end(request, command_id, offset, wait_s, &found->row, reterr);
 }
 
+/** Is there an end to wait for? A quiet command's is never told: whoever waited for it would hold a seat for nothing. */
+static bool has_end_ahead(struct tw_uuid command_id, const struct found *found)
+{
+    const struct tw_type *type = found->is_accepted ? type_of(command_id, found->location.type) : NULL;
+
+    if (found->rc == TW_OK)
+        return found->row.outcome.status == TW_PENDING;
+    return found->is_accepted && (tw_command_id_is_keyed(command_id) || (type && !type->quiet));
+}
+
 static void get_command(struct tw_request *request, struct tw_reply *reply)
 {
     struct found   found = {.caller = tw_uuid_nil};
@@ -158,8 +164,7 @@ static void get_command(struct tw_request *request, struct tw_reply *reply)
     if (!tw_route_uuid(request, COMMAND_SEGMENT, &command_id, reply))
         return;
     look_up(request, command_id, &found, &err);
-    if (wait_s > 0 && may_see(request, found.caller) &&
-        (found.is_accepted || (found.rc == TW_OK && found.row.outcome.status == TW_PENDING)))
+    if (wait_s > 0 && may_see(request, found.caller) && has_end_ahead(command_id, &found))
         await_end(request, command_id, &found, wait_s, &err);
     if (found.rc != TW_OK && found.rc != TW_NOT_FOUND)
         tw_route_store_failed(request, found.rc, &err, reply);
@@ -171,7 +176,7 @@ static void get_command(struct tw_request *request, struct tw_reply *reply)
         reply_row(request, command_id, &found.row, reply);
     else
         reply_accepted(command_id, &found.location, reply);
-    if (reply->status == 200 && wait_s > 0)
+    if (reply->status == 200 && wait_s > 0 && found.rc == TW_OK && found.row.outcome.status != TW_PENDING)
         tw_buf_printf(&reply->fields, "Preference-Applied: wait=%d\r\n", wait_s);
 }
 

@@ -74,7 +74,8 @@ static void reply_member(const struct tw_request *request, struct tw_uuid member
 
 static void get_me(struct tw_request *request, struct tw_reply *reply)
 {
-    reply_member(request, request->caller.member_id, -1, reply);
+    if (tw_own_writes_heed(request, TW_DOMAIN_MEMBER, reply))
+        reply_member(request, request->caller.member_id, -1, reply);
 }
 
 void tw_route_show_member(struct tw_request *request, const struct tw_submission *submission, struct tw_reply *reply)
@@ -198,7 +199,8 @@ static void get_member(struct tw_request *request, struct tw_reply *reply)
 {
     struct tw_uuid member_id;
 
-    if (tw_route_uuid(request, MEMBER_SEGMENT, &member_id, reply))
+    if (tw_route_uuid(request, MEMBER_SEGMENT, &member_id, reply) &&
+        tw_own_writes_heed(request, TW_DOMAIN_MEMBER, reply))
         reply_member(request, member_id, -1, reply);
 }
 
@@ -286,7 +288,7 @@ static void list_members(struct tw_request *request, struct tw_reply *reply)
         return;
     struct tw_str list = tw_arena_printf(request->arena, "members status=%s email=%.*s",
                                          filter.status ? filter.status : "", TW_STR_ARG(filter.folded_email));
-    if (!tw_page_read(request, list, &page, reply))
+    if (!tw_page_read(request, list, &page, reply) || !tw_own_writes_heed(request, TW_DOMAIN_MEMBER, reply))
         return;
     enum tw_rc rc = tw_members_list(request->edge->members, &filter, place_after(&page, &room), page.limit + 1,
                                     request->arena, &members, &count, &err);

@@ -167,7 +167,8 @@ static void list_products(struct tw_request *request, struct tw_reply *reply)
     struct tw_err            err = {0};
 
     if (!read_filter(request, &filter, reply) ||
-        !tw_page_read(request, name_list(&filter, request->arena), &page, reply))
+        !tw_page_read(request, name_list(&filter, request->arena), &page, reply) ||
+        !tw_own_writes_heed(request, TW_DOMAIN_PRODUCT, reply))
         return;
     enum tw_rc rc = tw_products_list(request->edge->products, &filter, place_after(&page, &room), page.limit + 1,
                                      request->arena, &products, &count, &err);
@@ -212,35 +213,63 @@ static void write_names(const struct tw_name_count *names, size_t count, struct 
 typedef enum tw_rc (*names_fn)(struct tw_products *products, struct tw_arena *arena, struct tw_name_count **ret_list,
                                size_t *ret_count, struct tw_err *reterr);
 
+/** How far the store can be read is asked first: all of that shows in what is counted afterwards. */
 static enum tw_rc make_names(struct tw_request *request, names_fn ask, struct tw_kept *kept, struct tw_buf *out,
                              struct tw_err *reterr)
 {
+    struct tw_products   *products = request->edge->products;
     struct tw_name_count *names = NULL;
     size_t                count = 0;
-    enum tw_rc            rc = ask(request->edge->products, request->arena, &names, &count, reterr);
+    int64_t              *next_offsets = NULL;
+    size_t                partitions = 0;
+    enum tw_rc            rc = tw_products_watermarks(products, request->arena, &next_offsets, &partitions, reterr);
 
     if (rc == TW_OK)
+        rc = ask(products, request->arena, &names, &count, reterr);
+    if (rc == TW_OK)
         write_names(names, count, out);
-    tw_kept_put(kept, rc == TW_OK ? tw_buf_str(out) : (struct tw_str){0});
+    tw_kept_put(kept, rc == TW_OK ? tw_buf_str(out) : (struct tw_str){0}, next_offsets, partitions);
     return rc;
 }
 
-/** The whole catalogue is read for it: once in the time that caches may keep it, whoever asks. */
+/** The body: kept, or made now. */
+static enum tw_rc take_names(struct tw_request *request, names_fn ask, struct tw_kept *kept, struct tw_reply *reply,
+                             struct tw_kept_answer *ret_answer, struct tw_err *reterr)
+{
+    struct tw_own_writes writes;
+
+    if (!tw_own_writes_read(request, TW_DOMAIN_PRODUCT, &writes, reply))
+        return TW_INVALID;
+    tw_own_writes_await(request, &writes, reply);
+    struct tw_kept_ask question = {
+        .now_us = tw_monotonic_us(),
+        .wait_ms = NAMES_WAIT_MS,
+        .writes = writes.items,
+        .write_count = reply->is_stale ? 0 : writes.count, /* what cannot be read yet is not worth making it for */
+    };
+    tw_reply_json(reply, 200);
+    enum tw_rc rc = tw_kept_get(kept, &question, &reply->body, ret_answer);
+    return rc == TW_NOT_FOUND ? make_names(request, ask, kept, &reply->body, reterr) : rc;
+}
+
+/** The whole catalogue is read for it: once in the time that caches may keep it, whoever asks, and once for a write that
+ *  somebody wants to see. */
 static void list_names(struct tw_request *request, names_fn ask, struct tw_kept *kept, struct tw_reply *reply)
 {
-    struct tw_err err = {.where = "edge.kept", .msg = "another request asks and had no answer"};
-    int           age_s = 0;
+    struct tw_err         err = {.where = "edge.kept", .msg = "another request asks and had no answer"};
+    struct tw_kept_answer answer = {0};
+    enum tw_rc            rc = take_names(request, ask, kept, reply, &answer, &err);
 
-    tw_reply_json(reply, 200);
-    enum tw_rc rc = tw_kept_get(kept, tw_monotonic_us(), NAMES_WAIT_MS, &reply->body, &age_s);
-    if (rc == TW_NOT_FOUND)
-        rc = make_names(request, ask, kept, &reply->body, &err);
+    if (rc == TW_INVALID)
+        return; /* a 400 */
     if (rc != TW_OK) {
         tw_route_store_failed(request, rc, &err, reply);
         return;
     }
+    reply->is_stale |= answer.is_stale;
     reply->cache = TW_CACHE_PUBLIC;
-    tw_buf_printf(&reply->fields, "Age: %d\r\n", age_s);
+    tw_reply_field(reply, "Vary", TW_STR("Consistency-Token"));
+    tw_buf_printf(&reply->fields, "Age: %d\r\n", answer.age_s);
 }
 
 static void list_categories(struct tw_request *request, struct tw_reply *reply)

@@ -98,11 +98,11 @@ bool tw_catalogue_is_merchant(const struct tw_request *request)
     return request->caller.known && tw_token_has_scope(request->caller.scope, "products:write");
 }
 
-/* What a cache kept of an anonymous read must not be shown to a merchant. */
+/* What a cache kept of an anonymous read must not be shown to a merchant, nor what it kept before a write to who wrote. */
 void tw_catalogue_cache(const struct tw_request *request, struct tw_reply *reply)
 {
     reply->cache = tw_catalogue_is_merchant(request) ? TW_CACHE_NO_STORE : TW_CACHE_PUBLIC;
-    tw_reply_field(reply, "Vary", TW_STR("Authorization"));
+    tw_reply_field(reply, "Vary", TW_STR("Authorization, Consistency-Token"));
 }
 
 bool tw_product_read_id(const struct tw_request *request, struct tw_uuid *ret_id, struct tw_reply *reply)
@@ -165,7 +165,8 @@ static void get_product(struct tw_request *request, struct tw_reply *reply)
     struct tw_product product = {0};
     struct tw_json    json = {&reply->body, false};
 
-    if (!tw_product_read_id(request, &product_id, reply) || !find_shown(request, product_id, &product, reply))
+    if (!tw_product_read_id(request, &product_id, reply) || !tw_own_writes_heed(request, TW_DOMAIN_PRODUCT, reply) ||
+        !find_shown(request, product_id, &product, reply))
         return;
     tw_reply_json(reply, 200);
     tw_product_write(&product, &json);

@@ -4,6 +4,7 @@
 #ifndef TILLWIRE_EDGE_ROUTES_H
 #define TILLWIRE_EDGE_ROUTES_H
 
+#include "own_writes.h"
 #include "submission.h"
 #include "json_out.h"
 #include "json_scan.h"

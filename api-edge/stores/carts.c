@@ -1,6 +1,7 @@
 #include "stores/carts.h"
 
 #include <hiredis/hiredis.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,6 +108,26 @@ enum tw_rc tw_carts_ledger(struct tw_carts *carts, struct tw_uuid command_id, in
     for (int64_t day = today + 1; rc == TW_NOT_FOUND && day >= today - 1; day--)
         rc = ledger_of_day(carts, command_id, day, arena, ret_row, reterr);
     return rc;
+}
+
+enum tw_rc tw_carts_watermark(struct tw_carts *carts, int32_t partition, int64_t *ret_next_offset,
+                              struct tw_err *reterr)
+{
+    char               last[16];
+    char               key[TW_CART_KEY_SIZE];
+    size_t             key_len = tw_cart_key_progress(partition, key);
+    const char        *argv[] = {"GETRANGE", key, "0", last};
+    int                last_len = snprintf(last, sizeof(last), "%d", TW_CART_PROGRESS_HEAD - 1);
+    size_t             lengths[] = {8, key_len, 1, (size_t)last_len};
+    struct tw_progress progress;
+    TW_AUTO(tw_redis_reply_release) redisReply *reply = NULL;
+
+    TW_TRY(tw_redis_pool_run(carts->pool, server_of(carts, partition), 4, argv, lengths, &reply, reterr));
+    if (reply->type != REDIS_REPLY_STRING ||
+        !tw_cart_progress_unpack((struct tw_str){reply->str, reply->len}, &progress))
+        return tw_fail(reterr, TW_BROKEN, WHERE, 0, "partition %d: the progress cannot be read", (int)partition);
+    *ret_next_offset = progress.next_offset;
+    return TW_OK;
 }
 
 enum tw_rc tw_carts_ping(struct tw_carts *carts, struct tw_err *reterr)

@@ -27,6 +27,10 @@ enum tw_rc tw_carts_get(struct tw_carts *carts, struct tw_uuid member_id, int64_
 enum tw_rc tw_carts_ledger(struct tw_carts *carts, struct tw_uuid command_id, int64_t now_ms, struct tw_arena *arena,
                            struct tw_ledger_row *ret_row, struct tw_err *reterr);
 
+/** The first offset of a partition of cart.commands whose effect cannot be read yet; 0: nothing was folded. */
+enum tw_rc tw_carts_watermark(struct tw_carts *carts, int32_t partition, int64_t *ret_next_offset,
+                              struct tw_err *reterr);
+
 /** OK: every server answers. */
 enum tw_rc tw_carts_ping(struct tw_carts *carts, struct tw_err *reterr);
 

@@ -313,6 +313,22 @@ enum tw_rc tw_members_ledger(struct tw_members *members, struct tw_uuid command_
     return TW_OK;
 }
 
+/* --- watermark ---------------------------------------------------------------------------------------------------- */
+
+enum tw_rc tw_members_watermark(struct tw_members *members, int32_t partition, int64_t *ret_next_offset,
+                                struct tw_err *reterr)
+{
+    char                              number[16];
+    const char                       *params[] = {number};
+    TW_AUTO(result_release) PGresult *result = NULL;
+
+    snprintf(number, sizeof(number), "%d", (int)partition);
+    TW_TRY(tw_pg_pool_query(members->pool, "select next_offset from tillwire.tw_progress where partition = $1::integer",
+                            1, params, &result, reterr));
+    *ret_next_offset = PQntuples(result) > 0 ? column_int((struct row){result, 0}, 0) : 0;
+    return TW_OK;
+}
+
 /* --- pins --------------------------------------------------------------------------------------------------------- */
 
 enum tw_rc tw_members_check_pins(struct tw_members *members, const char *id_key_check, struct tw_err *reterr)

@@ -41,6 +41,10 @@ enum tw_rc tw_members_list(struct tw_members *members, const struct tw_member_fi
 enum tw_rc tw_members_addresses(struct tw_members *members, struct tw_uuid member_id, struct tw_arena *arena,
                                 struct tw_member *ret_member, struct tw_err *reterr);
 
+/** The first offset of a partition of member.commands whose effect cannot be read yet; 0: nothing was folded. */
+enum tw_rc tw_members_watermark(struct tw_members *members, int32_t partition, int64_t *ret_next_offset,
+                                struct tw_err *reterr);
+
 enum tw_rc tw_members_ledger(struct tw_members *members, struct tw_uuid command_id, struct tw_arena *arena,
                              struct tw_ledger_row *ret_row, struct tw_err *reterr);
 

@@ -5,6 +5,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "stores/known_ids.h"
@@ -376,6 +377,63 @@ enum tw_rc tw_products_tags(struct tw_products *products, struct tw_arena *arena
                                 "{", "$unwind", BCON_UTF8("$tags"), "}", COUNT("$tags"), BY_NAME, "]");
 
     return count_names(products, pipeline, arena, ret_list, ret_count, reterr);
+}
+
+/* --- watermarks --------------------------------------------------------------------------------------------------- */
+
+/** Offsets of partitions from `first` on; 0 where there is no document. */
+struct offsets {
+    int64_t *items;
+    int32_t  first;
+    size_t   count;
+};
+
+static enum tw_rc read_applied(const bson_t *document, struct tw_arena *arena, void *ret_value, struct tw_err *reterr)
+{
+    struct offsets *offsets = ret_value;
+    bson_iter_t     partition;
+    bson_iter_t     applied;
+
+    (void)arena;
+    if (!bson_iter_init_find(&partition, document, "_id") || !bson_iter_init_find(&applied, document, "applied") ||
+        !BSON_ITER_HOLDS_INT64(&applied))
+        return tw_fail(reterr, TW_BROKEN, WHERE, 0, "how far a partition is applied cannot be read");
+    int64_t number = bson_iter_as_int64(&partition) - offsets->first;
+    if (number >= 0 && (size_t)number < offsets->count)
+        offsets->items[number] = bson_iter_int64(&applied);
+    return TW_OK;
+}
+
+enum tw_rc tw_products_watermarks(struct tw_products *products, struct tw_arena *arena, int64_t **ret_next_offsets,
+                                  size_t *ret_count, struct tw_err *reterr)
+{
+    size_t         count = (size_t)tw_topic_of(TW_DOMAIN_PRODUCT, TW_TOPIC_COMMANDS)->partitions;
+    struct offsets offsets = {TW_NEW_ARRAY(arena, count, int64_t), 0, count};
+    bson_t         all = BSON_INITIALIZER;
+    size_t         seen = 0;
+
+    enum tw_rc rc = find(products, TW_MONGO_APPLIED, &all, NULL, read_applied, arena, &offsets, &seen, reterr);
+    bson_destroy(&all);
+    if (rc != TW_OK)
+        return rc;
+    *ret_next_offsets = offsets.items;
+    *ret_count = count;
+    return TW_OK;
+}
+
+enum tw_rc tw_products_watermark(struct tw_products *products, int32_t partition, int64_t *ret_next_offset,
+                                 struct tw_err *reterr)
+{
+    bson_t        *filter = BCON_NEW("_id", BCON_INT32(partition));
+    int64_t        applied = 0;
+    struct offsets offsets = {&applied, partition, 1};
+    size_t         seen = 0;
+    enum tw_rc     rc = find(products, TW_MONGO_APPLIED, filter, NULL, read_applied, NULL, &offsets, &seen, reterr);
+
+    bson_destroy(filter);
+    if (rc == TW_OK)
+        *ret_next_offset = applied;
+    return rc;
 }
 
 /* --- ledger and health -------------------------------------------------------------------------------------------- */

@@ -42,6 +42,13 @@ enum tw_rc tw_products_categories(struct tw_products *products, struct tw_arena 
 enum tw_rc tw_products_tags(struct tw_products *products, struct tw_arena *arena, struct tw_name_count **ret_list,
                             size_t *ret_count, struct tw_err *reterr);
 
+/** The first offset of a partition of product.commands whose effect cannot be read yet; 0: nothing was folded. */
+enum tw_rc tw_products_watermark(struct tw_products *products, int32_t partition, int64_t *ret_next_offset,
+                                 struct tw_err *reterr);
+/** The same of all partitions, in the arena. */
+enum tw_rc tw_products_watermarks(struct tw_products *products, struct tw_arena *arena, int64_t **ret_next_offsets,
+                                  size_t *ret_count, struct tw_err *reterr);
+
 enum tw_rc tw_products_ledger(struct tw_products *products, struct tw_uuid command_id, struct tw_arena *arena,
                               struct tw_ledger_row *ret_row, struct tw_err *reterr);
 

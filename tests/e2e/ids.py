@@ -67,6 +67,13 @@ def command_partition(command_id: str) -> int:
     return uuid.UUID(command_id).time_hi_version & 0x3FF
 
 
+def some_command_id(made_ms: int, domain: str, partition: int = 0) -> str:
+    """Of a command without a key: UUIDv7."""
+    b = bytearray(made_ms.to_bytes(6, "big") + uuid.uuid4().bytes[6:])
+    b[6:8] = (0x7000 | DOMAINS[domain] << 10 | partition).to_bytes(2, "big")
+    return str(uuid.UUID(bytes=bytes(b)))
+
+
 def is_keyed(command_id: str) -> bool:
     return uuid.UUID(command_id).version == 8
 

@@ -1,12 +1,15 @@
-"""202, Location, Prefer: wait, the status of a command, and Idempotency-Key."""
+"""202, Location, Prefer: wait, the status of a command, Idempotency-Key, and reads that show a write."""
 
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 
 import ids
 from checker import Checker
-from client import Client, product_body, some_email, some_password, some_sku
+from client import Client, address_body, at_once, product_body, some_email, some_password, some_sku
 from messages import TOPICS
 from stack import Stack, wait_until
 from topics import Topics
@@ -91,7 +94,100 @@ def test_another_members_command_is_404(anyone: Client, shopper: Client, product
     assert anyone.get(location).status_code in (401, 404)
 
 
+def test_an_operator_sees_every_command_at_every_edge(
+    healed: Stack, anyone: Client, edge2: Client, shopper: Client, product: str
+) -> None:
+    operator, other = (
+        edge2.as_caller(healed.twctl("token", "issue", "--scope", scope, "--name", "e2e").strip())
+        for scope in ("commands:read", "members:read")
+    )
+    healed.kill("cart")
+    location = shopper.add(product, 1, wait=False).headers["Location"]
+    assert status_of(operator, location, wait=False)["status"] == "accepted"
+    assert other.get(location).status_code == 404 and edge2.get(location).status_code == 401
+    healed.start("cart")
+    assert status_of(operator, location.partition("?")[0])["status"] == "succeeded"
+    assert other.get(location).status_code == 404
+
+
+@pytest.mark.parametrize("domain", sorted(ids.DOMAINS))
+def test_a_command_of_the_day_before_is_gone(anyone: Client, domain: str) -> None:
+    now_ms, day_ms = time.time_ns() // 1_000_000, 24 * 60 * 60 * 1000
+    for age_ms, status, code in [(day_ms + 60_000, 410, "gone"), (day_ms - 60_000, 404, "not-found")]:
+        response = anyone.get(f"/v1/commands/{ids.some_command_id(now_ms - age_ms, domain)}")
+        assert (response.status_code, response.json()["code"]) == (status, code)
+
+
+def test_nobody_waits_for_the_end_of_a_view(anyone: Client, product: str) -> None:
+    location = anyone.view(product).headers["Location"]
+    start = time.monotonic()
+    assert status_of(anyone, location)["status"] == "accepted"
+    assert time.monotonic() - start < 5
+
+
 # --- Idempotency-Key
+
+
+def test_a_key_is_known_by_another_edge_and_after_a_restart(
+    healed: Stack, edge2: Client, shopper: Client, product: str
+) -> None:
+    key = uuid.uuid4().hex
+    callers = [shopper, edge2.as_caller(shopper.token)]
+    twins = at_once(*(lambda caller=caller: caller.add(product, 2, key=key) for caller in callers * 4))
+    assert {answer.status_code for answer in twins} == {200}
+    assert sum("Idempotent-Replayed" not in answer.headers for answer in twins) == 1, "one of them was the first"
+    healed.stop("edge")
+    healed.start("edge")
+    locations = set()
+    for caller in callers:
+        accepted, again = caller.add(product, 2, wait=False, key=key), caller.add(product, 2, key=key)
+        assert accepted.headers["Idempotent-Replayed"] == again.headers["Idempotent-Replayed"] == "true"
+        assert (accepted.status_code, again.status_code) == (202, 200)
+        assert again.json() == twins[0].json()
+        locations.add(accepted.headers["Location"])
+        other = caller.add(product, 3, key=key)
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
+    assert len(locations) == 1, "both tell of the same command"
+    assert shopper.get("/v1/cart/summary").json()["total_items"] == 2
+
+
+def test_the_same_key_with_another_method_or_path_is_another_command(
+    shopper: Client, merchant: Client, product: str
+) -> None:
+    key, other = uuid.uuid4().hex, merchant.new_product()
+    body = {"quantity": 2}
+    calls = [("PUT", f"/v1/cart/items/{product}", body), ("PUT", f"/v1/cart/items/{other}", body)]
+    calls += [("DELETE", f"/v1/cart/items/{product}", None)]
+    answers = [shopper.write(method, path, sent, key=key, wait=True) for method, path, sent in calls]
+    assert [answer.status_code for answer in answers] == [200, 200, 204]
+    assert all("Idempotent-Replayed" not in answer.headers for answer in answers)
+    assert [line["product_id"] for line in shopper.get("/v1/cart").json()["items"]] == [other]
+
+
+def test_strangers_who_pick_the_same_key_do_not_meet(anyone: Client) -> None:
+    key = uuid.uuid4().hex
+    for _ in range(2):
+        response = anyone.register(some_email(), some_password(), key=key)
+        assert response.status_code == 201 and "Idempotent-Replayed" not in response.headers
+
+
+def test_login_and_refresh_ignore_a_key(anyone: Client) -> None:
+    member, key = anyone.new_member(), uuid.uuid4().hex
+    right = {"email": member.email, "password": member.password}
+
+    def login(body: dict[str, str]) -> httpx.Response:
+        return anyone.write("POST", "/v1/auth/login", body, key=key)
+
+    one, wrong, two = login(right), login({**right, "password": "not this one"}), login(right)
+    assert [one.status_code, wrong.status_code, two.status_code] == [200, 401, 200]
+    assert one.json()["refresh_token"] != two.json()["refresh_token"]
+    for response in (one, two):
+        token = {"refresh_token": response.json()["refresh_token"]}
+        refreshed = anyone.write("POST", "/v1/auth/refresh", token, key=key)
+        assert refreshed.status_code == 200 and "Idempotent-Replayed" not in refreshed.headers
+        anyone.history.secrets.update(
+            body[name] for body in (response.json(), refreshed.json()) for name in ("access_token", "refresh_token")
+        )
 
 
 def test_a_repeat_with_the_same_key_is_one_command_with_one_effect(
@@ -210,8 +306,140 @@ def test_without_a_key_each_request_is_its_own_command(shopper: Client, product:
 
 def test_a_bad_key_is_refused(shopper: Client, product: str, topics: Topics) -> None:
     before = topics.ends()
-    assert shopper.add(product, 1, key="x" * 256).status_code == 400
+    for key in ("x" * 256, "", '""', "caf\u00e9"):
+        fields = {"Idempotency-Key": key.encode()}
+        response = shopper.http.post(
+            "/v1/cart/items",
+            json={"product_id": product, "quantity": 1},
+            headers={"Authorization": f"Bearer {shopper.token}".encode(), **fields},
+        )
+        assert (response.status_code, response.json()["code"]) == (400, "malformed-request"), key
     assert topics.ends() == before
+    assert shopper.add(product, 1, wait=False, key="x" * 255).status_code == 202
+
+
+# --- Consistency-Token
+
+
+def reads_of_members(stack: Stack, shopper: Client) -> tuple[str, dict[str, tuple[Client, str]]]:
+    """A change of name and a new address, not waited for; what shows them, and whom to ask."""
+    me = shopper.get("/v1/members/me").json()
+    scope = stack.twctl("token", "issue", "--scope", "members:read", "--name", "reader").strip()
+    operator = shopper.as_caller(scope)
+    stack.kill("member")
+    assert shopper.write("PATCH", "/v1/members/me", {"full_name": "Shown Now"}).status_code == 202
+    address = shopper.write("POST", "/v1/members/me/addresses", address_body(label="Shown Now"))
+    shown = {
+        "/v1/members/me": shopper,
+        "/v1/members/me/addresses": shopper,
+        address.json()["resource"]: shopper,
+        f"/v1/members/{me['id']}": operator,
+        f"/v1/members?email={me['email'].replace('+', '%2B')}": operator,
+    }
+    return address.headers["Consistency-Token"], {path: (caller, "Shown Now") for path, caller in shown.items()}
+
+
+def reads_of_products(stack: Stack, merchant: Client, anyone: Client) -> tuple[str, dict[str, tuple[Client, str]]]:
+    sku = some_sku()
+    product = merchant.new_product(sku=sku)
+    name = f"Shelf {uuid.uuid4().hex}"
+    assert anyone.get("/v1/categories").status_code == anyone.get("/v1/tags").status_code == 200, "both are kept now"
+    stack.kill("product")
+    changed = merchant.change_product(product, wait=False, category=name, tags=[name])
+    paths = [f"/v1/products/{product}", f"/v1/products?sku={sku}", f"/v1/products?category={name}"]
+    paths += ["/v1/categories", "/v1/tags"]
+    return changed.headers["Consistency-Token"], {path: (anyone, name) for path in paths}
+
+
+def reads_of_carts(stack: Stack, shopper: Client, product: str) -> tuple[str, dict[str, tuple[Client, str]]]:
+    stack.kill("cart")
+    added = shopper.add(product, 987, wait=False)
+    return added.headers["Consistency-Token"], {path: (shopper, "987") for path in ("/v1/cart", "/v1/cart/summary")}
+
+
+@pytest.mark.parametrize("domain", ["member", "product", "cart"])
+def test_a_read_with_the_token_of_a_write_waits_until_it_shows(
+    healed: Stack, anyone: Client, merchant: Client, shopper: Client, product: str, domain: str
+) -> None:
+    if domain == "member":
+        token, reads = reads_of_members(healed, shopper)
+    elif domain == "product":
+        token, reads = reads_of_products(healed, merchant, anyone)
+    else:
+        token, reads = reads_of_carts(healed, shopper, product)
+    for path, (caller, text) in reads.items():
+        early = caller.get(path, **{"Consistency-Token": token, "Prefer": "wait=0"})
+        assert text not in early.text.replace(path, ""), early.text
+        assert (early.headers["Consistency"], early.headers["Cache-Control"]) == ("stale", "no-store"), path
+
+    def read(path: str) -> httpx.Response:
+        return reads[path][0].get(path, **{"Consistency-Token": token, "Prefer": "wait=10"})
+
+    with ThreadPoolExecutor(len(reads)) as pool:
+        waiting = {path: pool.submit(read, path) for path in reads}
+        healed.start(domain)
+        for path, future in waiting.items():
+            answer = future.result()
+            assert answer.status_code == 200, answer.text
+            assert reads[path][1] in answer.text, path
+            assert "Consistency" not in answer.headers and answer.headers["Preference-Applied"] == "wait=10"
+            assert domain != "product" or "Consistency-Token" in answer.headers["Vary"]
+
+
+def test_a_read_that_waits_in_vain_for_a_second_is_stale(healed: Stack, shopper: Client, product: str) -> None:
+    healed.kill("cart")
+    token = shopper.add(product, 1, wait=False).headers["Consistency-Token"]
+    start = time.monotonic()
+    late = shopper.get("/v1/cart", **{"Consistency-Token": token})
+    assert (late.status_code, late.json()["items"], late.headers["Consistency"]) == (200, [], "stale")
+    assert 0.9 < time.monotonic() - start < 5
+    unchanged = shopper.get("/v1/cart", **{"Consistency-Token": token, "If-None-Match": late.headers["ETag"]})
+    assert (unchanged.status_code, unchanged.headers["Consistency"]) == (304, "stale")
+    start = time.monotonic()
+    other = shopper.get(f"/v1/products/{product}", **{"Consistency-Token": token, "Prefer": "wait=10"})
+    assert time.monotonic() - start < 5, "what is read is not what was written"
+    assert other.status_code == 200 and "Consistency" not in other.headers
+
+
+def test_a_token_and_an_etag_go_together(shopper: Client, product: str) -> None:
+    for path in ("/v1/cart", "/v1/cart/summary"):
+        before = shopper.get(path).headers["ETag"]
+        token = shopper.add(product, 1, wait=False).headers["Consistency-Token"]
+        both = {"Consistency-Token": token, "Prefer": "wait=10"}
+        changed = shopper.get(path, **both, **{"If-None-Match": before})
+        assert changed.status_code == 200 and changed.headers["ETag"] != before
+        known = {**both, "If-None-Match": changed.headers["ETag"]}
+        for unchanged in (shopper.get(path, **known), shopper.http.head(path, headers=shopper._fields(known))):
+            assert (unchanged.status_code, unchanged.content) == (304, b"")
+            assert unchanged.headers["ETag"] == changed.headers["ETag"]
+            assert unchanged.headers["Cache-Control"] == "no-store"
+
+
+def test_a_view_shows_to_who_counted_it(anyone: Client, merchant: Client) -> None:
+    product = merchant.new_product()
+    for views in (1, 2, 3):
+        token = anyone.view(product).headers["Consistency-Token"]
+        shown = anyone.get(f"/v1/products/{product}", **{"Consistency-Token": token, "Prefer": "wait=10"})
+        assert shown.json()["view_count"] == views
+
+
+def test_a_batch_shows_whole(merchant: Client) -> None:
+    name = f"Shelf {uuid.uuid4().hex}"
+    response = merchant.create_products([product_body(category=name) for _ in range(30)])
+    tokens = response.headers["Consistency-Token"]
+    assert 2 <= len(tokens.split(", ")) <= 6, "one a partition"
+    fields = {"Consistency-Token": tokens, "Prefer": "wait=10"}
+    shown = merchant.get(f"/v1/products?limit=100&category={name}", **fields)
+    assert len(shown.json()["items"]) == 30 and "Consistency" not in shown.headers
+
+
+def test_a_token_we_did_not_give_is_refused(shopper: Client, product: str) -> None:
+    token = shopper.add(product, 1, wait=False).headers["Consistency-Token"]
+    for path in ("/v1/cart", "/v1/members/me", f"/v1/products/{product}", "/v1/categories"):
+        for bad in ("x", "", token[:-1], token[:-2] + ("AA" if token[-2:] != "AA" else "BB"), f"{token}, x"):
+            response = shopper.get(path, **{"Consistency-Token": bad})
+            assert (response.status_code, response.json()["code"]) == (400, "malformed-request"), (path, bad)
+            assert "Consistency-Token" in response.json()["detail"]
 
 
 def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:

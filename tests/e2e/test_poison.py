@@ -2,6 +2,7 @@
 reason, and its neighbours are applied."""
 
 import os
+import time
 import uuid
 from dataclasses import dataclass
 
@@ -133,11 +134,12 @@ def test_a_registration_under_another_addresss_id_is_misrouted(topics: Topics, s
     assert stores.member(stranger) is None
 
 
-def test_a_given_up_command_has_an_outcome(topics: Topics) -> None:
+def test_a_given_up_command_has_an_outcome(topics: Topics, anyone: Client) -> None:
     member = str(uuid.uuid4())
-    headers = headers_of("cart.burn.v1")
+    partition = ids.partition_of(member.encode(), TOPICS["cart.commands"])
+    command_id = ids.some_command_id(time.time_ns() // 1_000_000, "cart", partition)
+    headers = headers_of("cart.burn.v1", ce_id=command_id)
     _, offset = write(topics, member, Poison("unknown_type", b"\x80", headers))
-    command_id = str(dict(headers)["ce_id"])
     (outcome,) = wait_until("its outcome", lambda: topics.events_of(command_id))
     assert {
         "status": "dead_lettered",
@@ -145,6 +147,8 @@ def test_a_given_up_command_has_an_outcome(topics: Topics) -> None:
         "problem_code": "dead-lettered",
     }.items() <= outcome.body.items()
     assert outcome.cause == (offset, 0)
+    shown = anyone.get(f"/v1/commands/{command_id}").json()
+    assert (shown["status"], shown["http_status"], shown["problem"]["code"]) == ("dead_lettered", 500, "dead-lettered")
 
 
 def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:

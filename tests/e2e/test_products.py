@@ -280,6 +280,10 @@ def test_versions_save_reading_and_guard_writing(anyone: Client, merchant: Clien
     etag = anyone.get(path).headers["ETag"]
     unchanged = anyone.get(path, **{"If-None-Match": etag})
     assert unchanged.status_code == 304 and unchanged.headers["Cache-Control"] == "public, max-age=30"
+    assert (unchanged.headers["Vary"], unchanged.headers["ETag"]) == ("Authorization, Consistency-Token", etag)
+    head, shown = anyone.http.head(path), anyone.get(path)
+    assert head.content == b"" and head.headers["Content-Length"] == str(len(shown.content))
+    assert all(head.headers[name] == shown.headers[name] for name in ("ETag", "Cache-Control", "Vary", "Content-Type"))
     changed = merchant.change_product(product, etag=etag, name="One")
     assert changed.status_code == 200 and changed.headers["ETag"] != etag
     late_change = merchant.change_product(product, etag=etag, name="Two")

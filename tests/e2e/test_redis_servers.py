@@ -168,7 +168,10 @@ def test_carts_are_changed_where_they_live(
         assert shopper.add(product, 2, key=key).status_code == 200
         again = shopper.add(product, 2, key=key)
         assert (again.status_code, again.headers.get("Idempotent-Replayed")) == (200, "true")
-        assert shopper.set(product, 5).status_code == 200
+        token = shopper.set(product, 5, wait=False).headers["Consistency-Token"]
+        shown = shopper.get("/v1/cart", **{"Consistency-Token": token, "Prefer": "wait=10"})
+        assert "Consistency" not in shown.headers, "each server tells of its own partitions"
+        assert {line["product_id"]: line["quantity"] for line in shown.json()["items"]}[product] == 5
         member = shopper.get("/v1/cart").json()["member_id"]
         text = f"cart:{member}:{product}"
         assert both.redis.servers[partition % 2].exists(text)

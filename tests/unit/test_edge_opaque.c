@@ -13,6 +13,7 @@ static const struct tw_location location = {3, 1023, (INT64_C(1) << 47) + 5, INT
 static void location__comes_back_as_it_was_sealed(void **state)
 {
     struct tw_location opened;
+    struct tw_uuid     from;
     char               text[TW_LOCATION_TEXT + 1];
 
     (void)state;
@@ -20,30 +21,31 @@ static void location__comes_back_as_it_was_sealed(void **state)
     assert_int_equal(strlen(text), TW_LOCATION_TEXT);
     assert_int_equal(strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
                      TW_LOCATION_TEXT);
-    assert_true(tw_location_open(key, command, caller, tw_str_of(text), &opened));
+    assert_true(tw_location_open(key, command, tw_str_of(text), &from, &opened));
+    assert_true(tw_uuid_eq(from, caller));
     assert_int_equal(opened.type, location.type);
     assert_int_equal(opened.partition, location.partition);
     assert_int_equal(opened.offset, location.offset);
     assert_int_equal(opened.submitted_ms, location.submitted_ms);
 }
 
-static void location__is_of_one_command_caller_and_key(void **state)
+static void location__is_of_one_command_and_key(void **state)
 {
     struct tw_location opened;
-    struct tw_uuid     stranger = {{0x3e, 0x7d}};
+    struct tw_uuid     from;
     struct tw_uuid     other_command = {{1, 0x92, 0xf6}};
     char               text[TW_LOCATION_TEXT + 1];
 
     (void)state;
     tw_location_seal(key, command, caller, &location, text);
-    assert_false(tw_location_open(key, command, stranger, tw_str_of(text), &opened));
-    assert_false(tw_location_open(key, other_command, caller, tw_str_of(text), &opened));
-    assert_false(tw_location_open(other_key, command, caller, tw_str_of(text), &opened));
+    assert_false(tw_location_open(key, other_command, tw_str_of(text), &from, &opened));
+    assert_false(tw_location_open(other_key, command, tw_str_of(text), &from, &opened));
 }
 
 static void location__with_any_changed_character_is_refused(void **state)
 {
     struct tw_location opened;
+    struct tw_uuid     from;
     char               text[TW_LOCATION_TEXT + 1];
 
     (void)state;
@@ -51,11 +53,11 @@ static void location__with_any_changed_character_is_refused(void **state)
     for (size_t i = 0; i < TW_LOCATION_TEXT; i++) {
         char kept = text[i];
         text[i] = kept == 'A' ? 'B' : 'A';
-        assert_false(tw_location_open(key, command, caller, tw_str_of(text), &opened));
+        assert_false(tw_location_open(key, command, tw_str_of(text), &from, &opened));
         text[i] = kept;
-        assert_false(tw_location_open(key, command, caller, (struct tw_str){text, i}, &opened));
+        assert_false(tw_location_open(key, command, (struct tw_str){text, i}, &from, &opened));
     }
-    assert_false(tw_location_open(key, command, caller, TW_STR(""), &opened));
+    assert_false(tw_location_open(key, command, TW_STR(""), &from, &opened));
 }
 
 static void consistency_token__comes_back_or_is_refused(void **state)
@@ -151,7 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(location__comes_back_as_it_was_sealed),
-        cmocka_unit_test(location__is_of_one_command_caller_and_key),
+        cmocka_unit_test(location__is_of_one_command_and_key),
         cmocka_unit_test(location__with_any_changed_character_is_refused),
         cmocka_unit_test(consistency_token__comes_back_or_is_refused),
         cmocka_unit_test(cursor__comes_back_as_it_was_sealed),

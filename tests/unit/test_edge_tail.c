@@ -14,6 +14,7 @@
 #include "tillwire/gen/shared_messages.h"
 #include "tillwire/kafka.h"
 #include "unit.h"
+#include "watermarks.h"
 
 struct tw_reader {
     int unused;
@@ -201,6 +202,27 @@ static enum tw_rc load(void *self, struct tw_err *reterr)
 
 static const struct tw_revoked_sink sink = {tell, load, NULL};
 
+/* Who waits for a store, and what they are told of. */
+static atomic_bool  is_awaited;
+static atomic_int   moved_count;
+static atomic_llong moved_offset;
+
+bool tw_watermarks_are_awaited(const struct tw_watermarks *watermarks)
+{
+    (void)watermarks;
+    return atomic_load(&is_awaited);
+}
+
+void tw_watermarks_moved(struct tw_watermarks *watermarks, enum tw_domain_number domain, int32_t partition,
+                         int64_t offset)
+{
+    (void)watermarks;
+    assert_int_equal(domain, TW_DOMAIN_CART);
+    assert_int_equal(partition, 0);
+    atomic_store(&moved_offset, offset);
+    atomic_fetch_add(&moved_count, 1);
+}
+
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static struct tw_tail      *tail;
@@ -242,6 +264,23 @@ static void outcome__may_be_told_before_the_offset_is_known(void **state)
     assert_int_equal(told.outcome.http_status, 200);
     assert_str(told.outcome.resource, "/v1/cart");
     tw_tail_leave(tail, seat);
+}
+
+/* The record of a saga's last step is not the one that its outcome names: what can be read is the step's effect. */
+static void event__tells_who_waits_for_its_store(void **state)
+{
+    static int watermarks;
+
+    (void)state;
+    publish(mine, 6, 200); /* nobody to tell yet */
+    tw_tail_tell_watermarks(tail, (struct tw_watermarks *)&watermarks);
+    publish(mine, 7, 200);
+    assert_int_equal(atomic_load(&moved_count), 0);
+    atomic_store(&is_awaited, true);
+    publish_end_of(other, 8, 3, 200);
+    assert_int_equal(atomic_load(&moved_count), 1);
+    assert_int_equal(atomic_load(&moved_offset), 8);
+    atomic_store(&is_awaited, false);
 }
 
 static void *publish_soon(void *unused)
@@ -479,6 +518,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(outcome__may_be_told_before_the_offset_is_known),
+        TEST(event__tells_who_waits_for_its_store),
         TEST(outcome__wakes_who_waits_for_it),
         TEST(outcome_of_another_record__is_not_mine),
         TEST(last_step_of_a_saga__ends_the_command_that_began_it),

@@ -146,7 +146,7 @@ static void given_fields(const char *key, const char *prefer)
 /* The ledger's next answer. */
 static void given_row(enum tw_status status, int http_status)
 {
-    struct tw_ledger_row row = {.type = TW_STR("member.change_email"), .offset = SAGA_OFFSET};
+    struct tw_ledger_row row = {.type = TW_STR("member.change_email"), .offset = SAGA_OFFSET, .at_ms = tw_now_ms()};
 
     row.outcome = (struct tw_outcome){.status = status, .http_status = http_status};
     tw_fingerprint(edge.idempotency_key, request.body, row.fingerprint);
@@ -328,6 +328,26 @@ static void record_that_is_not_told_of__is_accepted_while_its_saga_goes_on(void 
     assert_false(has_field("Idempotent-Replayed"));
 }
 
+/* The store may not have swept it yet, and by the partition's clock the key may still be taken: the worker says. */
+static void key_of_the_day_before__is_answered_by_the_worker(void **state)
+{
+    struct tw_submission submission = submission_of(&tw_member_deactivate_type);
+
+    (void)state;
+    given_fields("k", NULL);
+    given_row(TW_SUCCEEDED, 200);
+    rows[0].at_ms = tw_now_ms() - TW_LEDGER_LIFE_MS + 60000;
+    assert_false(tw_command_prepare(&request, &submission, &reply));
+    assert_true(has_field("Idempotent-Replayed: true\r\n"));
+    tw_reply_reset(&reply);
+    rows[0].at_ms = tw_now_ms() - TW_LEDGER_LIFE_MS;
+    assert_true(tw_command_prepare(&request, &submission, &reply));
+    submit_deactivate(&submission);
+    assert_string_equal(steps, "rrp");
+    assert_int_equal(reply.status, 202);
+    assert_false(has_field("Idempotent-Replayed"));
+}
+
 /* --- conditions and new things ------------------------------------------------------------------------------------ */
 
 static void if_match__goes_into_the_command(void **state)
@@ -374,6 +394,17 @@ static void if_match__that_nothing_can_fit_is_a_412_at_once(void **state)
     assert_string_equal(steps, "");
 }
 
+static void if_none_match__of_a_write_is_refused_and_not_passed_over(void **state)
+{
+    struct tw_submission submission = submission_of(&tw_member_deactivate_type);
+
+    (void)state;
+    request.fields[TW_HEADER_IF_NONE_MATCH] = TW_STR("*");
+    assert_false(tw_command_prepare(&request, &submission, &reply));
+    assert_int_equal(reply.status, 400);
+    assert_string_equal(steps, "");
+}
+
 static void new_thing__is_named_before_a_repeat_is_answered(void **state)
 {
     struct tw_submission submission = submission_of(&tw_member_add_address_type);
@@ -406,9 +437,11 @@ int main(void)
         TEST(repeat_of_a_saga__that_does_not_end_in_time_is_accepted),
         TEST(record_that_repeats_a_saga__is_answered_from_the_ledger_in_the_end),
         TEST(record_that_is_not_told_of__is_accepted_while_its_saga_goes_on),
+        TEST(key_of_the_day_before__is_answered_by_the_worker),
         TEST(if_match__goes_into_the_command),
         TEST(command__without_a_condition_says_nothing_of_versions),
         TEST(if_match__that_nothing_can_fit_is_a_412_at_once),
+        TEST(if_none_match__of_a_write_is_refused_and_not_passed_over),
         TEST(new_thing__is_named_before_a_repeat_is_answered),
     };
 

@@ -25,6 +25,7 @@ static size_t     ledger_reads;
 static enum tw_rc ledger_rc;
 static unsigned   known;             /* a bit for each command that has a row */
 static bool       known_differently; /* with another body */
+static int64_t    known_ms;          /* when what is known was decided */
 static int        report_ms;         /* what a report takes */
 
 static struct tw_edge           edge;
@@ -100,7 +101,7 @@ enum tw_rc tw_products_ledgers(struct tw_products *products, const struct tw_uui
         struct tw_ledger_row *row = TW_NEW(from_arena, struct tw_ledger_row);
 
         assert_true(tw_uuid_eq(command_ids[i], commands[i].submission.id));
-        *row = (struct tw_ledger_row){.offset = 9, .outcome = {.status = TW_SUCCEEDED}};
+        *row = (struct tw_ledger_row){.offset = 9, .at_ms = known_ms, .outcome = {.status = TW_SUCCEEDED}};
         memcpy(row->fingerprint, commands[0].submission.fingerprint, sizeof(row->fingerprint));
         row->fingerprint[0] ^= known_differently;
         ret_rows[i] = known >> i & 1 ? row : NULL;
@@ -119,6 +120,7 @@ static int setup(void **state)
     known = 0;
     report_ms = 0;
     known_differently = false;
+    known_ms = tw_now_ms();
     edge.recent = tw_recent_new();
     tw_reply_reset(&reply);
     request = (struct tw_request){
@@ -172,6 +174,25 @@ static bool is_replayed(void)
     return reply.fields.len > 0 && memmem(reply.fields.ptr, reply.fields.len, "Idempotent-Replayed: true", 25) != NULL;
 }
 
+/* The tokens that a reader sends back, opened. */
+static size_t read_tokens(struct tw_consistency ret_writes[COUNT])
+{
+    const char *at = memmem(reply.fields.ptr, reply.fields.len, "Consistency-Token: ", 19);
+    size_t      count = 0;
+
+    assert_non_null(at);
+    for (at += 19; count < COUNT; at += 2) {
+        assert_true(
+            tw_consistency_open(edge.opaque_key, (struct tw_str){at, TW_CONSISTENCY_TEXT}, &ret_writes[count++]));
+        at += TW_CONSISTENCY_TEXT;
+        if (*at == '\r')
+            return count;
+        assert_memory_equal(at, ", ", 2);
+    }
+    fail();
+    return 0;
+}
+
 static void given_key(void)
 {
     request.fields[TW_HEADER_IDEMPOTENCY_KEY] = TW_STR("a key");
@@ -185,6 +206,39 @@ static void commands__go_out_side_by_side(void **state)
     assert_int_equal(sent_count, COUNT);
     assert_int_equal(most_under_way, COUNT);
     assert_int_equal(ledger_reads, 0);
+    assert_false(is_replayed());
+}
+
+static void token_of_a_batch__is_the_last_record_of_each_partition(void **state)
+{
+    struct tw_consistency writes[COUNT];
+    bool                  is_named[COUNT] = {false};
+
+    (void)state;
+    submit();
+    size_t count = read_tokens(writes);
+    for (size_t w = 0; w < count; w++) {
+        assert_int_equal(writes[w].domain, TW_DOMAIN_PRODUCT);
+        for (size_t i = 0; i < COUNT; i++) { /* reports come in order: 41, 42, ... */
+            if (commands[i].submission.partition != writes[w].partition)
+                continue;
+            assert_false(is_named[i]);
+            is_named[i] = true;
+            assert_true(41 + (int64_t)i <= writes[w].offset);
+        }
+    }
+    for (size_t i = 0; i < COUNT; i++)
+        assert_true(is_named[i]);
+}
+
+static void batch_of_the_day_before__is_sent_again(void **state)
+{
+    (void)state;
+    given_key();
+    known = (1U << COUNT) - 1;
+    known_ms = tw_now_ms() - TW_LEDGER_LIFE_MS;
+    submit();
+    assert_int_equal(sent_count, COUNT);
     assert_false(is_replayed());
 }
 
@@ -368,6 +422,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(commands__go_out_side_by_side),
+        TEST(token_of_a_batch__is_the_last_record_of_each_partition),
+        TEST(batch_of_the_day_before__is_sent_again),
         TEST(fewer_lanes__take_more_rounds),
         TEST(no_lane_to_lend__leaves_the_threads_own),
         TEST(refused_first_record__means_that_nothing_was_accepted),
