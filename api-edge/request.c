@@ -244,10 +244,11 @@ enum tw_problem tw_request_parse(const struct tw_raw_request *raw, struct tw_req
     request->method = method_of(raw->method);
     request->http_1_0 = strcmp(raw->version, "1.0") == 0;
     problem = check_lines(raw, ret_detail);
+    if (problem ==
+        TW_PROBLEM_NONE) /* before other refusals: their answers, too, look at where the request comes from */
+        problem = take_fields(raw, request, ret_detail);
     if (problem == TW_PROBLEM_NONE && strlen(raw->uri) + request->query.len + 1 > TW_URI_MAX_BYTES)
         problem = refuse(ret_detail, TW_PROBLEM_URI_TOO_LONG, "a URI has at most 2048 bytes");
-    if (problem == TW_PROBLEM_NONE)
-        problem = take_fields(raw, request, ret_detail);
     if (problem == TW_PROBLEM_NONE && !request->fields[TW_HEADER_HOST].ptr && !request->http_1_0)
         problem = refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "there is no Host");
     if (problem == TW_PROBLEM_NONE)

@@ -44,7 +44,10 @@ const char *tw_method_name(enum tw_method method);
     X(IF_MATCH, "if-match", false)                   \
     X(IF_NONE_MATCH, "if-none-match", true)          \
     X(PREFER, "prefer", true)                        \
-    X(TRACEPARENT, "traceparent", true)
+    X(TRACEPARENT, "traceparent", true)              \
+    X(FORWARDED_FOR, "x-forwarded-for", true)        \
+    X(ORIGIN, "origin", false)                       \
+    X(REQUEST_METHOD, "access-control-request-method", true)
 
 enum tw_field_name {
 #define X(name, text, repeatable) TW_HEADER_##name,
@@ -94,7 +97,8 @@ struct tw_request {
     struct tw_arena       *arena;  /**< ends with the request */
     const struct tw_route *route;  /**< set once it is found; NULL: there is none */
     struct tw_caller       caller;
-    struct tw_str          address; /**< the client's, as the listener sees it */
+    struct tw_str          address; /**< the client's: of the connection, or as trusted proxies tell it */
+    struct tw_str          network; /**< what limits count the address by, see tw_address_network() */
     enum tw_method         method;
     struct tw_str          path; /**< as sent: starts with '/', without the query */
     struct tw_str          query;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rates.h"
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
@@ -207,6 +208,8 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
 
     reply->close = reply->close || !request->keep_alive || ++thread->served >= SERVED_MAX ||
                    threads_are_scarce(server) || atomic_load_explicit(&server->edge->draining, memory_order_relaxed);
+    if (server->is_public)
+        tw_cors_fields(&server->edge->cors, request, reply);
     tw_buf_clear(&thread->out);
     tw_reply_render(reply, date_now(thread), request->method == TW_METHOD_HEAD, request->http_1_0, &thread->out);
     if (reply->close)
@@ -298,6 +301,13 @@ static enum tw_problem receive(struct mg_connection *connection, struct tw_reque
     return tw_request_read_body(request, max_bytes, read_body, connection, ret_detail);
 }
 
+static void take_address(const struct tw_server *server, const struct mg_request_info *info, struct tw_request *request)
+{
+    request->address = tw_proxies_client(&server->edge->proxies, tw_str_of(info->remote_addr),
+                                         request->fields[TW_HEADER_FORWARDED_FOR], request->arena);
+    request->network = tw_address_network(request->address, request->arena);
+}
+
 /** Everything up to a complete, well-framed request, and its row, which says how long the body may be. A problem here
  *  ends the connection. */
 static enum tw_problem take_request(const struct tw_server *server, struct mg_connection *connection,
@@ -309,8 +319,8 @@ static enum tw_problem take_request(const struct tw_server *server, struct mg_co
     enum tw_problem               problem;
 
     read_raw(info, fields, &raw);
-    request->address = tw_str_of(info->remote_addr);
     problem = tw_request_parse(&raw, request, ret_detail);
+    take_address(server, info, request);
     trace(request, request->thread);
     if (!starts_the_buffer(request->thread, raw.method))
         return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "nothing may stand before the request line");
@@ -329,14 +339,18 @@ static void reply_problem(const struct tw_request *request, enum tw_problem prob
         tw_reply_refuse(reply, request, problem, detail);
 }
 
-static bool may_call(struct tw_request *request, const struct tw_route *route, struct tw_reply *reply)
+/** What is wrong with the caller is told after the request was counted, so that guessing tokens is limited, too. */
+static bool may_call(const struct tw_server *server, struct tw_request *request, struct tw_reply *reply)
 {
-    const char *detail = "";
+    const struct tw_route *route = request->route;
+    const char            *detail = "";
+    enum tw_problem        problem = TW_PROBLEM_NONE;
 
-    if (route->access == TW_ACCESS_PUBLIC ||
-        (route->access == TW_ACCESS_OPTIONAL && !request->fields[TW_HEADER_AUTHORIZATION].ptr))
-        return true;
-    enum tw_problem problem = check_caller(request, route, &detail);
+    if (route->access == TW_ACCESS_BEARER ||
+        (route->access == TW_ACCESS_OPTIONAL && request->fields[TW_HEADER_AUTHORIZATION].ptr))
+        problem = check_caller(request, route, &detail);
+    if (server->is_public && !tw_rate_admit(request, reply))
+        return false;
     if (problem != TW_PROBLEM_NONE)
         reply_problem(request, problem, detail, reply);
     return problem == TW_PROBLEM_NONE;
@@ -351,10 +365,12 @@ static void dispatch(struct tw_server *server, struct tw_request *request, const
         tw_reply_unavailable(reply, request, "this edge is going down");
     } else if (!route && allow[0] == '\0') {
         tw_reply_refuse(reply, request, TW_PROBLEM_NOT_FOUND, "");
+    } else if (!route && server->is_public && tw_cors_preflight(&server->edge->cors, request, allow, reply)) {
+        return;
     } else if (!route) {
         tw_reply_refuse(reply, request, TW_PROBLEM_METHOD_NOT_ALLOWED, "");
         tw_reply_field(reply, "Allow", tw_str_of(allow));
-    } else if (may_call(request, route, reply)) {
+    } else if (may_call(server, request, reply)) {
         route->handle(request, reply);
     }
 }
