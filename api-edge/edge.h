@@ -12,6 +12,7 @@
 #include "auth/revocations.h"
 #include "auth/token.h"
 #include "cors.h"
+#include "deadlines.h"
 #include "idempotency.h"
 #include "kept.h"
 #include "opaque.h"
@@ -103,17 +104,18 @@ struct tw_edge {
 
 /** Buffers of one request thread, used again and again. */
 struct tw_thread {
-    int             lane;      /**< of the sender; -1: sends nothing */
-    uint64_t        random[4]; /**< xoshiro256++: for trace ids, nothing secret */
-    time_t          date_at;
-    char            date[30];      /**< "Mon, 23 Nov 2026 10:00:00 GMT" */
-    const char     *buffer_start;  /**< lowest place a request line was seen at: the start of the connection's buffer */
-    int64_t         idle_since_us; /**< when the connection began to wait for the next request */
-    int             served;        /**< requests on this connection */
-    struct tw_arena arena;
-    struct tw_reply reply;
-    struct tw_buf   pack;
-    struct tw_buf   out;
+    int         lane;      /**< of the sender; -1: sends nothing */
+    uint64_t    random[4]; /**< xoshiro256++: for trace ids, nothing secret */
+    time_t      date_at;
+    char        date[30];      /**< "Mon, 23 Nov 2026 10:00:00 GMT" */
+    const char *buffer_start;  /**< lowest place a request line was seen at: the start of the connection's buffer */
+    int64_t     idle_since_us; /**< when the connection began to wait for the next request */
+    int         served;        /**< requests on this connection */
+    struct tw_reading reading;
+    struct tw_arena   arena;
+    struct tw_reply   reply;
+    struct tw_buf     pack;
+    struct tw_buf     out;
 };
 
 #endif

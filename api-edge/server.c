@@ -28,6 +28,7 @@ struct tw_server {
     struct tw_edge         *edge;
     const struct tw_router *router;
     struct mg_context      *context;
+    struct tw_deadlines    *deadlines;
     bool                    is_public;
     int                     threads;
     atomic_int              connections;
@@ -70,17 +71,19 @@ static void *on_thread_start(const struct mg_context *context, int type)
     struct tw_thread *thread = tw_alloc_zeroed(1, sizeof(*thread));
     thread->lane = server->is_public ? tw_sender_lane(server->edge->sender) : -1;
     randombytes_buf(thread->random, sizeof(thread->random));
+    tw_deadlines_add(server->deadlines, &thread->reading);
     return thread;
 }
 
 static void on_thread_end(const struct mg_context *context, int type, void *pointer)
 {
-    struct tw_thread *thread = pointer;
+    const struct tw_server *server = mg_get_user_data(context);
+    struct tw_thread       *thread = pointer;
 
-    (void)context;
     (void)type;
     if (!thread)
         return;
+    tw_deadlines_remove(server->deadlines, &thread->reading);
     tw_arena_done(&thread->arena);
     tw_reply_done(&thread->reply);
     tw_buf_done(&thread->pack);
@@ -231,6 +234,15 @@ static bool leaves_body(enum tw_problem problem)
            problem == TW_PROBLEM_MISSING_SCOPE || problem == TW_PROBLEM_UNAVAILABLE;
 }
 
+/** From here to tw_reading_end() the client has until the request's deadline. */
+static void begin_reading(struct mg_connection *connection, const struct tw_request *request)
+{
+    const struct mg_request_info *info = mg_get_request_info(connection);
+
+    tw_reading_begin(&request->thread->reading, info->remote_addr, info->remote_port,
+                     request->start_us + INT64_C(1000) * TW_REQUEST_DEADLINE_MS);
+}
+
 /** Closing a socket with unread bytes resets it, and the client may lose the answer it was just sent. So what is not
  *  taken, or only a little too large, is read to its end. */
 static void swallow_body(struct mg_connection *connection, const struct tw_request *request)
@@ -240,10 +252,12 @@ static void swallow_body(struct mg_connection *connection, const struct tw_reque
     size_t max = tw_router_body_max(request->route) + DRAIN_BYTES;
     int    n = request->content_length <= (int64_t)max ? 1 : 0;
 
+    begin_reading(connection, request);
     while (n > 0 && total < max && tw_monotonic_us() - request->start_us < INT64_C(1000) * TW_REQUEST_DEADLINE_MS) {
         n = mg_read(connection, bytes, sizeof(bytes));
         total += n > 0 ? (size_t)n : 0;
     }
+    tw_reading_end(&request->thread->reading);
 }
 
 /** `Expect: 100-continue`: say so before the first read; a body that is too large gets the final answer instead. */
@@ -298,7 +312,10 @@ static enum tw_problem receive(struct mg_connection *connection, struct tw_reque
         return problem;
     if (expects_continue(request, max_bytes))
         mg_write(connection, go_on, sizeof(go_on) - 1);
-    return tw_request_read_body(request, max_bytes, read_body, connection, ret_detail);
+    begin_reading(connection, request);
+    problem = tw_request_read_body(request, max_bytes, read_body, connection, ret_detail);
+    tw_reading_end(&request->thread->reading);
+    return problem;
 }
 
 static void take_address(const struct tw_server *server, const struct mg_request_info *info, struct tw_request *request)
@@ -526,11 +543,13 @@ enum tw_rc tw_server_open(struct tw_edge *edge, const struct tw_router *router, 
     server->router = router;
     server->is_public = options->is_public;
     server->threads = options->threads;
+    server->deadlines = tw_deadlines_new();
     with_small_stacks(&before);
     server->context = start(server, options);
     pthread_setattr_default_np(&before);
     pthread_attr_destroy(&before);
     if (!server->context) {
+        tw_deadlines_free(server->deadlines);
         free(server);
         return tw_fail(reterr, TW_BROKEN, WHERE, 0, "cannot listen on '%s': is the port taken?", options->listen);
     }
@@ -543,5 +562,6 @@ void tw_server_close(struct tw_server *server)
     if (!server)
         return;
     mg_stop(server->context);
+    tw_deadlines_free(server->deadlines);
     free(server);
 }

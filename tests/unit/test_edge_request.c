@@ -173,6 +173,34 @@ static void host__must_stand_once(void **state)
     assert_refused("GET / HTTP/1.0\r\nX: a\r\n\r\n", TW_PROBLEM_NONE);
 }
 
+static void host__is_a_host_and_perhaps_a_port(void **state)
+{
+    static const char *const good[] = {"a", "shop.example:8443", "127.0.0.1:8080", "[::1]:8080", "a_b.example"};
+    static const char *const bad[] = {"", "a b", "a,b", "a/b", "u@a", "a?b", "a#b", "a\\b", "\xc3\xa4", "a\x7f"};
+    char                     head[200];
+
+    (void)state;
+    for (size_t i = 0; i < TW_LEN(good); i++) {
+        struct tw_request request;
+        snprintf(head, sizeof(head), "GET /v1/cart HTTP/1.1\r\nHost: %s\r\n\r\n", good[i]);
+        assert_int_equal(parse(head, &request), TW_PROBLEM_NONE);
+    }
+    for (size_t i = 0; i < TW_LEN(bad); i++) {
+        snprintf(head, sizeof(head), "GET /v1/cart HTTP/1.1\r\nHost: %s\r\n\r\n", bad[i]);
+        assert_refused(head, TW_PROBLEM_MALFORMED_REQUEST);
+    }
+}
+
+static void field_names__are_tokens(void **state)
+{
+    struct tw_request request;
+
+    (void)state;
+    assert_int_equal(parse("GET / HTTP/1.1\r\nHost: a\r\nX-1_!#$%&'*+.^`|~: b\r\n\r\n", &request), TW_PROBLEM_NONE);
+    assert_refused("GET / HTTP/1.1\r\nHost: a\r\nX(a): b\r\n\r\n", TW_PROBLEM_MALFORMED_REQUEST);
+    assert_refused("GET / HTTP/1.1\r\nHost: a\r\nContent-Length/: 5\r\n\r\n", TW_PROBLEM_MALFORMED_REQUEST);
+}
+
 static void credentials__must_not_stand_twice(void **state)
 {
     (void)state;
@@ -542,6 +570,8 @@ int main(void)
         TEST(plain_request__is_taken),
         TEST(unclear_length__is_refused),
         TEST(host__must_stand_once),
+        TEST(host__is_a_host_and_perhaps_a_port),
+        TEST(field_names__are_tokens),
         TEST(credentials__must_not_stand_twice),
         TEST(bare_line_feeds_and_folds__are_seen_in_what_the_library_left),
         TEST(fields__are_64_and_8_kib_at_most),
