@@ -111,6 +111,7 @@ struct tw_thread {
     const char *buffer_start;  /**< lowest place a request line was seen at: the start of the connection's buffer */
     int64_t     idle_since_us; /**< when the connection began to wait for the next request */
     int         served;        /**< requests on this connection */
+    bool        ended;         /**< its last answer was given */
     struct tw_reading reading;
     struct tw_arena   arena;
     struct tw_reply   reply;

@@ -136,6 +136,7 @@ static int on_connection(const struct mg_connection *connection, void **ret_data
 
     *ret_data = NULL;
     thread->served = 0;
+    thread->ended = false;
     thread->idle_since_us = tw_monotonic_us();
     int count = atomic_fetch_add(&server->connections, 1) + 1;
     if (server->is_public)
@@ -215,6 +216,7 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
         tw_cors_fields(&server->edge->cors, request, reply);
     tw_buf_clear(&thread->out);
     tw_reply_render(reply, date_now(thread), request->method == TW_METHOD_HEAD, request->http_1_0, &thread->out);
+    thread->ended = reply->close;
     if (reply->close)
         mg_disable_connection_keep_alive(connection); /* also keeps civetweb from reading on without a limit */
     mg_write(connection, thread->out.ptr, thread->out.len);
@@ -450,6 +452,17 @@ static int on_error(struct mg_connection *connection, int status, const char *me
     return 0;
 }
 
+/** `OPTIONS *`, and an absolute URI with another host or port than ours, have no local path: civetweb closes their
+ *  connection without a word. This is the last moment to say one. */
+static void on_connection_close(const struct mg_connection *connection)
+{
+    const struct mg_request_info *info = mg_get_request_info(connection);
+    const struct tw_thread       *thread = mg_get_thread_pointer(connection);
+
+    if (!thread->ended && info && info->request_method && info->request_uri && !info->local_uri)
+        on_error((struct mg_connection *)(uintptr_t)connection, 400, "");
+}
+
 static int on_log(const struct mg_connection *connection, const char *message)
 {
     (void)connection;
@@ -480,6 +493,7 @@ static struct mg_context *start(struct tw_server *server, const struct tw_server
         .init_thread = on_thread_start,
         .exit_thread = on_thread_end,
         .init_connection = on_connection,
+        .connection_close = on_connection_close,
         .connection_closed = on_connection_end,
     };
     char        threads[16];
