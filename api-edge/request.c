@@ -324,7 +324,8 @@ static int read_some(struct body_reader *reader, char *bytes, size_t len)
         reader->chunk = 1;
     else if (reader->chunk < CHUNK_MAX)
         reader->chunk *= 2;
-    reader->late = n < 1 && took_us > STALLED_US; /* the library gave up waiting, the client did not hang up */
+    /* The library gave up waiting, or the deadline ended the read: the client did not hang up. */
+    reader->late = n < 1 && (took_us > STALLED_US || before_us + took_us > reader->deadline_us);
     return n;
 }
 

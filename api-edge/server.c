@@ -229,9 +229,12 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
     }
 }
 
-/** Was the body left unread, for its length or for who sent it? After other problems nobody could tell where it ends. */
-static bool leaves_body(enum tw_problem problem)
+/** Was the body left unread, for its length or for who sent it? After other problems nobody could tell where it ends. Who
+ *  asks before he sends it has not sent it. */
+static bool leaves_body(const struct tw_request *request, enum tw_problem problem)
 {
+    if (request->fields[TW_HEADER_EXPECT].ptr)
+        return false;
     return problem == TW_PROBLEM_TOO_LARGE || problem == TW_PROBLEM_UNAUTHENTICATED ||
            problem == TW_PROBLEM_MISSING_SCOPE || problem == TW_PROBLEM_UNAVAILABLE;
 }
@@ -413,7 +416,7 @@ static int on_request(struct mg_connection *connection)
         reply->close = true;
     }
     answer(server, connection, &request, reply);
-    if (leaves_body(problem))
+    if (leaves_body(&request, problem))
         swallow_body(connection, &request);
     atomic_fetch_sub_explicit(&server->edge->in_flight, 1, memory_order_relaxed);
     return reply->status;
