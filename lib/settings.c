@@ -68,6 +68,7 @@ static const char *const shared_names[] = {
     "TW_GID",
     "TW_GOLDEN",
     "TW_GROUP",
+    "TW_HTTPS_PORT",
     "TW_ID_KEY_FILE",
     "TW_INSTANCE_ID",
     "TW_JARS_DIR",
