@@ -60,6 +60,11 @@ struct tw_edge_settings {
     struct tw_rate registration_limit;
     struct tw_rate password_limit;
     struct tw_rate email_change_limit;
+    int64_t        uri_max_bytes;
+    int64_t        headers_max_bytes;
+    int64_t        body_max_kbytes;
+    int64_t        batch_max_kbytes;
+    int64_t        request_deadline_ms;
     const char    *trusted_proxies;
     const char    *cors_origins;
     const char    *log_level;
@@ -95,6 +100,7 @@ struct tw_edge {
     struct tw_kept                *categories; /**< the body of GET /v1/categories */
     struct tw_kept                *tags;       /**< of GET /v1/tags */
     struct tw_limits              *limits;     /**< NULL: nothing is limited */
+    struct tw_request_limits       request_limits;
     struct tw_proxies              proxies;
     struct tw_cors                 cors;
     struct tw_edge_health          health;

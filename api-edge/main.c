@@ -85,6 +85,16 @@ static const struct tw_setting table[] = {
      "Changes of password that a member tries."},
     {"email_change_limit", TW_SET_RATE, AT(email_change_limit), "10/3600", 1, RATE_MAX, NULL, false,
      "Changes of e-mail address that a member tries."},
+    {"uri_max_bytes", TW_SET_INT, AT(uri_max_bytes), "2048", 256, 16384, NULL, false,
+     "Longest URI with its query, bytes; beyond it 414."},
+    {"headers_max_bytes", TW_SET_INT, AT(headers_max_bytes), "8192", 1024, 32768, NULL, false,
+     "All header fields of a request, at most 64, bytes; beyond it 431."},
+    {"body_max_kbytes", TW_SET_INT, AT(body_max_kbytes), "64", 1, 256, NULL, false,
+     "Largest body of a request, KiB; beyond it 413."},
+    {"batch_max_kbytes", TW_SET_INT, AT(batch_max_kbytes), "1024", 1, 8192, NULL, false,
+     "Largest body of a batch, KiB."},
+    {"request_deadline_ms", TW_SET_INT, AT(request_deadline_ms), "10000", 1000, TW_REQUEST_DEADLINE_MS, NULL, false,
+     "How long a body may take to arrive, milliseconds; beyond it 408."},
     {"trusted_proxies", TW_SET_TEXT, AT(trusted_proxies), "", 0, 4096, NULL, false,
      "Addresses and networks (10.0.0.0/8, fd00::/8), comma separated, whose X-Forwarded-For is believed."},
     {"cors_origins", TW_SET_TEXT, AT(cors_origins), "", 0, 4096, NULL, false,
@@ -147,7 +157,18 @@ static enum tw_rc read_keys(struct tw_edge *edge, struct tw_err *reterr)
     return TW_OK;
 }
 
-/* --- lists -------------------------------------------------------------------------------------------------------- */
+/* --- requests ----------------------------------------------------------------------------------------------------- */
+
+static struct tw_request_limits limits_of(const struct tw_edge_settings *settings)
+{
+    return (struct tw_request_limits){
+        .uri_bytes = (size_t)settings->uri_max_bytes,
+        .headers_bytes = (size_t)settings->headers_max_bytes,
+        .body_bytes = (size_t)settings->body_max_kbytes * 1024,
+        .batch_bytes = (size_t)settings->batch_max_kbytes * 1024,
+        .deadline_ms = settings->request_deadline_ms,
+    };
+}
 
 static enum tw_rc read_lists(struct tw_edge *edge, struct tw_err *reterr)
 {
@@ -340,5 +361,6 @@ int main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     edge.settings = &settings;
+    edge.request_limits = limits_of(&settings);
     return run(&edge, &servers, &signals);
 }

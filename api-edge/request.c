@@ -127,9 +127,23 @@ static enum tw_problem take_fields(const struct tw_raw_request *raw, struct tw_r
             return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "a header field that may stand once is repeated");
         request->fields[known] = join(request->arena, request->fields[known], value);
     }
-    if (total > TW_HEADERS_MAX_BYTES)
-        return refuse(ret_detail, TW_PROBLEM_HEADERS_TOO_LARGE, "the header fields take more than 8192 bytes");
+    if (total > request->limits->headers_bytes)
+        return refuse(ret_detail, TW_PROBLEM_HEADERS_TOO_LARGE,
+                      tw_arena_printf(request->arena, "the header fields take more than %zu bytes",
+                                      request->limits->headers_bytes)
+                          .ptr);
     return TW_PROBLEM_NONE;
+}
+
+static enum tw_problem check_uri_length(const struct tw_raw_request *raw, const struct tw_request *request,
+                                        const char **ret_detail)
+{
+    size_t max = request->limits->uri_bytes;
+    size_t len = strlen(raw->uri) + (raw->query ? request->query.len + 1 : 0);
+
+    return len <= max ? TW_PROBLEM_NONE
+                      : refuse(ret_detail, TW_PROBLEM_URI_TOO_LONG,
+                               tw_arena_printf(request->arena, "a URI has at most %zu bytes", max).ptr);
 }
 
 /** A host and perhaps a port: no user, path or list, which another parser would cut elsewhere. */
@@ -281,8 +295,8 @@ enum tw_problem tw_request_parse(const struct tw_raw_request *raw, struct tw_req
     if (problem ==
         TW_PROBLEM_NONE) /* before other refusals: their answers, too, look at where the request comes from */
         problem = take_fields(raw, request, ret_detail);
-    if (problem == TW_PROBLEM_NONE && strlen(raw->uri) + request->query.len + 1 > TW_URI_MAX_BYTES)
-        problem = refuse(ret_detail, TW_PROBLEM_URI_TOO_LONG, "a URI has at most 2048 bytes");
+    if (problem == TW_PROBLEM_NONE)
+        problem = check_uri_length(raw, request, ret_detail);
     if (problem == TW_PROBLEM_NONE)
         problem = check_host(request, ret_detail);
     if (problem == TW_PROBLEM_NONE)
@@ -366,10 +380,15 @@ static enum tw_problem read_chunked(struct tw_request *request, struct body_read
     return TW_PROBLEM_NONE;
 }
 
+int64_t tw_request_deadline_us(const struct tw_request *request)
+{
+    return request->start_us + INT64_C(1000) * request->limits->deadline_ms;
+}
+
 enum tw_problem tw_request_read_body(struct tw_request *request, size_t max_bytes, tw_read_fn read, void *self,
                                      const char **ret_detail)
 {
-    struct body_reader reader = {read, self, request->start_us + INT64_C(1000) * TW_REQUEST_DEADLINE_MS, 1, false};
+    struct body_reader reader = {read, self, tw_request_deadline_us(request), 1, false};
 
     if (request->content_length == 0)
         return TW_PROBLEM_NONE;

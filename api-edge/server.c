@@ -197,6 +197,7 @@ static void begin(struct tw_server *server, struct tw_thread *thread, struct tw_
     tw_arena_reset(&thread->arena);
     tw_reply_reset(&thread->reply);
     *ret_request = (struct tw_request){
+        .limits = &server->edge->request_limits,
         .edge = server->edge,
         .thread = thread,
         .arena = &thread->arena,
@@ -239,13 +240,17 @@ static bool leaves_body(const struct tw_request *request, enum tw_problem proble
            problem == TW_PROBLEM_MISSING_SCOPE || problem == TW_PROBLEM_UNAVAILABLE;
 }
 
+static size_t body_max(const struct tw_request *request)
+{
+    return tw_router_takes_batch(request->route) ? request->limits->batch_bytes : request->limits->body_bytes;
+}
+
 /** From here to tw_reading_end() the client has until the request's deadline. */
 static void begin_reading(struct mg_connection *connection, const struct tw_request *request)
 {
     const struct mg_request_info *info = mg_get_request_info(connection);
 
-    tw_reading_begin(&request->thread->reading, info->remote_addr, info->remote_port,
-                     request->start_us + INT64_C(1000) * TW_REQUEST_DEADLINE_MS);
+    tw_reading_begin(&request->thread->reading, info->remote_addr, info->remote_port, tw_request_deadline_us(request));
 }
 
 /** Closing a socket with unread bytes resets it, and the client may lose the answer it was just sent. So what is not
@@ -254,11 +259,11 @@ static void swallow_body(struct mg_connection *connection, const struct tw_reque
 {
     char   bytes[4096];
     size_t total = 0;
-    size_t max = tw_router_body_max(request->route) + DRAIN_BYTES;
+    size_t max = body_max(request) + DRAIN_BYTES;
     int    n = request->content_length <= (int64_t)max ? 1 : 0;
 
     begin_reading(connection, request);
-    while (n > 0 && total < max && tw_monotonic_us() - request->start_us < INT64_C(1000) * TW_REQUEST_DEADLINE_MS) {
+    while (n > 0 && total < max && tw_monotonic_us() < tw_request_deadline_us(request)) {
         n = mg_read(connection, bytes, sizeof(bytes));
         total += n > 0 ? (size_t)n : 0;
     }
@@ -300,17 +305,16 @@ static enum tw_problem check_caller(struct tw_request *request, const struct tw_
 /** What a route takes beyond the usual it takes of callers it knows: strangers must not fill the memory. */
 static enum tw_problem check_large_body(struct tw_request *request, const char **ret_detail)
 {
-    bool is_usual = request->content_length >= 0 && request->content_length <= TW_BODY_MAX_BYTES;
+    bool is_usual = request->content_length >= 0 && request->content_length <= (int64_t)request->limits->body_bytes;
 
-    return is_usual || tw_router_body_max(request->route) <= TW_BODY_MAX_BYTES
-               ? TW_PROBLEM_NONE
-               : check_caller(request, request->route, ret_detail);
+    return is_usual || !tw_router_takes_batch(request->route) ? TW_PROBLEM_NONE
+                                                              : check_caller(request, request->route, ret_detail);
 }
 
 static enum tw_problem receive(struct mg_connection *connection, struct tw_request *request, const char **ret_detail)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    size_t            max_bytes = tw_router_body_max(request->route);
+    size_t            max_bytes = body_max(request);
     enum tw_problem   problem = check_large_body(request, ret_detail);
 
     if (problem != TW_PROBLEM_NONE || request->content_length == 0)
