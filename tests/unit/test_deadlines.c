@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "tillwire/clock.h"
@@ -26,6 +27,7 @@ static int port_of(int fd)
 static int setup(void **state)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct timeval     give_up = {.tv_sec = 5}; /* a test that fails shall not hang */
     int                listener = socket(AF_INET, SOCK_STREAM, 0);
 
     (void)state;
@@ -35,6 +37,7 @@ static int setup(void **state)
     client = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
     server = accept(listener, NULL, NULL);
+    assert_int_equal(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &give_up, sizeof(give_up)), 0);
     client_port = port_of(client);
     close(listener);
     deadlines = tw_deadlines_new();
