@@ -92,12 +92,17 @@ static void others__are_left_alone(void **state)
 
 static void read__that_has_time_or_has_ended_is_left_alone(void **state)
 {
+    static struct tw_reading late;
+
     (void)state;
+    tw_deadlines_add(deadlines, &late);
+    tw_reading_begin(&late, "127.0.0.1", client_port + 1, 1); /* so that there is something to look for */
     tw_reading_begin(&reading, "127.0.0.1", client_port, tw_monotonic_us() + 60000000);
     assert_true(still_reads());
     tw_reading_begin(&reading, "127.0.0.1", client_port, 1);
     tw_reading_end(&reading);
     assert_true(still_reads());
+    tw_deadlines_remove(deadlines, &late);
 }
 
 int main(void)
