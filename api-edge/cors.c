@@ -45,7 +45,7 @@ static const char *fault_of(struct tw_str origin)
     if (scheme == 0)
         return "does not start with https:// or http:// and a host (a list is exact: there is no '*')";
     for (size_t i = scheme; i < origin.len; i++) {
-        if (!memchr("abcdefghijklmnopqrstuvwxyz0123456789-._:[]", origin.ptr[i], 42))
+        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-._:[]", origin.ptr[i]))
             return "has more than a scheme, a host in lower case and a port";
     }
     if (ends_with(origin, scheme == strlen("https://") ? ":443" : ":80"))

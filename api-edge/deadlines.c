@@ -40,7 +40,7 @@ static bool is_of(const struct sockaddr_in *peer, struct tw_reading *reading)
  *  come to the end of its body. */
 static void end_if_late(struct tw_deadlines *deadlines, int fd, int64_t now_us)
 {
-    struct sockaddr_in peer;
+    struct sockaddr_in peer = {0};
     socklen_t          len = sizeof(peer);
 
     if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0 || len != sizeof(peer))
