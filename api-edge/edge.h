@@ -11,10 +11,13 @@
 #include "auth/passwords.h"
 #include "auth/revocations.h"
 #include "auth/token.h"
+#include "cors.h"
+#include "deadlines.h"
 #include "idempotency.h"
 #include "kept.h"
-#include "rate_limits.h"
 #include "opaque.h"
+#include "proxies.h"
+#include "rate_limits.h"
 #include "recent.h"
 #include "reply.h"
 #include "sender.h"
@@ -29,34 +32,50 @@
 #include "watermarks.h"
 
 struct tw_edge_settings {
-    const char *listen;
-    const char *admin_listen;
-    const char *kafka;
-    const char *postgres_uri;
-    const char *mongo_uri;
-    const char *redis_uri;
-    const char *id_key_file;
-    const char *edge_key_file;
-    const char *jwt_algorithm;
-    const char *jwt_keys_file;
-    const char *jwt_issuer;
-    const char *jwt_audience;
-    int64_t     access_ttl_s;
-    int64_t     refresh_ttl_s;
-    int64_t     request_threads;
-    int64_t     idle_connections;
-    int64_t     wait_slots;
-    int64_t     stream_slots;
-    int64_t     streams_per_caller;
-    int64_t     stream_heartbeat_s;
-    int64_t     stream_history_kbytes;
-    int64_t     store_connections;
-    int64_t     password_threads;
-    int64_t     password_queue;
-    int64_t     linger_us;
-    int64_t     queue_kbytes;
-    bool        rate_limits;
-    const char *log_level;
+    const char    *listen;
+    const char    *admin_listen;
+    const char    *kafka;
+    const char    *postgres_uri;
+    const char    *mongo_uri;
+    const char    *redis_uri;
+    const char    *id_key_file;
+    const char    *edge_key_file;
+    const char    *jwt_algorithm;
+    const char    *jwt_keys_file;
+    const char    *jwt_issuer;
+    const char    *jwt_audience;
+    int64_t        access_ttl_s;
+    int64_t        refresh_ttl_s;
+    int64_t        request_threads;
+    int64_t        idle_connections;
+    int64_t        wait_slots;
+    int64_t        stream_slots;
+    int64_t        streams_per_caller;
+    int64_t        stream_heartbeat_s;
+    int64_t        stream_history_kbytes;
+    int64_t        store_connections;
+    int64_t        password_threads;
+    int64_t        password_queue;
+    int64_t        linger_us;
+    int64_t        queue_kbytes;
+    bool           rate_limits;
+    struct tw_rate write_limit;
+    struct tw_rate read_limit;
+    struct tw_rate address_write_limit;
+    struct tw_rate address_read_limit;
+    struct tw_rate login_account_limit;
+    struct tw_rate login_address_limit;
+    struct tw_rate registration_limit;
+    struct tw_rate password_limit;
+    struct tw_rate email_change_limit;
+    int64_t        uri_max_bytes;
+    int64_t        headers_max_bytes;
+    int64_t        body_max_kbytes;
+    int64_t        batch_max_kbytes;
+    int64_t        request_deadline_ms;
+    const char    *trusted_proxies;
+    const char    *cors_origins;
+    const char    *log_level;
 };
 
 /** What /readyz looks at besides sender and tail; kept up to date by health.c. */
@@ -93,6 +112,9 @@ struct tw_edge {
     struct tw_kept                *categories; /**< the body of GET /v1/categories */
     struct tw_kept                *tags;       /**< of GET /v1/tags */
     struct tw_limits              *limits;     /**< NULL: nothing is limited */
+    struct tw_request_limits       request_limits;
+    struct tw_proxies              proxies;
+    struct tw_cors                 cors;
     struct tw_edge_health          health;
     atomic_bool                    draining;  /**< not ready, no new work, waits end */
     atomic_int                     in_flight; /**< requests between head and answer */
@@ -100,17 +122,19 @@ struct tw_edge {
 
 /** Buffers of one request thread, used again and again. */
 struct tw_thread {
-    int             lane;      /**< of the sender; -1: sends nothing */
-    uint64_t        random[4]; /**< xoshiro256++: for trace ids, nothing secret */
-    time_t          date_at;
-    char            date[30];      /**< "Mon, 23 Nov 2026 10:00:00 GMT" */
-    const char     *buffer_start;  /**< lowest place a request line was seen at: the start of the connection's buffer */
-    int64_t         idle_since_us; /**< when the connection began to wait for the next request */
-    int             served;        /**< requests on this connection */
-    struct tw_arena arena;
-    struct tw_reply reply;
-    struct tw_buf   pack;
-    struct tw_buf   out;
+    int         lane;      /**< of the sender; -1: sends nothing */
+    uint64_t    random[4]; /**< xoshiro256++: for trace ids, nothing secret */
+    time_t      date_at;
+    char        date[30];      /**< "Mon, 23 Nov 2026 10:00:00 GMT" */
+    const char *buffer_start;  /**< lowest place a request line was seen at: the start of the connection's buffer */
+    int64_t     idle_since_us; /**< when the connection began to wait for the next request */
+    int         served;        /**< requests on this connection */
+    bool        ended;         /**< its last answer was given */
+    struct tw_reading reading;
+    struct tw_arena   arena;
+    struct tw_reply   reply;
+    struct tw_buf     pack;
+    struct tw_buf     out;
 };
 
 #endif

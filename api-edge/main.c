@@ -26,6 +26,7 @@
 #include "tillwire/settings.h"
 
 enum { IN_FLIGHT_MS = 5000, FLUSH_MS = 2000, WATCHDOG_S = 9, ADMIN_THREADS = 4, OTHER_DESCRIPTORS = 512 };
+enum { RATE_MAX = 1000000 };
 enum { EXIT_WRONG_SETTINGS = 2, EXIT_MISMATCH = 78 /* EX_CONFIG */ };
 
 #define AT(member) offsetof(struct tw_edge_settings, member)
@@ -78,7 +79,38 @@ static const struct tw_setting table[] = {
      "How long a record waits for company before it is sent, microseconds; twice as long when many are under way."},
     {"queue_kbytes", TW_SET_INT, AT(queue_kbytes), "65536", 64, 2097151, NULL, false,
      "Commands waiting for the broker, KiB; a full queue answers 503."},
-    {"rate_limits", TW_SET_BOOL, AT(rate_limits), "on", 0, 0, NULL, false, "Limits on logins and registrations."},
+    {"rate_limits", TW_SET_BOOL, AT(rate_limits), "on", 0, 0, NULL, false,
+     "Whether any of the limits below counts; each is COUNT/SECONDS, and beyond it is a 429."},
+    {"write_limit", TW_SET_RATE, AT(write_limit), "600/60", 1, RATE_MAX, NULL, false, "Writes of a member."},
+    {"read_limit", TW_SET_RATE, AT(read_limit), "3000/60", 1, RATE_MAX, NULL, false, "Reads of a member."},
+    {"address_write_limit", TW_SET_RATE, AT(address_write_limit), "6000/60", 1, RATE_MAX, NULL, false,
+     "Writes without a token, most of them views, of an address: some hundreds of shoppers may share one."},
+    {"address_read_limit", TW_SET_RATE, AT(address_read_limit), "30000/60", 1, RATE_MAX, NULL, false,
+     "Reads without a token of an address."},
+    {"login_account_limit", TW_SET_RATE, AT(login_account_limit), "5/60", 1, RATE_MAX, NULL, false,
+     "Logins that are tried for an account."},
+    {"login_address_limit", TW_SET_RATE, AT(login_address_limit), "20/60", 1, RATE_MAX, NULL, false,
+     "Logins that are tried from an address."},
+    {"registration_limit", TW_SET_RATE, AT(registration_limit), "10/3600", 1, RATE_MAX, NULL, false,
+     "Registrations from an address."},
+    {"password_limit", TW_SET_RATE, AT(password_limit), "5/60", 1, RATE_MAX, NULL, false,
+     "Changes of password that a member tries."},
+    {"email_change_limit", TW_SET_RATE, AT(email_change_limit), "10/3600", 1, RATE_MAX, NULL, false,
+     "Changes of e-mail address that a member tries."},
+    {"uri_max_bytes", TW_SET_INT, AT(uri_max_bytes), "2048", 256, 16384, NULL, false,
+     "Longest URI with its query, bytes; beyond it 414."},
+    {"headers_max_bytes", TW_SET_INT, AT(headers_max_bytes), "8192", 1024, 32768, NULL, false,
+     "All header fields of a request, at most 64, bytes; beyond it 431."},
+    {"body_max_kbytes", TW_SET_INT, AT(body_max_kbytes), "64", 1, 256, NULL, false,
+     "Largest body of a request, KiB; beyond it 413."},
+    {"batch_max_kbytes", TW_SET_INT, AT(batch_max_kbytes), "1024", 1, 8192, NULL, false,
+     "Largest body of a batch, KiB."},
+    {"request_deadline_ms", TW_SET_INT, AT(request_deadline_ms), "10000", 1000, TW_REQUEST_DEADLINE_MS, NULL, false,
+     "How long a body may take to arrive, milliseconds; beyond it 408."},
+    {"trusted_proxies", TW_SET_TEXT, AT(trusted_proxies), "", 0, 4096, NULL, false,
+     "Addresses and networks (10.0.0.0/8, fd00::/8), comma separated, whose X-Forwarded-For is believed."},
+    {"cors_origins", TW_SET_TEXT, AT(cors_origins), "", 0, 4096, NULL, false,
+     "Origins (https://shop.example), comma separated, whose pages may use the edge from a browser; exact, no '*'."},
     {"log_level", TW_SET_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", false, "What is logged."},
     TW_SETTING_END,
 };
@@ -137,6 +169,28 @@ static enum tw_rc read_keys(struct tw_edge *edge, struct tw_err *reterr)
     derive_keys(edge, edge_key);
     sodium_memzero(edge_key, sizeof(edge_key));
     edge->token_rules = (struct tw_token_rules){&edge->token_keys, settings->jwt_issuer, settings->jwt_audience};
+    return TW_OK;
+}
+
+/* --- requests ----------------------------------------------------------------------------------------------------- */
+
+static struct tw_request_limits limits_of(const struct tw_edge_settings *settings)
+{
+    return (struct tw_request_limits){
+        .uri_bytes = (size_t)settings->uri_max_bytes,
+        .headers_bytes = (size_t)settings->headers_max_bytes,
+        .body_bytes = (size_t)settings->body_max_kbytes * 1024,
+        .batch_bytes = (size_t)settings->batch_max_kbytes * 1024,
+        .deadline_ms = settings->request_deadline_ms,
+    };
+}
+
+static enum tw_rc read_lists(struct tw_edge *edge, struct tw_err *reterr)
+{
+    if (tw_proxies_parse(edge->settings->trusted_proxies, &edge->proxies, reterr) != TW_OK)
+        return refused("trusted_proxies", reterr);
+    if (tw_cors_parse(edge->settings->cors_origins, &edge->cors, reterr) != TW_OK)
+        return refused("cors_origins", reterr);
     return TW_OK;
 }
 
@@ -311,7 +365,7 @@ static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *si
     struct tw_err     err = {0};
     struct tw_health *health;
 
-    if (read_keys(edge, &err) != TW_OK || open_parts(edge, &err) != TW_OK ||
+    if (read_keys(edge, &err) != TW_OK || read_lists(edge, &err) != TW_OK || open_parts(edge, &err) != TW_OK ||
         open_servers(edge, servers, &err) != TW_OK) {
         tw_log_err(TW_LOG_ERROR, err.rc == TW_INVALID ? "a setting is wrong" : "cannot start", &err, NULL);
         return err.rc == TW_INVALID ? EXIT_WRONG_SETTINGS : 1;
@@ -358,5 +412,6 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     edge.settings = &settings;
     raise_descriptors(&settings);
+    edge.request_limits = limits_of(&settings);
     return run(&edge, &servers, &signals);
 }

@@ -9,13 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SETS = 4096, WAYS = 8, KEY_BYTES = 16, LOCKS = 64 };
+enum { SETS = 4096, WAYS = 8, KEY_BYTES = 16, HASH_BYTES = 16, NAME_BYTES = 32, LOCKS = 64 };
+
+#define US_PER_S INT64_C(1000000)
 
 _Static_assert(crypto_shorthash_siphashx24_KEYBYTES == KEY_BYTES, "key length");
+_Static_assert(crypto_shorthash_siphashx24_BYTES == HASH_BYTES, "hash length");
 
 struct place {
     uint64_t mark;    /* 0: free */
-    int64_t  full_ms; /* before now: nothing is owed */
+    int64_t  full_us; /* before now: nothing is owed */
 };
 
 struct tw_limits {
@@ -43,15 +46,16 @@ void tw_limits_free(struct tw_limits *limits)
     free(limits);
 }
 
+/** The key is hashed by itself first: it may be as long as a body, and the name must stand beside it without a copy. */
 static void hash_of(const struct tw_limits *limits, const struct tw_limit *limit, struct tw_str key,
                     uint64_t ret_hash[2])
 {
-    struct tw_buf text = {0};
+    unsigned char text[HASH_BYTES + NAME_BYTES] = {0};
+    size_t        name_len = strnlen(limit->name, NAME_BYTES);
 
-    tw_buf_add(&text, limit->name, strlen(limit->name) + 1);
-    tw_buf_add_str(&text, key);
-    crypto_shorthash_siphashx24((unsigned char *)ret_hash, (const unsigned char *)text.ptr, text.len, limits->key);
-    tw_buf_done(&text);
+    crypto_shorthash_siphashx24(text, (const unsigned char *)key.ptr, key.len, limits->key);
+    memcpy(text + HASH_BYTES, limit->name, name_len);
+    crypto_shorthash_siphashx24((unsigned char *)ret_hash, text, sizeof(text), limits->key);
 }
 
 /** The key's place, or the one to give it: free, or longest quiet. */
@@ -62,28 +66,38 @@ static struct place *place_for(struct place *set, uint64_t mark)
     for (size_t i = 0; i < WAYS; i++) {
         if (set[i].mark == mark)
             return &set[i];
-        if (set[i].full_ms < oldest->full_ms)
+        if (set[i].full_us < oldest->full_us)
             oldest = &set[i];
     }
     *oldest = (struct place){mark, 0};
     return oldest;
 }
 
-int tw_limits_take(struct tw_limits *limits, const struct tw_limit *limit, struct tw_str key, int64_t now_ms)
+/** Rounded up: who comes again after so many seconds is not refused for a fraction of one. */
+static int seconds_of(int64_t us)
 {
-    int64_t  step_ms = INT64_C(1000) * limit->window_s / limit->count;
-    int64_t  burst_ms = step_ms * limit->count;
+    return us <= 0 ? 0 : (int)((us + US_PER_S - 1) / US_PER_S);
+}
+
+bool tw_limits_take(struct tw_limits *limits, const struct tw_limit *limit, struct tw_str key, int64_t now_us,
+                    struct tw_allowance *ret_allowance)
+{
+    int64_t  step_us = US_PER_S * limit->rate.window_s / limit->rate.count;
+    int64_t  burst_us = step_us * limit->rate.count;
     uint64_t hash[2];
-    int64_t  wait_ms;
 
     hash_of(limits, limit, key, hash);
     size_t set = hash[0] % SETS;
     pthread_mutex_lock(&limits->locks[set % LOCKS]);
     struct place *place = place_for(limits->sets[set], hash[1] | 1);
-    int64_t       from_ms = place->full_ms > now_ms ? place->full_ms : now_ms;
-    wait_ms = from_ms + step_ms - burst_ms - now_ms;
-    if (wait_ms <= 0)
-        place->full_ms = from_ms + step_ms;
+    int64_t       owed_us = place->full_us > now_us ? place->full_us - now_us : 0;
+    bool          fits = owed_us + step_us <= burst_us;
+    if (fits) {
+        owed_us += step_us;
+        place->full_us = now_us + owed_us;
+    }
     pthread_mutex_unlock(&limits->locks[set % LOCKS]);
-    return wait_ms <= 0 ? 0 : (int)((wait_ms + 999) / 1000);
+    *ret_allowance = (struct tw_allowance){(int)((burst_us - owed_us) / step_us),
+                                           seconds_of(fits ? owed_us : owed_us + step_us - burst_us)};
+    return fits;
 }

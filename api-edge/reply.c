@@ -1,5 +1,6 @@
 #include "reply.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "json_out.h"
@@ -71,6 +72,7 @@ void tw_reply_reset(struct tw_reply *reply)
     reply->close = false;
     reply->stream = NULL;
     reply->is_stale = false;
+    reply->rate_count = 0;
     reply->fixed_body = (struct tw_str){0};
 }
 
@@ -200,6 +202,12 @@ void tw_reply_unavailable(struct tw_reply *reply, const struct tw_request *reque
     tw_reply_retry_after(reply, 1);
 }
 
+void tw_reply_rate(struct tw_reply *reply, const struct tw_limit *limit, const struct tw_allowance *allowance)
+{
+    assert(reply->rate_count < TW_REPLY_RATES_MAX);
+    reply->rates[reply->rate_count++] = (struct tw_reply_rate){*limit, *allowance};
+}
+
 /* --- the wire ----------------------------------------------------------------------------------------------------- */
 
 static void add_number(struct tw_buf *out, size_t value)
@@ -212,6 +220,32 @@ static void add_number(struct tw_buf *out, size_t value)
         value /= 10;
     } while (value > 0);
     tw_buf_add(out, at, (size_t)(text + sizeof(text) - at));
+}
+
+/** `"writes";q=600;w=60`, or `"writes";r=12;t=3`. */
+static void add_rate(struct tw_buf *out, const char *name, const char *first, int a, const char *second, int b)
+{
+    tw_buf_add(out, "\"", 1);
+    add_text(out, name);
+    add_text(out, first);
+    add_number(out, (size_t)a);
+    add_text(out, second);
+    add_number(out, (size_t)b);
+}
+
+static void add_rates(struct tw_buf *out, const struct tw_reply *reply)
+{
+    for (size_t i = 0; i < reply->rate_count; i++) {
+        const struct tw_reply_rate *item = &reply->rates[i];
+        add_text(out, i == 0 ? "RateLimit-Policy: " : ", ");
+        add_rate(out, item->limit.name, "\";q=", item->limit.rate.count, ";w=", item->limit.rate.window_s);
+    }
+    for (size_t i = 0; i < reply->rate_count; i++) {
+        const struct tw_reply_rate *item = &reply->rates[i];
+        add_text(out, i == 0 ? "\r\nRateLimit: " : ", ");
+        add_rate(out, item->limit.name, "\";r=", item->allowance.left, ";t=", item->allowance.reset_s);
+    }
+    tw_buf_add(out, "\r\n", 2);
 }
 
 void tw_reply_render(const struct tw_reply *reply, const char *date, bool head_only, bool http_1_0, struct tw_buf *out)
@@ -242,6 +276,8 @@ void tw_reply_render(const struct tw_reply *reply, const char *date, bool head_o
         tw_buf_add_str(out, TW_STR("Connection: close\r\n"));
     else if (http_1_0)
         tw_buf_add_str(out, TW_STR("Connection: keep-alive\r\n"));
+    if (reply->rate_count > 0)
+        add_rates(out, reply);
     tw_buf_add_str(out, tw_buf_str(&reply->fields));
     tw_buf_add(out, "\r\n", 2);
     if (!head_only)

@@ -5,6 +5,7 @@
 #ifndef TILLWIRE_EDGE_REPLY_H
 #define TILLWIRE_EDGE_REPLY_H
 
+#include "rate_limits.h"
 #include "tillwire/outcome.h"
 #include "tillwire/str.h"
 
@@ -27,17 +28,27 @@ struct tw_stream_out {
 /** Writes the body bit by bit, on the request's thread, until it is at its end; then the connection is closed. */
 typedef void (*tw_stream_fn)(struct tw_request *request, void *self, const struct tw_stream_out *out);
 
+enum { TW_REPLY_RATES_MAX = 4 };
+
+/** What one limit has left for the caller. */
+struct tw_reply_rate {
+    struct tw_limit     limit;
+    struct tw_allowance allowance;
+};
+
 struct tw_reply {
-    tw_stream_fn      stream;      /**< instead of a body: called once the head is written; NULL: there is a body */
-    void             *stream_self; /**< lives as long as the request */
-    int               status;
-    const char       *content_type; /**< of the body; static */
-    enum tw_cacheable cache;
-    bool              close;  /**< the connection ends after this */
-    struct tw_buf     fields; /**< more header lines, each ended by CR LF */
-    struct tw_buf     body;
-    struct tw_str     fixed_body; /**< instead of `body` when its ptr is set: static text */
-    bool              is_stale;   /**< not all the writes the client named show: it is told, and no cache keeps it */
+    tw_stream_fn         stream;      /**< instead of a body: called once the head is written; NULL: there is a body */
+    void                *stream_self; /**< lives as long as the request */
+    int                  status;
+    const char          *content_type; /**< of the body; static */
+    enum tw_cacheable    cache;
+    bool                 close;  /**< the connection ends after this */
+    struct tw_buf        fields; /**< more header lines, each ended by CR LF */
+    struct tw_buf        body;
+    struct tw_str        fixed_body; /**< instead of `body` when its ptr is set: static text */
+    bool                 is_stale;   /**< not all the writes the client named show: it is told, and no cache keeps it */
+    struct tw_reply_rate rates[TW_REPLY_RATES_MAX]; /**< each limit that counted the request */
+    size_t               rate_count;
 };
 
 /** Ready for the next request; the buffers' memory is kept, but see tw_reply_let_go(). */
@@ -69,6 +80,9 @@ void tw_reply_refuse(struct tw_reply *reply, const struct tw_request *request, e
 void tw_reply_unavailable(struct tw_reply *reply, const struct tw_request *request, const char *detail);
 /** 503, 429 and the like carry this. */
 void tw_reply_retry_after(struct tw_reply *reply, int seconds);
+
+/** RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers) get an item for @p limit. */
+void tw_reply_rate(struct tw_reply *reply, const struct tw_limit *limit, const struct tw_allowance *allowance);
 
 /** Head and body as they go on the wire, appended to @p out. @p date: 29 characters, RFC 9110 form. @p head_only: the
  *  answer to HEAD. */

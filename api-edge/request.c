@@ -71,6 +71,22 @@ static enum tw_problem check_lines(const struct tw_raw_request *raw, const char 
     return TW_PROBLEM_NONE;
 }
 
+/** RFC 9110's token. A name with anything else in it means one thing to us and perhaps another to a proxy. */
+static bool is_token(struct tw_str name)
+{
+    static const bool others[128] = {
+        ['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true, ['&'] = true, ['\''] = true, ['*'] = true, ['+'] = true,
+        ['-'] = true, ['.'] = true, ['^'] = true, ['_'] = true, ['`'] = true, ['|'] = true,  ['~'] = true};
+
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.ptr[i];
+        bool          plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!plain && (c >= 128 || !others[c]))
+            return false;
+    }
+    return name.len > 0;
+}
+
 static int field_find(const char *name, size_t len)
 {
     for (int i = 0; i < TW_HEADER_COUNT; i++) {
@@ -100,6 +116,8 @@ static enum tw_problem take_fields(const struct tw_raw_request *raw, struct tw_r
         if (name.ptr[name.len + 1] == '\0' && value.ptr != name.ptr + name.len + 1)
             return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST,
                           "there is a space before the colon of a header field");
+        if (!is_token(name))
+            return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "the name of a header field is no token");
         while (value.len > 0 && (value.ptr[value.len - 1] == ' ' || value.ptr[value.len - 1] == '\t'))
             value.len--;
         int known = field_find(name.ptr, name.len);
@@ -109,9 +127,39 @@ static enum tw_problem take_fields(const struct tw_raw_request *raw, struct tw_r
             return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "a header field that may stand once is repeated");
         request->fields[known] = join(request->arena, request->fields[known], value);
     }
-    if (total > TW_HEADERS_MAX_BYTES)
-        return refuse(ret_detail, TW_PROBLEM_HEADERS_TOO_LARGE, "the header fields take more than 8192 bytes");
+    if (total > request->limits->headers_bytes)
+        return refuse(ret_detail, TW_PROBLEM_HEADERS_TOO_LARGE,
+                      tw_arena_printf(request->arena, "the header fields take more than %zu bytes",
+                                      request->limits->headers_bytes)
+                          .ptr);
     return TW_PROBLEM_NONE;
+}
+
+static enum tw_problem check_uri_length(const struct tw_raw_request *raw, const struct tw_request *request,
+                                        const char **ret_detail)
+{
+    size_t max = request->limits->uri_bytes;
+    size_t len = strlen(raw->uri) + (raw->query ? request->query.len + 1 : 0);
+
+    return len <= max ? TW_PROBLEM_NONE
+                      : refuse(ret_detail, TW_PROBLEM_URI_TOO_LONG,
+                               tw_arena_printf(request->arena, "a URI has at most %zu bytes", max).ptr);
+}
+
+/** A host and perhaps a port: no user, path or list, which another parser would cut elsewhere. */
+static enum tw_problem check_host(const struct tw_request *request, const char **ret_detail)
+{
+    struct tw_str host = request->fields[TW_HEADER_HOST];
+
+    if (!host.ptr)
+        return request->http_1_0 ? TW_PROBLEM_NONE
+                                 : refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "there is no Host");
+    for (size_t i = 0; i < host.len; i++) {
+        unsigned char c = (unsigned char)host.ptr[i];
+        if (c <= ' ' || c >= 127 || strchr("/\\@?#,;\"<>(){}^`|", c))
+            return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "the Host is no host and port");
+    }
+    return host.len > 0 ? TW_PROBLEM_NONE : refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "the Host is empty");
 }
 
 /** Digits only: strtoll(), which civetweb uses, also takes "+5", "5,5" and overflows to the largest number. */
@@ -244,12 +292,13 @@ enum tw_problem tw_request_parse(const struct tw_raw_request *raw, struct tw_req
     request->method = method_of(raw->method);
     request->http_1_0 = strcmp(raw->version, "1.0") == 0;
     problem = check_lines(raw, ret_detail);
-    if (problem == TW_PROBLEM_NONE && strlen(raw->uri) + request->query.len + 1 > TW_URI_MAX_BYTES)
-        problem = refuse(ret_detail, TW_PROBLEM_URI_TOO_LONG, "a URI has at most 2048 bytes");
-    if (problem == TW_PROBLEM_NONE)
+    if (problem ==
+        TW_PROBLEM_NONE) /* before other refusals: their answers, too, look at where the request comes from */
         problem = take_fields(raw, request, ret_detail);
-    if (problem == TW_PROBLEM_NONE && !request->fields[TW_HEADER_HOST].ptr && !request->http_1_0)
-        problem = refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "there is no Host");
+    if (problem == TW_PROBLEM_NONE)
+        problem = check_uri_length(raw, request, ret_detail);
+    if (problem == TW_PROBLEM_NONE)
+        problem = check_host(request, ret_detail);
     if (problem == TW_PROBLEM_NONE)
         problem = check_length(request, ret_detail);
     if (problem == TW_PROBLEM_NONE)
@@ -265,7 +314,7 @@ enum { CHUNK_MAX = 1024, QUICK_US = 2000, STALLED_US = 1000000 };
 /**
  * A read blocks until it has all it was asked for, however slowly the bytes drip, so the deadline is only seen between
  * reads. Hence: ask for one byte, and for twice as much each time the bytes were already there. A dripping client never
- * gets beyond one byte a read; a quick one soon gets 1 KiB.
+ * gets beyond one byte a read; a quick one soon gets 1 KiB, and when it turns slow then, deadlines.c ends the read.
  */
 struct body_reader {
     tw_read_fn read;
@@ -289,7 +338,8 @@ static int read_some(struct body_reader *reader, char *bytes, size_t len)
         reader->chunk = 1;
     else if (reader->chunk < CHUNK_MAX)
         reader->chunk *= 2;
-    reader->late = n < 1 && took_us > STALLED_US; /* the library gave up waiting, the client did not hang up */
+    /* The library gave up waiting, or the deadline ended the read: the client did not hang up. */
+    reader->late = n < 1 && (took_us > STALLED_US || before_us + took_us > reader->deadline_us);
     return n;
 }
 
@@ -330,10 +380,15 @@ static enum tw_problem read_chunked(struct tw_request *request, struct body_read
     return TW_PROBLEM_NONE;
 }
 
+int64_t tw_request_deadline_us(const struct tw_request *request)
+{
+    return request->start_us + INT64_C(1000) * request->limits->deadline_ms;
+}
+
 enum tw_problem tw_request_read_body(struct tw_request *request, size_t max_bytes, tw_read_fn read, void *self,
                                      const char **ret_detail)
 {
-    struct body_reader reader = {read, self, request->start_us + INT64_C(1000) * TW_REQUEST_DEADLINE_MS, 1, false};
+    struct body_reader reader = {read, self, tw_request_deadline_us(request), 1, false};
 
     if (request->content_length == 0)
         return TW_PROBLEM_NONE;

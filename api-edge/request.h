@@ -46,7 +46,10 @@ const char *tw_method_name(enum tw_method method);
     X(LAST_EVENT_ID, "last-event-id", false)         \
     X(PREFER, "prefer", true)                        \
     X(CONSISTENCY_TOKEN, "consistency-token", true)  \
-    X(TRACEPARENT, "traceparent", true)
+    X(TRACEPARENT, "traceparent", true)              \
+    X(FORWARDED_FOR, "x-forwarded-for", true)        \
+    X(ORIGIN, "origin", false)                       \
+    X(REQUEST_METHOD, "access-control-request-method", true)
 
 enum tw_field_name {
 #define X(name, text, repeatable) TW_HEADER_##name,
@@ -56,14 +59,19 @@ enum tw_field_name {
 };
 
 enum {
-    TW_URI_MAX_BYTES = 2048,
-    TW_HEADERS_MAX_BYTES = 8192,
     TW_HEADERS_MAX_COUNT = 64,
     TW_SEGMENTS_MAX = 8,
-    TW_BODY_MAX_BYTES = 65536,
-    TW_BATCH_MAX_BYTES = 1048576,
     TW_JSON_MAX_DEPTH = 32,
-    TW_REQUEST_DEADLINE_MS = 10000,
+    TW_REQUEST_DEADLINE_MS = 10000, /* with all waiting; a body may be given less */
+};
+
+/** What one request may take, from the settings. */
+struct tw_request_limits {
+    size_t  uri_bytes;
+    size_t  headers_bytes;
+    size_t  body_bytes;
+    size_t  batch_bytes; /**< a body of a row that ends in `:batch` */
+    int64_t deadline_ms; /**< from the end of its head to the end of its body */
 };
 
 struct tw_raw_field {
@@ -92,25 +100,27 @@ struct tw_caller {
 };
 
 struct tw_request {
-    struct tw_edge        *edge;
-    struct tw_thread      *thread; /**< buffers of the thread that serves it */
-    struct tw_arena       *arena;  /**< ends with the request */
-    const struct tw_route *route;  /**< set once it is found; NULL: there is none */
-    struct tw_caller       caller;
-    struct tw_str          address; /**< the client's, as the listener sees it */
-    enum tw_method         method;
-    struct tw_str          path; /**< as sent: starts with '/', without the query */
-    struct tw_str          query;
-    struct tw_str          segments[TW_SEGMENTS_MAX]; /**< decoded */
-    size_t                 segment_count;
-    struct tw_str          fields[TW_HEADER_COUNT]; /**< ptr NULL: absent */
-    struct tw_str          body;
-    int64_t                content_length; /**< 0 when there is no body, -1 when chunked */
-    int64_t                start_us;       /**< tw_monotonic_us() */
-    bool                   http_1_0;
-    bool                   keep_alive;      /**< the client lets the connection go on */
-    char                   trace_id[33];    /**< of the client's traceparent, or made here */
-    char                   traceparent[56]; /**< with a span of our own; goes into the command */
+    const struct tw_request_limits *limits;
+    struct tw_edge                 *edge;
+    struct tw_thread               *thread; /**< buffers of the thread that serves it */
+    struct tw_arena                *arena;  /**< ends with the request */
+    const struct tw_route          *route;  /**< set once it is found; NULL: there is none */
+    struct tw_caller                caller;
+    struct tw_str                   address; /**< the client's: of the connection, or as trusted proxies tell it */
+    struct tw_str                   network; /**< what limits count the address by, see tw_address_network() */
+    enum tw_method                  method;
+    struct tw_str                   path; /**< as sent: starts with '/', without the query */
+    struct tw_str                   query;
+    struct tw_str                   segments[TW_SEGMENTS_MAX]; /**< decoded */
+    size_t                          segment_count;
+    struct tw_str                   fields[TW_HEADER_COUNT]; /**< ptr NULL: absent */
+    struct tw_str                   body;
+    int64_t                         content_length; /**< 0 when there is no body, -1 when chunked */
+    int64_t                         start_us;       /**< tw_monotonic_us() */
+    bool                            http_1_0;
+    bool                            keep_alive;      /**< the client lets the connection go on */
+    char                            trace_id[33];    /**< of the client's traceparent, or made here */
+    char                            traceparent[56]; /**< with a span of our own; goes into the command */
 };
 
 /** Checks the head and fills @p ret_request, whose arena is set. NONE, or the problem, with a sentence in @p
@@ -118,6 +128,8 @@ struct tw_request {
 enum tw_problem tw_request_parse(const struct tw_raw_request *raw, struct tw_request *ret_request,
                                  const char **ret_detail);
 
+/** When the body must be there; tw_monotonic_us(). */
+int64_t tw_request_deadline_us(const struct tw_request *request);
 /** Reads up to @p len bytes, blocks; < 1 is the end or an error. */
 typedef int (*tw_read_fn)(void *self, void *bytes, size_t len);
 /** Reads the whole body, at most @p max_bytes of it and not beyond the request's deadline. */

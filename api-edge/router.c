@@ -29,13 +29,12 @@ void tw_router_add(struct tw_router *router, const struct tw_route *table)
     }
 }
 
-size_t tw_router_body_max(const struct tw_route *route)
+bool tw_router_takes_batch(const struct tw_route *route)
 {
     static const char batch[] = ":batch";
     size_t            len = route ? strlen(route->pattern) : 0;
-    bool              is_batch = len >= strlen(batch) && strcmp(route->pattern + len - strlen(batch), batch) == 0;
 
-    return is_batch ? TW_BATCH_MAX_BYTES : TW_BODY_MAX_BYTES;
+    return len >= strlen(batch) && strcmp(route->pattern + len - strlen(batch), batch) == 0;
 }
 
 static bool segment_fits(struct tw_str pattern, struct tw_str segment)

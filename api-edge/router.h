@@ -33,9 +33,8 @@ struct tw_router {
     size_t                 count;
 };
 
-/** How many bytes of body the row takes: TW_BATCH_MAX_BYTES when its pattern ends in `:batch`, else
- *  TW_BODY_MAX_BYTES. @p route may be NULL. */
-size_t tw_router_body_max(const struct tw_route *route);
+/** Does the row take a body of a batch's size? Its pattern ends in `:batch`. @p route may be NULL. */
+bool tw_router_takes_batch(const struct tw_route *route);
 
 /** Adds a table; ends the process when two rows have one method and pattern, or there are too many. */
 void tw_router_add(struct tw_router *router, const struct tw_route *table);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "knock.h"
+#include "rates.h"
 #include "streams/socket.h"
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
@@ -30,6 +31,7 @@ struct tw_server {
     const struct tw_router *router;
     struct mg_context      *context;
     const char             *listen;
+    struct tw_deadlines    *deadlines;
     bool                    is_public;
     int                     threads;
     atomic_int              connections;
@@ -72,17 +74,19 @@ static void *on_thread_start(const struct mg_context *context, int type)
     struct tw_thread *thread = tw_alloc_zeroed(1, sizeof(*thread));
     thread->lane = server->is_public ? tw_sender_lane(server->edge->sender) : -1;
     randombytes_buf(thread->random, sizeof(thread->random));
+    tw_deadlines_add(server->deadlines, &thread->reading);
     return thread;
 }
 
 static void on_thread_end(const struct mg_context *context, int type, void *pointer)
 {
-    struct tw_thread *thread = pointer;
+    const struct tw_server *server = mg_get_user_data(context);
+    struct tw_thread       *thread = pointer;
 
-    (void)context;
     (void)type;
     if (!thread)
         return;
+    tw_deadlines_remove(server->deadlines, &thread->reading);
     tw_arena_done(&thread->arena);
     tw_reply_done(&thread->reply);
     tw_buf_done(&thread->pack);
@@ -135,6 +139,7 @@ static int on_connection(const struct mg_connection *connection, void **ret_data
 
     *ret_data = NULL;
     thread->served = 0;
+    thread->ended = false;
     thread->idle_since_us = tw_monotonic_us();
     int count = atomic_fetch_add(&server->connections, 1) + 1;
     if (server->is_public)
@@ -204,6 +209,7 @@ static void begin(struct tw_server *server, struct tw_thread *thread, struct tw_
     tw_arena_reset(&thread->arena);
     tw_reply_reset(&thread->reply);
     *ret_request = (struct tw_request){
+        .limits = &server->edge->request_limits,
         .edge = server->edge,
         .thread = thread,
         .arena = &thread->arena,
@@ -219,8 +225,11 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
 
     reply->close = reply->close || reply->stream || !request->keep_alive || ++thread->served >= SERVED_MAX ||
                    threads_are_scarce(server) || atomic_load_explicit(&server->edge->draining, memory_order_relaxed);
+    if (server->is_public)
+        tw_cors_fields(&server->edge->cors, request, reply);
     tw_buf_clear(&thread->out);
     tw_reply_render(reply, date_now(thread), request->method == TW_METHOD_HEAD, request->http_1_0, &thread->out);
+    thread->ended = reply->close;
     if (reply->close)
         mg_disable_connection_keep_alive(connection); /* also keeps civetweb from reading on without a limit */
     mg_write(connection, thread->out.ptr, thread->out.len);
@@ -233,11 +242,27 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
     }
 }
 
-/** Was the body left unread, for its length or for who sent it? After other problems nobody could tell where it ends. */
-static bool leaves_body(enum tw_problem problem)
+/** Was the body left unread, for its length or for who sent it? After other problems nobody could tell where it ends. Who
+ *  asks before he sends it has not sent it. */
+static bool leaves_body(const struct tw_request *request, enum tw_problem problem)
 {
+    if (request->fields[TW_HEADER_EXPECT].ptr)
+        return false;
     return problem == TW_PROBLEM_TOO_LARGE || problem == TW_PROBLEM_UNAUTHENTICATED ||
            problem == TW_PROBLEM_MISSING_SCOPE || problem == TW_PROBLEM_UNAVAILABLE;
+}
+
+static size_t body_max(const struct tw_request *request)
+{
+    return tw_router_takes_batch(request->route) ? request->limits->batch_bytes : request->limits->body_bytes;
+}
+
+/** From here to tw_reading_end() the client has until the request's deadline. */
+static void begin_reading(struct mg_connection *connection, const struct tw_request *request)
+{
+    const struct mg_request_info *info = mg_get_request_info(connection);
+
+    tw_reading_begin(&request->thread->reading, info->remote_addr, info->remote_port, tw_request_deadline_us(request));
 }
 
 /** Closing a socket with unread bytes resets it, and the client may lose the answer it was just sent. So what is not
@@ -246,13 +271,15 @@ static void swallow_body(struct mg_connection *connection, const struct tw_reque
 {
     char   bytes[4096];
     size_t total = 0;
-    size_t max = tw_router_body_max(request->route) + DRAIN_BYTES;
+    size_t max = body_max(request) + DRAIN_BYTES;
     int    n = request->content_length <= (int64_t)max ? 1 : 0;
 
-    while (n > 0 && total < max && tw_monotonic_us() - request->start_us < INT64_C(1000) * TW_REQUEST_DEADLINE_MS) {
+    begin_reading(connection, request);
+    while (n > 0 && total < max && tw_monotonic_us() < tw_request_deadline_us(request)) {
         n = mg_read(connection, bytes, sizeof(bytes));
         total += n > 0 ? (size_t)n : 0;
     }
+    tw_reading_end(&request->thread->reading);
 }
 
 /** `Expect: 100-continue`: say so before the first read; a body that is too large gets the final answer instead. */
@@ -290,24 +317,33 @@ static enum tw_problem check_caller(struct tw_request *request, const struct tw_
 /** What a route takes beyond the usual it takes of callers it knows: strangers must not fill the memory. */
 static enum tw_problem check_large_body(struct tw_request *request, const char **ret_detail)
 {
-    bool is_usual = request->content_length >= 0 && request->content_length <= TW_BODY_MAX_BYTES;
+    bool is_usual = request->content_length >= 0 && request->content_length <= (int64_t)request->limits->body_bytes;
 
-    return is_usual || tw_router_body_max(request->route) <= TW_BODY_MAX_BYTES
-               ? TW_PROBLEM_NONE
-               : check_caller(request, request->route, ret_detail);
+    return is_usual || !tw_router_takes_batch(request->route) ? TW_PROBLEM_NONE
+                                                              : check_caller(request, request->route, ret_detail);
 }
 
 static enum tw_problem receive(struct mg_connection *connection, struct tw_request *request, const char **ret_detail)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    size_t            max_bytes = tw_router_body_max(request->route);
+    size_t            max_bytes = body_max(request);
     enum tw_problem   problem = check_large_body(request, ret_detail);
 
     if (problem != TW_PROBLEM_NONE || request->content_length == 0)
         return problem;
     if (expects_continue(request, max_bytes))
         mg_write(connection, go_on, sizeof(go_on) - 1);
-    return tw_request_read_body(request, max_bytes, read_body, connection, ret_detail);
+    begin_reading(connection, request);
+    problem = tw_request_read_body(request, max_bytes, read_body, connection, ret_detail);
+    tw_reading_end(&request->thread->reading);
+    return problem;
+}
+
+static void take_address(const struct tw_server *server, const struct mg_request_info *info, struct tw_request *request)
+{
+    request->address = tw_proxies_client(&server->edge->proxies, tw_str_of(info->remote_addr),
+                                         request->fields[TW_HEADER_FORWARDED_FOR], request->arena);
+    request->network = tw_address_network(request->address, request->arena);
 }
 
 /** Everything up to a complete, well-framed request, and its row, which says how long the body may be. A problem here
@@ -321,8 +357,8 @@ static enum tw_problem take_request(const struct tw_server *server, struct mg_co
     enum tw_problem               problem;
 
     read_raw(info, fields, &raw);
-    request->address = tw_str_of(info->remote_addr);
     problem = tw_request_parse(&raw, request, ret_detail);
+    take_address(server, info, request);
     trace(request, request->thread);
     if (!starts_the_buffer(request->thread, raw.method))
         return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "nothing may stand before the request line");
@@ -341,14 +377,18 @@ static void reply_problem(const struct tw_request *request, enum tw_problem prob
         tw_reply_refuse(reply, request, problem, detail);
 }
 
-static bool may_call(struct tw_request *request, const struct tw_route *route, struct tw_reply *reply)
+/** What is wrong with the caller is told after the request was counted, so that guessing tokens is limited, too. */
+static bool may_call(const struct tw_server *server, struct tw_request *request, struct tw_reply *reply)
 {
-    const char *detail = "";
+    const struct tw_route *route = request->route;
+    const char            *detail = "";
+    enum tw_problem        problem = TW_PROBLEM_NONE;
 
-    if (route->access == TW_ACCESS_PUBLIC ||
-        (route->access == TW_ACCESS_OPTIONAL && !request->fields[TW_HEADER_AUTHORIZATION].ptr))
-        return true;
-    enum tw_problem problem = check_caller(request, route, &detail);
+    if (route->access == TW_ACCESS_BEARER ||
+        (route->access == TW_ACCESS_OPTIONAL && request->fields[TW_HEADER_AUTHORIZATION].ptr))
+        problem = check_caller(request, route, &detail);
+    if (server->is_public && !tw_rate_admit(request, reply))
+        return false;
     if (problem != TW_PROBLEM_NONE)
         reply_problem(request, problem, detail, reply);
     return problem == TW_PROBLEM_NONE;
@@ -363,10 +403,12 @@ static void dispatch(struct tw_server *server, struct tw_request *request, const
         tw_reply_unavailable(reply, request, "this edge is going down");
     } else if (!route && allow[0] == '\0') {
         tw_reply_refuse(reply, request, TW_PROBLEM_NOT_FOUND, "");
+    } else if (!route && server->is_public && tw_cors_preflight(&server->edge->cors, request, allow, reply)) {
+        return;
     } else if (!route) {
         tw_reply_refuse(reply, request, TW_PROBLEM_METHOD_NOT_ALLOWED, "");
         tw_reply_field(reply, "Allow", tw_str_of(allow));
-    } else if (may_call(request, route, reply)) {
+    } else if (may_call(server, request, reply)) {
         route->handle(request, reply);
     }
 }
@@ -406,7 +448,7 @@ static int on_request(struct mg_connection *connection)
     answer(server, connection, &request, reply);
     if (reply->stream && request.method != TW_METHOD_HEAD)
         stream(connection, &request, reply);
-    if (leaves_body(problem))
+    if (leaves_body(&request, problem))
         swallow_body(connection, &request);
     atomic_fetch_sub_explicit(&server->edge->in_flight, 1, memory_order_relaxed);
     return reply->status;
@@ -445,6 +487,17 @@ static int on_error(struct mg_connection *connection, int status, const char *me
     return 0;
 }
 
+/** `OPTIONS *`, and an absolute URI with another host or port than ours, have no local path: civetweb closes their
+ *  connection without a word. This is the last moment to say one. */
+static void on_connection_close(const struct mg_connection *connection)
+{
+    const struct mg_request_info *info = mg_get_request_info(connection);
+    const struct tw_thread       *thread = mg_get_thread_pointer(connection);
+
+    if (!thread->ended && info && info->request_method && info->request_uri && !info->local_uri)
+        on_error((struct mg_connection *)(uintptr_t)connection, 400, "");
+}
+
 static int on_log(const struct mg_connection *connection, const char *message)
 {
     (void)connection;
@@ -475,6 +528,7 @@ static struct mg_context *start(struct tw_server *server, const struct tw_server
         .init_thread = on_thread_start,
         .exit_thread = on_thread_end,
         .init_connection = on_connection,
+        .connection_close = on_connection_close,
         .connection_closed = on_connection_end,
     };
     char        threads[16];
@@ -539,11 +593,13 @@ enum tw_rc tw_server_open(struct tw_edge *edge, const struct tw_router *router, 
     server->listen = options->listen;
     server->is_public = options->is_public;
     server->threads = options->threads;
+    server->deadlines = tw_deadlines_new();
     with_small_stacks(&before);
     server->context = start(server, options);
     pthread_setattr_default_np(&before);
     pthread_attr_destroy(&before);
     if (!server->context) {
+        tw_deadlines_free(server->deadlines);
         free(server);
         return tw_fail(reterr, TW_BROKEN, WHERE, 0, "cannot listen on '%s': is the port taken?", options->listen);
     }
@@ -559,5 +615,6 @@ void tw_server_close(struct tw_server *server)
 
     mg_stop(server->context);
     tw_knock_stop(knock);
+    tw_deadlines_free(server->deadlines);
     free(server);
 }

@@ -44,26 +44,34 @@ static struct tw_arena texts;
  * begins. tests/unit/check_setting_names.py sees to it that no program's setting is missing here. */
 static const char *const shared_names[] = {
     "TW_ACCESS_TTL_S",
+    "TW_ADDRESS_READ_LIMIT",
+    "TW_ADDRESS_WRITE_LIMIT",
     "TW_ADMIN_LISTEN",
     "TW_ADMIN_URL",
     "TW_BASE_PORT",
     "TW_BATCH_KBYTES",
+    "TW_BATCH_MAX_KBYTES",
     "TW_BATCH_RECORDS",
     "TW_BENCH_",
     "TW_BIN_DIR",
+    "TW_BODY_MAX_KBYTES",
     "TW_BROKER_TIMEOUT_MS",
     "TW_CACHE_MBYTES",
     "TW_CART_ADMIN_URL",
+    "TW_CORS_ORIGINS",
     "TW_DEV_",
     "TW_EDGE_KEY_FILE",
     "TW_EDGE_PASSWORD",
     "TW_EDGE_URL",
+    "TW_EMAIL_CHANGE_LIMIT",
     "TW_FAIL",
     "TW_FAILPOINTS",
     "TW_FETCH_MBYTES",
     "TW_GID",
     "TW_GOLDEN",
     "TW_GROUP",
+    "TW_HEADERS_MAX_BYTES",
+    "TW_HTTPS_PORT",
     "TW_IDLE_CONNECTIONS",
     "TW_ID_KEY_FILE",
     "TW_INSTANCE_ID",
@@ -79,12 +87,15 @@ static const char *const shared_names[] = {
     "TW_LABEL",
     "TW_LINGER_US",
     "TW_LISTEN",
+    "TW_LOGIN_ACCOUNT_LIMIT",
+    "TW_LOGIN_ADDRESS_LIMIT",
     "TW_LOG_LEVEL",
     "TW_MEASURE",
     "TW_MEMBER_ADMIN_URL",
     "TW_MONGO_PASSWORD",
     "TW_MONGO_URI",
     "TW_NAME",
+    "TW_PASSWORD_LIMIT",
     "TW_PASSWORD_QUEUE",
     "TW_PASSWORD_THREADS",
     "TW_POLICY_RATE",
@@ -96,10 +107,13 @@ static const char *const shared_names[] = {
     "TW_PUBLISH_MBYTES",
     "TW_QUEUE_KBYTES",
     "TW_RATE_LIMITS",
+    "TW_READ_LIMIT",
     "TW_REDIS_PASSWORD",
     "TW_REDIS_URI",
     "TW_REFRESH_TTL_S",
+    "TW_REGISTRATION_LIMIT",
     "TW_REPLICATION",
+    "TW_REQUEST_DEADLINE_MS",
     "TW_REQUEST_THREADS",
     "TW_SCOPE",
     "TW_SEED",
@@ -114,12 +128,15 @@ static const char *const shared_names[] = {
     "TW_STREAM_SLOTS",
     "TW_TEST_",
     "TW_THREADS",
+    "TW_TRUSTED_PROXIES",
     "TW_TTL",
     "TW_UID",
+    "TW_URI_MAX_BYTES",
     "TW_WAIT_S",
     "TW_WAIT_SLOTS",
     "TW_WORKER_PASSWORD",
     "TW_WRITE_GOLDEN",
+    "TW_WRITE_LIMIT",
 };
 
 static void complain(struct reading *reading, const char *format, ...) TW_PRINTF(2, 3);
@@ -154,6 +171,9 @@ static const char *allowed(const struct tw_setting *row)
         return "on|off";
     case TW_SET_CHOICE:
         return row->choices;
+    case TW_SET_RATE:
+        return tw_arena_printf(&texts, "%" PRId64 "..%" PRId64 "/1..%d s", row->min, row->max, TW_RATE_WINDOW_MAX_S)
+            .ptr;
     }
     return "";
 }
@@ -422,6 +442,22 @@ static bool is_choice(const char *choices, const char *text)
     return false;
 }
 
+/* `600/60`: 600 in 60 seconds. */
+static bool parse_rate(const struct tw_setting *row, const char *text, struct tw_rate *ret_rate)
+{
+    const char *slash = strchr(text, '/');
+    int64_t     count;
+    int64_t     window_s;
+
+    if (!slash || !tw_str_to_int((struct tw_str){text, (size_t)(slash - text)}, &count) ||
+        !tw_str_to_int(tw_str_of(slash + 1), &window_s))
+        return false;
+    if (count < row->min || count > row->max || window_s < 1 || window_s > TW_RATE_WINDOW_MAX_S)
+        return false;
+    *ret_rate = (struct tw_rate){(int)count, (int)window_s};
+    return true;
+}
+
 /* Puts the value of one row into its member; false when the row does not take it. */
 static bool put_value(const struct tw_setting *row, const char *text, void *settings)
 {
@@ -437,6 +473,8 @@ static bool put_value(const struct tw_setting *row, const char *text, void *sett
         return true;
     case TW_SET_BOOL:
         return parse_bool(tw_str_of(text), member);
+    case TW_SET_RATE:
+        return parse_rate(row, text, member);
     case TW_SET_TEXT:
         if (len < row->min || len > text_max(row))
             return false;

@@ -153,21 +153,6 @@ void tw_route_store_failed(const struct tw_request *request, enum tw_rc rc, cons
     tw_reply_unavailable(reply, request, "a store cannot be read now");
 }
 
-bool tw_route_within(const struct tw_request *request, const struct tw_limit *limit, struct tw_str key,
-                     struct tw_reply *reply)
-{
-    struct tw_limits *limits = request->edge->limits;
-    int               wait_s = limits ? tw_limits_take(limits, limit, key, tw_monotonic_us() / 1000) : 0;
-
-    if (wait_s == 0)
-        return true;
-    tw_reply_refuse(reply, request, TW_PROBLEM_TOO_MANY_REQUESTS, "");
-    tw_reply_retry_after(reply, wait_s);
-    tw_buf_printf(&reply->fields, "RateLimit-Policy: \"%s\";q=%d;w=%d\r\nRateLimit: \"%s\";r=0;t=%d\r\n", limit->name,
-                  limit->count, limit->window_s, limit->name, wait_s);
-    return false;
-}
-
 bool tw_route_product(const struct tw_request *request, struct tw_uuid product_id, struct tw_product *ret_product,
                       struct tw_reply *reply)
 {

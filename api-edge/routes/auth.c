@@ -11,6 +11,7 @@
 
 #include "auth/jwks.h"
 #include "auth/refresh_token.h"
+#include "rates.h"
 #include "tillwire/clock.h"
 #include "tillwire/email.h"
 #include "tillwire/gen/bodies.h"
@@ -160,9 +161,6 @@ static bool read_login(struct tw_request *request, struct tw_auth_login_body *re
     return tw_route_valid(request, &errors, reply);
 }
 
-static const struct tw_limit per_address = {"login-address", 20, 60};
-static const struct tw_limit per_account = {"login-account", 5, 60};
-
 /** What is no address at all is looked up like one: to the client that is one and the same as an unknown account. */
 static struct tw_str account_of(struct tw_request *request, struct tw_str email)
 {
@@ -170,6 +168,16 @@ static struct tw_str account_of(struct tw_request *request, struct tw_str email)
     struct tw_str folded;
 
     return tw_email_fold(email, request->arena, &trimmed, &folded, NULL) == TW_OK ? folded : email;
+}
+
+/** The address first: what it may not try does not count against an account. */
+static bool may_try(const struct tw_request *request, struct tw_str account, struct tw_reply *reply)
+{
+    const struct tw_limit per_address = {"login-address", request->edge->settings->login_address_limit};
+    const struct tw_limit per_account = {"login-account", request->edge->settings->login_account_limit};
+
+    return tw_rate_within(request, &per_address, request->network, reply) &&
+           tw_rate_within(request, &per_account, account, reply);
 }
 
 #define TOO_MANY "too many registrations and logins at once"
@@ -184,8 +192,7 @@ static void login(struct tw_request *request, struct tw_reply *reply)
     if (!read_login(request, &body, reply))
         return;
     struct tw_str account = account_of(request, body.email);
-    if (!tw_route_within(request, &per_address, request->address, reply) ||
-        !tw_route_within(request, &per_account, account, reply))
+    if (!may_try(request, account, reply))
         return;
     if (!tw_passwords_have_room(request->edge->passwords)) {
         tw_reply_unavailable(reply, request, TOO_MANY);

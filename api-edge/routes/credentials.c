@@ -3,13 +3,10 @@
 
 #include <jansson.h>
 
+#include "rates.h"
 #include "stores/sessions.h"
 #include "tillwire/email.h"
 #include "tillwire/gen/bodies.h"
-
-/** A stolen token must not be good for trying passwords, nor any token for asking which addresses are taken. */
-static const struct tw_limit passwords_per_member = {"password-member", 5, 60};
-static const struct tw_limit addresses_per_member = {"email-member", 10, 3600};
 
 static const char busy[] = "too many registrations and logins at once";
 
@@ -18,7 +15,23 @@ static bool is_within(const struct tw_request *request, const struct tw_limit *l
     char member_id[TW_UUID_TEXT + 1];
 
     tw_uuid_format(request->caller.member_id, member_id);
-    return tw_route_within(request, limit, tw_str_of(member_id), reply);
+    return tw_rate_within(request, limit, tw_str_of(member_id), reply);
+}
+
+/** A stolen token must not be good for trying passwords. */
+static bool may_try_password(const struct tw_request *request, struct tw_reply *reply)
+{
+    const struct tw_limit per_member = {"password-member", request->edge->settings->password_limit};
+
+    return is_within(request, &per_member, reply);
+}
+
+/** Nor any token for asking which addresses are taken. */
+static bool may_try_address(const struct tw_request *request, struct tw_reply *reply)
+{
+    const struct tw_limit per_member = {"email-member", request->edge->settings->email_change_limit};
+
+    return is_within(request, &per_member, reply);
 }
 
 /** 422 that points at the member of the body: a 401 would say that the token is bad. */
@@ -108,7 +121,7 @@ static void change_password(struct tw_request *request, struct tw_reply *reply)
     struct tw_submission                  submission = submission_of(request, &tw_member_change_password_type, false);
     struct tw_member_change_password      command = {.member_id = request->caller.member_id};
 
-    if (!read_password_change(request, &body, reply) || !is_within(request, &passwords_per_member, reply) ||
+    if (!read_password_change(request, &body, reply) || !may_try_password(request, reply) ||
         !tw_command_prepare(request, &submission, reply) ||
         !check_password(request, body.current_password, TW_STR("/current_password"), &member, reply) ||
         !find_session(request, &command.keep_session_id, reply))
@@ -146,8 +159,8 @@ static void change_email(struct tw_request *request, struct tw_reply *reply)
     struct tw_submission               submission = submission_of(request, &tw_member_change_email_type, true);
     struct tw_member_change_email      command = {.member_id = request->caller.member_id};
 
-    if (!read_email_change(request, &body, &command, reply) || !is_within(request, &passwords_per_member, reply) ||
-        !is_within(request, &addresses_per_member, reply) || !tw_command_prepare(request, &submission, reply) ||
+    if (!read_email_change(request, &body, &command, reply) || !may_try_password(request, reply) ||
+        !may_try_address(request, reply) || !tw_command_prepare(request, &submission, reply) ||
         !check_password(request, body.password, TW_STR("/password"), &member, reply))
         return;
     command.credential_version = member.credential_version;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "paging.h"
+#include "rates.h"
 #include "tillwire/email.h"
 #include "tillwire/gen/bodies.h"
 
@@ -106,7 +107,12 @@ static bool read_registration(struct tw_request *request, struct tw_member_regis
 }
 
 /** Whether an address is taken is told to anybody who tries to register it; this is how often one may ask. */
-static const struct tw_limit per_address = {"registration-address", 10, 3600};
+static bool may_register(const struct tw_request *request, struct tw_reply *reply)
+{
+    const struct tw_limit per_address = {"registration-address", request->edge->settings->registration_limit};
+
+    return tw_rate_within(request, &per_address, request->network, reply);
+}
 
 static void register_member(struct tw_request *request, struct tw_reply *reply)
 {
@@ -115,8 +121,7 @@ static void register_member(struct tw_request *request, struct tw_reply *reply)
     struct tw_member_register      command = {0};
     char                           hash[TW_PASSWORD_HASH_MAX];
 
-    if (!read_registration(request, &body, &command, reply) ||
-        !tw_route_within(request, &per_address, request->address, reply))
+    if (!read_registration(request, &body, &command, reply) || !may_register(request, reply))
         return;
     command.member_id = tw_member_id(edge->id_key, command.email_folded);
     struct tw_submission submission = {

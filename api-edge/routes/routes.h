@@ -54,10 +54,6 @@ bool tw_route_uuid(const struct tw_request *request, size_t index, struct tw_uui
 void tw_route_store_failed(const struct tw_request *request, enum tw_rc rc, const struct tw_err *err,
                            struct tw_reply *reply);
 
-/** Counts one more of @p limit for @p key. False: the answer is a 429. */
-bool tw_route_within(const struct tw_request *request, const struct tw_limit *limit, struct tw_str key,
-                     struct tw_reply *reply);
-
 /** Looks a product up. False: the answer is complete. */
 bool tw_route_product(const struct tw_request *request, struct tw_uuid product_id, struct tw_product *ret_product,
                       struct tw_reply *reply);

@@ -14,14 +14,22 @@ enum tw_setting_type {
     TW_SET_INT,    /**< int64_t within min..max */
     TW_SET_BOOL,   /**< bool: on/off, true/false, 1/0; `--name` alone is on */
     TW_SET_CHOICE, /**< const char *, one of `choices`, separated by | */
+    TW_SET_RATE,   /**< struct tw_rate: `count/seconds`, the count within min..max */
 };
+
+/** So many in so many seconds. */
+struct tw_rate {
+    int count;
+    int window_s;
+};
+enum { TW_RATE_WINDOW_MAX_S = 86400 };
 
 struct tw_setting {
     const char          *name; /**< "batch_records" */
     enum tw_setting_type type;
     size_t               offset;   /**< of the member in the program's settings struct */
     const char          *fallback; /**< default as text; NULL: must be given */
-    int64_t              min, max; /**< TW_SET_INT: range; TW_SET_TEXT: length in bytes (max 0: 4096) */
+    int64_t              min, max; /**< TW_SET_INT, TW_SET_RATE: range; TW_SET_TEXT: length in bytes (max 0: 4096) */
     const char          *choices;  /**< TW_SET_CHOICE */
     bool                 secret;   /**< never printed; holds or points to a secret */
     const char          *help;     /**< a sentence, with the unit */

@@ -15,6 +15,9 @@ static struct tw_arena     arena;
 static char               *bytes; /* the head, cut as the HTTP library cuts it */
 static struct tw_raw_field fields[TW_HEADERS_MAX_COUNT];
 
+static const struct tw_request_limits limits = {
+    .uri_bytes = 2048, .headers_bytes = 8192, .body_bytes = 65536, .batch_bytes = 1048576, .deadline_ms = 10000};
+
 static int setup(void **state)
 {
     (void)state;
@@ -102,7 +105,7 @@ static enum tw_problem parse(const char *head, struct tw_request *request)
     struct tw_raw_request raw = cut(head);
 
     tw_arena_reset(&arena);
-    *request = (struct tw_request){.arena = &arena};
+    *request = (struct tw_request){.limits = &limits, .arena = &arena};
     return tw_request_parse(&raw, request, &detail);
 }
 
@@ -173,6 +176,34 @@ static void host__must_stand_once(void **state)
     assert_refused("GET / HTTP/1.0\r\nX: a\r\n\r\n", TW_PROBLEM_NONE);
 }
 
+static void host__is_a_host_and_perhaps_a_port(void **state)
+{
+    static const char *const good[] = {"a", "shop.example:8443", "127.0.0.1:8080", "[::1]:8080", "a_b.example"};
+    static const char *const bad[] = {"", "a b", "a,b", "a/b", "u@a", "a?b", "a#b", "a\\b", "\xc3\xa4", "a\x7f"};
+    char                     head[200];
+
+    (void)state;
+    for (size_t i = 0; i < TW_LEN(good); i++) {
+        struct tw_request request;
+        snprintf(head, sizeof(head), "GET /v1/cart HTTP/1.1\r\nHost: %s\r\n\r\n", good[i]);
+        assert_int_equal(parse(head, &request), TW_PROBLEM_NONE);
+    }
+    for (size_t i = 0; i < TW_LEN(bad); i++) {
+        snprintf(head, sizeof(head), "GET /v1/cart HTTP/1.1\r\nHost: %s\r\n\r\n", bad[i]);
+        assert_refused(head, TW_PROBLEM_MALFORMED_REQUEST);
+    }
+}
+
+static void field_names__are_tokens(void **state)
+{
+    struct tw_request request;
+
+    (void)state;
+    assert_int_equal(parse("GET / HTTP/1.1\r\nHost: a\r\nX-1_!#$%&'*+.^`|~: b\r\n\r\n", &request), TW_PROBLEM_NONE);
+    assert_refused("GET / HTTP/1.1\r\nHost: a\r\nX(a): b\r\n\r\n", TW_PROBLEM_MALFORMED_REQUEST);
+    assert_refused("GET / HTTP/1.1\r\nHost: a\r\nContent-Length/: 5\r\n\r\n", TW_PROBLEM_MALFORMED_REQUEST);
+}
+
 static void credentials__must_not_stand_twice(void **state)
 {
     (void)state;
@@ -231,12 +262,37 @@ static void uri__has_2_kib_at_most(void **state)
     char head[4096];
 
     (void)state;
-    snprintf(head, sizeof(head), "GET /%02046d HTTP/1.1\r\nHost: a\r\n\r\n", 0);
-    assert_refused(head, TW_PROBLEM_NONE);
     snprintf(head, sizeof(head), "GET /%02047d HTTP/1.1\r\nHost: a\r\n\r\n", 0);
+    assert_refused(head, TW_PROBLEM_NONE);
+    snprintf(head, sizeof(head), "GET /%02048d HTTP/1.1\r\nHost: a\r\n\r\n", 0);
     assert_refused(head, TW_PROBLEM_URI_TOO_LONG);
     snprintf(head, sizeof(head), "GET /?%02047d HTTP/1.1\r\nHost: a\r\n\r\n", 0);
     assert_refused(head, TW_PROBLEM_URI_TOO_LONG);
+}
+
+static void limits__are_those_of_the_settings_and_are_told(void **state)
+{
+    static const struct tw_request_limits small = {.uri_bytes = 10, .headers_bytes = 50};
+    static const struct {
+        const char     *head;
+        enum tw_problem problem;
+        const char     *detail;
+    } rows[] = {
+        {"GET /123456789 HTTP/1.1\r\nHost: a\r\n\r\n", TW_PROBLEM_NONE, ""},
+        {"GET /123?56789 HTTP/1.1\r\nHost: a\r\n\r\n", TW_PROBLEM_NONE, ""},
+        {"GET /123?567890 HTTP/1.1\r\nHost: a\r\n\r\n", TW_PROBLEM_URI_TOO_LONG, "a URI has at most 10 bytes"},
+        {"GET / HTTP/1.1\r\nHost: a\r\nX: 1234567890123456789012345678901234567\r\n\r\n", TW_PROBLEM_HEADERS_TOO_LARGE,
+         "the header fields take more than 50 bytes"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < TW_LEN(rows); i++) {
+        struct tw_raw_request raw = cut(rows[i].head);
+        struct tw_request     request = {.limits = &small, .arena = &arena};
+        const char           *detail = "";
+        assert_int_equal(tw_request_parse(&raw, &request, &detail), rows[i].problem);
+        assert_string_equal(detail, rows[i].detail);
+    }
 }
 
 static void connection__is_kept_as_the_version_and_the_client_say(void **state)
@@ -346,7 +402,8 @@ static enum tw_problem read_body(struct tw_request *request, struct source *sour
     const char *detail = NULL;
 
     tw_arena_reset(&arena);
-    *request = (struct tw_request){.arena = &arena, .content_length = length, .start_us = tw_monotonic_us()};
+    *request = (struct tw_request){
+        .limits = &limits, .arena = &arena, .content_length = length, .start_us = tw_monotonic_us()};
     return tw_request_read_body(request, max, read_source, source, &detail);
 }
 
@@ -368,12 +425,12 @@ static void body__is_read_whole_up_to_its_cap(void **state)
 
 static void body__is_not_waited_for_beyond_the_deadline(void **state)
 {
-    struct tw_request request = {.arena = &arena, .content_length = 3};
+    struct tw_request request = {.limits = &limits, .arena = &arena, .content_length = 3};
     struct source     source = {.text = "abc"};
     const char       *detail = NULL;
 
     (void)state;
-    request.start_us = tw_monotonic_us() - INT64_C(1000) * TW_REQUEST_DEADLINE_MS - 1;
+    request.start_us = tw_monotonic_us() - INT64_C(1000) * limits.deadline_ms - 1;
     assert_int_equal(tw_request_read_body(&request, 10, read_source, &source, &detail), TW_PROBLEM_REQUEST_TIMEOUT);
     assert_int_equal(source.at, 0);
 }
@@ -388,9 +445,10 @@ static int read_slowly(void *self, void *to, size_t len)
 
 static void dripping_client__is_asked_for_one_byte_at_a_time(void **state)
 {
-    struct tw_request request = {.arena = &arena, .content_length = 20, .start_us = tw_monotonic_us()};
-    struct source     source = {.text = "01234567890123456789"};
-    const char       *detail = NULL;
+    struct tw_request request = {
+        .limits = &limits, .arena = &arena, .content_length = 20, .start_us = tw_monotonic_us()};
+    struct source source = {.text = "01234567890123456789"};
+    const char   *detail = NULL;
 
     (void)state;
     assert_int_equal(tw_request_read_body(&request, 100, read_slowly, &source, &detail), TW_PROBLEM_NONE);
@@ -399,7 +457,7 @@ static void dripping_client__is_asked_for_one_byte_at_a_time(void **state)
 
 static enum tw_problem json_by(enum tw_method method, const char *type, const char *body)
 {
-    struct tw_request request = {.arena = &arena, .method = method, .body = tw_str_of(body)};
+    struct tw_request request = {.limits = &limits, .arena = &arena, .method = method, .body = tw_str_of(body)};
     json_t           *json = NULL;
     const char       *detail = NULL;
 
@@ -436,7 +494,7 @@ static void json__is_taken_only_when_it_is_json_in_utf8(void **state)
 /* The value that is read at `a` of a body that is read. */
 static json_t *member_of(const char *body)
 {
-    struct tw_request request = {.arena = &arena, .body = tw_str_of(body)};
+    struct tw_request request = {.limits = &limits, .arena = &arena, .body = tw_str_of(body)};
     json_t           *json = NULL;
     const char       *detail = "";
 
@@ -542,10 +600,13 @@ int main(void)
         TEST(plain_request__is_taken),
         TEST(unclear_length__is_refused),
         TEST(host__must_stand_once),
+        TEST(host__is_a_host_and_perhaps_a_port),
+        TEST(field_names__are_tokens),
         TEST(credentials__must_not_stand_twice),
         TEST(bare_line_feeds_and_folds__are_seen_in_what_the_library_left),
         TEST(fields__are_64_and_8_kib_at_most),
         TEST(uri__has_2_kib_at_most),
+        TEST(limits__are_those_of_the_settings_and_are_told),
         TEST(connection__is_kept_as_the_version_and_the_client_say),
         TEST(segments__are_decoded_one_by_one),
         TEST(dangerous_paths__are_refused),

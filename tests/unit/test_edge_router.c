@@ -89,9 +89,9 @@ static void other_method__is_told_which_ones_there_are(void **state)
 static void batch__may_be_larger_than_other_bodies(void **state)
 {
     (void)state;
-    assert_int_equal(tw_router_body_max(&table[5]), 1048576);
-    assert_int_equal(tw_router_body_max(&table[2]), 65536);
-    assert_int_equal(tw_router_body_max(NULL), 65536);
+    assert_true(tw_router_takes_batch(&table[5]));
+    assert_false(tw_router_takes_batch(&table[2]));
+    assert_false(tw_router_takes_batch(NULL));
 }
 
 int main(void)

@@ -1,4 +1,5 @@
 /* The edge's bounded memories: ids that exist, commands sent last, rates. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,46 +67,97 @@ static void recent_command__is_found_by_its_id(void **state)
     tw_recent_free(recent);
 }
 
-static const struct tw_limit five_a_minute = {"login", 5, 60};
-static const struct tw_limit others = {"registration", 5, 60};
+/* --- rates -------------------------------------------------------------------------------------------------------- */
+
+static const struct tw_limit five_a_minute = {"login", {5, 60}};
+static const struct tw_limit others = {"registration", {5, 60}};
+static const struct tw_limit many = {"reads", {30000, 60}};
+
+static struct tw_limits *limits;
+
+static int limits_setup(void **state)
+{
+    (void)state;
+    limits = tw_limits_new();
+    return 0;
+}
+
+static int limits_teardown(void **state)
+{
+    (void)state;
+    tw_limits_free(limits);
+    return 0;
+}
+
+/** Takes one at @p now_ms; then so many are left, and all is back (or one fits) after @p reset_s. */
+static void takes(const struct tw_limit *limit, struct tw_str key, int64_t now_ms, bool fits, int left, int reset_s)
+{
+    struct tw_allowance allowance;
+
+    assert_int_equal(tw_limits_take(limits, limit, key, 1000 * now_ms, &allowance), fits);
+    assert_int_equal(allowance.left, left);
+    assert_int_equal(allowance.reset_s, reset_s);
+}
 
 static void rate__allows_a_burst_then_one_at_a_time(void **state)
 {
-    struct tw_limits *limits = tw_limits_new();
-
     (void)state;
     for (int i = 0; i < 5; i++)
-        assert_int_equal(tw_limits_take(limits, &five_a_minute, TW_STR("ada"), 1000), 0);
-    assert_int_equal(tw_limits_take(limits, &five_a_minute, TW_STR("ada"), 1000), 12);
-    assert_int_equal(tw_limits_take(limits, &five_a_minute, TW_STR("ada"), 1000 + 11999), 1);
-    assert_int_equal(tw_limits_take(limits, &five_a_minute, TW_STR("ada"), 1000 + 12000), 0);
-    assert_int_equal(tw_limits_take(limits, &five_a_minute, TW_STR("ada"), 1000 + 12000), 12);
+        takes(&five_a_minute, TW_STR("ada"), 1000, true, 4 - i, 12 * (i + 1));
+    takes(&five_a_minute, TW_STR("ada"), 1000, false, 0, 12);
+    takes(&five_a_minute, TW_STR("ada"), 1000 + 11999, false, 0, 1);
+    takes(&five_a_minute, TW_STR("ada"), 1000 + 12000, true, 0, 60);
+    takes(&five_a_minute, TW_STR("ada"), 1000 + 12000, false, 0, 12);
     for (int i = 0; i < 5; i++)
-        assert_int_equal(tw_limits_take(limits, &five_a_minute, TW_STR("ada"), 1000 + 73000), 0);
-    tw_limits_free(limits);
+        takes(&five_a_minute, TW_STR("ada"), 1000 + 73000, true, 4 - i, 12 * (i + 1));
+}
+
+static void rate__of_more_than_one_a_millisecond_is_exact(void **state)
+{
+    static const struct tw_limit fast = {"fast", {120000, 60}};
+
+    (void)state;
+    for (int i = 0; i < 120000; i++)
+        takes(&fast, TW_STR("ada"), 1000, true, 119999 - i, i / 2000 + 1);
+    takes(&fast, TW_STR("ada"), 1000, false, 0, 1);
+    takes(&fast, TW_STR("ada"), 1001, true, 1, 60);
 }
 
 static void rates__are_counted_by_kind_and_key(void **state)
 {
-    struct tw_limits *limits = tw_limits_new();
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        takes(&five_a_minute, TW_STR("ada"), 1000, true, 4 - i, 12 * (i + 1));
+    takes(&five_a_minute, TW_STR("bob"), 1000, true, 4, 12);
+    takes(&others, TW_STR("ada"), 1000, true, 4, 12);
+    takes(&five_a_minute, TW_STR("ada"), 1000, false, 0, 12);
+    takes(&five_a_minute, TW_STR(""), 1000, true, 4, 12);
+}
+
+/** Memory is bounded; what makes room are the keys that owe least, so that nobody forgets his failed logins by reading
+ *  from a hundred thousand addresses. */
+static void flood_of_keys__does_not_make_a_strict_limit_forget(void **state)
+{
+    char address[16];
 
     (void)state;
     for (int i = 0; i < 5; i++)
-        tw_limits_take(limits, &five_a_minute, TW_STR("ada"), 1000);
-    assert_int_equal(tw_limits_take(limits, &five_a_minute, TW_STR("bob"), 1000), 0);
-    assert_int_equal(tw_limits_take(limits, &others, TW_STR("ada"), 1000), 0);
-    assert_int_not_equal(tw_limits_take(limits, &five_a_minute, TW_STR("ada"), 1000), 0);
-    tw_limits_free(limits);
+        takes(&five_a_minute, TW_STR("ada"), 1000, true, 4 - i, 12 * (i + 1));
+    for (int i = 0; i < 100000; i++) {
+        snprintf(address, sizeof(address), "%d", i);
+        takes(&many, tw_str_of(address), 1000, true, 29999, 1);
+    }
+    takes(&five_a_minute, TW_STR("ada"), 1000, false, 0, 12);
 }
 
 int main(void)
 {
+#define RATE(name) cmocka_unit_test_setup_teardown(name, limits_setup, limits_teardown)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(known_id__is_remembered_and_no_other),
-        cmocka_unit_test(known_ids__overwrite_when_full),
-        cmocka_unit_test(recent_command__is_found_by_its_id),
-        cmocka_unit_test(rate__allows_a_burst_then_one_at_a_time),
-        cmocka_unit_test(rates__are_counted_by_kind_and_key),
+        cmocka_unit_test(known_id__is_remembered_and_no_other),   cmocka_unit_test(known_ids__overwrite_when_full),
+        cmocka_unit_test(recent_command__is_found_by_its_id),     RATE(rate__allows_a_burst_then_one_at_a_time),
+        RATE(rate__of_more_than_one_a_millisecond_is_exact),      RATE(rates__are_counted_by_kind_and_key),
+        RATE(flood_of_keys__does_not_make_a_strict_limit_forget),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,12 +9,13 @@
 #include "unit.h"
 
 struct settings {
-    const char *kafka;
-    int64_t     batch_records;
-    bool        fast;
-    const char *log_level;
-    const char *postgres_uri;
-    const char *label;
+    const char    *kafka;
+    int64_t        batch_records;
+    bool           fast;
+    const char    *log_level;
+    const char    *postgres_uri;
+    const char    *label;
+    struct tw_rate pace;
 };
 
 static const struct tw_setting table[] = {
@@ -26,6 +27,7 @@ static const struct tw_setting table[] = {
      "Least level."},
     {"postgres_uri", TW_SET_TEXT, offsetof(struct settings, postgres_uri), "", 0, 40, NULL, true, "Where members are."},
     {"label", TW_SET_TEXT, offsetof(struct settings, label), "x", 0, 3, NULL, false, "Short."},
+    {"pace", TW_SET_RATE, offsetof(struct settings, pace), "600/60", 1, 1000, NULL, false, "How often."},
     TW_SETTING_END,
 };
 
@@ -153,6 +155,42 @@ static void numbers__keep_to_their_range(void **state)
     }
 }
 
+/* Prints the rate it read. */
+static int read_pace(void *arg)
+{
+    char           *argv[] = {strdup("tillwire-test"), strdup("--kafka=a"), strdup("--pace"), strdup(arg), NULL};
+    struct settings settings = {0};
+
+    clearenv();
+    if (tw_settings_read(table, "tillwire-test", "", 4, argv, &settings, NULL) == TW_SETTINGS_RUN)
+        printf("%d in %d s", settings.pace.count, settings.pace.window_s);
+    for (size_t i = 0; argv[i]; i++)
+        free(argv[i]);
+    return 0;
+}
+
+static void rates__are_a_count_and_seconds(void **state)
+{
+    static const char *const bad[] = {"600", "/",       "600/", "/60",   "0/60",  "1001/60",
+                                      "5/0", "5/86401", "5/1m", "-5/60", "5/6/7", ""};
+    struct {
+        char text[16], said[32];
+    } good[] = {{"5/60", "5 in 60 s"}, {"1000/86400", "1000 in 86400 s"}, {"1/1", "1 in 1 s"}};
+
+    (void)state;
+    for (size_t i = 0; i < TW_LEN(good); i++) {
+        tw_child_run(read_pace, good[i].text, &child);
+        assert_string_equal(child.out, good[i].said);
+    }
+    for (size_t i = 0; i < TW_LEN(bad); i++) {
+        char line[200];
+
+        snprintf(line, sizeof(line),
+                 "tillwire-test: pace (--pace, TW_PACE) cannot be '%s': allowed is 1..1000/1..86400 s\n", bad[i]);
+        assert_refused((struct call){.argv = {"--kafka=a", "--pace", bad[i]}}, line);
+    }
+}
+
 static void switches__know_three_pairs_of_words(void **state)
 {
     static const char *const on[] = {"on", "true", "1"};
@@ -267,7 +305,8 @@ static void check__prints_values_and_where_they_come_from(void **state)
     assert_int_equal(child.exit_code, TW_SETTINGS_EXIT_OK);
     assert_string_equal(child.out,
                         "kafka = a  # environment\nbatch_records = 500  # default\nfast = off  # command line\n"
-                        "log_level = info  # default\npostgres_uri = (not set)  # default\nlabel = x  # default\n");
+                        "log_level = info  # default\npostgres_uri = (not set)  # default\nlabel = x  # default\n"
+                        "pace = 600/60  # default\n");
     run((struct call){.argv = {"--check"}});
     assert_int_equal(child.exit_code, TW_SETTINGS_EXIT_BAD);
 }
@@ -411,6 +450,7 @@ int main(void)
         cmocka_unit_test(later_sources__win),
         cmocka_unit_test(an_empty_environment_value__is_not_set),
         cmocka_unit_test(numbers__keep_to_their_range),
+        cmocka_unit_test(rates__are_a_count_and_seconds),
         cmocka_unit_test(switches__know_three_pairs_of_words),
         cmocka_unit_test(choices__take_whole_words_only),
         cmocka_unit_test(texts__keep_to_their_length),
