@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "auth/caller.h"
+#include "auth/key_ring.h"
 #include "auth/passwords.h"
 #include "auth/revocations.h"
 #include "auth/token.h"
@@ -65,8 +66,7 @@ struct tw_edge {
     char                           id_key_check[17];
     uint8_t                        idempotency_key[TW_IDEMPOTENCY_KEY_BYTES];
     uint8_t                        opaque_key[TW_OPAQUE_KEY_BYTES];
-    struct tw_token_keys           token_keys;
-    struct tw_token_rules          token_rules;
+    struct tw_key_ring            *keys; /**< of access tokens */
     struct tw_sender              *sender;
     struct tw_tail                *tail;
     struct tw_pg_pool             *postgres;

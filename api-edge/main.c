@@ -2,7 +2,7 @@
  * tillwire-edge: settings, wiring, and the way down. Nothing here knows what a request means.
  *
  * Down, on SIGTERM or SIGINT: not ready; new requests are sent away; waits end; requests in flight finish; the producer
- * is flushed; the listeners close; exit 0. A watchdog ends the process should a library hang on the way.
+ * is flushed; the listeners close; exit 0. SIGHUP: token keys and log level are read anew. A watchdog ends the process should a library hang on the way.
  */
 #include <civetweb.h>
 #include <pthread.h>
@@ -21,6 +21,7 @@
 #include "tillwire/clock.h"
 #include "tillwire/kafka.h"
 #include "tillwire/log.h"
+#include "tillwire/reload.h"
 #include "tillwire/settings.h"
 
 enum { IN_FLIGHT_MS = 5000, FLUSH_MS = 2000, WATCHDOG_S = 9, ADMIN_THREADS = 4 };
@@ -108,20 +109,29 @@ static void derive_keys(struct tw_edge *edge, const uint8_t edge_key[32])
                        edge_key, 32);
 }
 
+static enum tw_rc read_token_keys(const struct tw_edge_settings *settings, struct tw_token_keys *ret_keys,
+                                  struct tw_err *reterr)
+{
+    return tw_token_keys_read(tw_token_algorithm_of(settings->jwt_algorithm), settings->jwt_keys_file, ret_keys,
+                              reterr) == TW_OK
+               ? TW_OK
+               : refused("jwt_keys_file", reterr);
+}
+
 static enum tw_rc read_keys(struct tw_edge *edge, struct tw_err *reterr)
 {
     const struct tw_edge_settings *settings = edge->settings;
+    struct tw_token_keys           token_keys;
     uint8_t                        edge_key[32];
 
     TW_TRY(read_key(settings->id_key_file, "id_key_file", edge->id_key, reterr));
     TW_TRY(read_key(settings->edge_key_file, "edge_key_file", edge_key, reterr));
-    if (tw_token_keys_read(tw_token_algorithm_of(settings->jwt_algorithm), settings->jwt_keys_file, &edge->token_keys,
-                           reterr) != TW_OK)
-        return refused("jwt_keys_file", reterr);
+    TW_TRY(read_token_keys(settings, &token_keys, reterr));
     tw_id_key_check(edge->id_key, edge->id_key_check);
     derive_keys(edge, edge_key);
     sodium_memzero(edge_key, sizeof(edge_key));
-    edge->token_rules = (struct tw_token_rules){&edge->token_keys, settings->jwt_issuer, settings->jwt_audience};
+    edge->keys = tw_key_ring_new(&token_keys, settings->jwt_issuer, settings->jwt_audience);
+    sodium_memzero(&token_keys, sizeof(token_keys));
     return TW_OK;
 }
 
@@ -139,6 +149,31 @@ static enum tw_rc load_revoked(void *self, struct tw_err *reterr)
     struct tw_edge *edge = self;
 
     return tw_sessions_revoked(edge->sessions, tw_now_ms() - TW_REVOCATION_LEEWAY_MS, tell_revoked, edge, reterr);
+}
+
+/* --- SIGHUP ------------------------------------------------------------------------------------------------------- */
+
+static void reload_token_keys(struct tw_edge *edge)
+{
+    const char          *path = edge->settings->jwt_keys_file;
+    struct tw_token_keys keys;
+    struct tw_err        err = {0};
+
+    if (read_token_keys(edge->settings, &keys, &err) != TW_OK) {
+        tw_log_err(TW_LOG_ERROR, "the token keys stay as they were", &err,
+                   (const struct tw_log_field[]){TW_F_TEXT("file", path), {0}});
+        return;
+    }
+    tw_key_ring_replace(edge->keys, &keys);
+    tw_log(TW_LOG_INFO, "token keys were read anew", TW_F_TEXT("file", path), TW_F_INT("keys", keys.count),
+           TW_F_TEXT("signs", keys.keys[0].kid));
+    sodium_memzero(&keys, sizeof(keys));
+}
+
+/** From the reload thread. */
+static void reload_edge(void *self)
+{
+    reload_token_keys(self);
 }
 
 /* --- up ----------------------------------------------------------------------------------------------------------- */
@@ -167,7 +202,7 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
     edge->tail = tw_tail_new(settings->kafka, (size_t)settings->wait_slots,
                              &(struct tw_revoked_sink){tell_revoked, load_revoked, edge});
     edge->callers =
-        tw_callers_new(&(struct tw_callers_parts){&edge->token_rules, edge->revocations, edge->tail, edge->sessions});
+        tw_callers_new(&(struct tw_callers_parts){edge->keys, edge->revocations, edge->tail, edge->sessions});
     edge->sender = tw_sender_new(&sender);
     return TW_OK;
 }
@@ -252,14 +287,16 @@ static void close_parts(struct tw_edge *edge)
     tw_kept_free(edge->categories);
     tw_kept_free(edge->tags);
     tw_limits_free(edge->limits);
-    sodium_memzero(&edge->token_keys, sizeof(edge->token_keys));
+    tw_key_ring_free(edge->keys);
     sodium_memzero(edge->id_key, sizeof(edge->id_key));
 }
 
-static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *signals)
+static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *signals,
+               const struct tw_reload_options *reload_options)
 {
     struct tw_err     err = {0};
     struct tw_health *health;
+    struct tw_reload *reload;
 
     if (read_keys(edge, &err) != TW_OK || open_parts(edge, &err) != TW_OK ||
         open_servers(edge, servers, &err) != TW_OK) {
@@ -267,9 +304,11 @@ static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *si
         return err.rc == TW_INVALID ? EXIT_WRONG_SETTINGS : 1;
     }
     health = tw_health_start(edge, on_mismatch);
+    reload = tw_reload_start(reload_options);
     tw_log(TW_LOG_INFO, "edge is listening", TW_F_TEXT("listen", edge->settings->listen),
            TW_F_TEXT("admin_listen", edge->settings->admin_listen));
     wait_for_signal(signals);
+    tw_reload_stop(reload);
     drain(edge);
     tw_server_close(servers->public);
     tw_sender_free(edge->sender, FLUSH_MS);
@@ -287,8 +326,17 @@ int main(int argc, char **argv)
     static struct tw_edge_settings settings;
     static struct servers          servers;
     enum tw_log_level              level = TW_LOG_INFO;
+    const struct tw_reload_options reload = {.table = table,
+                                             .program = "tillwire-edge",
+                                             .argc = argc,
+                                             .argv = argv,
+                                             .settings = &settings,
+                                             .settings_bytes = sizeof(settings),
+                                             .also = reload_edge,
+                                             .self = &edge};
     sigset_t                       signals;
 
+    tw_reload_block();
     tw_log_init("tillwire-edge", level);
     switch (tw_settings_read(table, "tillwire-edge", about, argc, argv, &settings, NULL)) {
     case TW_SETTINGS_EXIT_OK:
@@ -307,5 +355,5 @@ int main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     edge.settings = &settings;
-    return run(&edge, &servers, &signals);
+    return run(&edge, &servers, &signals, &reload);
 }

@@ -2,6 +2,9 @@
  * Settings of a program: one table of rows; parsing, --help, --check, validation and documentation come from it.
  * Sources, later wins: default, file (`--config FILE`, lines `name = value`, # comments), environment (TW_ + upper-case
  * name), command line (`--name value` or `--name=value`, dashes for underscores). An empty environment value is "not set".
+ *
+ * Every secret can also stand in a file that only its owner may read: `name_file`, TW_NAME_FILE or `--name-file` give
+ * its path. One source must not give both.
  */
 #ifndef TILLWIRE_SETTINGS_H
 #define TILLWIRE_SETTINGS_H
@@ -43,6 +46,15 @@ enum tw_settings_result { TW_SETTINGS_RUN, TW_SETTINGS_EXIT_OK, TW_SETTINGS_EXIT
  */
 enum tw_settings_result tw_settings_read(const struct tw_setting *table, const char *program, const char *about,
                                          int argc, char **argv, void *ret_settings, char ***ret_rest);
+
+/**
+ * Reads the same sources once more, for a program that runs: prints nothing, takes no notice of --check and the like.
+ * INVALID: the first thing that is wrong; @p ret_settings is then of no use. Not for two threads at once.
+ */
+enum tw_rc tw_settings_read_again(const struct tw_setting *table, const char *program, int argc, char **argv,
+                                  void *ret_settings, struct tw_err *reterr);
+/** The first row of @p table (which may begin anywhere in it) whose values differ; NULL: none. */
+const struct tw_setting *tw_settings_differ(const struct tw_setting *table, const void *left, const void *right);
 
 /** Reads a small secret file, trims white space at its end; refuses one that others may read. Free with free(). */
 enum tw_rc tw_secret_read(const char *path, size_t max_bytes, char **ret_text, struct tw_err *reterr);

@@ -49,13 +49,13 @@ class Programs(unittest.TestCase):
         return {**plain, **{f"TW_{name.upper()}": value for name, value in {**self.settings, **changed}.items()}}
 
     @contextlib.contextmanager
-    def running(self, program: str, **changed: str):
+    def running(self, program: str, *options: str, **changed: str):
         log = self.folder / f"{program}.log"
         with log.open("w") as out:
-            process = subprocess.Popen([BUILD / f"bin/tillwire-{program}"], env=self.environment(**changed), stdout=out,
-                                       stderr=out, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen([BUILD / f"bin/tillwire-{program}", *options], stdout=out, stderr=out,
+                                       env=self.environment(**changed), stdin=subprocess.DEVNULL)
         try:
-            yield log
+            yield log, process
             process.send_signal(signal.SIGTERM)
             self.assertEqual(process.wait(20), 0, log.read_text())
         finally:
@@ -105,6 +105,44 @@ class Programs(unittest.TestCase):
         self.assert_refused("edge", "jwt_keys_file", jwt_keys_file=self.file("keys", "nonsense"))
         self.assert_refused("edge", "nonsense", listen="nonsense")
 
+    def test_a_store_with_its_password_may_stand_in_a_file(self):
+        for program, uri in (("member", "postgres_uri"), ("cart", "mongo_uri"), ("edge", "redis_uri")):
+            plain = self.settings.pop(uri)
+            self.assert_refused(program, uri, "nonsense", **{f"{uri}_file": "/nonsense"})
+            self.assert_refused(program, uri, **{f"{uri}_file": self.file("uri", "hidden nonsense")})
+            path = self.file("uri", plain)
+            done = subprocess.run([BUILD / f"bin/tillwire-{program}", "--check"], capture_output=True, text=True,
+                                  check=True, env=self.environment(**{f"{uri}_file": path}))
+            self.assertIn(f"{uri} = (set)  # environment, in the file {path}", done.stdout)
+            self.settings[uri] = plain
+
+    def reload(self, process: subprocess.Popen, log: pathlib.Path, word: str) -> None:
+        before = log.read_text().count(word)
+        process.send_signal(signal.SIGHUP)
+        self.wait_for(f"the log tells {word}", lambda: log.read_text().count(word) > before)
+
+    def test_sighup_reads_keys_and_log_level_anew(self):
+        config = self.file("config", "log_level = info")
+        keys = pathlib.Path(self.settings["jwt_keys_file"])
+        with self.running("edge", "--config", config, listen=free_address()) as (log, process):
+            self.wait_for("it listens", lambda: "edge is listening" in log.read_text())
+            keys.write_text("key-2:" + "33" * 32 + "\nkey-1:" + "22" * 32)
+            pathlib.Path(config).write_text("log_level = debug\nwait_slots = 7")
+            self.reload(process, log, '"keys":2,"signs":"key-2"')
+            self.wait_for("what needs a restart is named", lambda: '"setting":"wait_slots"' in log.read_text())
+            keys.write_text("key-3:33")
+            self.reload(process, log, "the token keys stay as they were")
+            self.assertIn(f'"file":"{keys}"', log.read_text())
+            self.assertIn("line 1 of the token keys is not a key of 32 to 64 bytes in hex", log.read_text())
+            self.assertNotIn("33" * 8, log.read_text())
+        for program in WORKERS:
+            with self.running(program, "--config", config) as (log, process):
+                pathlib.Path(config).write_text("log_level = warn")
+                self.wait_for("it tells that it waits", lambda: "waiting for the broker" in log.read_text())
+                pathlib.Path(config).write_text("log_level = nonsense")
+                self.reload(process, log, "a setting is wrong; all stay as they were")
+                pathlib.Path(config).write_text("log_level = info")
+
     def test_the_threads_of_workers_and_the_edge_are_two_settings(self):
         for program in WORKERS:
             self.assert_refused(program, "threads", "1..16", threads="17")
@@ -114,7 +152,7 @@ class Programs(unittest.TestCase):
 
     def test_a_worker_tells_that_the_broker_is_away_and_goes_on_trying(self):
         for program in WORKERS:
-            with self.running(program) as log:
+            with self.running(program) as (log, _):
                 self.wait_for("/readyz tells it", lambda: "brokers" in self.ask("/readyz")[1])
                 self.assertEqual((self.ask("/readyz")[0], self.ask("/healthz")[0]), (503, 200))
                 self.assertIn("waiting for the broker", log.read_text())
@@ -124,7 +162,7 @@ class Programs(unittest.TestCase):
             lines = [json.loads(line) for line in log.read_text().splitlines()]
             return {line.get("store") for line in lines if line["message"] == "store does not answer"}
 
-        with self.running("edge", listen=free_address()) as log:
+        with self.running("edge", listen=free_address()) as (log, _):
             self.wait_for("all stores are named", lambda: told() == {"postgres", "mongo", "redis"})
             status, parts = self.ask("/readyz")
             self.assertEqual(status, 503)
