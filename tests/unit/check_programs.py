@@ -78,6 +78,11 @@ class Programs(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline, what)
             time.sleep(0.1)
 
+    def reload(self, process: subprocess.Popen, log: pathlib.Path, word: str) -> None:
+        before = log.read_text().count(word)
+        process.send_signal(signal.SIGHUP)
+        self.wait_for(f"the log tells {word}", lambda: log.read_text().count(word) > before)
+
     def assert_refused(self, program: str, *words: str, **changed: str):
         done = subprocess.run([BUILD / f"bin/tillwire-{program}"], env=self.environment(**changed), capture_output=True,
                               text=True, stdin=subprocess.DEVNULL, check=False, timeout=30)
@@ -116,33 +121,6 @@ class Programs(unittest.TestCase):
             self.assertIn(f"{uri} = (set)  # environment, in the file {path}", done.stdout)
             self.settings[uri] = plain
 
-    def reload(self, process: subprocess.Popen, log: pathlib.Path, word: str) -> None:
-        before = log.read_text().count(word)
-        process.send_signal(signal.SIGHUP)
-        self.wait_for(f"the log tells {word}", lambda: log.read_text().count(word) > before)
-
-    def test_sighup_reads_keys_and_log_level_anew(self):
-        config = self.file("config", "log_level = info")
-        keys = pathlib.Path(self.settings["jwt_keys_file"])
-        with self.running("edge", "--config", config, listen=free_address()) as (log, process):
-            self.wait_for("it listens", lambda: "edge is listening" in log.read_text())
-            keys.write_text("key-2:" + "33" * 32 + "\nkey-1:" + "22" * 32)
-            pathlib.Path(config).write_text("log_level = debug\nwait_slots = 7")
-            self.reload(process, log, '"keys":2,"signs":"key-2"')
-            self.wait_for("what needs a restart is named", lambda: '"setting":"wait_slots"' in log.read_text())
-            keys.write_text("key-3:33")
-            self.reload(process, log, "the token keys stay as they were")
-            self.assertIn(f'"file":"{keys}"', log.read_text())
-            self.assertIn("line 1 of the token keys is not a key of 32 to 64 bytes in hex", log.read_text())
-            self.assertNotIn("33" * 8, log.read_text())
-        for program in WORKERS:
-            with self.running(program, "--config", config) as (log, process):
-                pathlib.Path(config).write_text("log_level = warn")
-                self.wait_for("it tells that it waits", lambda: "waiting for the broker" in log.read_text())
-                pathlib.Path(config).write_text("log_level = nonsense")
-                self.reload(process, log, "a setting is wrong; all stay as they were")
-                pathlib.Path(config).write_text("log_level = info")
-
     def test_the_threads_of_workers_and_the_edge_are_two_settings(self):
         for program in WORKERS:
             self.assert_refused(program, "threads", "1..16", threads="17")
@@ -150,19 +128,38 @@ class Programs(unittest.TestCase):
         with self.running("edge", threads="1", listen=free_address()):
             self.wait_for("the admin port answers", lambda: self.ask("/healthz")[0] == 200)
 
-    def test_a_worker_tells_that_the_broker_is_away_and_goes_on_trying(self):
+    def test_a_worker_tells_that_the_broker_is_away_and_goes_on_trying_also_after_sighup(self):
+        config = pathlib.Path(self.file("config", ""))
         for program in WORKERS:
-            with self.running(program) as (log, _):
+            config.write_text("log_level = info")
+            with self.running(program, "--config", str(config)) as (log, process):
                 self.wait_for("/readyz tells it", lambda: "brokers" in self.ask("/readyz")[1])
                 self.assertEqual((self.ask("/readyz")[0], self.ask("/healthz")[0]), (503, 200))
                 self.assertIn("waiting for the broker", log.read_text())
+                config.write_text("log_level = nonsense")
+                self.reload(process, log, "a setting is wrong; all stay as they were")
+                config.write_text("log_level = info\nlinger_us = 7")
+                self.reload(process, log, '"setting":"linger_us"')
 
-    def test_the_edge_tells_which_servers_are_away_and_goes_on_trying(self):
+    def assert_reads_anew(self, process: subprocess.Popen, log: pathlib.Path, config: str) -> None:
+        keys = pathlib.Path(self.settings["jwt_keys_file"])
+        keys.write_text("key-2:" + "33" * 32 + "\nkey-1:" + "22" * 32)
+        pathlib.Path(config).write_text("log_level = debug\nwait_slots = 7")
+        self.reload(process, log, '"keys":2,"signs":"key-2"')
+        self.assertIn('"setting":"wait_slots"', log.read_text())
+        keys.write_text("key-3:33")
+        self.reload(process, log, "the token keys stay as they were")
+        self.assertIn(f'"file":"{keys}"', log.read_text())
+        self.assertIn("line 1 of the token keys is not a key of 32 to 64 bytes in hex", log.read_text())
+        self.assertNotIn("33" * 8, log.read_text())
+
+    def test_the_edge_tells_which_servers_are_away_and_goes_on_trying_also_after_sighup(self):
         def told():
             lines = [json.loads(line) for line in log.read_text().splitlines()]
             return {line.get("store") for line in lines if line["message"] == "store does not answer"}
 
-        with self.running("edge", listen=free_address()) as (log, _):
+        config = self.file("config", "log_level = info")
+        with self.running("edge", "--config", config, listen=free_address()) as (log, process):
             self.wait_for("all stores are named", lambda: told() == {"postgres", "mongo", "redis"})
             status, parts = self.ask("/readyz")
             self.assertEqual(status, 503)
@@ -170,6 +167,7 @@ class Programs(unittest.TestCase):
                 self.assertFalse(json.loads(parts)["parts"][part])
             self.assertEqual(self.ask("/healthz")[0], 200)
             self.assertNotIn("hidden", log.read_text())
+            self.assert_reads_anew(process, log, config)
 
 
 unittest.main(argv=sys.argv[:1])
