@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http_metrics.h"
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
@@ -32,20 +33,9 @@ struct tw_server {
     atomic_int              connections;
 };
 
-static struct tw_metric answered[] = {
-#define ANSWERED(class)                                                                              \
-    {                                                                                                \
-        .name = "tillwire_edge_requests_total", .labels = "class=\"" class "\"", .kind = TW_COUNTER, \
-        .help = "Answered requests by class of status."                                              \
-    }
-    ANSWERED("other"), ANSWERED("1xx"), ANSWERED("2xx"), ANSWERED("3xx"), ANSWERED("4xx"), ANSWERED("5xx"),
-#undef ANSWERED
-};
-static struct tw_metric duration = {.name = "tillwire_edge_request_seconds",
-                                    .kind = TW_HISTOGRAM,
-                                    .help = "From the end of a request's head to its answer."};
 static struct tw_metric open_connections = {
     .name = "tillwire_edge_connections", .kind = TW_GAUGE, .help = "Connections to the public port."};
+TW_METRICS_SHOWN(&open_connections)
 
 /* --- threads ------------------------------------------------------------------------------------------------------ */
 
@@ -214,11 +204,8 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
     mg_write(connection, thread->out.ptr, thread->out.len);
     tw_reply_let_go(&thread->out);
     thread->idle_since_us = tw_monotonic_us();
-    if (server->is_public) {
-        int class = reply->status / 100;
-        tw_metric_add(&answered[class <= 5 ? class : 0], 1);
-        tw_metric_observe_us(&duration, thread->idle_since_us - request->start_us);
-    }
+    if (server->is_public)
+        tw_http_metrics_observe(request, reply->status, thread->idle_since_us - request->start_us);
 }
 
 /** Was the body left unread, for its length or for who sent it? After other problems nobody could tell where it ends. */

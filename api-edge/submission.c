@@ -22,6 +22,7 @@ static struct tw_metric fates[TW_FATES] = {
     [TW_FATE_REPLAYED] = FATE("replayed"),
 };
 #undef FATE
+TW_METRICS_SHOWN(&fates[TW_FATE_ACCEPTED], &fates[TW_FATE_NOT_SENT], &fates[TW_FATE_UNKNOWN], &fates[TW_FATE_REPLAYED])
 
 void tw_fate_count(enum tw_fate fate, size_t commands)
 {

@@ -47,6 +47,7 @@ static struct tw_metric refused = {.name = "tillwire_edge_tokens_refused_total",
                                    .help = "Requests whose token was missing or not good."};
 static struct tw_metric looked_up = {
     .name = "tillwire_edge_token_rows_read_total", .kind = TW_COUNTER, .help = "Look-ups of a token's row."};
+TW_METRICS_SHOWN(&refused, &looked_up)
 
 struct tw_callers *tw_callers_new(const struct tw_callers_parts *parts)
 {

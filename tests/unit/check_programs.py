@@ -13,6 +13,9 @@ import unittest
 import urllib.error
 import urllib.request
 
+import check_metrics_text
+
+SOURCE = pathlib.Path(sys.argv[1]).resolve()
 BUILD = pathlib.Path(sys.argv[2]).resolve()
 WORKERS = {"member": "postgres_uri", "product": "mongo_uri", "cart": "redis_uri"}
 NOBODY = "127.0.0.1:1"
@@ -136,6 +139,7 @@ class Programs(unittest.TestCase):
                 self.wait_for("/readyz tells it", lambda: "brokers" in self.ask("/readyz")[1])
                 self.assertEqual((self.ask("/readyz")[0], self.ask("/healthz")[0]), (503, 200))
                 self.assertIn("waiting for the broker", log.read_text())
+                check_metrics_text.check_page(SOURCE, self.ask("/metrics")[1], is_edge=False, is_fresh=True)
                 config.write_text("log_level = nonsense")
                 self.reload(process, log, "a setting is wrong; all stay as they were")
                 config.write_text("log_level = info\nlinger_us = 7")
@@ -167,6 +171,7 @@ class Programs(unittest.TestCase):
                 self.assertFalse(json.loads(parts)["parts"][part])
             self.assertEqual(self.ask("/healthz")[0], 200)
             self.assertNotIn("hidden", log.read_text())
+            check_metrics_text.check_page(SOURCE, self.ask("/metrics")[1], is_edge=True, is_fresh=True)
             self.assert_reads_anew(process, log, config)
 
 
