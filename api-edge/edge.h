@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "access_log.h"
 #include "auth/caller.h"
 #include "auth/key_ring.h"
 #include "auth/passwords.h"
@@ -49,6 +50,7 @@ struct tw_edge_settings {
     int64_t     linger_us;
     int64_t     queue_kbytes;
     bool        rate_limits;
+    const char *access_log;
     const char *log_level;
 };
 
@@ -80,6 +82,7 @@ struct tw_edge {
     struct tw_recent              *recent;
     struct tw_kept                *categories; /**< the body of GET /v1/categories */
     struct tw_kept                *tags;       /**< of GET /v1/tags */
+    struct tw_access_log          *access_log; /**< NULL: none is written */
     struct tw_limits              *limits;     /**< NULL: nothing is limited */
     struct tw_edge_health          health;
     atomic_bool                    draining;  /**< not ready, no new work, waits end */

@@ -68,6 +68,8 @@ static const struct tw_setting table[] = {
     {"queue_kbytes", TW_SET_INT, AT(queue_kbytes), "65536", 64, 2097151, NULL, false,
      "Commands waiting for the broker, KiB; a full queue answers 503."},
     {"rate_limits", TW_SET_BOOL, AT(rate_limits), "on", 0, 0, NULL, false, "Limits on logins and registrations."},
+    {"access_log", TW_SET_TEXT, AT(access_log), "stdout", 1, 1024, NULL, false,
+     "Where a line a request goes: off, stdout, or the full path of a file, which SIGHUP opens anew."},
     {"log_level", TW_SET_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", false, "What is logged."},
     TW_SETTING_END,
 };
@@ -173,7 +175,12 @@ static void reload_token_keys(struct tw_edge *edge)
 /** From the reload thread. */
 static void reload_edge(void *self)
 {
-    reload_token_keys(self);
+    struct tw_edge *edge = self;
+    struct tw_err   err = {0};
+
+    reload_token_keys(edge);
+    if (tw_access_log_reopen(edge->access_log, &err) != TW_OK)
+        tw_log_err(TW_LOG_ERROR, "the access log goes on in its old file", &err, NULL);
 }
 
 /* --- up ----------------------------------------------------------------------------------------------------------- */
@@ -185,6 +192,8 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
     struct tw_sender_options       sender = {settings->kafka, (int)settings->linger_us, (int)settings->queue_kbytes};
 
     TW_TRY(tw_kafka_check(settings->kafka, reterr));
+    if (tw_access_log_open(settings->access_log, &edge->access_log, reterr) != TW_OK)
+        return refused("access_log", reterr);
     if (tw_products_open(settings->mongo_uri, connections, &edge->products, reterr) != TW_OK)
         return refused("mongo_uri", reterr);
     if (tw_carts_open(settings->redis_uri, connections, &edge->carts, reterr) != TW_OK)
@@ -287,6 +296,7 @@ static void close_parts(struct tw_edge *edge)
     tw_kept_free(edge->categories);
     tw_kept_free(edge->tags);
     tw_limits_free(edge->limits);
+    tw_access_log_close(edge->access_log);
     tw_key_ring_free(edge->keys);
     sodium_memzero(edge->id_key, sizeof(edge->id_key));
 }

@@ -185,9 +185,20 @@ static void begin(struct tw_server *server, struct tw_thread *thread, struct tw_
         .edge = server->edge,
         .thread = thread,
         .arena = &thread->arena,
+        .method = TW_METHOD_OTHER, /* until it is known */
         .start_us = tw_monotonic_us(),
         .caller = {.scope = ""},
     };
+}
+
+/** What happened, for those who look later. The answer is on its way; the buffer it stood in is free. */
+static void record(const struct tw_request *request, int status, size_t bytes)
+{
+    struct tw_thread  *thread = request->thread;
+    struct tw_answered answered = {status, bytes, thread->idle_since_us - request->start_us};
+
+    tw_http_metrics_observe(request, status, answered.duration_us);
+    tw_access_log_put(request->edge->access_log, request, &answered, &thread->out);
 }
 
 static void answer(struct tw_server *server, struct mg_connection *connection, const struct tw_request *request,
@@ -202,10 +213,10 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
     if (reply->close)
         mg_disable_connection_keep_alive(connection); /* also keeps civetweb from reading on without a limit */
     mg_write(connection, thread->out.ptr, thread->out.len);
-    tw_reply_let_go(&thread->out);
     thread->idle_since_us = tw_monotonic_us();
     if (server->is_public)
-        tw_http_metrics_observe(request, reply->status, thread->idle_since_us - request->start_us);
+        record(request, reply->status, thread->out.len);
+    tw_reply_let_go(&thread->out);
 }
 
 /** Was the body left unread, for its length or for who sent it? After other problems nobody could tell where it ends. */

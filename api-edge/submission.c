@@ -280,7 +280,9 @@ static bool take_condition(const struct tw_request *request, struct tw_submissio
 bool tw_command_prepare(struct tw_request *request, struct tw_submission *submission, struct tw_reply *reply)
 {
     submission->partition = tw_command_partition(submission->aggregate, submission->domain);
-    return take_id(request, submission, reply) && take_condition(request, submission, reply);
+    bool has_id = take_id(request, submission, reply);
+    request->command_id = submission->id;
+    return has_id && take_condition(request, submission, reply);
 }
 
 /* --- sending ------------------------------------------------------------------------------------------------------ */

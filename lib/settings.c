@@ -47,6 +47,7 @@ static struct tw_arena texts;
  * of the others, which often share one environment, and what scripts use. A name that ends in _ stands for all it
  * begins. tests/unit/check_setting_names.py sees to it that no program's setting is missing here. */
 static const char *const shared_names[] = {
+    "TW_ACCESS_LOG",
     "TW_ACCESS_TTL_S",
     "TW_ADMIN_LISTEN",
     "TW_ADMIN_URL",
