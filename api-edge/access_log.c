@@ -164,13 +164,18 @@ static size_t portion(const char *bytes, size_t len)
     return end ? (size_t)(end - bytes) + 1 : len;
 }
 
+static bool time_is_up(const struct tw_access_log *log)
+{
+    return atomic_load(&log->closing) && tw_monotonic_us() > atomic_load(&log->close_by_us);
+}
+
 /** False: time is up before the stream takes anything. */
 static bool wait_for_room(const struct tw_access_log *log)
 {
     struct pollfd stream = {log->fd, POLLOUT, 0};
 
-    while (poll(&stream, 1, POLL_MS) <= 0)
-        if (atomic_load(&log->closing) && tw_monotonic_us() > atomic_load(&log->close_by_us))
+    while (poll(&stream, 1, time_is_up(log) ? 0 : POLL_MS) <= 0)
+        if (time_is_up(log))
             return false;
     return true;
 }

@@ -208,6 +208,8 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
 
     reply->close = reply->close || !request->keep_alive || ++thread->served >= SERVED_MAX ||
                    threads_are_scarce(server) || atomic_load_explicit(&server->edge->draining, memory_order_relaxed);
+    if (server->is_public)
+        tw_reply_field(reply, "Traceparent", tw_str_of(request->traceparent));
     tw_buf_clear(&thread->out);
     tw_reply_render(reply, date_now(thread), request->method == TW_METHOD_HEAD, request->http_1_0, &thread->out);
     if (reply->close)
