@@ -330,6 +330,18 @@ static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *si
     return atomic_load(&mismatch) ? EXIT_MISMATCH : 0;
 }
 
+/** --check: what can be known without asking a server, for a person who looks. */
+static int tell_check(struct tw_edge *edge)
+{
+    struct tw_err err = {0};
+    bool          good = read_keys(edge, &err) == TW_OK && tw_kafka_check(edge->settings->kafka, &err) == TW_OK;
+
+    if (!good)
+        fprintf(stderr, "tillwire-edge: %s\n", err.msg);
+    tw_key_ring_free(edge->keys);
+    return good ? 0 : EXIT_WRONG_SETTINGS;
+}
+
 int main(int argc, char **argv)
 {
     static struct tw_edge          edge;
@@ -351,6 +363,9 @@ int main(int argc, char **argv)
     switch (tw_settings_read(table, "tillwire-edge", about, argc, argv, &settings, NULL)) {
     case TW_SETTINGS_EXIT_OK:
         return 0;
+    case TW_SETTINGS_CHECK:
+        edge.settings = &settings;
+        return tell_check(&edge);
     case TW_SETTINGS_EXIT_BAD:
         return EXIT_WRONG_SETTINGS;
     default:

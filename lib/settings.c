@@ -184,7 +184,8 @@ static void print_help(const struct reading *reading, const char *about, bool ta
     printf("Usage: %s [--config FILE] [--SETTING VALUE]...%s\n\n%s\n\n", reading->program,
            takes_rest ? " [ARGUMENT]..." : "", about);
     printf("  --help, --version    print this, or the version\n"
-           "  --check              check the settings, print them and where they come from, and end\n"
+           "  --check              check the settings and the files they name, print them and where they come from, "
+           "and end\n"
            "  --config FILE        lines `name = value`, # for comments\n\n"
            "Settings (the command line counts over the environment over the file over the default):\n\n");
     printf("  %-28s %-28s %-26s %s\n", "OPTION", "ENVIRONMENT", "VALUE", "DEFAULT");
@@ -554,7 +555,7 @@ enum tw_settings_result tw_settings_read(const struct tw_setting *table, const c
         return TW_SETTINGS_EXIT_BAD;
     if (reading.check) {
         print_values(&reading);
-        return TW_SETTINGS_EXIT_OK;
+        return TW_SETTINGS_CHECK;
     }
     if (ret_rest)
         *ret_rest = rest;

@@ -35,10 +35,15 @@ struct tw_setting {
         0              \
     }
 
-enum tw_settings_result { TW_SETTINGS_RUN, TW_SETTINGS_EXIT_OK, TW_SETTINGS_EXIT_BAD };
+enum tw_settings_result {
+    TW_SETTINGS_RUN,
+    TW_SETTINGS_EXIT_OK,
+    TW_SETTINGS_EXIT_BAD,
+    TW_SETTINGS_CHECK, /**< look at what the settings name (files, addresses) as at a start, and end */
+};
 
 /**
- * Fills @p ret_settings. --help, --version and --check print and give EXIT_OK; a wrong or unknown setting is named with
+ * Fills @p ret_settings. --help and --version print and give EXIT_OK, --check prints the values and gives CHECK; a wrong or unknown setting is named with
  * its allowed range on standard error and gives EXIT_BAD. Unknown TW_… environment variables that no program of ours
  * knows are refused too (a list of shared prefixes such as TW_FAIL is allowed).
  * Texts live as long as the process. @p about: a few lines for --help. `argv` left over after the options is returned

@@ -119,10 +119,24 @@ class Programs(unittest.TestCase):
             self.assert_refused(program, uri, "nonsense", **{f"{uri}_file": "/nonsense"})
             self.assert_refused(program, uri, **{f"{uri}_file": self.file("uri", "hidden nonsense")})
             path = self.file("uri", plain)
-            done = subprocess.run([BUILD / f"bin/tillwire-{program}", "--check"], capture_output=True, text=True,
-                                  check=True, env=self.environment(**{f"{uri}_file": path}))
+            done = self.check(program, **{f"{uri}_file": path})
             self.assertIn(f"{uri} = (set)  # environment, in the file {path}", done.stdout)
             self.settings[uri] = plain
+
+    def test_check_looks_into_the_files_before_anybody_starts_or_reloads(self):
+        for program in (*WORKERS, "edge"):
+            done = self.check(program)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            done = self.check(program, id_key_file=self.file("short", "00"))
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("id_key_file", done.stderr)
+        done = self.check("edge", jwt_keys_file=self.file("broken_keys", "key-3:33"))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("jwt_keys_file: line 1 of the token keys is not a key of 32 to 64 bytes in hex", done.stderr)
+
+    def check(self, program: str, **changed: str) -> subprocess.CompletedProcess:
+        return subprocess.run([BUILD / f"bin/tillwire-{program}", "--check"], env=self.environment(**changed),
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=30)
 
     def test_the_threads_of_workers_and_the_edge_are_two_settings(self):
         for program in WORKERS:

@@ -235,13 +235,30 @@ static int thread_count(const struct worker *worker)
     return (int)worker->settings.threads + (worker->context.spec->policy != NULL);
 }
 
-/* INVALID: a setting is wrong. */
-static enum tw_rc open_shared(struct worker *worker, struct tw_err *reterr)
+/* What can be known without asking a server. INVALID: a setting is wrong. */
+static enum tw_rc check_settings(struct worker *worker, struct tw_err *reterr)
 {
     TW_TRY(read_id_key(worker, reterr));
     TW_TRY(tw_kafka_check(worker->settings.kafka, reterr));
     TW_TRY(check_store_uri(worker, reterr));
-    TW_TRY(check_policy_uri(worker, reterr));
+    return check_policy_uri(worker, reterr);
+}
+
+/* --check: as at a start, for a person who looks. */
+static int tell_check(struct worker *worker)
+{
+    struct tw_err err;
+
+    if (check_settings(worker, &err) == TW_OK)
+        return 0;
+    fprintf(stderr, "%s: %s\n", worker->context.spec->program, err.msg);
+    return EXIT_WRONG_SETTINGS;
+}
+
+/* INVALID: a setting is wrong. */
+static enum tw_rc open_shared(struct worker *worker, struct tw_err *reterr)
+{
+    TW_TRY(check_settings(worker, reterr));
     TW_TRY(tw_admin_open(worker->settings.admin_listen, thread_count(worker), &worker->context.admin, reterr));
     return check_topics(worker, reterr);
 }
@@ -328,6 +345,20 @@ static enum tw_settings_result read_settings(struct worker *worker, int argc, ch
     return tw_settings_read(worker->table, spec->program, spec->about, argc, argv, &worker->settings, NULL);
 }
 
+static struct tw_reload *start_reload(const struct worker *worker, int argc, char **argv)
+{
+    const struct tw_reload_options options = {
+        .table = worker->table,
+        .program = worker->context.spec->program,
+        .argc = argc,
+        .argv = argv,
+        .settings = &worker->settings,
+        .settings_bytes = sizeof(worker->settings),
+    };
+
+    return tw_reload_start(&options);
+}
+
 int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv)
 {
     struct worker     worker = {.context = {.spec = spec, .stop = &stop_asked}, .lock = PTHREAD_MUTEX_INITIALIZER};
@@ -342,6 +373,8 @@ int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv)
         return 0;
     case TW_SETTINGS_EXIT_BAD:
         return EXIT_WRONG_SETTINGS;
+    case TW_SETTINGS_CHECK:
+        return tell_check(&worker);
     case TW_SETTINGS_RUN:
         break;
     }
@@ -352,12 +385,7 @@ int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv)
     worker.context.settings = &worker.settings;
     worker.context.program = worker.program;
     catch_signals();
-    reload = tw_reload_start(&(struct tw_reload_options){.table = worker.table,
-                                                         .program = spec->program,
-                                                         .argc = argc,
-                                                         .argv = argv,
-                                                         .settings = &worker.settings,
-                                                         .settings_bytes = sizeof(worker.settings)});
+    reload = start_reload(&worker, argc, argv);
     opened = open_shared(&worker, &err);
     if (opened != TW_OK)
         stop_broken(&worker, &err);
