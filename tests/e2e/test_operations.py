@@ -1,7 +1,6 @@
 """What an operator does and looks at: keys that change under traffic, metrics, the access log, traces."""
 
 import json
-import signal
 import sys
 import threading
 import uuid
@@ -41,13 +40,6 @@ def key_line(name: str) -> str:
     return f"{name}:{uuid.uuid4().hex}{uuid.uuid4().hex}\n"
 
 
-def hang_up(stack: Stack, word: str) -> None:
-    """SIGHUP, and what the log says of it."""
-    before = stack.log(EDGE).count(word)
-    stack.signal(EDGE, signal.SIGHUP)
-    wait_until(f"the log tells {word}", lambda: stack.log(EDGE).count(word) > before)
-
-
 class Traffic:
     """Asks on and on who somebody is, in a thread of its own, and keeps what was answered."""
 
@@ -82,18 +74,18 @@ def test_keys_are_rotated_while_requests_go_on(healed: Stack, other: Client, tmp
     assert parts_of(by_old.token)[0]["kid"] == "old"
     with Traffic(by_old) as traffic:
         keys.write_text(new + old)
-        hang_up(healed, "token keys were read anew")
+        healed.reload(EDGE, "token keys were read anew")
         by_new = other.as_caller(other.login(member.email, member.password).json()["access_token"])
         assert parts_of(by_new.token)[0]["kid"] == "new"
         keys.write_text("nonsense")
-        hang_up(healed, "the token keys stay as they were")
+        healed.reload(EDGE, "the token keys stay as they were")
         assert str(keys) in healed.log(EDGE) and "line 1 of the token keys is not kid:hex" in healed.log(EDGE)
         assert by_old.is_let_in() and by_new.is_let_in()
         seen = len(traffic.statuses)
         wait_until("traffic went on", lambda: len(traffic.statuses) > seen + 5)
     assert set(traffic.statuses) == {200}
     keys.write_text(new)
-    hang_up(healed, '"keys":1,"signs":"new"')
+    healed.reload(EDGE, '"keys":1,"signs":"new"')
     assert not by_old.is_let_in() and by_new.is_let_in()
 
 
@@ -198,7 +190,7 @@ def test_the_access_log_tells_every_request_and_no_secret(
     secrets = (member.email, member.password, member.access_token, member.refresh_token, "hidden-in-the-query")
     assert not [secret for secret in secrets if secret in text]
     file.rename(old_file)
-    hang_up(healed, "settings were read anew")
+    healed.reload(EDGE)
     after = "/v1/after-the-change"
     assert other.get(after).status_code == 404
     wait_until("a new file", lambda: file.exists() and after in str(lines_of(file)))
