@@ -7,7 +7,9 @@
 #include <stdatomic.h>
 #include <time.h>
 
+#include "access_log.h"
 #include "auth/caller.h"
+#include "auth/key_ring.h"
 #include "auth/passwords.h"
 #include "auth/revocations.h"
 #include "auth/token.h"
@@ -75,6 +77,7 @@ struct tw_edge_settings {
     int64_t        request_deadline_ms;
     const char    *trusted_proxies;
     const char    *cors_origins;
+    const char    *access_log;
     const char    *log_level;
 };
 
@@ -93,8 +96,7 @@ struct tw_edge {
     uint8_t                        idempotency_key[TW_IDEMPOTENCY_KEY_BYTES];
     uint8_t                        opaque_key[TW_OPAQUE_KEY_BYTES];
     uint8_t                        ticket_key[TW_TICKET_KEY_BYTES];
-    struct tw_token_keys           token_keys;
-    struct tw_token_rules          token_rules;
+    struct tw_key_ring            *keys; /**< of access tokens */
     struct tw_sender              *sender;
     struct tw_tail                *tail;
     struct tw_hub                 *hub;
@@ -111,6 +113,7 @@ struct tw_edge {
     struct tw_recent              *recent;
     struct tw_kept                *categories; /**< the body of GET /v1/categories */
     struct tw_kept                *tags;       /**< of GET /v1/tags */
+    struct tw_access_log          *access_log; /**< NULL: none is written */
     struct tw_limits              *limits;     /**< NULL: nothing is limited */
     struct tw_request_limits       request_limits;
     struct tw_proxies              proxies;

@@ -2,7 +2,7 @@
  * tillwire-edge: settings, wiring, and the way down. Nothing here knows what a request means.
  *
  * Down, on SIGTERM or SIGINT: not ready; new requests are sent away; waits end; requests in flight finish; the producer
- * is flushed; the listeners close; exit 0. A watchdog ends the process should a library hang on the way.
+ * is flushed; the listeners close; exit 0. SIGHUP: token keys and log level are read anew. A watchdog ends the process should a library hang on the way.
  */
 #include <civetweb.h>
 #include <pthread.h>
@@ -23,6 +23,7 @@
 #include "tillwire/clock.h"
 #include "tillwire/kafka.h"
 #include "tillwire/log.h"
+#include "tillwire/reload.h"
 #include "tillwire/settings.h"
 
 enum { IN_FLIGHT_MS = 5000, FLUSH_MS = 2000, WATCHDOG_S = 9, ADMIN_THREADS = 4, OTHER_DESCRIPTORS = 512 };
@@ -111,6 +112,8 @@ static const struct tw_setting table[] = {
      "Addresses and networks (10.0.0.0/8, fd00::/8), comma separated, whose X-Forwarded-For is believed."},
     {"cors_origins", TW_SET_TEXT, AT(cors_origins), "", 0, 4096, NULL, false,
      "Origins (https://shop.example), comma separated, whose pages may use the edge from a browser; exact, no '*'."},
+    {"access_log", TW_SET_TEXT, AT(access_log), "stdout", 1, 1024, NULL, false,
+     "Where a line a request goes: off, stdout, or the full path of a file, which SIGHUP opens anew."},
     {"log_level", TW_SET_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", false, "What is logged."},
     TW_SETTING_END,
 };
@@ -155,20 +158,29 @@ static void derive_keys(struct tw_edge *edge, const uint8_t edge_key[32])
                        edge_key, 32);
 }
 
+static enum tw_rc read_token_keys(const struct tw_edge_settings *settings, struct tw_token_keys *ret_keys,
+                                  struct tw_err *reterr)
+{
+    return tw_token_keys_read(tw_token_algorithm_of(settings->jwt_algorithm), settings->jwt_keys_file, ret_keys,
+                              reterr) == TW_OK
+               ? TW_OK
+               : refused("jwt_keys_file", reterr);
+}
+
 static enum tw_rc read_keys(struct tw_edge *edge, struct tw_err *reterr)
 {
     const struct tw_edge_settings *settings = edge->settings;
+    struct tw_token_keys           token_keys;
     uint8_t                        edge_key[32];
 
     TW_TRY(read_key(settings->id_key_file, "id_key_file", edge->id_key, reterr));
     TW_TRY(read_key(settings->edge_key_file, "edge_key_file", edge_key, reterr));
-    if (tw_token_keys_read(tw_token_algorithm_of(settings->jwt_algorithm), settings->jwt_keys_file, &edge->token_keys,
-                           reterr) != TW_OK)
-        return refused("jwt_keys_file", reterr);
+    TW_TRY(read_token_keys(settings, &token_keys, reterr));
     tw_id_key_check(edge->id_key, edge->id_key_check);
     derive_keys(edge, edge_key);
     sodium_memzero(edge_key, sizeof(edge_key));
-    edge->token_rules = (struct tw_token_rules){&edge->token_keys, settings->jwt_issuer, settings->jwt_audience};
+    edge->keys = tw_key_ring_new(&token_keys, settings->jwt_issuer, settings->jwt_audience);
+    sodium_memzero(&token_keys, sizeof(token_keys));
     return TW_OK;
 }
 
@@ -210,6 +222,36 @@ static enum tw_rc load_revoked(void *self, struct tw_err *reterr)
     return tw_sessions_revoked(edge->sessions, tw_now_ms() - TW_REVOCATION_LEEWAY_MS, tell_revoked, edge, reterr);
 }
 
+/* --- SIGHUP ------------------------------------------------------------------------------------------------------- */
+
+static void reload_token_keys(struct tw_edge *edge)
+{
+    const char          *path = edge->settings->jwt_keys_file;
+    struct tw_token_keys keys;
+    struct tw_err        err = {0};
+
+    if (read_token_keys(edge->settings, &keys, &err) != TW_OK) {
+        tw_log_err(TW_LOG_ERROR, "the token keys stay as they were", &err,
+                   (const struct tw_log_field[]){TW_F_TEXT("file", path), {0}});
+        return;
+    }
+    tw_key_ring_replace(edge->keys, &keys);
+    tw_log(TW_LOG_INFO, "token keys were read anew", TW_F_TEXT("file", path), TW_F_INT("keys", keys.count),
+           TW_F_TEXT("signs", keys.keys[0].kid));
+    sodium_memzero(&keys, sizeof(keys));
+}
+
+/** From the reload thread. */
+static void reload_edge(void *self)
+{
+    struct tw_edge *edge = self;
+    struct tw_err   err = {0};
+
+    reload_token_keys(edge);
+    if (tw_access_log_reopen(edge->access_log, &err) != TW_OK)
+        tw_log_err(TW_LOG_ERROR, "the access log goes on in its old file", &err, NULL);
+}
+
 /* --- up ----------------------------------------------------------------------------------------------------------- */
 
 static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
@@ -219,6 +261,8 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
     struct tw_sender_options       sender = {settings->kafka, (int)settings->linger_us, (int)settings->queue_kbytes};
 
     TW_TRY(tw_kafka_check(settings->kafka, reterr));
+    if (tw_access_log_open(settings->access_log, &edge->access_log, reterr) != TW_OK)
+        return refused("access_log", reterr);
     if (tw_products_open(settings->mongo_uri, connections, &edge->products, reterr) != TW_OK)
         return refused("mongo_uri", reterr);
     if (tw_carts_open(settings->redis_uri, connections, &edge->carts, reterr) != TW_OK)
@@ -242,7 +286,7 @@ static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
     edge->watermarks = tw_watermarks_new(&(struct tw_watermarks_source){.read = tw_own_writes_watermark, .self = edge});
     tw_tail_tell_watermarks(edge->tail, edge->watermarks);
     edge->callers =
-        tw_callers_new(&(struct tw_callers_parts){&edge->token_rules, edge->revocations, edge->tail, edge->sessions});
+        tw_callers_new(&(struct tw_callers_parts){edge->keys, edge->revocations, edge->tail, edge->sessions});
     edge->sender = tw_sender_new(&sender);
     return TW_OK;
 }
@@ -355,15 +399,18 @@ static void close_parts(struct tw_edge *edge)
     tw_kept_free(edge->categories);
     tw_kept_free(edge->tags);
     tw_limits_free(edge->limits);
-    sodium_memzero(&edge->token_keys, sizeof(edge->token_keys));
+    tw_access_log_close(edge->access_log);
+    tw_key_ring_free(edge->keys);
     sodium_memzero(edge->id_key, sizeof(edge->id_key));
     sodium_memzero(edge->ticket_key, sizeof(edge->ticket_key));
 }
 
-static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *signals)
+static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *signals,
+               const struct tw_reload_options *reload_options)
 {
     struct tw_err     err = {0};
     struct tw_health *health;
+    struct tw_reload *reload;
 
     if (read_keys(edge, &err) != TW_OK || read_lists(edge, &err) != TW_OK || open_parts(edge, &err) != TW_OK ||
         open_servers(edge, servers, &err) != TW_OK) {
@@ -371,9 +418,11 @@ static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *si
         return err.rc == TW_INVALID ? EXIT_WRONG_SETTINGS : 1;
     }
     health = tw_health_start(edge, on_mismatch);
+    reload = tw_reload_start(reload_options);
     tw_log(TW_LOG_INFO, "edge is listening", TW_F_TEXT("listen", edge->settings->listen),
            TW_F_TEXT("admin_listen", edge->settings->admin_listen));
     wait_for_signal(signals);
+    tw_reload_stop(reload);
     drain(edge);
     tw_server_close(servers->public);
     tw_sender_free(edge->sender, FLUSH_MS);
@@ -385,18 +434,42 @@ static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *si
     return atomic_load(&mismatch) ? EXIT_MISMATCH : 0;
 }
 
+/** --check: what can be known without asking a server, for a person who looks. */
+static int tell_check(struct tw_edge *edge)
+{
+    struct tw_err err = {0};
+    bool          good = read_keys(edge, &err) == TW_OK && tw_kafka_check(edge->settings->kafka, &err) == TW_OK;
+
+    if (!good)
+        fprintf(stderr, "tillwire-edge: %s\n", err.msg);
+    tw_key_ring_free(edge->keys);
+    return good ? 0 : EXIT_WRONG_SETTINGS;
+}
+
 int main(int argc, char **argv)
 {
     static struct tw_edge          edge;
     static struct tw_edge_settings settings;
     static struct servers          servers;
     enum tw_log_level              level = TW_LOG_INFO;
+    const struct tw_reload_options reload = {.table = table,
+                                             .program = "tillwire-edge",
+                                             .argc = argc,
+                                             .argv = argv,
+                                             .settings = &settings,
+                                             .settings_bytes = sizeof(settings),
+                                             .also = reload_edge,
+                                             .self = &edge};
     sigset_t                       signals;
 
+    tw_reload_block();
     tw_log_init("tillwire-edge", level);
     switch (tw_settings_read(table, "tillwire-edge", about, argc, argv, &settings, NULL)) {
     case TW_SETTINGS_EXIT_OK:
         return 0;
+    case TW_SETTINGS_CHECK:
+        edge.settings = &settings;
+        return tell_check(&edge);
     case TW_SETTINGS_EXIT_BAD:
         return EXIT_WRONG_SETTINGS;
     default:
@@ -413,5 +486,5 @@ int main(int argc, char **argv)
     edge.settings = &settings;
     raise_descriptors(&settings);
     edge.request_limits = limits_of(&settings);
-    return run(&edge, &servers, &signals);
+    return run(&edge, &servers, &signals, &reload);
 }

@@ -533,14 +533,17 @@ static bool is_lower_hex(const char *text, size_t len)
     return true;
 }
 
-/** `00-<32 hex>-<16 hex>-<2 hex>`, ids not all zero (W3C Trace Context, version 00). */
+/** `00-<32 hex>-<16 hex>-<2 hex>`, ids not all zero (W3C Trace Context). A later version starts alike and may go on
+ *  behind a dash; `ff` is none. */
 static bool traceparent_is_valid(struct tw_str text)
 {
     const char *p = text.ptr;
+    bool        is_first_version = text.len >= 2 && memcmp(p, "00", 2) == 0;
 
-    return text.len == 55 && memcmp(p, "00-", 3) == 0 && is_lower_hex(p + 3, 32) && p[35] == '-' &&
-           is_lower_hex(p + 36, 16) && p[52] == '-' && is_lower_hex(p + 53, 2) && strspn(p + 3, "0") < 32 &&
-           strspn(p + 36, "0") < 16;
+    return text.len >= 55 && is_lower_hex(p, 2) && memcmp(p, "ff", 2) != 0 &&
+           (text.len == 55 || (!is_first_version && p[55] == '-')) && p[2] == '-' && is_lower_hex(p + 3, 32) &&
+           p[35] == '-' && is_lower_hex(p + 36, 16) && p[52] == '-' && is_lower_hex(p + 53, 2) &&
+           strspn(p + 3, "0") < 32 && strspn(p + 36, "0") < 16;
 }
 
 static void hex_write(uint64_t value, char ret_hex[16])
@@ -557,7 +560,8 @@ void tw_request_trace(struct tw_request *request, const uint64_t random[3])
     memcpy(out, "00-", 3);
     if (given.ptr && traceparent_is_valid(given)) {
         memcpy(out + 3, given.ptr + 3, 32);
-        memcpy(out + 52, given.ptr + 52, 3);
+        memcpy(out + 52, hex_value(given.ptr[54]) & 1 ? "-01" : "-00",
+               3); /* sampled; other flags are not ours to pass */
     } else {
         hex_write(random[0] | 1, out + 3);
         hex_write(random[1], out + 19);

@@ -119,6 +119,7 @@ struct tw_request {
     int64_t                         start_us;       /**< tw_monotonic_us() */
     bool                            http_1_0;
     bool                            keep_alive;      /**< the client lets the connection go on */
+    struct tw_uuid                  command_id;      /**< of the one command it became; nil: of none, or of several */
     char                            trace_id[33];    /**< of the client's traceparent, or made here */
     char                            traceparent[56]; /**< with a span of our own; goes into the command */
 };

@@ -39,6 +39,7 @@ struct lane {
     enum tw_rc  rc;                     /* written while FILLING, read when DONE */
     int64_t     offset;
     const char *text;
+    int64_t     begun_us; /* of the thread whose lane it is */
 };
 
 enum { QUIET_LINE, CROWDED_LINE, LINES };
@@ -67,17 +68,23 @@ struct tw_sender {
     size_t                   spare_count;
 };
 
-static struct tw_metric reports_ok = {.name = "tillwire_edge_reports_total",
-                                      .labels = "result=\"acknowledged\"",
-                                      .kind = TW_COUNTER,
-                                      .help = "Delivery reports of command records."};
-static struct tw_metric reports_failed = {.name = "tillwire_edge_reports_total",
-                                          .labels = "result=\"failed\"",
-                                          .kind = TW_COUNTER,
-                                          .help = "Delivery reports of command records."};
+#define SENT(error)                                                                              \
+    {                                                                                            \
+        .name = "messaging_client_sent_messages_total",                                          \
+        .labels = "messaging_system=\"kafka\",messaging_operation_name=\"send\"" error,          \
+        .help = "Command records the broker reported on; with an error_type: that did not work." \
+    }
+static struct tw_metric reports_ok = SENT("");
+static struct tw_metric reports_failed = SENT(",error_type=\"not_acknowledged\"");
+#undef SENT
+static struct tw_metric send_time = {.name = "messaging_client_operation_duration_seconds",
+                                     .labels = "messaging_system=\"kafka\",messaging_operation_name=\"send\"",
+                                     .kind = TW_HISTOGRAM,
+                                     .help = "From handing a command record over to the broker's acknowledgement."};
 static struct tw_metric reports_late = {.name = "tillwire_edge_reports_late_total",
                                         .kind = TW_COUNTER,
                                         .help = "Reports that came after the request had been answered."};
+TW_METRICS_SHOWN(&reports_ok, &reports_failed, &send_time, &reports_late)
 
 /* --- lanes -------------------------------------------------------------------------------------------------------- */
 
@@ -186,6 +193,7 @@ enum tw_rc tw_sender_begin(struct tw_sender *sender, int lane, const struct tw_s
 
     if (!may_send(sender))
         return tw_fail(reterr, TW_UNREACHED, WHERE, 0, "the broker does not answer");
+    mine->begun_us = tw_monotonic_us();
     atomic_store_explicit(&mine->word, word_of(ticket, PHASE_ARMED), memory_order_release);
     int          company = atomic_fetch_add_explicit(&sender->under_way, 1, memory_order_relaxed);
     struct line *line = &sender->lines[company < CROWD ? QUIET_LINE : CROWDED_LINE];
@@ -230,6 +238,7 @@ enum tw_rc tw_sender_await(struct tw_sender *sender, int lane, int timeout_ms, i
     if (mine->rc != TW_OK)
         return tw_fail(reterr, mine->rc, WHERE, 0, "the record was not acknowledged: %s", mine->text ? mine->text : "");
     *ret_offset = mine->offset;
+    tw_metric_observe_us(&send_time, tw_monotonic_us() - mine->begun_us);
     return TW_OK;
 }
 

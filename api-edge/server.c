@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http_metrics.h"
 #include "knock.h"
 #include "rates.h"
 #include "streams/socket.h"
@@ -37,20 +38,9 @@ struct tw_server {
     atomic_int              connections;
 };
 
-static struct tw_metric answered[] = {
-#define ANSWERED(class)                                                                              \
-    {                                                                                                \
-        .name = "tillwire_edge_requests_total", .labels = "class=\"" class "\"", .kind = TW_COUNTER, \
-        .help = "Answered requests by class of status."                                              \
-    }
-    ANSWERED("other"), ANSWERED("1xx"), ANSWERED("2xx"), ANSWERED("3xx"), ANSWERED("4xx"), ANSWERED("5xx"),
-#undef ANSWERED
-};
-static struct tw_metric duration = {.name = "tillwire_edge_request_seconds",
-                                    .kind = TW_HISTOGRAM,
-                                    .help = "From the end of a request's head to its answer."};
 static struct tw_metric open_connections = {
     .name = "tillwire_edge_connections", .kind = TW_GAUGE, .help = "Connections to the public port."};
+TW_METRICS_SHOWN(&open_connections)
 
 /* --- threads ------------------------------------------------------------------------------------------------------ */
 
@@ -213,9 +203,20 @@ static void begin(struct tw_server *server, struct tw_thread *thread, struct tw_
         .edge = server->edge,
         .thread = thread,
         .arena = &thread->arena,
+        .method = TW_METHOD_OTHER, /* until it is known */
         .start_us = tw_monotonic_us(),
         .caller = {.scope = ""},
     };
+}
+
+/** What happened, for those who look later. The answer is on its way; the buffer it stood in is free. */
+static void record(const struct tw_request *request, int status, size_t bytes)
+{
+    struct tw_thread  *thread = request->thread;
+    struct tw_answered answered = {status, bytes, thread->idle_since_us - request->start_us};
+
+    tw_http_metrics_observe(request, status, answered.duration_us);
+    tw_access_log_put(request->edge->access_log, request, &answered, &thread->out);
 }
 
 static void answer(struct tw_server *server, struct mg_connection *connection, const struct tw_request *request,
@@ -225,21 +226,20 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
 
     reply->close = reply->close || reply->stream || !request->keep_alive || ++thread->served >= SERVED_MAX ||
                    threads_are_scarce(server) || atomic_load_explicit(&server->edge->draining, memory_order_relaxed);
-    if (server->is_public)
+    if (server->is_public) {
         tw_cors_fields(&server->edge->cors, request, reply);
+        tw_reply_field(reply, "Traceparent", tw_str_of(request->traceparent));
+    }
     tw_buf_clear(&thread->out);
     tw_reply_render(reply, date_now(thread), request->method == TW_METHOD_HEAD, request->http_1_0, &thread->out);
     thread->ended = reply->close;
     if (reply->close)
         mg_disable_connection_keep_alive(connection); /* also keeps civetweb from reading on without a limit */
     mg_write(connection, thread->out.ptr, thread->out.len);
-    tw_reply_let_go(&thread->out);
     thread->idle_since_us = tw_monotonic_us();
-    if (server->is_public) {
-        int class = reply->status / 100;
-        tw_metric_add(&answered[class <= 5 ? class : 0], 1);
-        tw_metric_observe_us(&duration, thread->idle_since_us - request->start_us);
-    }
+    if (server->is_public)
+        record(request, reply->status, thread->out.len);
+    tw_reply_let_go(&thread->out);
 }
 
 /** Was the body left unread, for its length or for who sent it? After other problems nobody could tell where it ends. Who

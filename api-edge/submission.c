@@ -23,6 +23,7 @@ static struct tw_metric fates[TW_FATES] = {
     [TW_FATE_REPLAYED] = FATE("replayed"),
 };
 #undef FATE
+TW_METRICS_SHOWN(&fates[TW_FATE_ACCEPTED], &fates[TW_FATE_NOT_SENT], &fates[TW_FATE_UNKNOWN], &fates[TW_FATE_REPLAYED])
 
 void tw_fate_count(enum tw_fate fate, size_t commands)
 {
@@ -308,7 +309,9 @@ static bool take_condition(const struct tw_request *request, struct tw_submissio
 bool tw_command_prepare(struct tw_request *request, struct tw_submission *submission, struct tw_reply *reply)
 {
     submission->partition = tw_command_partition(submission->aggregate, submission->domain);
-    return take_id(request, submission, reply) && take_condition(request, submission, reply);
+    bool has_id = take_id(request, submission, reply);
+    request->command_id = submission->id;
+    return has_id && take_condition(request, submission, reply);
 }
 
 /* --- sending ------------------------------------------------------------------------------------------------------ */

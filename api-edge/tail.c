@@ -84,11 +84,14 @@ struct tw_tail {
     _Atomic(struct tw_watermarks *) watermarks;
 };
 
-static struct tw_metric events_read = {
-    .name = "tillwire_edge_events_read_total", .kind = TW_COUNTER, .help = "Events the edge's tail has read."};
+static struct tw_metric events_read = {.name = "messaging_client_consumed_messages_total",
+                                       .labels = "messaging_system=\"kafka\"",
+                                       .kind = TW_COUNTER,
+                                       .help = "Records read: of the edge all events, of a worker its commands."};
 static struct tw_metric seats_refused = {.name = "tillwire_edge_waits_refused_total",
                                          .kind = TW_COUNTER,
                                          .help = "Waits for an outcome that found no free seat."};
+TW_METRICS_SHOWN(&events_read, &seats_refused)
 
 /* --- seats -------------------------------------------------------------------------------------------------------- */
 

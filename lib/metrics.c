@@ -28,6 +28,17 @@ static void ensure_registered(struct tw_metric *metric)
         ;
 }
 
+void tw_metric_show(struct tw_metric *metric)
+{
+    atomic_store_explicit(&metric->hidden, false, memory_order_relaxed);
+    ensure_registered(metric);
+}
+
+void tw_metric_hide(struct tw_metric *metric)
+{
+    atomic_store_explicit(&metric->hidden, true, memory_order_relaxed);
+}
+
 void tw_metric_add(struct tw_metric *metric, int64_t n)
 {
     ensure_registered(metric);
@@ -40,15 +51,30 @@ void tw_metric_set(struct tw_metric *metric, int64_t value)
     atomic_store_explicit(&metric->value, value, memory_order_relaxed);
 }
 
-void tw_metric_observe_us(struct tw_metric *metric, int64_t microseconds)
+static int64_t first_bucket(const struct tw_metric *metric)
+{
+    return metric->kind == TW_SIZES ? 1 : first_bucket_us;
+}
+
+static void observe(struct tw_metric *metric, int64_t value)
 {
     size_t bucket = 0;
 
     ensure_registered(metric);
-    while (bucket < TW_BUCKETS && microseconds > first_bucket_us << bucket)
+    while (bucket < TW_BUCKETS && value > first_bucket(metric) << bucket)
         bucket++;
     atomic_fetch_add_explicit(&metric->buckets[bucket], 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&metric->value, microseconds, memory_order_relaxed);
+    atomic_fetch_add_explicit(&metric->value, value, memory_order_relaxed);
+}
+
+void tw_metric_observe_us(struct tw_metric *metric, int64_t microseconds)
+{
+    observe(metric, microseconds);
+}
+
+void tw_metric_observe_size(struct tw_metric *metric, int64_t size)
+{
+    observe(metric, size);
 }
 
 /* Microseconds as decimal seconds, exactly, in `text`. */
@@ -61,9 +87,18 @@ static const char *seconds_text(int64_t microseconds, char text[32])
     return text;
 }
 
+/* A bound or sum of a histogram. */
+static const char *amount_text(const struct tw_metric *metric, int64_t amount, char text[32])
+{
+    if (metric->kind != TW_SIZES)
+        return seconds_text(amount, text);
+    snprintf(text, 32, "%" PRId64, amount);
+    return text;
+}
+
 static void put_head(struct tw_buf *out, const char *name, enum tw_metric_kind kind, const char *help)
 {
-    static const char *const kind_names[] = {"counter", "gauge", "histogram"};
+    static const char *const kind_names[] = {"counter", "gauge", "histogram", "histogram"};
 
     tw_buf_printf(out, "# HELP %s ", name);
     for (; *help; help++) {
@@ -92,18 +127,18 @@ static void put_histogram(struct tw_buf *out, struct tw_metric *metric)
     for (size_t i = 0; i <= TW_BUCKETS; i++) {
         count += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
         tw_buf_printf(out, "%s_bucket{%s%sle=\"%s\"} %" PRId64 "\n", metric->name, metric->labels ? metric->labels : "",
-                      metric->labels ? "," : "", i < TW_BUCKETS ? seconds_text(first_bucket_us << i, text) : "+Inf",
-                      count);
+                      metric->labels ? "," : "",
+                      i < TW_BUCKETS ? amount_text(metric, first_bucket(metric) << i, text) : "+Inf", count);
     }
     put_name(out, metric, "_sum");
-    tw_buf_printf(out, "%s\n", seconds_text(atomic_load_explicit(&metric->value, memory_order_relaxed), text));
+    tw_buf_printf(out, "%s\n", amount_text(metric, atomic_load_explicit(&metric->value, memory_order_relaxed), text));
     put_name(out, metric, "_count"); /* what +Inf says, also while others are counting */
     tw_buf_printf(out, "%" PRId64 "\n", count);
 }
 
 static void put_metric(struct tw_buf *out, struct tw_metric *metric)
 {
-    if (metric->kind == TW_HISTOGRAM) {
+    if (metric->kind >= TW_HISTOGRAM) {
         put_histogram(out, metric);
         return;
     }
@@ -129,8 +164,9 @@ static void put_registry(struct tw_buf *out)
     for (struct tw_metric *metric = head; metric; metric = metric->next)
         count++;
     sorted = tw_alloc_zeroed(count, sizeof(struct tw_metric *));
-    for (size_t i = 0; i < count; i++, head = head->next)
-        sorted[i] = head;
+    for (count = 0; head; head = head->next)
+        if (!atomic_load_explicit(&head->hidden, memory_order_relaxed))
+            sorted[count++] = head;
     if (count > 1)
         qsort(sorted, count, sizeof(struct tw_metric *), by_name_and_labels);
     for (size_t i = 0; i < count; i++) {
@@ -169,9 +205,13 @@ static void put_cpu(struct tw_buf *out)
 
 static void put_descriptors(struct tw_buf *out)
 {
-    DIR    *dir = opendir("/proc/self/fd");
-    int64_t count = -3; /* ".", ".." and the directory's own */
+    DIR          *dir = opendir("/proc/self/fd");
+    int64_t       count = -3; /* ".", ".." and the directory's own */
+    struct rlimit limit;
 
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        put_value(out, "process_max_fds", TW_GAUGE, "File descriptors that may be open at once.",
+                  (int64_t)limit.rlim_cur);
     if (!dir)
         return;
     while (readdir(dir))
@@ -200,7 +240,7 @@ static void put_stat(struct tw_buf *out)
     size_t             len = file ? fread(text, 1, sizeof(text) - 1, file) : 0;
     const char        *fields;
     long               threads, resident_pages;
-    unsigned long long start_ticks;
+    unsigned long long start_ticks, virtual_bytes;
 
     if (file)
         fclose(file);
@@ -209,9 +249,10 @@ static void put_stat(struct tw_buf *out)
     /* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers fit */
     if (!fields || sscanf(fields,
                           ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu "
-                          "%*u %ld",
-                          &threads, &start_ticks, &resident_pages) != 3)
+                          "%llu %ld",
+                          &threads, &start_ticks, &virtual_bytes, &resident_pages) != 4)
         return;
+    put_value(out, "process_virtual_memory_bytes", TW_GAUGE, "Virtual memory, in bytes.", (int64_t)virtual_bytes);
     put_value(out, "process_resident_memory_bytes", TW_GAUGE, "Resident memory, in bytes.",
               resident_pages * sysconf(_SC_PAGESIZE));
     put_seconds(out, "process_start_time_seconds", TW_GAUGE, "When the process began, in seconds since 1970.",

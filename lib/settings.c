@@ -23,17 +23,21 @@ enum source { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_COMMAND_LINE, SOUR
 struct value {
     const struct tw_setting *row;
     const char              *names[SOURCES]; /* how each source spells it: batch_records, TW_BATCH_RECORDS, … */
+    const char              *paths[SOURCES]; /* the same for the file a secret may stand in; NULL: it has none */
     const char              *text;           /* NULL: not given */
+    bool                     is_path;        /* `text` names such a file, until it is read */
+    const char              *path;           /* of the file it was read from */
     enum source              source;
 };
 
 struct reading {
-    const char   *program;
-    struct value *values;
-    size_t        value_count;
-    const char   *config_path;
-    bool          help, version, check;
-    bool          bad; /* something was refused; reading goes on, so that one run shows all mistakes */
+    const char    *program;
+    struct value  *values;
+    size_t         value_count;
+    const char    *config_path;
+    bool           help, version, check;
+    bool           bad;   /* something was refused; reading goes on, so that one run shows all mistakes */
+    struct tw_err *first; /* takes the first complaint instead of standard error; NULL: all go there */
 };
 
 /* What is read lives as long as the process: settings point into it. */
@@ -43,6 +47,7 @@ static struct tw_arena texts;
  * of the others, which often share one environment, and what scripts use. A name that ends in _ stands for all it
  * begins. tests/unit/check_setting_names.py sees to it that no program's setting is missing here. */
 static const char *const shared_names[] = {
+    "TW_ACCESS_LOG",
     "TW_ACCESS_TTL_S",
     "TW_ADDRESS_READ_LIMIT",
     "TW_ADDRESS_WRITE_LIMIT",
@@ -94,6 +99,7 @@ static const char *const shared_names[] = {
     "TW_MEMBER_ADMIN_URL",
     "TW_MONGO_PASSWORD",
     "TW_MONGO_URI",
+    "TW_MONGO_URI_FILE",
     "TW_NAME",
     "TW_PASSWORD_LIMIT",
     "TW_PASSWORD_QUEUE",
@@ -103,6 +109,7 @@ static const char *const shared_names[] = {
     "TW_POSTGRES_EDGE_PASSWORD",
     "TW_POSTGRES_PASSWORD",
     "TW_POSTGRES_URI",
+    "TW_POSTGRES_URI_FILE",
     "TW_PRODUCT_ADMIN_URL",
     "TW_PUBLISH_MBYTES",
     "TW_QUEUE_KBYTES",
@@ -110,6 +117,7 @@ static const char *const shared_names[] = {
     "TW_READ_LIMIT",
     "TW_REDIS_PASSWORD",
     "TW_REDIS_URI",
+    "TW_REDIS_URI_FILE",
     "TW_REFRESH_TTL_S",
     "TW_REGISTRATION_LIMIT",
     "TW_REPLICATION",
@@ -142,14 +150,17 @@ static const char *const shared_names[] = {
 static void complain(struct reading *reading, const char *format, ...) TW_PRINTF(2, 3);
 static void complain(struct reading *reading, const char *format, ...)
 {
+    char    text[2 * TEXT_MAX_BYTES];
     va_list args;
 
-    reading->bad = true;
-    fprintf(stderr, "%s: ", reading->program);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    fputc('\n', stderr);
+    if (!reading->first)
+        fprintf(stderr, "%s: %s\n", reading->program, text);
+    else if (!reading->bad)
+        tw_fail(reading->first, TW_INVALID, "settings.read", 0, "%s", text);
+    reading->bad = true;
 }
 
 /* --- how a row looks to people ---------------------------------------------------------------------------------- */
@@ -186,12 +197,20 @@ static const char *shown(const struct tw_setting *row, const char *text)
     return row->secret ? "(set)" : text;
 }
 
+/* `default_text` NULL: must be given. */
+static void print_row(const char *const names[SOURCES], const char *takes, const char *default_text, const char *help)
+{
+    printf("  %-28s %-28s %-26s %s\n      %s\n", names[FROM_COMMAND_LINE], names[FROM_ENVIRONMENT], takes,
+           default_text ? default_text : "(must be given)", help);
+}
+
 static void print_help(const struct reading *reading, const char *about, bool takes_rest)
 {
     printf("Usage: %s [--config FILE] [--SETTING VALUE]...%s\n\n%s\n\n", reading->program,
            takes_rest ? " [ARGUMENT]..." : "", about);
     printf("  --help, --version    print this, or the version\n"
-           "  --check              check the settings, print them and where they come from, and end\n"
+           "  --check              check the settings and the files they name, print them and where they come from, "
+           "and end\n"
            "  --config FILE        lines `name = value`, # for comments\n\n"
            "Settings (the command line counts over the environment over the file over the default):\n\n");
     printf("  %-28s %-28s %-26s %s\n", "OPTION", "ENVIRONMENT", "VALUE", "DEFAULT");
@@ -199,8 +218,10 @@ static void print_help(const struct reading *reading, const char *about, bool ta
         const struct value      *value = &reading->values[i];
         const struct tw_setting *row = value->row;
 
-        printf("  %-28s %-28s %-26s %s\n      %s\n", value->names[FROM_COMMAND_LINE], value->names[FROM_ENVIRONMENT],
-               allowed(row), row->fallback ? shown(row, row->fallback) : "(must be given)", row->help);
+        print_row(value->names, allowed(row), row->fallback ? shown(row, row->fallback) : NULL, row->help);
+        if (value->paths[FROM_FILE])
+            print_row(value->paths, "path of a file", "(not set)",
+                      tw_arena_printf(&texts, "File that holds %s, instead of it.", row->name).ptr);
     }
 }
 
@@ -211,7 +232,8 @@ static void print_values(const struct reading *reading)
     for (size_t i = 0; i < reading->value_count; i++) {
         const struct value *value = &reading->values[i];
 
-        printf("%s = %s  # %s\n", value->row->name, shown(value->row, value->text), source_names[value->source]);
+        printf("%s = %s  # %s%s%s\n", value->row->name, shown(value->row, value->text), source_names[value->source],
+               value->is_path ? ", in the file " : "", value->is_path ? value->path : "");
     }
 }
 
@@ -226,6 +248,23 @@ static const char *mapped(struct tw_str text, char from, char to, int (*map)(int
     return copy;
 }
 
+/* How each source spells `name`. */
+static void spell(const char *name, const char *ret_names[SOURCES])
+{
+    ret_names[FROM_FILE] = name;
+    ret_names[FROM_ENVIRONMENT] = mapped(tw_arena_printf(&texts, "TW_%s", name), '_', '_', toupper);
+    ret_names[FROM_COMMAND_LINE] = mapped(tw_arena_printf(&texts, "--%s", name), '_', '-', tolower);
+}
+
+/* A secret that is itself the path of a file needs no second one. */
+static bool may_stand_in_a_file(const struct tw_setting *row)
+{
+    static const char suffix[] = "_file";
+    size_t            len = strlen(row->name);
+
+    return row->secret && (len < strlen(suffix) || strcmp(row->name + len - strlen(suffix), suffix) != 0);
+}
+
 static void start_reading(struct reading *reading, const struct tw_setting *table)
 {
     while (table[reading->value_count].name)
@@ -236,9 +275,9 @@ static void start_reading(struct reading *reading, const struct tw_setting *tabl
 
         value->row = &table[i];
         value->text = table[i].fallback;
-        value->names[FROM_FILE] = table[i].name;
-        value->names[FROM_ENVIRONMENT] = mapped(tw_arena_printf(&texts, "TW_%s", table[i].name), '_', '_', toupper);
-        value->names[FROM_COMMAND_LINE] = mapped(tw_arena_printf(&texts, "--%s", table[i].name), '_', '-', tolower);
+        spell(table[i].name, value->names);
+        if (may_stand_in_a_file(&table[i]))
+            spell(tw_arena_printf(&texts, "%s_file", table[i].name).ptr, value->paths);
     }
 }
 
@@ -246,17 +285,26 @@ static void start_reading(struct reading *reading, const struct tw_setting *tabl
 static struct value *find_value(const struct reading *reading, struct tw_str name, enum source source)
 {
     for (size_t i = 0; i < reading->value_count; i++) {
-        if (tw_str_is(name, reading->values[i].names[source]))
-            return &reading->values[i];
+        struct value *value = &reading->values[i];
+
+        if (tw_str_is(name, value->names[source]) || (value->paths[source] && tw_str_is(name, value->paths[source])))
+            return value;
     }
     return NULL;
 }
 
-static void give(struct value *value, struct tw_str text, enum source source)
+/* `name`: how the source spelled it, which tells a secret from the file it stands in. */
+static void give(struct reading *reading, struct value *value, struct tw_str name, struct tw_str text,
+                 enum source source)
 {
+    bool is_path = !tw_str_is(name, value->names[source]);
+
     if (value->source > source)
         return;
+    if (value->source == source && value->is_path != is_path)
+        complain(reading, "%s and %s are both given: one is enough", value->names[source], value->paths[source]);
     value->text = tw_arena_copy(&texts, text).ptr;
+    value->is_path = is_path;
     value->source = source;
 }
 
@@ -286,7 +334,8 @@ static void read_file_line(struct reading *reading, struct tw_str line, unsigned
     else if (!value)
         complain(reading, "%s:%u: '%.*s' is no setting; see --help", reading->config_path, number, TW_STR_ARG(name));
     else
-        give(value, trim((struct tw_str){equals + 1, (size_t)(line.ptr + line.len - equals - 1)}), FROM_FILE);
+        give(reading, value, name, trim((struct tw_str){equals + 1, (size_t)(line.ptr + line.len - equals - 1)}),
+             FROM_FILE);
 }
 
 static void read_file(struct reading *reading)
@@ -333,7 +382,7 @@ static void read_environment(struct reading *reading)
             continue;
         value = find_value(reading, name, FROM_ENVIRONMENT);
         if (value)
-            give(value, tw_str_of(equals + 1), FROM_ENVIRONMENT);
+            give(reading, value, name, tw_str_of(equals + 1), FROM_ENVIRONMENT);
         else if (!is_shared_name(name))
             complain(reading, "%.*s in the environment is no setting of tillwire; see --help", TW_STR_ARG(name));
     }
@@ -391,7 +440,7 @@ static int read_option(struct reading *reading, char **argv)
         return 1;
     }
     if (!equals && is_switched_on(value, text)) {
-        give(value, TW_STR("on"), FROM_COMMAND_LINE);
+        give(reading, value, name, TW_STR("on"), FROM_COMMAND_LINE);
         return 1;
     }
     if (!text) {
@@ -401,7 +450,7 @@ static int read_option(struct reading *reading, char **argv)
     if (is_config)
         reading->config_path = text;
     else
-        give(value, tw_str_of(text), FROM_COMMAND_LINE);
+        give(reading, value, name, tw_str_of(text), FROM_COMMAND_LINE);
     return equals ? 1 : 2;
 }
 
@@ -488,12 +537,32 @@ static bool put_value(const struct tw_setting *row, const char *text, void *sett
     return true;
 }
 
+/* Puts what the file holds in the place of its path. */
+static bool take_from_file(struct reading *reading, struct value *value)
+{
+    struct tw_err err;
+    char         *text = NULL;
+
+    value->path = value->text;
+    if (tw_secret_read(value->path, (size_t)text_max(value->row), &text, &err) != TW_OK) {
+        complain(reading, "%s_file (%s, %s): %s", value->row->name, value->paths[FROM_COMMAND_LINE],
+                 value->paths[FROM_ENVIRONMENT], err.msg);
+        return false;
+    }
+    value->text = tw_arena_copy(&texts, tw_str_of(text)).ptr;
+    explicit_bzero(text, strlen(text));
+    free(text);
+    return true;
+}
+
 static void put_values(struct reading *reading, void *settings)
 {
     for (size_t i = 0; i < reading->value_count; i++) {
-        const struct value      *value = &reading->values[i];
+        struct value            *value = &reading->values[i];
         const struct tw_setting *row = value->row;
 
+        if (value->is_path && !take_from_file(reading, value))
+            continue;
         if (!value->text)
             complain(reading, "%s must be given (%s, %s or a line in the --config file): %s. %s", row->name,
                      value->names[FROM_COMMAND_LINE], value->names[FROM_ENVIRONMENT], allowed(row), row->help);
@@ -529,11 +598,51 @@ enum tw_settings_result tw_settings_read(const struct tw_setting *table, const c
         return TW_SETTINGS_EXIT_BAD;
     if (reading.check) {
         print_values(&reading);
-        return TW_SETTINGS_EXIT_OK;
+        return TW_SETTINGS_CHECK;
     }
     if (ret_rest)
         *ret_rest = rest;
     return TW_SETTINGS_RUN;
+}
+
+enum tw_rc tw_settings_read_again(const struct tw_setting *table, const char *program, int argc, char **argv,
+                                  void *ret_settings, struct tw_err *reterr)
+{
+    struct reading reading = {.program = program, .first = reterr};
+    char         **rest = tw_arena_array(&texts, (size_t)argc + 1, sizeof(char *));
+
+    start_reading(&reading, table);
+    read_command_line(&reading, argc, argv, rest);
+    if (reading.config_path)
+        read_file(&reading);
+    read_environment(&reading);
+    put_values(&reading, ret_settings);
+    return reading.bad ? TW_INVALID : TW_OK;
+}
+
+/* Of values that were put by put_value(). */
+static bool is_same(const struct tw_setting *row, const void *left, const void *right)
+{
+    const void *a = (const char *)left + row->offset;
+    const void *b = (const char *)right + row->offset;
+
+    switch (row->type) {
+    case TW_SET_INT:
+        return *(const int64_t *)a == *(const int64_t *)b;
+    case TW_SET_BOOL:
+        return *(const bool *)a == *(const bool *)b;
+    case TW_SET_TEXT:
+    case TW_SET_CHOICE:
+        return strcmp(*(const char *const *)a, *(const char *const *)b) == 0;
+    }
+    return true;
+}
+
+const struct tw_setting *tw_settings_differ(const struct tw_setting *table, const void *left, const void *right)
+{
+    while (table->name && is_same(table, left, right))
+        table++;
+    return table->name ? table : NULL;
 }
 
 /* --- secrets ------------------------------------------------------------------------------------------------------ */

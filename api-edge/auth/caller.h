@@ -1,12 +1,12 @@
 /**
  * Who calls: the `Authorization` header becomes a member id, a token id and scopes. A token is verified once and then
- * remembered. Whether it was revoked is known from the events while their tail is fresh; when it is not, the token's
+ * remembered, for as long as the keys stay. Whether it was revoked is known from the events while their tail is fresh; when it is not, the token's
  * row is asked, and what it says is remembered for a second.
  */
 #ifndef TILLWIRE_EDGE_CALLER_H
 #define TILLWIRE_EDGE_CALLER_H
 
-#include "auth/token.h"
+#include "auth/key_ring.h"
 #include "request.h"
 
 struct tw_callers;
@@ -16,10 +16,10 @@ struct tw_tail;
 
 /** What it looks at; all of it outlives the callers. */
 struct tw_callers_parts {
-    const struct tw_token_rules *rules;
-    struct tw_revocations       *revocations;
-    const struct tw_tail        *tail; /**< that fills `revocations` */
-    struct tw_sessions          *sessions;
+    struct tw_key_ring    *keys;
+    struct tw_revocations *revocations;
+    const struct tw_tail  *tail; /**< that fills `revocations` */
+    struct tw_sessions    *sessions;
 };
 
 struct tw_callers *tw_callers_new(const struct tw_callers_parts *parts);

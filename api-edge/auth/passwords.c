@@ -48,6 +48,7 @@ static struct tw_metric refused = {.name = "tillwire_edge_passwords_refused_tota
                                    .help = "Password checks refused because the pool's queue was full."};
 static struct tw_metric waiting = {
     .name = "tillwire_edge_passwords_waiting", .kind = TW_GAUGE, .help = "Password checks in the pool's queue."};
+TW_METRICS_SHOWN(&refused, &waiting)
 
 static void do_job(struct job *job)
 {

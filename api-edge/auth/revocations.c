@@ -29,6 +29,7 @@ struct tw_revocations {
 
 static struct tw_metric remembered = {
     .name = "tillwire_edge_revocations", .kind = TW_GAUGE, .help = "Revoked tokens the edge remembers."};
+TW_METRICS_SHOWN(&remembered)
 
 struct tw_revocations *tw_revocations_new(void)
 {

@@ -49,9 +49,29 @@ static void get_ready(struct tw_request *request, struct tw_reply *reply)
     tw_json_close(&json, '}');
 }
 
+static struct tw_metric queue_fill = {
+    .name = "tillwire_edge_queue_percent",
+    .kind = TW_GAUGE,
+    .help = "How full the queue of commands for the broker is; from 80 on the edge is not ready."};
+static struct tw_metric active_requests = {
+    .name = "http_server_active_requests", .kind = TW_GAUGE, .help = "Requests between their head and their answer."};
+static struct tw_metric tail_is_fresh = {
+    .name = "tillwire_edge_tail_fresh",
+    .kind = TW_GAUGE,
+    .help = "1 while the edge has read all member events up to the last second, else 0: tokens are then looked up."};
+TW_METRICS_SHOWN(&queue_fill, &active_requests, &tail_is_fresh)
+
+/* What others keep is taken over when somebody looks. */
+static void look_around(struct tw_edge *edge)
+{
+    tw_metric_set(&queue_fill, tw_sender_state(edge->sender).queue_percent);
+    tw_metric_set(&active_requests, atomic_load(&edge->in_flight) - 1); /* without this one */
+    tw_metric_set(&tail_is_fresh, tw_tail_is_fresh(edge->tail));
+}
+
 static void get_metrics(struct tw_request *request, struct tw_reply *reply)
 {
-    (void)request;
+    look_around(request->edge);
     reply->status = 200;
     reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
     tw_metrics_render(&reply->body);

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth/jwks.h"
 #include "auth/refresh_token.h"
 #include "rates.h"
 #include "tillwire/clock.h"
@@ -35,7 +34,7 @@ static bool sign_access(struct tw_request *request, const struct tw_token_claims
     struct tw_err err = {0};
     char         *token = NULL;
 
-    if (tw_token_sign(&request->edge->token_rules, claims, &token, &err) != TW_OK) {
+    if (tw_key_ring_sign(request->edge->keys, claims, &token, &err) != TW_OK) {
         tw_log_err(TW_LOG_ERROR, "cannot sign a token", &err, NULL);
         return false;
     }
@@ -418,15 +417,11 @@ static void end_session(struct tw_request *request, struct tw_reply *reply)
 
 static void get_jwks(struct tw_request *request, struct tw_reply *reply)
 {
-    const struct tw_token_keys *keys = &request->edge->token_keys;
-
-    if (keys->algorithm != TW_TOKEN_ES256) {
-        tw_reply_refuse(reply, request, TW_PROBLEM_NOT_FOUND, "the tokens of this service are for itself alone");
-        return;
-    }
     tw_reply_json(reply, 200);
-    reply->cache = TW_CACHE_PUBLIC;
-    tw_jwks_write(keys, &reply->body);
+    if (tw_key_ring_jwks(request->edge->keys, &reply->body))
+        reply->cache = TW_CACHE_PUBLIC;
+    else
+        tw_reply_refuse(reply, request, TW_PROBLEM_NOT_FOUND, "the tokens of this service are for itself alone");
 }
 
 const struct tw_route tw_routes_auth[] = {

@@ -7,8 +7,15 @@
 
 #include "stores/places.h"
 #include "tillwire/clock.h"
+#include "tillwire/metrics.h"
 
 #define WHERE "edge.postgres"
+
+static struct tw_metric duration = {.name = "db_client_operation_duration_seconds",
+                                    .labels = "db_system_name=\"postgresql\",db_operation_name=\"query\"",
+                                    .kind = TW_HISTOGRAM,
+                                    .help = "A store's answer, by kind of call; with an error_type: it failed."};
+TW_METRICS_SHOWN(&duration)
 
 enum { QUERY_MS = 2000, WAIT_MS = 2000 };
 
@@ -91,10 +98,13 @@ static PGresult *run(PGconn *connection, const char *sql, int param_count, const
 /** One try on one connection; NULL: no answer, and the connection is of no more use. */
 static PGresult *try_on(PGconn *connection, const char *sql, int param_count, const char *const *params)
 {
+    int64_t   start_us = tw_monotonic_us();
     PGresult *result = PQstatus(connection) == CONNECTION_OK ? run(connection, sql, param_count, params) : NULL;
 
-    if (result && PQstatus(connection) == CONNECTION_OK)
+    if (result && PQstatus(connection) == CONNECTION_OK) {
+        tw_metric_observe_us(&duration, tw_monotonic_us() - start_us);
         return result;
+    }
     PQclear(result);
     return NULL;
 }

@@ -12,6 +12,7 @@
 #include "tillwire/clock.h"
 #include "tillwire/gen/topics.h"
 #include "tillwire/log.h"
+#include "tillwire/metrics.h"
 #include "tillwire/product_document.h"
 
 #define WHERE "edge.products"
@@ -53,6 +54,26 @@ static void on_mongoc_log(mongoc_log_level_t level, const char *domain, const ch
         tw_log(TW_LOG_DEBUG, "mongo client", TW_F_TEXT("domain", domain), TW_F_TEXT("text", message));
 }
 
+static struct tw_metric duration = {.name = "db_client_operation_duration_seconds",
+                                    .labels = "db_system_name=\"mongodb\",db_operation_name=\"command\"",
+                                    .kind = TW_HISTOGRAM,
+                                    .help = "A store's answer, by kind of call; with an error_type: it failed."};
+TW_METRICS_SHOWN(&duration)
+
+static void on_answer(const mongoc_apm_command_succeeded_t *answer)
+{
+    tw_metric_observe_us(&duration, mongoc_apm_command_succeeded_get_duration(answer));
+}
+
+static void watch_answers(mongoc_client_pool_t *pool)
+{
+    mongoc_apm_callbacks_t *callbacks = mongoc_apm_callbacks_new();
+
+    mongoc_apm_set_command_succeeded_cb(callbacks, on_answer);
+    mongoc_client_pool_set_apm_callbacks(pool, callbacks, NULL);
+    mongoc_apm_callbacks_destroy(callbacks);
+}
+
 static void set_options(mongoc_uri_t *uri, size_t connections)
 {
     mongoc_uri_set_option_as_int32(uri, MONGOC_URI_MAXPOOLSIZE, (int32_t)connections);
@@ -70,8 +91,8 @@ enum tw_rc tw_products_open(const char *mongo_uri, size_t connections, struct tw
     mongoc_uri_t       *uri;
     struct tw_products *products;
 
+    mongoc_log_set_handler(on_mongoc_log, NULL); /* first: it has words to say, too */
     mongoc_init();
-    mongoc_log_set_handler(on_mongoc_log, NULL);
     uri = mongoc_uri_new_with_error(mongo_uri, &error);
     if (!uri || !mongoc_uri_get_database(uri)) {
         mongoc_uri_destroy(uri);
@@ -82,6 +103,7 @@ enum tw_rc tw_products_open(const char *mongo_uri, size_t connections, struct tw
     products->database = tw_strdup(mongoc_uri_get_database(uri));
     products->pool = mongoc_client_pool_new(uri);
     mongoc_client_pool_set_error_api(products->pool, MONGOC_ERROR_API_VERSION_2);
+    watch_answers(products->pool);
     mongoc_client_pool_set_appname(products->pool, "tillwire-edge");
     mongoc_uri_destroy(uri);
     tw_known_ids_init(&products->known);

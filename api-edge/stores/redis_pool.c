@@ -8,8 +8,15 @@
 #include "stores/places.h"
 #include "tillwire/cart_keys.h"
 #include "tillwire/clock.h"
+#include "tillwire/metrics.h"
 
 #define WHERE "edge.redis"
+
+static struct tw_metric duration = {.name = "db_client_operation_duration_seconds",
+                                    .labels = "db_system_name=\"redis\",db_operation_name=\"command\"",
+                                    .kind = TW_HISTOGRAM,
+                                    .help = "A store's answer, by kind of call; with an error_type: it failed."};
+TW_METRICS_SHOWN(&duration)
 
 enum { TIMEOUT_MS = 1500, WAIT_MS = 1500 };
 
@@ -100,8 +107,11 @@ static redisContext *connect_now(const struct tw_redis_uri *uri)
 /** NULL: no answer; the connection is gone then. */
 static redisReply *try_on(redisContext **context, int argc, const char **argv, const size_t *lengths)
 {
+    int64_t     start_us = tw_monotonic_us();
     redisReply *reply = *context ? redisCommandArgv(*context, argc, argv, lengths) : NULL;
 
+    if (reply)
+        tw_metric_observe_us(&duration, tw_monotonic_us() - start_us);
     if (!reply && *context) {
         redisFree(*context);
         *context = NULL;

@@ -36,6 +36,7 @@ program_environment() {
     printf 'TW_LOG_LEVEL=%s\n' "${TW_LOG_LEVEL:-info}"
     if [[ $1 == edge* ]]; then
         printf 'TW_LISTEN=127.0.0.1:%s\n' "$(port_of "$1")"
+        printf 'TW_ACCESS_LOG=%s\n' "${TW_ACCESS_LOG:-off}" # a benchmark would fill the disk
         printf 'TW_RATE_LIMITS=%s\n' "${TW_RATE_LIMITS:-off}"
         given postgres || printf 'TW_POSTGRES_URI=%s\n' "$(postgres_uri tillwire_edge postgres_edge_password)"
     else

@@ -2,6 +2,9 @@
  * Settings of a program: one table of rows; parsing, --help, --check, validation and documentation come from it.
  * Sources, later wins: default, file (`--config FILE`, lines `name = value`, # comments), environment (TW_ + upper-case
  * name), command line (`--name value` or `--name=value`, dashes for underscores). An empty environment value is "not set".
+ *
+ * Every secret can also stand in a file that only its owner may read: `name_file`, TW_NAME_FILE or `--name-file` give
+ * its path. One source must not give both.
  */
 #ifndef TILLWIRE_SETTINGS_H
 #define TILLWIRE_SETTINGS_H
@@ -40,10 +43,15 @@ struct tw_setting {
         0              \
     }
 
-enum tw_settings_result { TW_SETTINGS_RUN, TW_SETTINGS_EXIT_OK, TW_SETTINGS_EXIT_BAD };
+enum tw_settings_result {
+    TW_SETTINGS_RUN,
+    TW_SETTINGS_EXIT_OK,
+    TW_SETTINGS_EXIT_BAD,
+    TW_SETTINGS_CHECK, /**< look at what the settings name (files, addresses) as at a start, and end */
+};
 
 /**
- * Fills @p ret_settings. --help, --version and --check print and give EXIT_OK; a wrong or unknown setting is named with
+ * Fills @p ret_settings. --help and --version print and give EXIT_OK, --check prints the values and gives CHECK; a wrong or unknown setting is named with
  * its allowed range on standard error and gives EXIT_BAD. Unknown TW_… environment variables that no program of ours
  * knows are refused too (a list of shared prefixes such as TW_FAIL is allowed).
  * Texts live as long as the process. @p about: a few lines for --help. `argv` left over after the options is returned
@@ -51,6 +59,15 @@ enum tw_settings_result { TW_SETTINGS_RUN, TW_SETTINGS_EXIT_OK, TW_SETTINGS_EXIT
  */
 enum tw_settings_result tw_settings_read(const struct tw_setting *table, const char *program, const char *about,
                                          int argc, char **argv, void *ret_settings, char ***ret_rest);
+
+/**
+ * Reads the same sources once more, for a program that runs: prints nothing, takes no notice of --check and the like.
+ * INVALID: the first thing that is wrong; @p ret_settings is then of no use. Not for two threads at once.
+ */
+enum tw_rc tw_settings_read_again(const struct tw_setting *table, const char *program, int argc, char **argv,
+                                  void *ret_settings, struct tw_err *reterr);
+/** The first row of @p table (which may begin anywhere in it) whose values differ; NULL: none. */
+const struct tw_setting *tw_settings_differ(const struct tw_setting *table, const void *left, const void *right);
 
 /** Reads a small secret file, trims white space at its end; refuses one that others may read. Free with free(). */
 enum tw_rc tw_secret_read(const char *path, size_t max_bytes, char **ret_text, struct tw_err *reterr);

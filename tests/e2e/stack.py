@@ -165,6 +165,12 @@ class Stack:
     def signal(self, name: str, number: signal.Signals) -> None:
         self._running[name].send_signal(number)
 
+    def reload(self, name: str, word: str = "settings were read anew") -> None:
+        """SIGHUP, and until the log says so."""
+        before = self.log(name).count(word)
+        self.signal(name, signal.SIGHUP)
+        wait_until(f"the log of {name} tells {word}", lambda: self.log(name).count(word) > before)
+
     def wait_exit(self, name: str, timeout_s: float = 20) -> int:
         """Its exit code, negative for a signal."""
         try:

@@ -94,18 +94,25 @@ def test_others_verify_a_token_by_the_published_keys(
     assert signer.as_caller(anyone.new_member().access_token).get("/v1/members/me").status_code == 401
 
 
+def published(signer: Client) -> list[str]:
+    return [key["kid"] for key in signer.get("/.well-known/jwks.json").json()["keys"]]
+
+
 def test_a_key_that_was_put_behind_a_new_one_still_verifies(healed: Stack, signer: Client, tmp_path: Path) -> None:
     old, new = new_key(tmp_path, "old"), new_key(tmp_path, "new")
     healed.start(EDGE, settings=key_file(tmp_path, old))
     before = signer.new_member()
-    healed.stop(EDGE)
+    assert published(signer) == ["old"]
     public = openssl("pkey", "-in", tmp_path / "old.pem", "-pubout")
-    healed.start(EDGE, settings=key_file(tmp_path, new, f"kid: old\n{public}"))
+    key_file(tmp_path, new, f"kid: old\n{public}")
+    healed.reload(EDGE)
+    assert published(signer) == ["new", "old"]
     assert signer.as_caller(before.access_token).get("/v1/members/me").status_code == 200
     after = signer.login(before.email, before.password).json()["access_token"]
     assert json.loads(decoded(after.split(".")[0]))["kid"] == "new"
-    healed.stop(EDGE)
-    healed.start(EDGE, settings=key_file(tmp_path, new))
+    key_file(tmp_path, new)
+    healed.reload(EDGE)
+    assert published(signer) == ["new"]
     assert signer.as_caller(before.access_token).get("/v1/members/me").status_code == 401
     assert signer.as_caller(after).get("/v1/members/me").status_code == 200
 

@@ -1,4 +1,6 @@
-"""Reads the page `test_metrics print` shows as strictly as Prometheus' text format 0.0.4 is written down."""
+"""Reads the page `test_metrics print` shows as strictly as Prometheus' text format 0.0.4 is written down, and compares
+the names in the sources with docs/metrics.md. check_programs.py compares what programs serve."""
+import pathlib
 import re
 import subprocess
 import sys
@@ -64,8 +66,52 @@ def check_histogram(name, samples):
         assert parts["_sum"] is not None, f"{name}: no sum"
 
 
-def main(build):
+def main(source, build):
+    rows, names = set(documented(source)), named_in_sources(source)
+    assert names == rows, f"only in the sources: {names - rows}; only in docs/metrics.md: {rows - names}"
     page = subprocess.run([f"{build}/bin/test_metrics", "print"], check=True, capture_output=True, text=True).stdout
+    families = parse_and_check(page)
+    expected = {"tillwire_records_total", "tillwire_commit_seconds", "process_resident_memory_bytes",
+                "process_open_fds", "process_threads", "process_cpu_seconds_total", "process_start_time_seconds"}
+    assert expected <= set(families), expected - set(families)
+    print(f"{len(families)} metrics, {sum(len(s) for _, s in families.values())} samples")
+
+
+def documented(source):
+    """The rows of docs/metrics.md: name -> (type, program, is there from the start, help)."""
+    text = (source / "docs/metrics.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (\w+) \| (yes|no) \| (.*) \|$", text, re.M)
+    assert len(rows) == len({row[0] for row in rows}), "a metric stands twice in docs/metrics.md"
+    return {name: (kind, program, start == "yes", text) for name, kind, program, start, text in rows}
+
+
+def named_in_sources(source):
+    names = set()
+    for file in [*source.glob("lib/*.c"), *source.glob("api-edge/**/*.c"), *source.glob("workers/**/*.c")]:
+        names |= set(re.findall(r'name\s*=\s*"((?:tillwire|http|messaging|db)_\w+)"|"(process_\w+)"', file.read_text()))
+    return {name for pair in names for name in pair if name}
+
+
+def heads(page):
+    """name -> (type, help) of a page."""
+    return {name: (kind, text) for name, text, kind in
+            re.findall(r"^# HELP (\w+) (.*)\n# TYPE \1 (\w+)$", page, re.M)}
+
+
+def check_page(source, page, is_edge, is_fresh):
+    """A page a program served: all of it is documented, and what is documented to be there from the start is there."""
+    parse_and_check(page)
+    served, rows = heads(page), documented(source)
+    for name, (kind, text) in served.items():
+        assert name in rows, f"{name} is served and not in docs/metrics.md"
+        assert rows[name][1] in ("all", "edge" if is_edge else "worker"), f"{name}: docs/metrics.md has another program"
+        assert (kind, text) == (rows[name][0], rows[name][3]), f"{name}: {kind}, {text!r} is not what docs/metrics.md says"
+    missing = {name for name, (_, program, start, _) in rows.items()
+               if start and program in ("all", "edge" if is_edge else "worker")} - set(served)
+    assert not missing or not is_fresh, f"docs/metrics.md says they are there from the start: {missing}"
+
+
+def parse_and_check(page):
     families = parse(page)
     for name, (kind, samples) in families.items():
         assert kind and samples, f"{name} is empty"
@@ -73,10 +119,8 @@ def main(build):
             assert name.endswith("_total") and all(value >= 0 for _, _, value in samples), name
         if kind == "histogram":
             check_histogram(name, samples)
-    expected = {"tillwire_records_total", "tillwire_commit_seconds", "process_resident_memory_bytes",
-                "process_open_fds", "process_threads", "process_cpu_seconds_total", "process_start_time_seconds"}
-    assert expected <= set(families), expected - set(families)
-    print(f"{len(families)} metrics, {sum(len(s) for _, s in families.values())} samples")
+    return families
 
 
-main(sys.argv[2])
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]), sys.argv[2])

@@ -13,6 +13,9 @@ import unittest
 import urllib.error
 import urllib.request
 
+import check_metrics_text
+
+SOURCE = pathlib.Path(sys.argv[1]).resolve()
 BUILD = pathlib.Path(sys.argv[2]).resolve()
 WORKERS = {"member": "postgres_uri", "product": "mongo_uri", "cart": "redis_uri"}
 NOBODY = "127.0.0.1:1"
@@ -49,13 +52,13 @@ class Programs(unittest.TestCase):
         return {**plain, **{f"TW_{name.upper()}": value for name, value in {**self.settings, **changed}.items()}}
 
     @contextlib.contextmanager
-    def running(self, program: str, **changed: str):
+    def running(self, program: str, *options: str, **changed: str):
         log = self.folder / f"{program}.log"
         with log.open("w") as out:
-            process = subprocess.Popen([BUILD / f"bin/tillwire-{program}"], env=self.environment(**changed), stdout=out,
-                                       stderr=out, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen([BUILD / f"bin/tillwire-{program}", *options], stdout=out, stderr=out,
+                                       env=self.environment(**changed), stdin=subprocess.DEVNULL)
         try:
-            yield log
+            yield log, process
             process.send_signal(signal.SIGTERM)
             self.assertEqual(process.wait(20), 0, log.read_text())
         finally:
@@ -77,6 +80,11 @@ class Programs(unittest.TestCase):
         while not question():
             self.assertLess(time.monotonic(), deadline, what)
             time.sleep(0.1)
+
+    def reload(self, process: subprocess.Popen, log: pathlib.Path, word: str) -> None:
+        before = log.read_text().count(word)
+        process.send_signal(signal.SIGHUP)
+        self.wait_for(f"the log tells {word}", lambda: log.read_text().count(word) > before)
 
     def assert_refused(self, program: str, *words: str, **changed: str):
         done = subprocess.run([BUILD / f"bin/tillwire-{program}"], env=self.environment(**changed), capture_output=True,
@@ -105,6 +113,31 @@ class Programs(unittest.TestCase):
         self.assert_refused("edge", "jwt_keys_file", jwt_keys_file=self.file("keys", "nonsense"))
         self.assert_refused("edge", "nonsense", listen="nonsense")
 
+    def test_a_store_with_its_password_may_stand_in_a_file(self):
+        for program, uri in (("member", "postgres_uri"), ("cart", "mongo_uri"), ("edge", "redis_uri")):
+            plain = self.settings.pop(uri)
+            self.assert_refused(program, uri, "nonsense", **{f"{uri}_file": "/nonsense"})
+            self.assert_refused(program, uri, **{f"{uri}_file": self.file("uri", "hidden nonsense")})
+            path = self.file("uri", plain)
+            done = self.check(program, **{f"{uri}_file": path})
+            self.assertIn(f"{uri} = (set)  # environment, in the file {path}", done.stdout)
+            self.settings[uri] = plain
+
+    def test_check_looks_into_the_files_before_anybody_starts_or_reloads(self):
+        for program in (*WORKERS, "edge"):
+            done = self.check(program)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            done = self.check(program, id_key_file=self.file("short", "00"))
+            self.assertEqual(done.returncode, 2)
+            self.assertIn("id_key_file", done.stderr)
+        done = self.check("edge", jwt_keys_file=self.file("broken_keys", "key-3:33"))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("jwt_keys_file: line 1 of the token keys is not a key of 32 to 64 bytes in hex", done.stderr)
+
+    def check(self, program: str, **changed: str) -> subprocess.CompletedProcess:
+        return subprocess.run([BUILD / f"bin/tillwire-{program}", "--check"], env=self.environment(**changed),
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=30)
+
     def test_the_threads_of_workers_and_the_edge_are_two_settings(self):
         for program in WORKERS:
             self.assert_refused(program, "threads", "1..16", threads="17")
@@ -112,19 +145,39 @@ class Programs(unittest.TestCase):
         with self.running("edge", threads="1", listen=free_address()):
             self.wait_for("the admin port answers", lambda: self.ask("/healthz")[0] == 200)
 
-    def test_a_worker_tells_that_the_broker_is_away_and_goes_on_trying(self):
+    def test_a_worker_tells_that_the_broker_is_away_and_goes_on_trying_also_after_sighup(self):
+        config = pathlib.Path(self.file("config", ""))
         for program in WORKERS:
-            with self.running(program) as log:
+            config.write_text("log_level = info")
+            with self.running(program, "--config", str(config)) as (log, process):
                 self.wait_for("/readyz tells it", lambda: "brokers" in self.ask("/readyz")[1])
                 self.assertEqual((self.ask("/readyz")[0], self.ask("/healthz")[0]), (503, 200))
                 self.assertIn("waiting for the broker", log.read_text())
+                check_metrics_text.check_page(SOURCE, self.ask("/metrics")[1], is_edge=False, is_fresh=True)
+                config.write_text("log_level = nonsense")
+                self.reload(process, log, "a setting is wrong; all stay as they were")
+                config.write_text("log_level = info\nlinger_us = 7")
+                self.reload(process, log, '"setting":"linger_us"')
 
-    def test_the_edge_tells_which_servers_are_away_and_goes_on_trying(self):
+    def assert_reads_anew(self, process: subprocess.Popen, log: pathlib.Path, config: str) -> None:
+        keys = pathlib.Path(self.settings["jwt_keys_file"])
+        keys.write_text("key-2:" + "33" * 32 + "\nkey-1:" + "22" * 32)
+        pathlib.Path(config).write_text("log_level = debug\nwait_slots = 7")
+        self.reload(process, log, '"keys":2,"signs":"key-2"')
+        self.assertIn('"setting":"wait_slots"', log.read_text())
+        keys.write_text("key-3:33")
+        self.reload(process, log, "the token keys stay as they were")
+        self.assertIn(f'"file":"{keys}"', log.read_text())
+        self.assertIn("line 1 of the token keys is not a key of 32 to 64 bytes in hex", log.read_text())
+        self.assertNotIn("33" * 8, log.read_text())
+
+    def test_the_edge_tells_which_servers_are_away_and_goes_on_trying_also_after_sighup(self):
         def told():
             lines = [json.loads(line) for line in log.read_text().splitlines()]
             return {line.get("store") for line in lines if line["message"] == "store does not answer"}
 
-        with self.running("edge", listen=free_address()) as log:
+        config = self.file("config", "log_level = info")
+        with self.running("edge", "--config", config, listen=free_address()) as (log, process):
             self.wait_for("all stores are named", lambda: told() == {"postgres", "mongo", "redis"})
             status, parts = self.ask("/readyz")
             self.assertEqual(status, 503)
@@ -132,6 +185,8 @@ class Programs(unittest.TestCase):
                 self.assertFalse(json.loads(parts)["parts"][part])
             self.assertEqual(self.ask("/healthz")[0], 200)
             self.assertNotIn("hidden", log.read_text())
+            check_metrics_text.check_page(SOURCE, self.ask("/metrics")[1], is_edge=True, is_fresh=True)
+            self.assert_reads_anew(process, log, config)
 
 
 unittest.main(argv=sys.argv[:1])

@@ -32,6 +32,7 @@ enum tw_rc tw_sessions_token_counts(struct tw_sessions *sessions, struct tw_uuid
 
 static struct tw_token_keys   keys;
 static struct tw_token_rules  rules = {&keys, "tillwire", "api"};
+static struct tw_key_ring    *ring;
 static struct tw_revocations *revocations;
 static struct tw_callers     *callers;
 static struct tw_arena        arena;
@@ -50,7 +51,8 @@ static int setup(void **state)
     row = TW_OK;
     rows_read = 0;
     revocations = tw_revocations_new();
-    callers = tw_callers_new(&(struct tw_callers_parts){&rules, revocations, NULL, NULL});
+    ring = tw_key_ring_new(&keys, "tillwire", "api");
+    callers = tw_callers_new(&(struct tw_callers_parts){ring, revocations, NULL, NULL});
     return tw_token_sign(&rules, &claims, &token, NULL) == TW_OK ? 0 : -1;
 }
 
@@ -59,6 +61,7 @@ static int teardown(void **state)
     (void)state;
     free(token);
     tw_callers_free(callers);
+    tw_key_ring_free(ring);
     tw_revocations_free(revocations);
     tw_arena_done(&arena);
     return 0;
@@ -145,12 +148,34 @@ static void bad_token__is_refused_without_asking_anybody(void **state)
     assert_int_equal(rows_read, 0);
 }
 
+#define OLD_KEY "k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"
+#define NEW_KEY "k2:202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f\n"
+
+static void put_in_force(const char *text)
+{
+    struct tw_token_keys others;
+
+    assert_int_equal(tw_token_keys_parse(TW_TOKEN_HS256, tw_str_of(text), &others, NULL), TW_OK);
+    tw_key_ring_replace(ring, &others);
+}
+
+static void rotation__lets_old_tokens_in_while_their_key_is_there(void **state)
+{
+    (void)state;
+    assert_int_equal(identify(), TW_OK);
+    put_in_force(NEW_KEY OLD_KEY);
+    assert_int_equal(identify(), TW_OK);
+    put_in_force(NEW_KEY);
+    assert_int_equal(identify(), TW_INVALID);
+    assert_int_equal(identify(), TW_INVALID);
+    put_in_force(OLD_KEY);
+    assert_int_equal(identify(), TW_OK);
+}
+
 static int read_keys(void **state)
 {
     (void)state;
-    return (int)tw_token_keys_parse(TW_TOKEN_HS256,
-                                    tw_str_of("k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n"),
-                                    &keys, NULL);
+    return (int)tw_token_keys_parse(TW_TOKEN_HS256, tw_str_of(OLD_KEY), &keys, NULL);
 }
 
 static enum tw_rc recheck(void)
@@ -187,6 +212,7 @@ int main(void)
         TEST(stale_tail_and_no_table__cannot_tell),
         TEST(caller_that_stays__is_looked_at_like_one_that_comes),
         TEST(bad_token__is_refused_without_asking_anybody),
+        TEST(rotation__lets_old_tokens_in_while_their_key_is_there),
     };
 
     return cmocka_run_group_tests(tests, read_keys, NULL);

@@ -575,7 +575,14 @@ static void preference__is_read_as_rfc_7240_says(void **state)
 static void trace__goes_on_when_the_client_began_a_good_one(void **state)
 {
     static const char        given[] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    static const char *const wrong[] = {"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    static const char *const later[] = {"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                                        "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0b-what-will-be"};
+    static const char *const wrong[] = {"ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                                        "0g-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                                        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+                                        "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01.more",
+                                        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+                                        "",
                                         "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
                                         "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
                                         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0"};
@@ -586,6 +593,14 @@ static void trace__goes_on_when_the_client_began_a_good_one(void **state)
     tw_request_trace(&request, (uint64_t[3]){1, 2, 0x123});
     assert_string_equal(request.trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
     assert_string_equal(request.traceparent, "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000123-01");
+    for (size_t i = 0; i < TW_LEN(later); i++) {
+        request.fields[TW_HEADER_TRACEPARENT] = tw_str_of(later[i]);
+        tw_request_trace(&request, (uint64_t[3]){1, 2, 0x123});
+        assert_string_equal(request.traceparent, "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000123-01");
+    }
+    request.fields[TW_HEADER_TRACEPARENT] = TW_STR("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-fe");
+    tw_request_trace(&request, (uint64_t[3]){1, 2, 0x123});
+    assert_string_equal(request.traceparent, "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000123-00");
     for (size_t i = 0; i < TW_LEN(wrong); i++) {
         request.fields[TW_HEADER_TRACEPARENT] = tw_str_of(wrong[i]);
         tw_request_trace(&request, (uint64_t[3]){0xab, 0xcd, 0xef});

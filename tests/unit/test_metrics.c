@@ -21,6 +21,10 @@ static struct tw_metric commit_seconds = {
     .name = "tillwire_commit_seconds", .labels = "store=\"redis\"", .kind = TW_HISTOGRAM, .help = "Time of a commit."};
 static struct tw_metric turn_seconds = {
     .name = "tillwire_turn_seconds", .kind = TW_HISTOGRAM, .help = "Time of a turn."};
+static struct tw_metric batch = {.name = "tillwire_batch_records", .kind = TW_SIZES, .help = "Records of a batch."};
+static struct tw_metric shown = {.name = "tillwire_shown_total", .kind = TW_COUNTER, .help = "From the start."};
+TW_METRICS_SHOWN(&shown)
+static struct tw_metric left = {.name = "tillwire_left", .kind = TW_GAUGE, .help = "Of what may leave."};
 static struct tw_metric busy = {.name = "tillwire_busy_total", .kind = TW_COUNTER, .help = "Added to by threads."};
 static struct tw_metric never = {.name = "tillwire_never_total", .kind = TW_COUNTER, .help = "Not registered."};
 
@@ -37,6 +41,9 @@ static void fill(void)
     tw_metric_observe_us(&commit_seconds, 52428800);
     tw_metric_observe_us(&commit_seconds, 52428801);
     tw_metric_observe_us(&turn_seconds, 1500000);
+    tw_metric_observe_size(&batch, 1);
+    tw_metric_observe_size(&batch, 500);
+    tw_metric_observe_size(&batch, 600000);
 }
 
 static struct tw_buf page;
@@ -98,6 +105,38 @@ static void histogram__is_cumulative_in_seconds(void **state)
     assert_non_null(strstr(text, "tillwire_turn_seconds_bucket{le=\"0.8192\"} 0\n"
                                  "tillwire_turn_seconds_bucket{le=\"1.6384\"} 1\n"));
     assert_non_null(strstr(text, "tillwire_turn_seconds_sum 1.5\ntillwire_turn_seconds_count 1\n"));
+}
+
+static void sizes__have_bounds_of_their_own(void **state)
+{
+    const char *text = rendered();
+
+    (void)state;
+    assert_non_null(strstr(text, "# TYPE tillwire_batch_records histogram\n"
+                                 "tillwire_batch_records_bucket{le=\"1\"} 1\n"));
+    assert_non_null(strstr(text, "tillwire_batch_records_bucket{le=\"256\"} 1\n"
+                                 "tillwire_batch_records_bucket{le=\"512\"} 2\n"));
+    assert_non_null(strstr(text, "tillwire_batch_records_bucket{le=\"+Inf\"} 3\n"
+                                 "tillwire_batch_records_sum 600501\ntillwire_batch_records_count 3\n"));
+}
+
+static void what_is_shown_from_the_start__is_there_before_it_happens(void **state)
+{
+    (void)state;
+    assert_non_null(strstr(rendered(), "\ntillwire_shown_total 0\n"));
+}
+
+static void what_left__does_not_show_until_it_is_back(void **state)
+{
+    (void)state;
+    tw_metric_set(&left, 5);
+    assert_non_null(strstr(rendered(), "\ntillwire_left 5\n"));
+    tw_metric_hide(&left);
+    assert_null(strstr(rendered(), "tillwire_left"));
+    tw_metric_set(&left, 6);
+    assert_null(strstr(rendered(), "tillwire_left"));
+    tw_metric_show(&left);
+    assert_non_null(strstr(rendered(), "\ntillwire_left 6\n"));
 }
 
 static double value_of(const char *text, const char *name)
@@ -166,6 +205,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(counters_and_gauges__show_their_value),
         cmocka_unit_test(metrics_of_one_name__share_one_escaped_head),
         cmocka_unit_test(histogram__is_cumulative_in_seconds),
+        cmocka_unit_test(sizes__have_bounds_of_their_own),
+        cmocka_unit_test(what_is_shown_from_the_start__is_there_before_it_happens),
+        cmocka_unit_test(what_left__does_not_show_until_it_is_back),
         cmocka_unit_test(process_metrics__are_plausible),
         cmocka_unit_test(unused_metrics__do_not_show),
         cmocka_unit_test(threads__register_once_and_lose_nothing),

@@ -289,7 +289,7 @@ static void secrets__are_never_printed(void **state)
 {
     (void)state;
     run((struct call){.argv = {"--kafka=a", "--check"}, .env = {"TW_POSTGRES_URI=hunter2"}});
-    assert_int_equal(child.exit_code, TW_SETTINGS_EXIT_OK);
+    assert_int_equal(child.exit_code, TW_SETTINGS_CHECK);
     assert_null(strstr(child.out, "hunter2"));
     assert_non_null(strstr(child.out, "postgres_uri = (set)  # environment\n"));
     run((struct call){.argv = {"--kafka=a"}, .env = {"TW_POSTGRES_URI=hunter2hunter2hunter2hunter2hunter2hunter2"}});
@@ -302,7 +302,7 @@ static void check__prints_values_and_where_they_come_from(void **state)
 {
     (void)state;
     run((struct call){.argv = {"--check", "--fast=off"}, .env = {"TW_KAFKA=a"}});
-    assert_int_equal(child.exit_code, TW_SETTINGS_EXIT_OK);
+    assert_int_equal(child.exit_code, TW_SETTINGS_CHECK);
     assert_string_equal(child.out,
                         "kafka = a  # environment\nbatch_records = 500  # default\nfast = off  # command line\n"
                         "log_level = info  # default\npostgres_uri = (not set)  # default\nlabel = x  # default\n"
@@ -336,6 +336,65 @@ static void help__shows_each_setting_with_range_default_and_sentence(void **stat
     run((struct call){.argv = {"--version"}});
     assert_int_equal(child.exit_code, TW_SETTINGS_EXIT_OK);
     assert_string_equal(child.out, "tillwire-test " TW_VERSION "\n");
+}
+
+/* A file of this mode that holds the text, in a folder that ends with the test. */
+static const char *file_of(const char *text, mode_t mode)
+{
+    static char path[] = "/tmp/test_settings_file_XXXXXX";
+    int         fd;
+
+    strcpy(path + strlen(path) - 6, "XXXXXX");
+    fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    fchmod(fd, mode);
+    close(fd);
+    return path;
+}
+
+static void a_secret__may_stand_in_a_file(void **state)
+{
+    const char *path = file_of("postgres://u:p@h/d\n", 0600);
+    char        variable[100], option[100];
+
+    (void)state;
+    snprintf(variable, sizeof(variable), "TW_POSTGRES_URI_FILE=%s", path);
+    snprintf(option, sizeof(option), "--postgres-uri-file=%s", path);
+    assert_runs((struct call){.argv = {"--kafka=k"}, .env = {variable}}, "k 500 1 info postgres://u:p@h/d x");
+    assert_runs((struct call){.argv = {"--kafka=k", option}}, "k 500 1 info postgres://u:p@h/d x");
+    assert_runs((struct call){.argv = {"--kafka=k", option}, .env = {"TW_POSTGRES_URI=other"}},
+                "k 500 1 info postgres://u:p@h/d x");
+    assert_runs((struct call){.argv = {"--kafka=k", "--postgres-uri=other"}, .env = {variable}},
+                "k 500 1 info other x");
+    run((struct call){.argv = {"--kafka=k", "--check"}, .env = {variable}});
+    assert_non_null(strstr(child.out, "postgres_uri = (set)  # environment, in the file /tmp/test_settings_file_"));
+    assert_null(strstr(child.out, "u:p"));
+    unlink(path);
+}
+
+static void a_secret_in_a_file__is_refused_by_name(void **state)
+{
+    const char *path = file_of("a text that is longer than the forty bytes of its setting", 0600);
+    char        variable[100];
+
+    (void)state;
+    snprintf(variable, sizeof(variable), "TW_POSTGRES_URI_FILE=%s", path);
+    run((struct call){.argv = {"--kafka=k"}, .env = {variable}});
+    assert_int_equal(child.exit_code, TW_SETTINGS_EXIT_BAD);
+    assert_non_null(strstr(child.err, "postgres_uri_file (--postgres-uri-file, TW_POSTGRES_URI_FILE): '/tmp/"));
+    assert_non_null(strstr(child.err, "1 to 40 bytes"));
+    assert_null(strstr(child.err, "longer"));
+    unlink(path);
+    assert_refused((struct call){.argv = {"--kafka=k", "--postgres-uri-file=/nonexistent"}},
+                   "tillwire-test: postgres_uri_file (--postgres-uri-file, TW_POSTGRES_URI_FILE): cannot open "
+                   "'/nonexistent': No such "
+                   "file or directory\n");
+    run((struct call){.argv = {"--kafka=k", "--postgres-uri=a", "--postgres-uri-file=/b"}});
+    assert_int_equal(child.exit_code, TW_SETTINGS_EXIT_BAD);
+    assert_non_null(strstr(child.err, "--postgres-uri and --postgres-uri-file are both given: one is enough\n"));
+    assert_refused((struct call){.argv = {"--kafka=k", "--kafka-file=/b"}},
+                   "tillwire-test: '--kafka-file' is no option; see --help\n");
 }
 
 static void arguments__are_refused_unless_asked_for(void **state)
@@ -462,6 +521,8 @@ int main(void)
         cmocka_unit_test(secrets__are_never_printed),
         cmocka_unit_test(check__prints_values_and_where_they_come_from),
         cmocka_unit_test(help__shows_each_setting_with_range_default_and_sentence),
+        cmocka_unit_test(a_secret__may_stand_in_a_file),
+        cmocka_unit_test(a_secret_in_a_file__is_refused_by_name),
         cmocka_unit_test(arguments__are_refused_unless_asked_for),
         cmocka_unit_test(arguments__keep_their_order),
         cmocka_unit_test(a_secret_file__is_trimmed_at_its_end),

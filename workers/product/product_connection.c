@@ -130,8 +130,8 @@ enum tw_rc tw_mongo_init(const char *uri, int timeout_ms, struct tw_mongo *ret_m
     struct tw_mongo   mongo = {0};
     bson_error_t      error;
 
+    mongoc_log_set_handler(log_at_debug, NULL); /* first: it has words to say, too */
     mongoc_init();
-    mongoc_log_set_handler(log_at_debug, NULL);
     mongo.uri = mongoc_uri_new_with_error(uri, &error);
     if (!mongo.uri)
         return tw_fail(reterr, TW_INVALID, where, (long)error.code, "MongoDB URI: %s", error.message);

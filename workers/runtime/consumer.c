@@ -178,6 +178,15 @@ void tw_consumer_commit(struct tw_consumer *consumer, const struct tw_position *
     rd_kafka_topic_partition_list_destroy(list);
 }
 
+int64_t tw_consumer_log_end(const struct tw_consumer *consumer, const char *topic, int32_t partition)
+{
+    int64_t low = -1;
+    int64_t high = -1;
+
+    rd_kafka_get_watermark_offsets(consumer->rk, topic, partition, &low, &high);
+    return high;
+}
+
 bool tw_consumer_is_connected(const struct tw_consumer *consumer)
 {
     return consumer->brokers_up > 0;

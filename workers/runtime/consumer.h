@@ -53,6 +53,8 @@ enum tw_rc tw_consumer_assign(struct tw_consumer *consumer, const struct tw_posi
                               struct tw_err *reterr);
 /** Tells the group's offsets to Kafka, for lag tools. Does not wait. */
 void       tw_consumer_commit(struct tw_consumer *consumer, const struct tw_position *positions, size_t count);
+/** Where the log of a partition that is fetched ends, as the last fetch told; negative: not known yet. Does not wait. */
+int64_t    tw_consumer_log_end(const struct tw_consumer *consumer, const char *topic, int32_t partition);
 bool       tw_consumer_is_connected(const struct tw_consumer *consumer);
 /** Leaves the group: `revoked` is called for what is owned. Accepts NULL. */
 void       tw_consumer_close(struct tw_consumer *consumer);

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lag.h"
 #include "partition.h"
+#include "store_meter.h"
 #include "tillwire/clock.h"
 #include "tillwire/failpoint.h"
 #include "tillwire/gen/topics.h"
@@ -23,6 +25,8 @@ struct loop {
     const struct tw_loop_context *context;
     int                           number;
     struct tw_store               store;
+    struct tw_store_meter         meter;
+    struct tw_store               metered; /* what partitions use */
     struct tw_partition_env       env;
     struct tw_consumer           *consumer;
     struct tw_partition         **partitions; /* by number; NULL: not ours */
@@ -37,6 +41,10 @@ struct loop {
 
 static struct tw_metric owned = {
     .name = "tillwire_partitions", .kind = TW_GAUGE, .help = "Command partitions this worker owns."};
+static struct tw_metric consumed = {.name = "messaging_client_consumed_messages_total",
+                                    .labels = "messaging_system=\"kafka\"",
+                                    .help = "Records read: of the edge all events, of a worker its commands."};
+TW_METRICS_SHOWN(&owned, &consumed)
 
 static bool must_stop(const struct loop *loop)
 {
@@ -78,6 +86,7 @@ static void on_revoked(void *self, const char *topic, int32_t partition)
     tw_failpoint("in_revoke");
     tw_partition_free(loop->partitions[partition], REVOKE_FLUSH_MS);
     loop->partitions[partition] = NULL;
+    tw_lag_forget(partition);
 }
 
 static void on_rebalanced(void *self, bool joined)
@@ -221,9 +230,22 @@ static void fetch(struct loop *loop)
 {
     int    timeout_ms;
     size_t room = room_to_fetch(loop, &timeout_ms);
+    size_t count = TW_CONSUMER_POLL_MAX;
 
-    while (room && tw_consumer_poll(loop->consumer, timeout_ms, room) == TW_CONSUMER_POLL_MAX)
+    while (room && count == TW_CONSUMER_POLL_MAX) {
+        count = tw_consumer_poll(loop->consumer, timeout_ms, room);
+        tw_metric_add(&consumed, (int64_t)count);
         room = room_to_fetch(loop, &timeout_ms);
+    }
+}
+
+static void tell_lags(const struct loop *loop)
+{
+    int64_t now_ms = tw_now_ms();
+
+    for (int32_t i = 0; i < loop->env.turn.partition_count; i++)
+        if (loop->partitions[i])
+            tw_lag_tell(loop->partitions[i], tw_consumer_log_end(loop->consumer, loop->env.commands_topic, i), now_ms);
 }
 
 static void tell_offsets(struct loop *loop)
@@ -234,6 +256,7 @@ static void tell_offsets(struct loop *loop)
     if (tw_monotonic_us() - loop->told_at_us < 1000000)
         return;
     loop->told_at_us = tw_monotonic_us();
+    tell_lags(loop);
     positions = tw_alloc_zeroed((size_t)loop->env.turn.partition_count, sizeof(*positions));
     for (int32_t i = 0; i < loop->env.turn.partition_count; i++) {
         struct tw_partition *partition = loop->partitions[i];
@@ -356,8 +379,9 @@ static void fill_env(struct loop *loop)
     const struct tw_domain          *domain = loop->context->spec->domain;
     struct tw_partition_env         *env = &loop->env;
 
+    tw_store_meter_wrap(&loop->meter, &loop->store, tw_store_system_of(loop->context->spec->store_uri), &loop->metered);
     env->turn.domain = domain;
-    env->turn.store = &loop->store;
+    env->turn.store = &loop->metered;
     env->turn.partition_count = tw_topic_of(domain->number, TW_TOPIC_COMMANDS)->partitions;
     env->turn.program = loop->context->program;
     memcpy(env->turn.id_key, loop->context->id_key, sizeof(env->turn.id_key));

@@ -30,9 +30,16 @@ static struct tw_metric passed_over = FOLDED("passed_over");
 #undef FOLDED
 static struct tw_metric recoveries = {.name = "tillwire_recoveries_total",
                                       .help = "Times a partition went back to its watermark after trouble."};
-static struct tw_metric batches = {.name = "tillwire_batches_total", .help = "Batches committed."};
-static struct tw_metric turn_time = {
-    .name = "tillwire_turn_seconds", .kind = TW_HISTOGRAM, .help = "From the first record of a batch to its commit."};
+static struct tw_metric fences = {.name = "tillwire_fences_total",
+                                  .help = "Times another one had moved a partition's watermark."};
+static struct tw_metric batch_records = {
+    .name = "tillwire_batch_records", .kind = TW_SIZES, .help = "Records of a committed batch."};
+static struct tw_metric turn_time = {.name = "messaging_process_duration_seconds",
+                                     .labels = "messaging_system=\"kafka\",messaging_operation_name=\"fold\"",
+                                     .kind = TW_HISTOGRAM,
+                                     .help = "From the first record of a batch to its commit."};
+TW_METRICS_SHOWN(&succeeded, &rejected, &repeated, &dead, &passed_over, &recoveries, &fences, &batch_records,
+                 &turn_time)
 
 struct tw_partition *tw_partition_new(struct tw_partition_env *env, int32_t number)
 {
@@ -116,6 +123,8 @@ void tw_partition_fail(struct tw_partition *partition, const struct tw_err *err)
     retry_in(partition, tw_rc_action(err->rc) == TW_RETRY ? BACKOFF_FIRST_MS : 0);
     tw_log_err(news ? TW_LOG_WARN : TW_LOG_DEBUG, "partition goes back to its watermark", err, where);
     tw_metric_add(&recoveries, 1);
+    if (err->rc == TW_FENCED)
+        tw_metric_add(&fences, 1);
 }
 
 /* Something in this batch can never be written: halve until it stands alone, then it becomes a dead letter. */
@@ -322,7 +331,7 @@ static void count_turn(const struct tw_turn *turn, int64_t started_us)
     tw_metric_add(&repeated, (int64_t)turn->counts.repeated);
     tw_metric_add(&dead, (int64_t)turn->counts.dead);
     tw_metric_add(&passed_over, (int64_t)turn->counts.passed_over);
-    tw_metric_add(&batches, 1);
+    tw_metric_observe_size(&batch_records, (int64_t)turn->record_count);
     tw_metric_observe_us(&turn_time, tw_monotonic_us() - started_us);
 }
 

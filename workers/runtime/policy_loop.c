@@ -31,6 +31,7 @@ static struct tw_metric commands_sent = {.name = "tillwire_policy_commands_total
 static struct tw_metric is_spreading = {.name = "tillwire_policy_spreading",
                                         .kind = TW_GAUGE,
                                         .help = "1 while commands of an event wait for their turn, else 0."};
+TW_METRICS_SHOWN(&commands_sent, &is_spreading)
 
 /* How far one partition's events were followed. */
 struct place {

@@ -30,6 +30,11 @@ static struct tw_metric published = {.name = "tillwire_events_published_total",
                                      .help = "Records of outboxes acknowledged by the broker."};
 static struct tw_metric renewed = {.name = "tillwire_producer_renewals_total",
                                    .help = "Producers made anew after a failed report."};
+static struct tw_metric publish_time = {
+    .name = "tillwire_publish_seconds",
+    .kind = TW_HISTOGRAM,
+    .help = "From the commit of a batch to the broker's acknowledgement of its last event."};
+TW_METRICS_SHOWN(&published, &renewed, &publish_time)
 
 static void on_report(void *self, const struct tw_report *report)
 {
@@ -51,6 +56,8 @@ static void on_report(void *self, const struct tw_report *report)
     while (flight->reported < flight->count && flight->slots[flight->reported].reported)
         flight->reported++;
     tw_metric_add(&published, 1);
+    if (flight->reported == flight->count)
+        tw_metric_observe_us(&publish_time, tw_monotonic_us() - flight->put_at_us);
 }
 
 static enum tw_rc make_producer(struct tw_publisher *publisher, struct tw_err *reterr)
@@ -134,6 +141,7 @@ enum tw_rc tw_publisher_put(struct tw_publisher *publisher, struct tw_flight *fl
     tw_arena_reset(&flight->arena);
     flight->count = flight->sent = flight->reported = 0;
     flight->next_offset = next_offset;
+    flight->put_at_us = tw_monotonic_us();
     tw_buf_add_str(&flight->packed, packed);
     TW_TRY(tw_outbox_render(tw_buf_str(&flight->packed), publisher->options.domain, flight->partition, &flight->arena,
                             &flight->records, &flight->count, reterr));

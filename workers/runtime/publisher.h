@@ -30,6 +30,7 @@ struct tw_flight {
     size_t                   reported; /**< all before this one are in the log */
     unsigned                 known_to; /**< number of the producer that the broker knows in this partition */
     int64_t                  known_at_us;
+    int64_t                  put_at_us;
     struct tw_flight        *next; /**< those on their way */
     bool                     on_its_way;
 };

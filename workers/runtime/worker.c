@@ -4,6 +4,7 @@
  */
 #include "worker.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,9 +15,10 @@
 #include "policy_loop.h"
 #include "tillwire/kafka.h"
 #include "tillwire/log.h"
-#include "tillwire/settings.h"
+#include "tillwire/reload.h"
 
 enum { EXIT_WRONG_SETTINGS = 2, EXIT_BROKEN = 3, LOOPS_MAX = 16, INSTANCE_ID_MAX = 100 };
+enum { OWN_SETTINGS = 5 };    /* rows that differ between workers */
 enum { POLICY_SETTINGS = 2 }; /* at the end of a worker's own rows, only where there is a policy that needs them */
 
 #define OFFSET(member) offsetof(struct tw_worker_settings, member)
@@ -110,6 +112,7 @@ static const struct tw_setting rows[] = {
 
 struct worker {
     struct tw_worker_settings settings;
+    struct tw_setting         table[OWN_SETTINGS + TW_LEN(rows) + 1]; /* of `settings` */
     struct tw_loop_context    context;
     char                      program[64];
     pthread_mutex_t           lock; /* guards the two below */
@@ -232,13 +235,30 @@ static int thread_count(const struct worker *worker)
     return (int)worker->settings.threads + (worker->context.spec->policy != NULL);
 }
 
-/* INVALID: a setting is wrong. */
-static enum tw_rc open_shared(struct worker *worker, struct tw_err *reterr)
+/* What can be known without asking a server. INVALID: a setting is wrong. */
+static enum tw_rc check_settings(struct worker *worker, struct tw_err *reterr)
 {
     TW_TRY(read_id_key(worker, reterr));
     TW_TRY(tw_kafka_check(worker->settings.kafka, reterr));
     TW_TRY(check_store_uri(worker, reterr));
-    TW_TRY(check_policy_uri(worker, reterr));
+    return check_policy_uri(worker, reterr);
+}
+
+/* --check: as at a start, for a person who looks. */
+static int tell_check(struct worker *worker)
+{
+    struct tw_err err;
+
+    if (check_settings(worker, &err) == TW_OK)
+        return 0;
+    fprintf(stderr, "%s: %s\n", worker->context.spec->program, err.msg);
+    return EXIT_WRONG_SETTINGS;
+}
+
+/* INVALID: a setting is wrong. */
+static enum tw_rc open_shared(struct worker *worker, struct tw_err *reterr)
+{
+    TW_TRY(check_settings(worker, reterr));
     TW_TRY(tw_admin_open(worker->settings.admin_listen, thread_count(worker), &worker->context.admin, reterr));
     return check_topics(worker, reterr);
 }
@@ -317,26 +337,44 @@ static enum tw_settings_result read_settings(struct worker *worker, int argc, ch
               .help = "Commands a second that this process's policy writes, for all events together (new prices in many "
                            "carts), at most."},
     };
-    size_t            own_count = TW_LEN(own) - (spec->policy_uri ? 0 : POLICY_SETTINGS);
-    struct tw_setting table[TW_LEN(own) + TW_LEN(rows) + 1] = {0};
+    size_t own_count = TW_LEN(own) - (spec->policy_uri ? 0 : POLICY_SETTINGS);
 
-    memcpy(table, own, own_count * sizeof(*own));
-    memcpy(table + own_count, rows, sizeof(rows));
-    return tw_settings_read(table, spec->program, spec->about, argc, argv, &worker->settings, NULL);
+    static_assert(TW_LEN(own) == OWN_SETTINGS, "the table has room for them all");
+    memcpy(worker->table, own, own_count * sizeof(*own));
+    memcpy(worker->table + own_count, rows, sizeof(rows));
+    return tw_settings_read(worker->table, spec->program, spec->about, argc, argv, &worker->settings, NULL);
+}
+
+static struct tw_reload *start_reload(const struct worker *worker, int argc, char **argv)
+{
+    const struct tw_reload_options options = {
+        .table = worker->table,
+        .program = worker->context.spec->program,
+        .argc = argc,
+        .argv = argv,
+        .settings = &worker->settings,
+        .settings_bytes = sizeof(worker->settings),
+    };
+
+    return tw_reload_start(&options);
 }
 
 int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv)
 {
     struct worker     worker = {.context = {.spec = spec, .stop = &stop_asked}, .lock = PTHREAD_MUTEX_INITIALIZER};
     enum tw_log_level level = TW_LOG_INFO;
+    struct tw_reload *reload;
     enum tw_rc        opened;
     struct tw_err     err;
 
+    tw_reload_block();
     switch (read_settings(&worker, argc, argv)) {
     case TW_SETTINGS_EXIT_OK:
         return 0;
     case TW_SETTINGS_EXIT_BAD:
         return EXIT_WRONG_SETTINGS;
+    case TW_SETTINGS_CHECK:
+        return tell_check(&worker);
     case TW_SETTINGS_RUN:
         break;
     }
@@ -347,6 +385,7 @@ int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv)
     worker.context.settings = &worker.settings;
     worker.context.program = worker.program;
     catch_signals();
+    reload = start_reload(&worker, argc, argv);
     opened = open_shared(&worker, &err);
     if (opened != TW_OK)
         stop_broken(&worker, &err);
@@ -356,6 +395,7 @@ int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv)
         tw_log_err(TW_LOG_ERROR, opened == TW_INVALID ? "a setting is wrong" : "stopping: this needs a person",
                    &worker.err, NULL);
     tw_admin_close(worker.context.admin);
+    tw_reload_stop(reload);
     if (opened == TW_INVALID)
         return EXIT_WRONG_SETTINGS;
     return worker.broken ? EXIT_BROKEN : 0;

@@ -223,6 +223,7 @@ static enum tw_ctl_exit run(const struct command *command, int argc, char **argv
     switch (tw_settings_read(table, program, command->about, argc - words, argv + words, &settings,
                              command->argument ? &rest : NULL)) {
     case TW_SETTINGS_EXIT_OK:
+    case TW_SETTINGS_CHECK:
         return TW_CTL_DONE;
     case TW_SETTINGS_EXIT_BAD:
         return TW_CTL_USAGE;

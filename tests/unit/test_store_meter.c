@@ -1,0 +1,106 @@
+#include "store_meter.h"
+
+#include <string.h>
+
+#include "tillwire/metrics.h"
+#include "unit.h"
+
+/* A store that only says what the test wants. */
+static enum tw_rc answer;
+static int        calls;
+
+static enum tw_rc watermark(void *self, int32_t partition, struct tw_arena *arena, struct tw_progress *ret_progress,
+                            struct tw_err *reterr)
+{
+    (void)self, (void)partition, (void)arena, (void)reterr;
+    ret_progress->next_offset = 42;
+    calls++;
+    return answer;
+}
+
+static enum tw_rc commit(void *self, const struct tw_changes *changes, struct tw_err *reterr)
+{
+    (void)self, (void)changes;
+    calls++;
+    return answer == TW_OK ? TW_OK : tw_fail(reterr, answer, "test", 0, "as the test wants it");
+}
+
+static void release(void *self, int32_t partition)
+{
+    (void)self;
+    calls += 100 + partition;
+}
+
+static const struct tw_store store = {.watermark = watermark, .commit = commit, .release = release};
+static struct tw_buf         page;
+
+static const char *rendered(void)
+{
+    tw_buf_clear(&page);
+    tw_metrics_render(&page);
+    tw_buf_add(&page, "", 1);
+    return page.ptr;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    tw_buf_done(&page);
+    return 0;
+}
+
+static void calls__reach_the_store_and_come_back(void **state)
+{
+    struct tw_store_meter meter;
+    struct tw_store       metered;
+    struct tw_progress    progress = {0};
+    struct tw_err         err = {0};
+
+    (void)state;
+    tw_store_meter_wrap(&meter, &store, TW_STORE_MONGODB, &metered);
+    assert_int_equal(metered.watermark(metered.self, 0, NULL, &progress, &err), TW_OK);
+    assert_int_equal(progress.next_offset, 42);
+    answer = TW_FENCED;
+    assert_int_equal(metered.commit(metered.self, NULL, &err), TW_FENCED);
+    assert_string_equal(err.msg, "as the test wants it");
+    metered.release(metered.self, 5);
+    assert_int_equal(calls, 107);
+}
+
+static void calls__are_counted_by_kind_and_result(void **state)
+{
+    struct tw_store_meter meter;
+    struct tw_store       metered;
+
+    (void)state;
+    tw_store_meter_wrap(&meter, &store, tw_store_system_of("redis_uri"), &metered);
+    answer = TW_OK;
+    for (int i = 0; i < 3; i++)
+        metered.commit(metered.self, NULL, NULL);
+    answer = TW_FENCED;
+    metered.commit(metered.self, NULL, NULL);
+    const char *text = rendered();
+#define COUNT "db_client_operation_duration_seconds_count{db_system_name=\"redis\",db_operation_name=\"commit\""
+    assert_non_null(strstr(text, COUNT "} 3\n"));
+    assert_non_null(strstr(text, COUNT ",error_type=\"fenced\"} 1\n"));
+    assert_null(strstr(text, COUNT ",error_type=\"ok\""));
+}
+
+static void the_system__follows_from_the_settings_name(void **state)
+{
+    (void)state;
+    assert_int_equal(tw_store_system_of("postgres_uri"), TW_STORE_POSTGRESQL);
+    assert_int_equal(tw_store_system_of("mongo_uri"), TW_STORE_MONGODB);
+    assert_int_equal(tw_store_system_of("memory"), TW_STORE_OTHER);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calls__reach_the_store_and_come_back),
+        cmocka_unit_test(calls__are_counted_by_kind_and_result),
+        cmocka_unit_test(the_system__follows_from_the_settings_name),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, teardown);
+}
