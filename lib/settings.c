@@ -634,6 +634,8 @@ static bool is_same(const struct tw_setting *row, const void *left, const void *
     case TW_SET_TEXT:
     case TW_SET_CHOICE:
         return strcmp(*(const char *const *)a, *(const char *const *)b) == 0;
+    case TW_SET_RATE:
+        return memcmp(a, b, sizeof(struct tw_rate)) == 0;
     }
     return true;
 }
