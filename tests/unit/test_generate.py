@@ -253,7 +253,7 @@ class Documents(unittest.TestCase):
         listing = self.openapi["paths"]["/v1/members"]["get"]
         queries = [lookup(self.openapi, p["$ref"]) for p in listing["parameters"]]
         self.assertEqual([(p["name"], p["in"], p["required"]) for p in queries],
-                         [(name, "query", False) for name in ("status", "email", "limit", "cursor")])
+                         [(name, "query", False) for name in ("status", "email", "limit", "cursor")] + [("traceparent", "header", False)])
         patch = self.openapi["paths"]["/v1/members/me"]["patch"]
         self.assertEqual(set(patch["requestBody"]["content"]), {"application/json", "application/merge-patch+json"})
         self.assertIn("#/components/parameters/IfMatch", [p["$ref"] for p in patch["parameters"]])
@@ -273,10 +273,10 @@ class Documents(unittest.TestCase):
 
     def test_openapi_tells_that_a_batch_can_be_sent_again(self):
         batch = self.openapi["paths"]["/v1/products:batch"]["post"]
-        self.assertEqual([p["$ref"] for p in batch["parameters"]], ["#/components/parameters/IdempotencyKey"])
+        self.assertIn("#/components/parameters/IdempotencyKey", [p["$ref"] for p in batch["parameters"]])
 
     def test_the_embedded_text_is_the_document(self):
-        body = self.code.split("static const char openapi[] =\n")[1].split(";\n")[0]
+        body = self.code.split("static const char openapi_json[] =\n")[1].split(";\n")[0]
         literals = re.findall(r'^ +"(.*)"$', body, re.MULTILINE)
         raw = re.sub(rb'\\([0-7]{3}|["\\])', lambda m: bytes([int(m[1], 8)]) if len(m[1]) == 3 else m[1],
                      "".join(literals).encode())
