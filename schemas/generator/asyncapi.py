@@ -18,7 +18,7 @@ COMMAND_HEADERS = {
 }
 EVENT_HEADERS = {
     **{name: COMMAND_HEADERS[name] for name in ("ce_type", "ce_source", "ce_specversion", "content-type", "traceparent")},
-    "ce_id": ("The event's id (UUID), made from the cause's topic, partition, offset and `tw_n`.", True),
+    "ce_id": ("`<command topic>/<partition>/<tw_cause_offset>/<tw_n>`: the same cause always gives the same id.", True),
     "ce_time": ("RFC 3339: the partition's clock at the cause.", True),
     "tw_command_id": ("The command that caused it.", True),
     "tw_cause_offset": ("The cause's offset in the command topic, decimal.", True),
@@ -33,6 +33,11 @@ DLQ_HEADERS = {
     "tw_dlq_message": ("Why, for people.", True),
     "tw_dlq_program": ("Which program gave it up.", True),
 }
+
+
+# The rule for every reader, for programs: the headers that make an event's position in its partition, and what to do.
+POSITION = {"headers": ["tw_cause_offset", "tw_n"], "compare": "integers, in this order",
+            "rule": "drop what is not above the highest position of its partition so far"}
 
 
 def headers_schema(headers: dict) -> dict:
@@ -50,8 +55,19 @@ def async_message(message: Message) -> dict:
         "headers": {"$ref": f"#/components/schemas/{headers}"},
         "payload": {"$ref": f"#/components/schemas/{message.ce_type}"},
         "bindings": {"kafka": {"key": {**UUID, "description": key_text(message)}}},
-        "examples": [{"name": message.type, "payload": example_payload(message.struct)}],
+        "examples": [{"name": message.type, "headers": example_headers(message), "payload": example_payload(message.struct)}],
     }
+
+
+def example_headers(message: Message) -> dict:
+    topic = "cart" if message.domain == "shared" else message.domain
+    common = {"ce_type": message.ce_type, "ce_time": "2026-11-23T10:00:00.000Z", "ce_specversion": "1.0",
+              "content-type": "application/msgpack", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+    command_id = "0192f5c0-9a00-7c00-8123-456789abcdef"
+    if message.kind == "command":
+        return {"ce_id": command_id, "ce_source": "/tillwire/edge", **common}
+    return {"ce_id": f"{topic}.commands/3/4711/0", "ce_source": f"/tillwire/{topic}", **common, "tw_command_id": command_id,
+            "tw_cause_offset": "4711", "tw_n": "0"}
 
 
 def key_text(message: Message) -> str:
@@ -73,6 +89,7 @@ def channel(model: Model, domain: str, kind: str) -> dict:
     else:
         messages = {m.ce_type: {"$ref": f"#/components/messages/{m.ce_type}"} for m in messages_on(model, domain, kind)}
     return {
+        **({"x-position": POSITION} if kind == "events" else {}),
         "address": f"{domain}.{kind}",
         "description": settings["doc"],
         "messages": messages,
@@ -109,7 +126,9 @@ def asyncapi(model: Model) -> str:
     return dump({
         "asyncapi": "3.0.0",
         "info": {"title": "tillwire messages", "version": model.version,
-                 "description": "CloudEvents 1.0 in Kafka's binary mode; payloads are msgpack maps."},
+                 "description": model.guide_messages, "license": {"name": "Apache-2.0"}},
+        "servers": {"log": {"host": "{brokers}", "protocol": "kafka", "description": "The shop's Kafka.", "variables": {
+            "brokers": {"default": "127.0.0.1:9092", "description": "Addresses, as whoever runs the shop says."}}}},
         "defaultContentType": "application/msgpack",
         "channels": {f"{d}.{k}": channel(model, d, k) for d in domains for k in ("commands", "events", "dlq")},
         "operations": {name: o for d in domains for name, o in operations(d).items()},

@@ -125,6 +125,7 @@ class Model:
     topics: dict
     http: dict
     guide: str  # what openapi.json and /docs begin with, Markdown
+    guide_messages: str  # what asyncapi.json begins with
     folder: Path
     version: str = VERSION
 
@@ -417,4 +418,5 @@ def load(folder: Path) -> Model:
                 refuse(other != message.path, f"{message.path}: struct '{struct.name}' is already in {other}")
             messages.append(message)
     return Model(tuple(messages), enums, parse_topics(folder / "topics.json"), read_json(folder / "http.json"),
-                 (folder / "guide.md").read_text(encoding="utf-8"), folder)
+                 (folder / "guide.md").read_text(encoding="utf-8"),
+                 (folder / "guide_messages.md").read_text(encoding="utf-8"), folder)

@@ -157,8 +157,9 @@ def problem_codes(route: dict, has_body: bool) -> dict:
         add("422", "invalid-body")
     if route.get("if_match"):
         add("412", "precondition-failed")
-    if "command" in route or route.get("idempotent"):
+    if ("command" in route or route.get("idempotent")) and not route.get("no_body"):
         add("422", "idempotency-key-reused")
+    if "command" in route or route.get("idempotent"):
         add("503", "enqueue-timeout")
     if "command" in route:
         add("500", "dead-lettered")
