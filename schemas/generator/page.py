@@ -155,13 +155,13 @@ def curl(path: str, method: str, operation: dict, body) -> str:
     return " \\\n  ".join(lines)
 
 
-def request_section(operation: dict) -> tuple:
+def request_section(document: dict, operation: dict) -> tuple:
     """(HTML, example of the body)."""
     if "requestBody" not in operation:
         return "", None
     content = operation["requestBody"]["content"]["application/json"]
-    name = content["schema"]["$ref"].rsplit("/", 1)[1]
-    return f'<h4>Body</h4><p><a href="#shape-{name}">{name}</a></p>', content["example"]
+    rows = member_rows(resolve(document, content["schema"]))
+    return "<h4>Body</h4>" + table(["Member", "Type", "", "Meaning"], rows), content["example"]
 
 
 def fields_of(response: dict) -> str:
@@ -193,7 +193,7 @@ def example_of_success(document: dict, operation: dict) -> str:
 
 
 def operation_card(document: dict, path: str, method: str, operation: dict) -> str:
-    body_html, body = request_section(operation)
+    body_html, body = request_section(document, operation)
     content = f'<p class="who">Who: {who_may(operation)}</p>' + to_html(operation.get("description", ""))
     content += body_html + parameter_table(document, operation)
     content += "<h4>Answers</h4>" + table(["Status", "When", "Body", "Header fields"], answer_rows(document, operation))
