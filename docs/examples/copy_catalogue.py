@@ -45,17 +45,21 @@ class Copy:
         self.db = sqlite3.connect(path, isolation_level=None)
         self.db.executescript(TABLES)
 
+        rows = self.db.execute("select partition, next_offset, cause_offset, n from positions")
+        # By partition: the next offset, and the highest (tw_cause_offset, tw_n) so far.
+        self.positions = {partition: (offset, (cause, n)) for partition, offset, cause, n in rows}
+
     def position(self, partition: int) -> tuple[int, tuple[int, int]]:
-        """The next offset, and the highest (tw_cause_offset, tw_n) so far."""
-        row = self.db.execute("select next_offset, cause_offset, n from positions where partition = ?", (partition,))
-        next_offset, cause_offset, n = row.fetchone() or (0, -1, -1)
-        return next_offset, (cause_offset, n)
+        return self.positions.get(partition, (0, (-1, -1)))
 
     def take(self, messages: list[Message], schemas: dict[str, Draft202012Validator]) -> None:
         """One transaction: the events, and how far they bring us."""
         self.db.execute("begin immediate")
         for message in messages:
             self._take(message, schemas)
+        for partition in {message.partition() for message in messages}:
+            offset, highest = self.position(partition)
+            self.db.execute("replace into positions values (?, ?, ?, ?)", (partition, offset, *highest))
         self.db.execute("commit")
 
     def _take(self, message: Message, schemas: dict[str, Draft202012Validator]) -> None:
@@ -64,10 +68,7 @@ class Copy:
         _, highest = self.position(message.partition())
         if here > highest:  # the rule for every reader: what is not above it came before
             self._apply(headers["ce_type"], message.value(), schemas)
-        self.db.execute(
-            "replace into positions values (?, ?, ?, ?)",
-            (message.partition(), message.offset() + 1, *max(here, highest)),
-        )
+        self.positions[message.partition()] = (message.offset() + 1, max(here, highest))
 
     def _apply(self, ce_type: str, payload: bytes, schemas: dict[str, Draft202012Validator]) -> None:
         if ce_type not in schemas:  # newer than our copy of the document: not for us

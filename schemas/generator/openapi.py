@@ -42,7 +42,7 @@ def is_consistent(route: dict) -> bool:
 def parameters_of(route: dict) -> list:
     names = re.findall(r"{(\w+)}", route["path"])
     if "command" in route:
-        names += ["Prefer", "IdempotencyKey"]
+        names += ([] if route.get("only_202") else ["Prefer"]) + ["IdempotencyKey"]
     elif route.get("prefer") or is_consistent(route):
         names.append("Prefer")
     if route.get("idempotent"):  # it sends commands, but does not wait for their ends
@@ -157,7 +157,7 @@ def problem_codes(route: dict, has_body: bool) -> dict:
         add("422", "invalid-body")
     if route.get("if_match"):
         add("412", "precondition-failed")
-    if ("command" in route or route.get("idempotent")) and not route.get("no_body"):
+    if ("command" in route or route.get("idempotent")) and not route.get("only_202"):
         add("422", "idempotency-key-reused")
     if "command" in route or route.get("idempotent"):
         add("503", "enqueue-timeout")
@@ -198,7 +198,7 @@ def problem_responses(model: Model, route: dict, has_body: bool) -> dict:
     """Those every route has are components; what is a route's own stands there."""
     codes = problem_codes(route, has_body)
     check_codes(model, route, codes)
-    ends = "command" in route
+    ends = "command" in route and not route.get("only_202")
     shared = {"401", "403", "415", *EVERYWHERE}
     result = {}
     for status, names in codes.items():
