@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from jsonschema import Draft202012Validator
 
 TOPIC = "product.events"
@@ -94,7 +94,7 @@ class Copy:
         self.db.execute(f"update numbers set {name} = ? where product_id = ?", (body[name], body["product_id"]))
 
 
-def start(brokers: str, copy: Copy) -> tuple[Consumer, list[TopicPartition]]:
+def start(brokers: str, copy: Copy) -> Consumer:
     """Where we left off. The group is not used: our place is in our database."""
     consumer = Consumer(
         {
@@ -102,7 +102,7 @@ def start(brokers: str, copy: Copy) -> tuple[Consumer, list[TopicPartition]]:
             "group.id": "copy-catalogue",
             "enable.auto.commit": False,
             "auto.offset.reset": "error",  # events we have not read are gone: begin anew
-            "enable.partition.eof": False,
+            "enable.partition.eof": True,  # for --once
         }
     )
     known = consumer.list_topics(TOPIC, timeout=15).topics[TOPIC].partitions
@@ -114,26 +114,29 @@ def start(brokers: str, copy: Copy) -> tuple[Consumer, list[TopicPartition]]:
             sys.exit(f"events of partition {partition} from {next_offset} to {first} are gone: begin with GET /v1/products")
         places.append(TopicPartition(TOPIC, partition, next_offset))
     consumer.assign(places)
-    return consumer, places
+    return consumer
 
 
-def is_at_end(consumer: Consumer, copy: Copy, places: list[TopicPartition]) -> bool:
-    return all(
-        copy.position(place.partition)[0] >= consumer.get_watermark_offsets(place, timeout=15, cached=False)[1]
-        for place in places
-    )
+def without_ends(messages: list[Message], open_ends: set[int]) -> list[Message]:
+    """The events among them; partitions that were read to their end leave `open_ends`."""
+    events = []
+    for message in messages:
+        if not message.error():
+            events.append(message)
+        elif message.error().code() == KafkaError._PARTITION_EOF:
+            open_ends.discard(message.partition())
+        else:
+            raise KafkaException(message.error())
+    return events
 
 
 def main(brokers: str, asyncapi: str, database: str, once: bool) -> int:
     schemas, copy = load_schemas(asyncapi), Copy(database)
-    consumer, places = start(brokers, copy)
+    consumer = start(brokers, copy)
+    open_ends = {place.partition for place in consumer.assignment()}
     try:
-        while not once or not is_at_end(consumer, copy, places):
-            messages = consumer.consume(1000, timeout=0.5)
-            for message in messages:
-                if message.error():
-                    raise KafkaException(message.error())
-            copy.take(messages, schemas)
+        while not once or open_ends:
+            copy.take(without_ends(consumer.consume(1000, timeout=0.2), open_ends), schemas)
     except KeyboardInterrupt:
         pass
     finally:

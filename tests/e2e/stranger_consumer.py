@@ -30,9 +30,9 @@ class StrangerConsumer:
         self.places: dict[tuple[str, int], int] = {}  # next offsets
         self.highest: dict[tuple[str, int], tuple[int, ...]] = {}
         self.dropped = 0
-        self._consumer = Consumer(
-            {"bootstrap.servers": brokers, "group.id": "stranger", "enable.auto.commit": False, "log_level": 0}
-        )
+        # A question for the ends of a topic waits behind a fetch.
+        settings = {"enable.auto.commit": False, "log_level": 0, "fetch.wait.max.ms": 20}
+        self._consumer = Consumer({"bootstrap.servers": brokers, "group.id": "stranger", **settings})
 
     def close(self) -> None:
         self._consumer.close()
@@ -68,7 +68,7 @@ class StrangerConsumer:
         left = {p.partition for p in partitions if p.offset < ends[p.partition]}
         self._consumer.assign([p for p in partitions if p.partition in left])
         while left:
-            for message in self._consumer.consume(2000, timeout=5):
+            for message in self._consumer.consume(2000, timeout=0.1):
                 if message.error() and message.error().code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(message.error())
                 event = self._take(channel, message)
