@@ -84,4 +84,7 @@ struct tw_domain {
     int64_t (*version)(const void *state, int64_t clock_ms);
 };
 
+/** The command of that `ce_type`; NULL: this program does not know it. */
+const struct tw_type *tw_domain_command(const struct tw_domain *domain, struct tw_str ce_type);
+
 #endif

@@ -13,6 +13,7 @@ from recorder import Recorder
 from stack import BenchError, Process, Stack, numbers, read_metric, run, say
 
 CATALOGUE = 5000  # load.c
+SHARING_TIMES = 8  # workers/runtime/cut.c
 WARM_RECORDS = 20_000  # two of the servers run on a JVM
 DRAIN_TIMEOUT_S = 180
 STALLED_S = 15
@@ -29,8 +30,10 @@ class Shape(NamedTuple):
         return f"{self.batch:,} by {self.writers}"
 
 
-def shapes(own_batch: int) -> list[Shape]:
-    return [Shape(batch, writers) for batch in sorted({own_batch, 1000, 5000}) for writers in (1, 2)]
+def shapes(own_batch: int, shares: bool = False) -> list[Shape]:
+    """@p shares: of commands that share writes; there it gets as many records in a batch as ours may have then."""
+    batches = {own_batch, 1000, 5000} | ({SHARING_TIMES * own_batch} if shares else set())
+    return [Shape(batch, writers) for batch in sorted(batches) for writers in (1, 2)]
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ class WorkerRounds:
         if (domain.title, PEER) in self.results.shape:
             return
         own = self.results.own_batch[domain.name]
-        tried = {shape: self._run_peer(domain, span, shape) for shape in shapes(own)}
+        tried = {shape: self._run_peer(domain, span, shape) for shape in shapes(own, shares=bool(domain.spread))}
         best = sorted(tried, key=lambda shape: tried[shape])
         self.results.shape[domain.title, PEER] = best[-1]
         self.results.shape[domain.title, PEER_SAME] = [shape for shape in best if shape.batch == own][-1]

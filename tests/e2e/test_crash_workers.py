@@ -2,10 +2,11 @@
 
 import pytest
 
+import direct
 from checker import Checker, History
 from client import Client, MixedLoad
-from crash_points import POINTS, check_all_points, crash_at
-from stack import WORKERS, Stack
+from crash_points import POINTS, PRODUCT_POINTS, check_all_points, crash_at
+from stack import FAILPOINT_EXIT, WORKERS, Stack
 from topics import Topics
 
 
@@ -27,6 +28,35 @@ def test_five_crashes_in_a_row_at_one_point_give_up_no_record(healed: Stack, loa
     for _ in range(5):
         crash_at(healed, load, "cart", "before_commit", 1)
     checker.check()
+
+
+def test_a_crash_in_a_large_batch_of_views_loses_none_and_counts_none_twice(
+    healed: Stack, merchant: Client, topics: Topics, checker: Checker
+) -> None:
+    """Views of few products are folded in batches larger than others: their first ones alone count."""
+    records = 20
+    product = merchant.new_product()
+    views = [(product, {"product_id": product})] * 1000
+    healed.stop("product")
+    for point in ("in_commit", *PRODUCT_POINTS):
+        direct.write_all(topics, "product.record_view.v1", views)
+        healed.start("product", fail=f"{point}=exit@1", settings={"TW_BATCH_RECORDS": str(records)}, ready=False)
+        assert healed.wait_exit("product") == FAILPOINT_EXIT
+        assert f'"{point}"' in healed.log("product")
+    healed.start("product", settings={"TW_BATCH_RECORDS": str(records)})
+    checker.drained()
+    assert records_in_a_batch(healed, "product") > 2 * records, "the batches were none but small ones"
+    checker.check()
+
+
+def records_in_a_batch(stack: Stack, name: str) -> float:
+    """On average, since the worker was started."""
+    sums = {"tillwire_records_total": 0.0, "tillwire_batches_total": 0.0}
+    for line in stack.admin(name, "/metrics").text.splitlines():
+        metric = line.split("{")[0].split(" ")[0]
+        if metric in sums:
+            sums[metric] += float(line.rsplit(" ", 1)[1])
+    return sums["tillwire_records_total"] / max(sums["tillwire_batches_total"], 1)
 
 
 @pytest.mark.parametrize("domain", WORKERS)

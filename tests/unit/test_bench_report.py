@@ -79,6 +79,10 @@ class BenchReport(unittest.TestCase):
         self.assertIn(Shape(500, 1), shapes(500))
         self.assertEqual(len(shapes(1000)), 4)
 
+    def test_the_go_worker_may_have_as_many_views_in_a_batch_as_ours(self):
+        self.assertIn(Shape(40_000, 1), shapes(5000, shares=True))
+        self.assertNotIn(Shape(40_000, 1), shapes(5000))
+
     def test_a_chain_is_told_by_the_median_of_its_rounds(self):
         results = VisibleResults({PEER: [VisibleSample(2, 8, 10, 20), VisibleSample(2, 8, 10, 20)],
                                   OURS: [VisibleSample(1, 2, 4, 8), VisibleSample(1, 2, 6, 12)]})

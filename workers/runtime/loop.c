@@ -197,7 +197,7 @@ static void settle_assignment(struct loop *loop)
 /* Room for one more fetch, and how long to wait for it. */
 static size_t room_to_fetch(const struct loop *loop, int *ret_timeout_ms)
 {
-    size_t room = 4 * loop->env.batch_records;
+    size_t room = tw_cut_lane_records(&loop->env.batch);
 
     *ret_timeout_ms = tw_publisher_is_waiting(loop->env.publisher) ? 1 : IDLE_POLL_MS;
     for (int32_t i = 0; i < loop->env.turn.partition_count; i++) {
@@ -205,7 +205,7 @@ static size_t room_to_fetch(const struct loop *loop, int *ret_timeout_ms)
 
         if (!partition)
             continue;
-        if (partition->lane_len >= 4 * loop->env.batch_records)
+        if (tw_partition_is_full(partition))
             room = 0;
         if (tw_partition_is_busy(partition))
             *ret_timeout_ms = 0;
@@ -363,8 +363,7 @@ static void fill_env(struct loop *loop)
     memcpy(env->turn.id_key, loop->context->id_key, sizeof(env->turn.id_key));
     env->commands_topic = topic_name(domain, TW_TOPIC_COMMANDS);
     env->dlq_topic = topic_name(domain, TW_TOPIC_DLQ);
-    env->batch_records = (size_t)settings->batch_records;
-    env->batch_bytes = (size_t)settings->batch_kbytes * 1024;
+    env->batch = tw_cut_limits_of(domain, (size_t)settings->batch_records, (size_t)settings->batch_kbytes * 1024);
     env->cache_bytes = (size_t)settings->cache_mbytes * 1024 * 1024 / 2; /* two generations */
     env->broker_timeout_ms = (int)settings->broker_timeout_ms;
     loop->partitions = tw_alloc_zeroed((size_t)env->turn.partition_count, sizeof(*loop->partitions));

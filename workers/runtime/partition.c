@@ -44,17 +44,24 @@ struct tw_partition *tw_partition_new(struct tw_partition_env *env, int32_t numb
     partition->condemned.offset = -1;
     partition->gap_at = -1;
     partition->told_offset = -1;
-    partition->batch_limit = env->batch_records;
+    partition->batch_limit = env->batch.all_records;
     partition->cache = tw_cache_new(env->cache_bytes);
     return partition;
+}
+
+static size_t bytes_of(const rd_kafka_message_t *message)
+{
+    return message->len + message->key_len;
 }
 
 static void drop_records(struct tw_partition *partition, size_t count)
 {
     if (!count)
         return;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        partition->lane_bytes -= bytes_of(partition->lane[i]);
         rd_kafka_message_destroy(partition->lane[i]);
+    }
     partition->lane_len -= count;
     memmove(partition->lane, partition->lane + count, partition->lane_len * sizeof(*partition->lane));
 }
@@ -230,6 +237,7 @@ static enum tw_rc place(struct tw_partition *partition, rd_kafka_message_t *mess
         partition->lane = tw_realloc(partition->lane, partition->lane_cap * sizeof(*partition->lane));
     }
     partition->lane[partition->lane_len++] = message;
+    partition->lane_bytes += bytes_of(message);
     partition->lane_end = message->offset + 1;
     *ret_kept = true;
     return TW_OK;
@@ -250,6 +258,12 @@ int64_t tw_partition_fetch_offset(const struct tw_partition *partition)
     return partition->checks_hash ? partition->lane_end - 1 : partition->lane_end;
 }
 
+bool tw_partition_is_full(const struct tw_partition *partition)
+{
+    return partition->lane_len >= tw_cut_lane_records(&partition->env->batch) ||
+           partition->lane_bytes >= tw_cut_lane_bytes(&partition->env->batch);
+}
+
 bool tw_partition_is_busy(const struct tw_partition *partition)
 {
     return partition->state == TW_PARTITION_RUNNING && partition->lane_len > 0;
@@ -263,23 +277,21 @@ static struct tw_record *make_records(struct tw_partition *partition, size_t *re
     size_t limit = partition->batch_limit < partition->lane_len ? partition->batch_limit : partition->lane_len;
     struct tw_record *records = TW_NEW_ARRAY(&env->arena, limit, struct tw_record);
     struct tw_header  headers[TW_KAFKA_HEADERS_MAX];
-    size_t            bytes = 0;
-    size_t            count = 0;
+    struct tw_cut     cut;
 
-    while (count < limit) {
-        struct tw_record *record = &records[count];
+    tw_cut_begin(&cut, env->turn.domain, &env->batch, records, limit, &env->arena);
+    while (cut.record_count < limit) {
+        struct tw_record *record = &records[cut.record_count];
         struct tw_header *copy;
 
-        bytes += partition->lane[count]->len + partition->lane[count]->key_len;
-        if (count && bytes > env->batch_bytes)
+        tw_kafka_record(partition->lane[cut.record_count], headers, record);
+        if (!tw_cut_takes(&cut))
             break;
-        tw_kafka_record(partition->lane[count], headers, record);
         copy = TW_NEW_ARRAY(&env->arena, record->header_count, struct tw_header);
         memcpy(copy, headers, record->header_count * sizeof(*copy));
         record->headers = copy;
-        count++;
     }
-    *ret_count = count;
+    *ret_count = cut.record_count;
     return records;
 }
 
@@ -316,10 +328,9 @@ static void count_turn(const struct tw_turn *turn, int64_t started_us)
 
 static void calm_down(struct tw_partition *partition)
 {
-    if (partition->batch_limit < partition->env->batch_records)
-        partition->batch_limit = partition->batch_limit * 2 < partition->env->batch_records
-                                     ? partition->batch_limit * 2
-                                     : partition->env->batch_records;
+    size_t most = partition->env->batch.all_records;
+
+    partition->batch_limit = partition->batch_limit < most / 2 ? partition->batch_limit * 2 : most;
     partition->backoff_ms = 0;
     partition->gap_at = -1;
     partition->last_error = (struct tw_err){0};

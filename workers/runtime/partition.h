@@ -14,6 +14,7 @@
 #define TILLWIRE_RUNTIME_PARTITION_H
 
 #include "consumer.h"
+#include "cut.h"
 #include "publisher.h"
 #include "turn.h"
 
@@ -24,8 +25,7 @@ struct tw_partition_env {
     struct tw_reader     *reader; /**< for bounds and dead letters while recovering */
     const char           *commands_topic;
     const char           *dlq_topic;
-    size_t                batch_records;
-    size_t                batch_bytes;
+    struct tw_cut_limits  batch; /**< of what one commit takes */
     size_t                cache_bytes;
     int                   broker_timeout_ms;
     struct tw_arena       arena; /**< of the turn under way: one at a time */
@@ -43,6 +43,7 @@ struct tw_partition {
     /* the lane */
     rd_kafka_message_t     **lane; /**< contiguous offsets from progress.next_offset */
     size_t                   lane_len, lane_cap;
+    size_t                   lane_bytes;  /**< keys and values */
     int64_t                  lane_end;    /**< next offset to take */
     bool                     checks_hash; /**< the record before the watermark is still to come and to be compared */
     int64_t                  gap_at;      /**< watermark at which a gap was seen; -1: none */
@@ -73,6 +74,8 @@ int64_t    tw_partition_fetch_offset(const struct tw_partition *partition);
 void       tw_partition_fail(struct tw_partition *partition, const struct tw_err *err);
 /** One step: recovers, or folds one batch, or keeps house. BROKEN: the worker must stop; all else is handled here. */
 enum tw_rc tw_partition_step(struct tw_partition *partition, struct tw_err *reterr);
+/** Has it fetched enough for now? */
+bool       tw_partition_is_full(const struct tw_partition *partition);
 /** Has it something to do right now? */
 bool       tw_partition_is_busy(const struct tw_partition *partition);
 

@@ -45,6 +45,14 @@ static const char *const dead_reason_codes[] = {
 #undef X
 };
 
+const struct tw_type *tw_domain_command(const struct tw_domain *domain, struct tw_str ce_type)
+{
+    for (size_t i = 0; i < domain->command_count; i++)
+        if (tw_str_is(ce_type, domain->commands[i]->ce_type))
+            return domain->commands[i];
+    return NULL;
+}
+
 const char *tw_dead_reason_code(enum tw_dead_reason reason)
 {
     return dead_reason_codes[reason];
@@ -57,14 +65,6 @@ static void give_up(struct tw_turn *turn, struct tw_item *item, enum tw_dead_rea
     item->kind = ITEM_DEAD;
     item->reason = reason;
     item->message = tw_arena_copy(turn->arena, tw_str_of(message));
-}
-
-static const struct tw_type *find_type(const struct tw_domain *domain, struct tw_str ce_type)
-{
-    for (size_t i = 0; i < domain->command_count; i++)
-        if (tw_str_is(ce_type, domain->commands[i]->ce_type))
-            return domain->commands[i];
-    return NULL;
 }
 
 static uint32_t entity_at(struct tw_turn *turn, const struct tw_key *key)
@@ -137,7 +137,7 @@ static void decode_command(struct tw_turn *turn, struct tw_item *item)
         return;
     }
     item->readable = true;
-    item->cmd.type = find_type(turn->config->domain, item->envelope.type);
+    item->cmd.type = tw_domain_command(turn->config->domain, item->envelope.type);
     if (!item->cmd.type) {
         give_up(turn, item, TW_DEAD_UNKNOWN_TYPE, "this program does not know the command type");
         return;
