@@ -10,11 +10,9 @@
 #define JSON_TYPE    "application/json; charset=utf-8"
 
 /** Of every answer. Handlers add to it, none takes away. */
-#define FIXED_FIELDS                      \
-    "X-Content-Type-Options: nosniff\r\n" \
-    "Referrer-Policy: no-referrer\r\n"    \
-    "Content-Security-Policy: "
-#define USUAL_POLICY "default-src 'none'"
+#define BEFORE_POLICY "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: "
+#define USUAL_POLICY  "default-src 'none'"
+#define AFTER_POLICY  "\r\nReferrer-Policy: no-referrer\r\n"
 
 enum { KEEP_BODY_BYTES = 262144 };
 
@@ -223,9 +221,9 @@ void tw_reply_render(const struct tw_reply *reply, const char *date, bool head_o
     tw_buf_add(out, "Date: ", 6);
     tw_buf_add(out, date, 29);
     tw_buf_add(out, "\r\n", 2);
-    tw_buf_add_str(out, TW_STR(FIXED_FIELDS));
+    tw_buf_add_str(out, TW_STR(BEFORE_POLICY));
     tw_buf_add_str(out, reply->policy.ptr ? reply->policy : TW_STR(USUAL_POLICY));
-    tw_buf_add(out, "\r\n", 2);
+    tw_buf_add_str(out, TW_STR(AFTER_POLICY));
     tw_buf_add_str(out, reply->cache == TW_CACHE_PUBLIC ? TW_STR("Cache-Control: public, max-age=30\r\n")
                                                         : TW_STR("Cache-Control: no-store\r\n"));
     if (reply->content_type) {

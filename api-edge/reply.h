@@ -25,7 +25,7 @@ struct tw_reply {
     struct tw_buf     fields; /**< more header lines, each ended by CR LF */
     struct tw_buf     body;
     struct tw_str     fixed_body; /**< instead of `body` when its ptr is set: static text */
-    struct tw_str     policy;     /**< Content-Security-Policy instead of `default-src 'none'` when its ptr is set: static */
+    struct tw_str     policy;     /**< Content-Security-Policy when its ptr is set, else `default-src 'none'`: static */
 };
 
 /** Ready for the next request; the buffers' memory is kept, but see tw_reply_let_go(). */

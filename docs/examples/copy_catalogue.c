@@ -115,30 +115,50 @@ static void save(const struct copy *copy, const char *path)
         die("cannot write", path);
 }
 
-static void read_place(struct copy *copy, const char *line)
+/** The next word of a line, "" at its end. */
+static const char *next_word(char **rest)
 {
-    struct place place = {0};
-    int          partition = -1;
+    char *word = *rest + strspn(*rest, " ");
+    char *end = word + strcspn(word, " \n");
 
-    if (sscanf(line, "at %d %" SCNd64 " %" SCNd64 " %" SCNd64, &partition, &place.next_offset, &place.cause_offset,
-               &place.n) != 4 ||
-        partition < 0 || partition >= PARTITIONS_MAX)
-        die("not a place", line);
-    copy->places[partition] = place;
+    *rest = *end ? end + 1 : end;
+    *end = '\0';
+    return word;
 }
 
-static void read_product(struct copy *copy, const char *line)
+static int64_t next_number(char **rest)
 {
-    struct product product = {0};
-    int            is_active = 0;
-    int            name_at = 0;
+    const char *word = next_word(rest);
+    char       *end = NULL;
+    int64_t     number = strtoll(word, &end, 10);
 
-    if (sscanf(line, "product %36s %" SCNd64 " %d %23s %" SCNd64 " %23s %" SCNd64 " %n", product.id, &product.version,
-               &is_active, product.price, &product.view_count, product.rating, &product.review_count, &name_at) != 7)
-        die("not a product", line);
-    product.is_active = is_active != 0;
-    snprintf(product.name, sizeof(product.name), "%.*s", (int)strcspn(line + name_at, "\n"), line + name_at);
-    *product_of(copy, product.id) = product;
+    if (end == word || *end != '\0')
+        die("not one of our files: this should be a number", word);
+    return number;
+}
+
+static void read_place(struct copy *copy, char *rest)
+{
+    int64_t partition = next_number(&rest);
+
+    if (partition < 0 || partition >= PARTITIONS_MAX)
+        die("not one of our files", "no such partition");
+    copy->places[partition].next_offset = next_number(&rest);
+    copy->places[partition].cause_offset = next_number(&rest);
+    copy->places[partition].n = next_number(&rest);
+}
+
+static void read_product(struct copy *copy, char *rest)
+{
+    struct product *product = product_of(copy, next_word(&rest));
+
+    product->version = next_number(&rest);
+    product->is_active = next_number(&rest) != 0;
+    snprintf(product->price, sizeof(product->price), "%s", next_word(&rest));
+    product->view_count = next_number(&rest);
+    snprintf(product->rating, sizeof(product->rating), "%s", next_word(&rest));
+    product->review_count = next_number(&rest);
+    snprintf(product->name, sizeof(product->name), "%.*s", (int)strcspn(rest, "\n"), rest);
 }
 
 /** What was saved before; nothing is a beginning, too. */
@@ -150,10 +170,11 @@ static void load(struct copy *copy, const char *path)
     for (int p = 0; p < PARTITIONS_MAX; p++)
         copy->places[p] = (struct place){.cause_offset = -1, .n = -1};
     while (file && fgets(line, sizeof(line), file)) {
-        if (strncmp(line, "at ", 3) == 0)
-            read_place(copy, line);
+        char *rest = line;
+        if (strcmp(next_word(&rest), "at") == 0)
+            read_place(copy, rest);
         else
-            read_product(copy, line);
+            read_product(copy, rest);
     }
     if (file)
         fclose(file);
@@ -216,8 +237,8 @@ static void apply(struct copy *copy, const char *type, const msgpack_object *bod
         product->is_active = bool_of(body, "is_active");
         text_of(body, "effective_price", product->price, sizeof(product->price));
         text_of(body, "name", product->name, sizeof(product->name));
-        for (char *at = product->name; *at; at++) /* our file has lines */
-            *at = *at == '\n' || *at == '\r' ? ' ' : *at;
+        for (char *at = strpbrk(product->name, "\r\n"); at; at = strpbrk(at, "\r\n")) /* our file has lines */
+            *at = ' ';
     } else if (strcmp(type, "product.viewed.v1") == 0) {
         product->view_count = int_of(body, "view_count");
     } else {

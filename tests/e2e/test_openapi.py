@@ -8,6 +8,7 @@ import socket
 import uuid
 from dataclasses import dataclass
 from http.client import HTTPResponse
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from openapi_spec_validator import validate
 
+from browser import look_at, photograph
 from checker import Checker
 from client import Client, Member, some_email, some_password, some_sku
 from contract import Contract, contract
@@ -134,6 +136,32 @@ def test_every_operation_tells_who_may_and_what_goes_wrong() -> None:
         assert {"400", "414", "429", "431", "503"} <= set(operation["responses"]), path
         names = {contract().resolve(p)["name"] for p in operation["parameters"] if "{" in path}
         assert set(re.findall(r"{(\w+)}", path)) <= names | {""}, path
+
+
+# --- the page for people
+
+
+def test_the_page_shows_everything_in_a_browser_and_hurts_no_policy(anyone: Client, tmp_path: Path) -> None:
+    url = f"{anyone.http.base_url}/docs".replace("//docs", "/docs")
+    page = look_at(url, tmp_path)
+    assert page.complaints == []
+    assert {operation["operationId"] for _, _, operation in contract().operations()} <= page.ids
+    messages = anyone.get("/asyncapi.json").json()["components"]["messages"]
+    assert {f"message-{name}" for name in messages if name != "dead-letter"} <= page.ids
+    assert {f"problem-{code}" for code in contract().document["x-problems"]} <= page.ids
+    assert page.links <= page.ids, "every link leads somewhere"
+    assert page.landmarks == {"header", "nav", "main"} and page.levels[0] == page.levels.count(1) == 1
+    assert "find" not in page.hidden, "its script has run"
+    assert len(photograph(url, tmp_path, 390, 1200)) > 30_000, "something is to be seen on a telephone, too"
+
+
+def test_the_page_asks_for_nothing_else(anyone: Client) -> None:
+    answer = anyone.get("/docs")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == "'none'" and policy["frame-ancestors"] == "'none'"
+    assert all(re.fullmatch(r"'sha256-[\w+/]{43}='", policy[name]) for name in ("style-src", "script-src"))
+    assert not re.search(r"(?:src|href)=[\"'](?:https?:)?//", answer.text)
 
 
 # --- refusals that need nothing but the operation's own place
