@@ -17,7 +17,8 @@ packages_of() {
         redis) echo redis-server redis-tools ;;
         servers) local server; for server in $(local_servers); do packages_of "$server"; done ;;
         test)
-            echo git libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 wrk python3-venv chromium
+            echo git libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 wrk python3-venv \
+                chromium
             ;;
         demo) echo python3-venv ;;
         bench) echo wrk python3-venv golang ;;

@@ -301,7 +301,7 @@ def page(openapi: str, asyncapi: str) -> str:
     document, messages = json.loads(openapi), json.loads(asyncapi)
     by_tag = operations_by_tag(document)
     main = [f'<section aria-label="Guide">{to_html(document["info"]["description"])}</section>']
-    main += [tag_section(document, tag, by_tag[tag["name"]]) for tag in document["tags"]]
+    main += [tag_section(document, tag, by_tag[tag["name"]]) for tag in document["tags"] if by_tag[tag["name"]]]
     main += [problem_section(document), field_section(document), shape_section(document), topics_section(messages),
              message_section(messages, "Events", "EventHeaders"), message_section(messages, "Commands", "CommandHeaders")]
     return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>tillwire API</title>'

@@ -299,7 +299,7 @@ def test_other_methods_are_405_and_head_is_a_get_without_its_body(world: World, 
         assert answer.status_code == 405, f"{method} {path}: the edge knows a method the document does not"
         allowed = set(answer.headers["Allow"].lower().split(", ")) - {"head"}
         assert allowed == set(item) & {"get", "put", "post", "delete", "patch"}
-    if "get" in item and not path.startswith("/v1/events"):
+    if "get" in item and not streams(item["get"]["operationId"]):
         fields = {"Authorization": f"Bearer {world.operator.token}"}
         answers = [world.member.http.request(method, there, headers=fields) for method in ("GET", "HEAD")]
         assert answers[0].status_code == answers[1].status_code and answers[1].content == b""
@@ -311,6 +311,38 @@ def test_other_methods_are_405_and_head_is_a_get_without_its_body(world: World, 
 def must(response: httpx.Response, status: int) -> Any:
     assert response.status_code == status, response.text
     return response.json() if response.content else None
+
+
+def success_of(operation_id: str) -> set[str]:
+    return {status for status in contract().documented(operation_id) if status < "300"}
+
+
+def streams(operation_id: str) -> bool:
+    """Does it answer with events that go on?"""
+    answers = [contract().resolve(r) for r in contract().operation(operation_id)[2]["responses"].values()]
+    return any("text/event-stream" in answer.get("content", {}) for answer in answers)
+
+
+def asks_for_nothing(operation_id: str) -> bool:
+    return "requestBody" not in contract().operation(operation_id)[2] and "202" not in success_of(operation_id)
+
+
+@pytest.mark.parametrize("operation_id", [o for o in OPERATIONS if asks_for_nothing(o) and not streams(o)])
+def test_what_needs_no_body_is_answered(world: World, operation_id: str) -> None:
+    ids, caller = world.ids(operation_id), world.caller(operation_id)
+    if caller is world.member and not ids:  # it may be the end of a session
+        _, caller = new_account(world.anyone)
+    response = caller.call(operation_id, **ids)
+    expected = success_of(operation_id) if (operation_id, "200") not in EXCUSED_OF else {"404"}
+    assert str(response.status_code) in expected, response.text
+
+
+@pytest.mark.parametrize("operation_id", [o for o in OPERATIONS if streams(o)])
+def test_a_stream_begins(world: World, operation_id: str) -> None:
+    method, path = place_of(world, operation_id)
+    fields = {"Authorization": f"Bearer {world.member.token}"}
+    with world.anyone.http.stream(method, path, headers=fields) as answer:
+        assert answer.status_code == 200
 
 
 def test_a_member_registers_logs_in_and_leaves(world: World) -> None:
