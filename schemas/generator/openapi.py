@@ -25,6 +25,7 @@ TITLES = {"400": "The request is malformed.", "401": "Not authenticated.", "403"
           "503": "A part of the service is away; try again after `Retry-After`."}
 # An answer of the end of a command, good or bad, that a client waited for or asked for again.
 OF_ENDS = ["Preference-Applied", "Consistency-Token", "Idempotent-Replayed"]
+OF_READS = ["Preference-Applied", "Consistency"]  # that waited for a write
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ def headers_of_success(route: dict, status: str) -> dict:
     if route.get("prefer"):
         optional += ["Preference-Applied", "Retry-After"]
     if is_consistent(route):
-        optional += ["Preference-Applied", "Consistency"]
+        optional += OF_READS
     return header_refs(required, optional)
 
 
@@ -181,8 +182,8 @@ def check_codes(model: Model, route: dict, codes: dict) -> None:
                 raise SchemaError(f"http.json: {route['path']}: problem '{name}' has status {known['status']}, not {status}")
 
 
-def problem(model: Model, status: str, codes: list, ends: bool) -> dict:
-    """@ends: of a command, too, and then with the header fields of such an answer."""
+def problem(model: Model, status: str, codes: list, fields: list) -> dict:
+    """@fields: what it may have beside those that every problem of this status must have."""
     known = model.http["problems"]
     text = TITLES[status] + "\n\n" + "\n".join(f"- `{code}`: {known[code]['doc']}" for code in codes)
     example = {"type": f"/problems/{codes[0]}", "title": known[codes[0]]["title"], "status": int(status),
@@ -191,28 +192,35 @@ def problem(model: Model, status: str, codes: list, ends: bool) -> dict:
     schema = {"allOf": [{"$ref": "#/components/schemas/Problem"},
                         {"type": "object", "properties": {"status": {"const": int(status)}, "code": {"enum": codes}}}]}
     return with_headers({"description": text, "content": {"application/problem+json": {"schema": schema, "example": example}}},
-                        header_refs(MUST_HAVE.get(status, []), OF_ENDS if ends else []))
+                        header_refs(MUST_HAVE.get(status, []), fields))
+
+
+def fields_of_problem(route: dict, status: str) -> list:
+    if "command" in route and not route.get("only_202"):
+        return OF_ENDS if status in ("401", "404", "409", "410", "412", "422", "500", "503") else []
+    if is_consistent(route):  # it waited before it found nothing
+        return OF_READS if status in ("400", "404", "410", "500", "503") else []
+    return []
 
 
 def problem_responses(model: Model, route: dict, has_body: bool) -> dict:
     """Those every route has are components; what is a route's own stands there."""
     codes = problem_codes(route, has_body)
     check_codes(model, route, codes)
-    ends = "command" in route and not route.get("only_202")
     shared = {"401", "403", "415", *EVERYWHERE}
     result = {}
     for status, names in codes.items():
         usual = names == EVERYWHERE.get(status, names) and status in shared
-        of_end = ends and status in ("401", "404", "409", "410", "412", "422", "500", "503")
-        result[status] = ({"$ref": f"#/components/responses/{SHARED_NAMES[status]}"} if usual and not of_end
-                          else problem(model, status, names, of_end))
+        fields = fields_of_problem(route, status)
+        result[status] = ({"$ref": f"#/components/responses/{SHARED_NAMES[status]}"} if usual and not fields
+                          else problem(model, status, names, fields))
     return result
 
 
 def shared_responses(model: Model) -> dict:
     usual = {**EVERYWHERE, "401": ["unauthenticated"], "403": ["missing-scope"], "405": ["method-not-allowed"],
              "415": ["unsupported-media-type"]}
-    return {SHARED_NAMES[status]: problem(model, status, codes, False) for status, codes in sorted(usual.items())}
+    return {SHARED_NAMES[status]: problem(model, status, codes, []) for status, codes in sorted(usual.items())}
 
 
 def accepted_response(schemas: dict) -> dict:
@@ -233,7 +241,7 @@ def operation(model: Model, route: dict, schemas: dict) -> dict:
     if route.get("etag"):
         responses["304"] = with_headers({"description": "It is still what `If-None-Match` names."},
                                         header_refs(["ETag"], route.get("answer_fields", []) +
-                                                    (["Preference-Applied", "Consistency"] if is_consistent(route) else [])))
+                                                    (OF_READS if is_consistent(route) else [])))
     responses.update(problem_responses(model, route, bool(body)))
     result = {"operationId": route["operation"], "tags": [route["tag"]], "summary": route["summary"]}
     if "doc" in route:
