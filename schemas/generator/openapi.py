@@ -130,7 +130,10 @@ def with_headers(response: dict, headers: dict) -> dict:
 
 
 def answer(route: dict, status: str, spec: dict, schemas: dict) -> dict:
-    response = with_headers({"description": spec["doc"]}, headers_of_success(route, status))
+    headers = headers_of_success(route, status)
+    if spec.get("type") == "text/event-stream":
+        headers.update(header_refs([], ["X-Accel-Buffering"]))
+    response = with_headers({"description": spec["doc"]}, headers)
     if "schema" in spec:
         content = {"schema": {"$ref": f"#/components/schemas/{spec['schema']}"}}
         example = example_of(schemas[spec["schema"]], schemas)
