@@ -1,6 +1,7 @@
 """Examples of whole values, put together from the examples of their parts."""
 
-FORMATS = {"uuid": "0192f5c0-7b1e-8d3a-8f27-6c1d2e3f4a5b", "date-time": "2026-11-23T10:00:00.000Z", "uri": "https://example.com/"}
+FORMATS = {"uuid": "0192f5c0-7b1e-8d3a-8f27-6c1d2e3f4a5b", "date-time": "2026-11-23T10:00:00.000Z",
+           "uri": "https://example.com/"}
 
 
 def example_of(schema: dict, schemas: dict):

@@ -9,7 +9,8 @@ from .model import Model, SchemaError
 # What any request can be answered with, whatever its route: framing, size, load, and our own failures.
 EVERYWHERE = {"400": ["malformed-request"], "408": ["request-timeout"], "413": ["too-large"], "414": ["uri-too-long"],
               "429": ["too-many-requests"], "431": ["headers-too-large"], "500": ["internal"], "503": ["unavailable"]}
-SHARED_NAMES = {"400": "Malformed", "401": "Unauthenticated", "403": "MissingScope", "404": "NotFound", "405": "MethodNotAllowed",
+SHARED_NAMES = {"400": "Malformed", "401": "Unauthenticated", "403": "MissingScope", "404": "NotFound",
+                "405": "MethodNotAllowed",
                 "408": "RequestTimeout", "409": "Conflict", "410": "Gone", "412": "PreconditionFailed", "413": "TooLarge",
                 "414": "UriTooLong", "415": "UnsupportedMediaType", "422": "Unprocessable", "429": "TooManyRequests",
                 "431": "HeadersTooLarge", "500": "Failed", "503": "Unavailable"}

@@ -390,10 +390,12 @@ class Refusals(Copy):
         return str(caught.exception)
 
     def test_a_route_with_a_problem_nobody_knows(self):
-        self.assertIn("/v1/products: unknown problem 'sku-odd'", self.http_refusal(lambda r: r.update(problems={"409": ["sku-odd"]})))
+        refusal = self.http_refusal(lambda r: r.update(problems={"409": ["sku-odd"]}))
+        self.assertIn("/v1/products: unknown problem 'sku-odd'", refusal)
 
     def test_a_route_with_a_problem_of_another_status(self):
-        self.assertIn("'sku-taken' has status 409, not 404", self.http_refusal(lambda r: r.update(problems={"404": ["sku-taken"]})))
+        refusal = self.http_refusal(lambda r: r.update(problems={"404": ["sku-taken"]}))
+        self.assertIn("'sku-taken' has status 409, not 404", refusal)
 
     def test_a_route_with_a_tag_that_is_not_described(self):
         self.assertIn("unknown tag 'odd'", self.http_refusal(lambda r: r.update(tag="odd")))
