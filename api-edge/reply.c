@@ -11,10 +11,9 @@
 #define JSON_TYPE    "application/json; charset=utf-8"
 
 /** Of every answer. Handlers add to it, none takes away. */
-#define FIXED_FIELDS                                  \
-    "X-Content-Type-Options: nosniff\r\n"             \
-    "Content-Security-Policy: default-src 'none'\r\n" \
-    "Referrer-Policy: no-referrer\r\n"
+#define BEFORE_POLICY "X-Content-Type-Options: nosniff\r\nContent-Security-Policy: "
+#define USUAL_POLICY  "default-src 'none'"
+#define AFTER_POLICY  "\r\nReferrer-Policy: no-referrer\r\n"
 
 enum { KEEP_BODY_BYTES = 262144 };
 
@@ -74,6 +73,7 @@ void tw_reply_reset(struct tw_reply *reply)
     reply->is_stale = false;
     reply->rate_count = 0;
     reply->fixed_body = (struct tw_str){0};
+    reply->policy = (struct tw_str){0};
 }
 
 void tw_reply_done(struct tw_reply *reply)
@@ -179,6 +179,7 @@ void tw_reply_problem(struct tw_reply *reply, const struct tw_request *request, 
     reply->content_type = PROBLEM_TYPE;
     reply->cache = TW_CACHE_NO_STORE;
     reply->fixed_body = (struct tw_str){0};
+    reply->policy = (struct tw_str){0};
     tw_buf_clear(&reply->body);
     tw_problem_write(&json, request, problem, detail, errors);
     if (problem == TW_PROBLEM_UNAUTHENTICATED)
@@ -256,7 +257,9 @@ void tw_reply_render(const struct tw_reply *reply, const char *date, bool head_o
     tw_buf_add(out, "Date: ", 6);
     tw_buf_add(out, date, 29);
     tw_buf_add(out, "\r\n", 2);
-    tw_buf_add_str(out, TW_STR(FIXED_FIELDS));
+    tw_buf_add_str(out, TW_STR(BEFORE_POLICY));
+    tw_buf_add_str(out, reply->policy.ptr ? reply->policy : TW_STR(USUAL_POLICY));
+    tw_buf_add_str(out, TW_STR(AFTER_POLICY));
     tw_buf_add_str(out, reply->cache == TW_CACHE_PUBLIC && !reply->is_stale
                             ? TW_STR("Cache-Control: public, max-age=30\r\n")
                             : TW_STR("Cache-Control: no-store\r\n"));

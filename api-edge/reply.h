@@ -46,7 +46,8 @@ struct tw_reply {
     struct tw_buf        fields; /**< more header lines, each ended by CR LF */
     struct tw_buf        body;
     struct tw_str        fixed_body; /**< instead of `body` when its ptr is set: static text */
-    bool                 is_stale;   /**< not all the writes the client named show: it is told, and no cache keeps it */
+    struct tw_str        policy; /**< Content-Security-Policy when its ptr is set, else `default-src 'none'`: static */
+    bool                 is_stale; /**< not all the writes the client named show: it is told, and no cache keeps it */
     struct tw_reply_rate rates[TW_REPLY_RATES_MAX]; /**< each limit that counted the request */
     size_t               rate_count;
 };

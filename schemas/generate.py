@@ -16,19 +16,21 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from generator import c_edge, c_structs, documents, release  # noqa: E402
+from generator import asyncapi, c_edge, c_structs, openapi, page, reference, release  # noqa: E402
 from generator.model import DOMAINS, Model, SchemaError, check_topics, load  # noqa: E402
 
 
 def outputs(model: Model) -> dict:
     """File name below the output folder -> text."""
-    openapi, asyncapi = documents.openapi(model), documents.asyncapi(model)
-    files = {"docs/openapi.json": openapi, "docs/asyncapi.json": asyncapi,
-             "docs/messages.md": documents.reference(model)}
+    http, messages = openapi.openapi(model), asyncapi.asyncapi(model)
+    people = page.page(http, messages)
+    files = {"docs/openapi.json": http, "docs/asyncapi.json": messages, "docs/docs.html": people,
+             "docs/messages.md": reference.reference(model)}
     code = {
         "bodies.h": c_edge.bodies_header(model), "bodies.c": c_edge.bodies_source(model),
         "topics.h": c_edge.topics_header(), "topics.c": c_edge.topics_source(model),
-        "documents.h": c_edge.documents_header(), "documents.c": c_edge.documents_source(openapi, asyncapi),
+        "documents.h": c_edge.documents_header(), "documents.c": c_edge.documents_source({
+            "openapi_json": http, "asyncapi_json": messages, "docs_html": people, "docs_policy": page.policy()}),
     }
     for domain in DOMAINS:
         code[f"{domain}_messages.h"] = c_structs.domain_header(model, domain)

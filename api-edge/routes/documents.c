@@ -1,4 +1,4 @@
-/* The descriptions generated from schemas/. */
+/* The descriptions generated from schemas/: for programs, and as a page for people. */
 #include "routes/routes.h"
 
 #include "tillwire/gen/documents.h"
@@ -22,8 +22,17 @@ static void get_asyncapi(struct tw_request *request, struct tw_reply *reply)
     reply_document(reply, tw_asyncapi_json);
 }
 
+static void get_docs(struct tw_request *request, struct tw_reply *reply)
+{
+    (void)request;
+    reply_document(reply, tw_docs_html);
+    reply->content_type = "text/html; charset=utf-8";
+    reply->policy = tw_docs_policy;
+}
+
 const struct tw_route tw_routes_documents[] = {
     {TW_METHOD_GET, "/openapi.json", TW_ACCESS_PUBLIC, NULL, get_openapi},
     {TW_METHOD_GET, "/asyncapi.json", TW_ACCESS_PUBLIC, NULL, get_asyncapi},
+    {TW_METHOD_GET, "/docs", TW_ACCESS_PUBLIC, NULL, get_docs},
     {0},
 };

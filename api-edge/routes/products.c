@@ -382,6 +382,7 @@ static void record_view(struct tw_request *request, struct tw_reply *reply)
     }
     if (!tw_product_read_known_id(request, &command.product_id, reply))
         return;
+    request->fields[TW_HEADER_PREFER] = (struct tw_str){0}; /* a view's only answer is the 202 */
     struct tw_submission submission = tw_product_submission(request, &tw_product_record_view_type, command.product_id);
     submit(request, &submission, &command, reply);
 }

@@ -108,7 +108,7 @@ def topics_source(model: Model) -> str:
 
 def documents_header() -> str:
     return NOTICE + """
-/** The documents the edge serves as they are: JSON texts. */
+/** The documents the edge serves as they are: two JSON texts, a page, and the page's Content-Security-Policy. */
 #ifndef TILLWIRE_GEN_DOCUMENTS_H
 #define TILLWIRE_GEN_DOCUMENTS_H
 
@@ -116,6 +116,8 @@ def documents_header() -> str:
 
 extern const struct tw_str tw_openapi_json;
 extern const struct tw_str tw_asyncapi_json;
+extern const struct tw_str tw_docs_html;
+extern const struct tw_str tw_docs_policy;
 
 #endif
 """
@@ -126,9 +128,10 @@ def literal_lines(text: str) -> str:
     return "\n".join("    " + c_string(text[i:i + 100]) for i in range(0, len(text), 100))
 
 
-def documents_source(openapi: str, asyncapi: str) -> str:
+def documents_source(texts: dict) -> str:
+    """@texts: what follows tw_ in the name -> text."""
     parts = [NOTICE, '#include "tillwire/gen/documents.h"\n']
-    for name, text in (("openapi", openapi), ("asyncapi", asyncapi)):
+    for name, text in texts.items():
         parts.append(f"static const char {name}[] =\n{literal_lines(text)};\n"
-                     f"const struct tw_str tw_{name}_json = {{{name}, sizeof({name}) - 1}};\n")
+                     f"const struct tw_str tw_{name} = {{{name}, sizeof({name}) - 1}};\n")
     return "\n".join(parts)

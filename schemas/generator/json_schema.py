@@ -1,9 +1,15 @@
 """JSON Schemas (2020-12) of fields: as they stand in messages, and as they stand in HTTP bodies."""
 
+import json
+
 from .model import FORMATS, INT_MAX, MAP_NAME_MAX_BYTES, Field, Struct
 
 UUID = {"type": "string", "format": "uuid"}
 MAP_NAME = {"minLength": 1, "maxLength": MAP_NAME_MAX_BYTES, "pattern": "^[^$.]+$"}
+
+
+def dump(document: dict) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def money_text(minor: int) -> str:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Optional
 
+VERSION = "0.1.0"  # of the documents: the product's own
 DOMAINS = ("member", "product", "cart", "shared")
 FORMATS = {
     "sku": r"^[!-~]+$",
@@ -125,7 +126,10 @@ class Model:
     enums: dict
     topics: dict
     http: dict
+    guide: str  # what openapi.json and /docs begin with, Markdown
+    guide_messages: str  # what asyncapi.json begins with
     folder: Path
+    version: str = VERSION
 
     def of(self, kind: str, domain: str = "") -> list:
         return [m for m in self.messages if m.kind == kind and domain in ("", m.domain)]
@@ -419,6 +423,6 @@ def load(folder: Path) -> Model:
                 other = seen.setdefault(struct.name, message.path)
                 refuse(other != message.path, f"{message.path}: struct '{struct.name}' is already in {other}")
             messages.append(message)
-    http = folder / "http.json"
-    return Model(tuple(messages), enums, parse_topics(folder / "topics.json"),
-                 read_json(http) if http.exists() else {"routes": []}, folder)
+    return Model(tuple(messages), enums, parse_topics(folder / "topics.json"), read_json(folder / "http.json"),
+                 (folder / "guide.md").read_text(encoding="utf-8"),
+                 (folder / "guide_messages.md").read_text(encoding="utf-8"), folder)

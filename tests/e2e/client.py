@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import httpx
 
 from checker import History, Told
+from contract import judge
 
 T = TypeVar("T")
 JSON = {"Content-Type": "application/json"}
@@ -69,7 +70,9 @@ class Member:
 class Client:
     def __init__(self, url: str, history: History | None = None, token: str = "") -> None:
         # The edge closes connections that idle for longer; a request must not meet that moment.
-        self.http = httpx.Client(base_url=url, timeout=15, limits=httpx.Limits(keepalive_expiry=0.3))
+        # Each answer must be one that the document tells of.
+        limits, hooks = httpx.Limits(keepalive_expiry=0.3), {"response": [judge]}
+        self.http = httpx.Client(base_url=url, timeout=15, limits=limits, event_hooks=hooks)
         self.history = history if history is not None else History()
         self.token = token
 

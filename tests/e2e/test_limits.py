@@ -8,6 +8,7 @@ import pytest
 
 from checker import Checker, History
 from client import Client, some_email, some_password
+from contract import judge
 from stack import Stack
 
 EDGE = "edge2"
@@ -17,7 +18,7 @@ EDGE = "edge2"
 def limited(stack: Stack, anyone: Client) -> Iterator[httpx.Client]:
     """An edge of its own for each test: what it counted goes with it."""
     stack.start(EDGE, settings={"TW_RATE_LIMITS": "on"})
-    with httpx.Client(base_url=stack.url(EDGE), timeout=30) as http:
+    with httpx.Client(base_url=stack.url(EDGE), timeout=30, event_hooks={"response": [judge]}) as http:
         yield http
     stack.stop(EDGE)
 

@@ -65,6 +65,17 @@ static void head__tells_the_length_and_has_no_body(void **state)
     assert_null(strstr(out.ptr, "{"));
 }
 
+static void policy__of_a_page_stands_instead_of_the_usual_one_and_not_in_a_problem(void **state)
+{
+    (void)state;
+    tw_reply_json(&reply, 200);
+    reply.policy = TW_STR("default-src 'self'");
+    assert_non_null(strstr(rendered(false, false), "Content-Security-Policy: default-src 'self'\r\n"));
+    assert_null(strstr(out.ptr, "'none'"));
+    tw_reply_refuse(&reply, &request, TW_PROBLEM_NOT_FOUND, "");
+    assert_non_null(strstr(rendered(false, false), "Content-Security-Policy: default-src 'none'\r\n"));
+}
+
 static void not_modified__keeps_its_fields_and_tells_no_length(void **state)
 {
     struct tw_json json = {&reply.body, false};
@@ -228,6 +239,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(answer__is_one_run_of_head_and_body),
         TEST(head__tells_the_length_and_has_no_body),
+        TEST(policy__of_a_page_stands_instead_of_the_usual_one_and_not_in_a_problem),
         TEST(not_modified__keeps_its_fields_and_tells_no_length),
         TEST(no_content__has_neither_body_nor_length),
         TEST(stream__tells_no_length),

@@ -4,7 +4,9 @@
 Runs with `python3 -m unittest` or pytest, standard library only.
 """
 
+import base64
 import contextlib
+import hashlib
 import io
 import json
 import re
@@ -22,7 +24,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(SCHEMAS))
 
 import generate  # noqa: E402
-from generator import release  # noqa: E402
+from generator import examples, markdown, openapi, page, release  # noqa: E402
 from generator.model import SchemaError, load  # noqa: E402
 
 
@@ -253,7 +255,7 @@ class Documents(unittest.TestCase):
         listing = self.openapi["paths"]["/v1/members"]["get"]
         queries = [lookup(self.openapi, p["$ref"]) for p in listing["parameters"]]
         self.assertEqual([(p["name"], p["in"], p["required"]) for p in queries],
-                         [(name, "query", False) for name in ("status", "email", "limit", "cursor")])
+                         [(name, "query", False) for name in ("status", "email", "limit", "cursor")] + [("traceparent", "header", False)])
         patch = self.openapi["paths"]["/v1/members/me"]["patch"]
         self.assertEqual(set(patch["requestBody"]["content"]), {"application/json", "application/merge-patch+json"})
         self.assertIn("#/components/parameters/IfMatch", [p["$ref"] for p in patch["parameters"]])
@@ -273,14 +275,77 @@ class Documents(unittest.TestCase):
 
     def test_openapi_tells_that_a_batch_can_be_sent_again(self):
         batch = self.openapi["paths"]["/v1/products:batch"]["post"]
-        self.assertEqual([p["$ref"] for p in batch["parameters"]], ["#/components/parameters/IdempotencyKey"])
+        self.assertIn("#/components/parameters/IdempotencyKey", [p["$ref"] for p in batch["parameters"]])
+
+    def test_openapi_tells_header_fields_and_which_of_them_must_be_there(self):
+        accepted = lookup(self.openapi, self.openapi["paths"]["/v1/cart/items"]["post"]["responses"]["202"]["$ref"])
+        must = {name for name, h in accepted["headers"].items() if lookup(self.openapi, h["$ref"]).get("required")}
+        self.assertEqual(must, {"Location", "Retry-After", "Consistency-Token"})
+        self.assertIn("Idempotent-Replayed", accepted["headers"])
+        self.assertIn("Link", self.openapi["paths"]["/v1/products"]["get"]["responses"]["200"]["headers"])
+        limited = self.openapi["components"]["responses"]["TooManyRequests"]["headers"]
+        self.assertEqual(set(limited), {"Retry-After", "RateLimit", "RateLimit-Policy"})
+
+    def test_openapi_tells_the_codes_of_every_problem(self):
+        conflict = self.openapi["paths"]["/v1/members/me/email"]["post"]["responses"]["409"]
+        codes = conflict["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]["code"]["enum"]
+        self.assertEqual(set(codes), {"email-taken", "superseded", "stale-credentials", "member-not-active"})
+        self.assertEqual(self.openapi["x-problems"]["email-taken"]["status"], 409)
+        told = json.dumps([self.openapi["paths"], self.openapi["components"]["responses"]])
+        self.assertEqual(set(self.openapi["x-problems"]) - set(re.findall(r'"([a-z-]+)"', told)), set(), "some have no use")
+
+    def test_a_body_has_an_example_that_a_client_could_send(self):
+        media = self.openapi["paths"]["/v1/cart/items"]["post"]["requestBody"]["content"]["application/json"]
+        self.assertEqual(set(media["example"]), {"product_id", "quantity"})
+
+    def test_asyncapi_tells_the_rule_for_every_reader(self):
+        for domain in ("member", "product", "cart"):
+            channel = self.asyncapi["channels"][f"{domain}.events"]
+            self.assertEqual(channel["x-position"]["headers"], ["tw_cause_offset", "tw_n"])
+            self.assertNotIn("x-position", self.asyncapi["channels"][f"{domain}.commands"])
+        headers = self.asyncapi["components"]["schemas"]["EventHeaders"]
+        self.assertLessEqual({"tw_cause_offset", "tw_n", "ce_id", "ce_type"}, set(headers["required"]))
+
+    def test_the_page_is_whole_and_its_policy_names_what_is_in_it(self):
+        html = generate.outputs(self.model)["docs/docs.html"]
+        for path in self.openapi["paths"].values():
+            for operation in path.values():
+                self.assertIn(f'id="{operation["operationId"]}"', html)
+        for tag, directive in (("style", "style-src"), ("script", "script-src")):
+            (text,) = re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+            digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+            self.assertIn(f"{directive} 'sha256-{digest}'", page.policy())
+        self.assertNotRegex(html, r"<[^>]+ (style|on[a-z]+)=")
 
     def test_the_embedded_text_is_the_document(self):
-        body = self.code.split("static const char openapi[] =\n")[1].split(";\n")[0]
+        body = self.code.split("static const char openapi_json[] =\n")[1].split(";\n")[0]
         literals = re.findall(r'^ +"(.*)"$', body, re.MULTILINE)
         raw = re.sub(rb'\\([0-7]{3}|["\\])', lambda m: bytes([int(m[1], 8)]) if len(m[1]) == 3 else m[1],
                      "".join(literals).encode())
         self.assertEqual(json.loads(raw), self.openapi)
+
+
+class Pages(unittest.TestCase):
+    def test_text_of_a_schema_is_never_html(self):
+        self.assertEqual(markdown.inline("a <b> & `<i>`"), "a &lt;b&gt; &amp; <code>&lt;i&gt;</code>")
+
+    def test_markdown_has_paragraphs_lists_headings_code_and_links(self):
+        text = "## A title\n\nOne **bold** and `code`, a [link](/x).\n\n- first\n- second `x`\n\n    raw <code>\n"
+        self.assertEqual(markdown.to_html(text).split("\n"), [
+            '<h2 id="guide-a-title">A title</h2>',
+            '<p>One <strong>bold</strong> and <code>code</code>, a <a href="/x">link</a>.</p>',
+            "<ul><li>first</li><li>second <code>x</code></li></ul>",
+            '<pre tabindex="0"><code>raw &lt;code&gt;</code></pre>'])
+        self.assertEqual(markdown.headings(text), [("guide-a-title", "A title")])
+
+    def test_an_example_is_put_together_from_its_parts(self):
+        schemas = {"M": {"type": "string", "examples": ["1.00"]}}
+        schema = {"type": "object", "properties": {
+            "m": {"$ref": "#/components/schemas/M"}, "l": {"type": "array", "items": {"type": "integer", "minimum": 3}},
+            "n": {"oneOf": [{"$ref": "#/components/schemas/M"}, {"type": "null"}]}, "c": {"const": "x"},
+            "e": {"enum": ["a", "b"]}, "t": {"type": ["boolean", "null"]}}}
+        self.assertEqual(examples.example_of(schema, schemas),
+                         {"m": "1.00", "l": [3], "n": "1.00", "c": "x", "e": "a", "t": True})
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -318,6 +383,23 @@ def field(message: dict, name: str) -> dict:
 
 
 class Refusals(Copy):
+    def http_refusal(self, edit) -> str:
+        self.change("http.json", lambda http: edit(next(r for r in http["routes"] if r["operation"] == "createProduct")))
+        with self.assertRaises(SchemaError) as caught:
+            openapi.openapi(load(self.schemas))
+        return str(caught.exception)
+
+    def test_a_route_with_a_problem_nobody_knows(self):
+        refusal = self.http_refusal(lambda r: r.update(problems={"409": ["sku-odd"]}))
+        self.assertIn("/v1/products: unknown problem 'sku-odd'", refusal)
+
+    def test_a_route_with_a_problem_of_another_status(self):
+        refusal = self.http_refusal(lambda r: r.update(problems={"404": ["sku-taken"]}))
+        self.assertIn("'sku-taken' has status 409, not 404", refusal)
+
+    def test_a_route_with_a_tag_that_is_not_described(self):
+        self.assertIn("unknown tag 'odd'", self.http_refusal(lambda r: r.update(tag="odd")))
+
     def test_one_sentence_each(self):
         cases = [
             (lambda m: field(m, "quantity").update(type="float"), "field 'quantity': unknown type 'float'"),
