@@ -13,8 +13,11 @@ WITHOUT_SERVERS = {"e2e/checker", "e2e/ids"}
 
 
 def tests() -> dict[str, dict]:
-    """Name -> properties of all that ctest knows, with the command among them."""
-    shown = subprocess.run(["ctest", "--test-dir", BUILD, "--show-only=json-v1"], capture_output=True, text=True, check=True)
+    """Name -> properties of all that ctest knows, with the command among them. Asked from a folder of its own: in the build
+    folder the ctest that runs us keeps its log."""
+    with tempfile.TemporaryDirectory() as folder:
+        (pathlib.Path(folder) / "CTestTestfile.cmake").write_text(f'subdirs("{BUILD}")\n')
+        shown = subprocess.run(["ctest", "--show-only=json-v1"], cwd=folder, capture_output=True, text=True, check=True)
     return {test["name"]: {**{p["name"]: p["value"] for p in test["properties"]}, "command": test.get("command", [])}
             for test in json.loads(shown.stdout)["tests"]}
 
