@@ -1,13 +1,14 @@
 /*
  * The field tables of schemas/generate.py at work.
  *
- * Packing uses msgpack-c. Reading does not, for measured reasons (TW_MEASURE=1 tests/unit/test_codec): msgpack_unpack()
- * builds a tree in a zone before the first field can be looked at. For a cart.add_item that tree alone takes 85 to 110
- * ns, where this whole reader, checks and conversions included, takes 120 ns. And it allocates count * sizeof(object)
- * on the word of an array or map header, so hostile bytes would need a walk of their own before it may see them, and
- * that walk is most of a reader. Here every length is checked against the bytes that are left, and every count against the
- * schema's limit, before anything is allocated: work and memory are bounded by the input and the schema, and only lists
- * and maps allocate, from the arena.
+ * Packing uses msgpack-c, compiled into this file: with its callback for every byte or two, a cart takes twice as long.
+ * Reading does not, for measured reasons (TW_MEASURE=1 tests/unit/test_codec): msgpack_unpack() builds a tree in a zone
+ * before the first field can be looked at. For a cart.add_item that tree alone takes 85 to 110 ns, where this whole
+ * reader, checks and conversions included, takes 120 ns. And it allocates count * sizeof(object) on the word of an array
+ * or map header, so hostile bytes would need a walk of their own before it may see them, and that walk is most of a
+ * reader. Here every length is checked against the bytes that are left, and every count against the schema's limit,
+ * before anything is allocated: work and memory are bounded by the input and the schema, and only lists and maps
+ * allocate, from the arena.
  */
 #include "tillwire/codec.h"
 
@@ -270,47 +271,47 @@ void tw_field_range_text(const struct tw_field *field, char *ret_text, size_t si
 
 /* --- packing ------------------------------------------------------------------------------------------------------ */
 
-static int write_to_buf(void *out, const char *bytes, size_t len)
+/* msgpack-c's packer, made for our buffer: put_int64(out, 7), put_map(out, count) and so on. */
+#define msgpack_pack_inline_func(name)        static inline int put##name
+#define msgpack_pack_inline_func_cint(name)   static inline int put##name
+#define msgpack_pack_inline_func_fixint(name) static inline int put_fix##name
+#define msgpack_pack_user                     struct tw_buf *
+#define msgpack_pack_append_buffer(out, bytes, len) \
+    do {                                            \
+        tw_buf_add(out, bytes, len);                \
+        return 0;                                   \
+    } while (0)
+#include <msgpack/pack_template.h>
+
+static void pack_struct(struct tw_buf *out, const struct tw_layout *layout, const void *value);
+static void pack_value(struct tw_buf *out, const struct tw_field *field, const void *member);
+
+static void pack_text(struct tw_buf *out, struct tw_str text)
 {
-    tw_buf_add(out, bytes, len); /* remembers its own overflow */
-    return 0;
+    put_str(out, text.len);
+    tw_buf_add_str(out, text);
 }
 
-struct packer {
-    msgpack_packer msgpack;
-    struct tw_buf *out;
-};
-
-static void pack_struct(struct packer *packer, const struct tw_layout *layout, const void *value);
-static void pack_value(struct packer *packer, const struct tw_field *field, const void *member);
-
-static void pack_text(struct packer *packer, struct tw_str text)
+static void pack_bin(struct tw_buf *out, const void *bytes, size_t len)
 {
-    msgpack_pack_str(&packer->msgpack, text.len);
-    if (text.len > 0)
-        tw_buf_add_str(packer->out, text);
+    put_bin(out, len);
+    tw_buf_add(out, bytes, len);
 }
 
-static void pack_bin(struct packer *packer, const void *bytes, size_t len)
-{
-    msgpack_pack_bin(&packer->msgpack, len);
-    tw_buf_add(packer->out, bytes, len);
-}
-
-static void pack_uuid_text(struct packer *packer, const struct tw_uuid *id)
+static void pack_uuid_text(struct tw_buf *out, const struct tw_uuid *id)
 {
     char text[TW_UUID_TEXT + 1];
 
     tw_uuid_format(*id, text);
-    pack_text(packer, (struct tw_str){text, TW_UUID_TEXT});
+    pack_text(out, (struct tw_str){text, TW_UUID_TEXT});
 }
 
-static void pack_decimal(struct packer *packer, int64_t hundredths)
+static void pack_decimal(struct tw_buf *out, int64_t hundredths)
 {
     char   text[TW_MONEY_TEXT];
     size_t len = tw_money_format(hundredths, text);
 
-    pack_text(packer, (struct tw_str){text, len});
+    pack_text(out, (struct tw_str){text, len});
 }
 
 static uint32_t enum_get(const struct tw_field *field, const void *member)
@@ -322,80 +323,80 @@ static uint32_t enum_get(const struct tw_field *field, const void *member)
     return number;
 }
 
-static void pack_list(struct packer *packer, const struct tw_field *field, const void *member)
+static void pack_list(struct tw_buf *out, const struct tw_field *field, const void *member)
 {
     struct tw_list list = tw_list_get(member);
 
-    msgpack_pack_array(&packer->msgpack, list.len);
+    put_array(out, list.len);
     for (uint32_t i = 0; i < list.len; i++) {
         const char *item = (const char *)list.items + (size_t)i * field->item_size;
 
         if (field->layout)
-            pack_struct(packer, field->layout, item);
+            pack_struct(out, field->layout, item);
         else
-            pack_value(packer, field->item, item);
+            pack_value(out, field->item, item);
     }
 }
 
-static void pack_map(struct packer *packer, const void *member)
+static void pack_map(struct tw_buf *out, const void *member)
 {
     struct tw_list        list = tw_list_get(member);
     const struct tw_pair *pairs = list.items;
 
-    msgpack_pack_map(&packer->msgpack, list.len);
+    put_map(out, list.len);
     for (uint32_t i = 0; i < list.len; i++) {
-        pack_text(packer, pairs[i].name);
-        pack_text(packer, pairs[i].value);
+        pack_text(out, pairs[i].name);
+        pack_text(out, pairs[i].value);
     }
 }
 
-static void pack_bool(struct packer *packer, bool yes)
+static void pack_bool(struct tw_buf *out, bool yes)
 {
     if (yes)
-        msgpack_pack_true(&packer->msgpack);
+        put_true(out);
     else
-        msgpack_pack_false(&packer->msgpack);
+        put_false(out);
 }
 
-static void pack_value(struct packer *packer, const struct tw_field *field, const void *member)
+static void pack_value(struct tw_buf *out, const struct tw_field *field, const void *member)
 {
     switch ((enum tw_kind)field->kind) {
     case TW_KIND_UUID:
-        pack_uuid_text(packer, member);
+        pack_uuid_text(out, member);
         return;
     case TW_KIND_UUID_BIN:
-        pack_bin(packer, member, sizeof(struct tw_uuid));
+        pack_bin(out, member, sizeof(struct tw_uuid));
         return;
     case TW_KIND_STRING:
-        pack_text(packer, *(const struct tw_str *)member);
+        pack_text(out, *(const struct tw_str *)member);
         return;
     case TW_KIND_BYTES:
-        pack_bin(packer, member, (size_t)field->max);
+        pack_bin(out, member, (size_t)field->max);
         return;
     case TW_KIND_INT:
     case TW_KIND_TIME:
-        msgpack_pack_int64(&packer->msgpack, *(const int64_t *)member);
+        put_int64(out, *(const int64_t *)member);
         return;
     case TW_KIND_BOOL:
-        pack_bool(packer, *(const bool *)member);
+        pack_bool(out, *(const bool *)member);
         return;
     case TW_KIND_DECIMAL:
-        pack_decimal(packer, *(const int64_t *)member);
+        pack_decimal(out, *(const int64_t *)member);
         return;
     case TW_KIND_ENUM:
-        pack_text(packer, field->values[enum_get(field, member)]);
+        pack_text(out, field->values[enum_get(field, member)]);
         return;
     case TW_KIND_ENUM_INT:
-        msgpack_pack_uint32(&packer->msgpack, enum_get(field, member));
+        put_uint32(out, enum_get(field, member));
         return;
     case TW_KIND_LIST:
-        pack_list(packer, field, member);
+        pack_list(out, field, member);
         return;
     case TW_KIND_MAP:
-        pack_map(packer, member);
+        pack_map(out, member);
         return;
     case TW_KIND_STRUCT:
-        pack_struct(packer, field->layout, member);
+        pack_struct(out, field->layout, member);
         return;
     }
     assert(field->kind <= TW_KIND_STRUCT); /* all kinds have returned */
@@ -406,30 +407,27 @@ static bool is_there(const struct tw_field *field, const char *value)
     return !field->optional || *(const bool *)(value + field->has_offset);
 }
 
-static void pack_struct(struct packer *packer, const struct tw_layout *layout, const void *value)
+static void pack_struct(struct tw_buf *out, const struct tw_layout *layout, const void *value)
 {
     const char *base = value;
     size_t      count = 0;
 
     for (size_t i = 0; i < layout->field_count; i++)
         count += is_there(&layout->fields[i], base);
-    msgpack_pack_map(&packer->msgpack, count);
+    put_map(out, count);
     for (size_t i = 0; i < layout->field_count; i++) {
         const struct tw_field *field = &layout->fields[i];
 
         if (!is_there(field, base))
             continue;
-        tw_buf_add(packer->out, field->key, field->key_len);
-        pack_value(packer, field, base + field->offset);
+        tw_buf_add(out, field->key, field->key_len);
+        pack_value(out, field, base + field->offset);
     }
 }
 
 void tw_codec_pack(const struct tw_layout *layout, const void *value, struct tw_buf *out)
 {
-    struct packer packer = {.out = out};
-
-    msgpack_packer_init(&packer.msgpack, out, write_to_buf);
-    pack_struct(&packer, layout, value);
+    pack_struct(out, layout, value);
 }
 
 /* --- reading: tokens ---------------------------------------------------------------------------------------------- */

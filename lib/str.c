@@ -120,12 +120,14 @@ static bool reserve(struct tw_buf *buf, size_t more)
         return true;
     while (cap < buf->len + more)
         cap *= 2;
+    if (cap > max)
+        cap = max; /* tw_buf_add() looks at the room alone */
     buf->ptr = tw_realloc(buf->ptr, cap);
     buf->cap = cap;
     return true;
 }
 
-void tw_buf_add(struct tw_buf *buf, const void *bytes, size_t len)
+void tw_buf_add_slowly(struct tw_buf *buf, const void *bytes, size_t len)
 {
     if (len == 0 || !reserve(buf, len))
         return;

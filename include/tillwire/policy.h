@@ -63,9 +63,11 @@ struct tw_policy_work {
     /** INVALID: an address cannot be read. Connecting is left to the work. */
     enum tw_rc (*open)(const struct tw_policy_settings *settings, void **ret_self, struct tw_err *reterr);
     void (*close)(void *self); /**< accepts NULL */
-    /** Does at once what came with the last rounds of events; its commands count in the pace, so it may have to wait
-     *  for it. On an error nothing is forgotten: it is called again after a while, and spread() goes on meanwhile. */
-    enum tw_rc (*settle)(void *self, struct tw_arena *arena, struct tw_policy_out *out, struct tw_err *reterr);
+    /** Called after each round of events: does what came with the last ones, at once or when enough of it has gathered.
+     *  @p now_us: tw_monotonic_us(). Its commands count in the pace, so it may have to wait for it. On an error nothing
+     *  is forgotten: it is called again after a while, and spread() goes on meanwhile. */
+    enum tw_rc (*settle)(void *self, int64_t now_us, struct tw_arena *arena, struct tw_policy_out *out,
+                         struct tw_err *reterr);
     /** Sends about @p max of the commands that are to be spread over time. Errors as in settle(), also after some were
      *  sent. */
     enum tw_rc (*spread)(void *self, size_t max, struct tw_arena *arena, struct tw_policy_out *out,

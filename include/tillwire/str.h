@@ -5,6 +5,8 @@
 #ifndef TILLWIRE_STR_H
 #define TILLWIRE_STR_H
 
+#include <string.h>
+
 #include "tillwire/base.h"
 
 struct tw_str {
@@ -46,7 +48,17 @@ struct tw_buf {
     bool   overflow;
 };
 
-void          tw_buf_add(struct tw_buf *buf, const void *bytes, size_t len);
+/** The way of tw_buf_add() when there is no room yet. */
+void               tw_buf_add_slowly(struct tw_buf *buf, const void *bytes, size_t len);
+static inline void tw_buf_add(struct tw_buf *buf, const void *bytes, size_t len)
+{
+    if (buf->overflow || len > buf->cap - buf->len) {
+        tw_buf_add_slowly(buf, bytes, len);
+    } else if (len > 0) {
+        memcpy(buf->ptr + buf->len, bytes, len);
+        buf->len += len;
+    }
+}
 void          tw_buf_add_str(struct tw_buf *buf, struct tw_str s);
 void          tw_buf_printf(struct tw_buf *buf, const char *format, ...) TW_PRINTF(2, 3);
 /** Forgets the content, keeps the memory. */

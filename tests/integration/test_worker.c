@@ -4,6 +4,7 @@
  * fails. The mock fetches slowly, so logs are small, and it takes its time to let anybody join a group, so each test is a
  * process of its own and all run side by side. Also the program for the thread sanitizer.
  */
+#include <stdatomic.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -99,6 +100,89 @@ static const struct tw_policy      seven = {
          .react = make_it_seven,
 };
 
+/* One that keeps what is added in mind while `waits`, three of them at most. */
+static atomic_bool waits;
+static atomic_int  kept, finished;
+
+static enum tw_rc keep(void *self, const struct tw_policy_event *event, struct tw_arena *arena,
+                       struct tw_policy_out *out, struct tw_err *reterr)
+{
+    (void)self, (void)event, (void)arena, (void)out, (void)reterr;
+    kept++;
+    return TW_OK;
+}
+
+static enum tw_rc open_nothing(const struct tw_policy_settings *settings, void **ret_self, struct tw_err *reterr)
+{
+    (void)settings, (void)ret_self, (void)reterr;
+    return TW_OK;
+}
+
+static void close_nothing(void *self)
+{
+    (void)self;
+}
+
+static enum tw_rc finish_kept(void *self, int64_t now_us, struct tw_arena *arena, struct tw_policy_out *out,
+                              struct tw_err *reterr)
+{
+    (void)self, (void)now_us, (void)arena, (void)out;
+    if (waits)
+        return tw_fail(reterr, TW_UNREACHED, "test", 0, "not yet");
+    finished += kept;
+    kept = 0;
+    return TW_OK;
+}
+
+static enum tw_rc spread_nothing(void *self, size_t max, struct tw_arena *arena, struct tw_policy_out *out,
+                                 struct tw_err *reterr)
+{
+    (void)self, (void)max, (void)arena, (void)out, (void)reterr;
+    return TW_OK;
+}
+
+static bool is_never_spreading(const void *self)
+{
+    (void)self;
+    return false;
+}
+
+static bool keeps_three(void *self, enum tw_domain_number domain)
+{
+    (void)self, (void)domain;
+    return kept >= 3;
+}
+
+static int64_t nothing_is_old(const void *self, enum tw_domain_number domain, int32_t partition)
+{
+    (void)self, (void)domain, (void)partition;
+    return INT64_MAX;
+}
+
+static void leave_it(void *self, enum tw_domain_number domain, int32_t partition)
+{
+    (void)self, (void)domain, (void)partition;
+}
+
+static const struct tw_policy_work keeping = {
+    .open = open_nothing,
+    .close = close_nothing,
+    .settle = finish_kept,
+    .spread = spread_nothing,
+    .is_spreading = is_never_spreading,
+    .is_full = keeps_three,
+    .oldest = nothing_is_old,
+    .suspend = leave_it,
+    .forget = leave_it,
+};
+static const struct tw_policy keeper = {
+    .name = "keeper",
+    .follows = {TW_DOMAIN_CART},
+    .types = added_only,
+    .react = keep,
+    .work = &keeping,
+};
+
 static void *run_worker(void *brokers)
 {
     const struct tw_worker_spec spec = {
@@ -113,6 +197,8 @@ static void *run_worker(void *brokers)
         .close_store = tw_memory_store_close,
         .diff_topics = no_differences,
         .policy = policy,
+        .policy_uri = policy && policy->work ? "policy_uri" : NULL,
+        .policy_help = "unused",
     };
     char *arguments[] = {"test-worker", "--kafka",
                          brokers,       "--admin-listen",
@@ -373,6 +459,36 @@ static void a_worker__folds_publishes_and_leaves_in_peace(void **unused)
     seen = read_topic("cart.events");
     assert_int_equal(seen.added, 20);
     assert_int_equal(seen.fresh, 40);
+}
+
+static void wait_for(const atomic_int *count, int wanted)
+{
+    for (int i = 0; i < PATIENCE_S * 20 && *count < wanted; i++)
+        usleep(50000);
+    assert_int_equal(*count, wanted);
+}
+
+static void a_policy_that_is_full__leaves_events_in_the_log_until_there_is_room(void **unused)
+{
+    (void)unused;
+    policy = &keeper;
+    setenv("TW_POLICY_URI", "nowhere://", 1);
+    waits = true;
+    for (uint32_t i = 0; i < 3; i++)
+        send_add(i, 1, 1);
+    start_worker();
+    wait_for(&kept, 3);
+    usleep(300000); /* it finds out in the next round */
+    for (uint32_t i = 3; i < 9; i++)
+        send_add(i, 1, 1);
+    wait_for_watermark(9);
+    sleep(1);
+    assert_int_equal(kept, 3);
+    waits = false;
+    wait_for(&finished, 9);
+    assert_int_equal(stop_worker(), 0);
+    unsetenv("TW_POLICY_URI");
+    policy = NULL;
 }
 
 static void a_policy__turns_each_event_into_one_command_whatever_comes_again(void **unused)
@@ -682,6 +798,7 @@ int main(void)
 #define WORKER_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WORKER_TEST(a_worker__folds_publishes_and_leaves_in_peace),
+        WORKER_TEST(a_policy_that_is_full__leaves_events_in_the_log_until_there_is_room),
         WORKER_TEST(a_policy__turns_each_event_into_one_command_whatever_comes_again),
         WORKER_TEST(commit_answers_and_requests_that_get_lost__leave_one_effect),
         WORKER_TEST(a_store_that_was_set_back__is_refilled_from_the_log),

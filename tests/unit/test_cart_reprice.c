@@ -32,6 +32,7 @@ struct world {
     int                         closed;
     int32_t                     partition; /* of the next event */
     int64_t                     next_offset;
+    int64_t                     now_us;
 };
 
 struct sent {
@@ -138,6 +139,7 @@ static int setup(void **state)
         .partition_count = SETS, .server_count = SERVERS, .page = fake_page, .close = fake_close, .self = world};
     struct tw_catalogue catalogue = {.look_up = fake_look_up, .close = fake_close, .self = world};
 
+    world->now_us = 1;
     world->reprice = tw_reprice_new(&holders, &catalogue);
     out.count = 0;
     *state = world;
@@ -249,12 +251,21 @@ static enum tw_rc spread(struct world *world, size_t max)
     return rc;
 }
 
-static enum tw_rc settle(struct world *world)
+static enum tw_rc step(struct world *world)
 {
-    enum tw_rc rc = tw_reprice_settle(world->reprice, &world->arena, &out, NULL);
+    enum tw_rc rc = tw_reprice_settle(world->reprice, world->now_us, &world->arena, &out, NULL);
 
     tw_arena_reset(&world->arena);
     return rc;
+}
+
+/* What has gathered has its time, and one step of it. */
+static enum tw_rc settle(struct world *world)
+{
+    enum tw_rc rc = step(world);
+
+    world->now_us += TW_REPRICE_MANY_US;
+    return rc == TW_OK ? step(world) : rc;
 }
 
 static void spread_all(struct world *world)
@@ -563,6 +574,132 @@ static void a_line_older_than_the_catalogue__is_repriced(void **state)
     assert_string_equal(out.sent[1].cause, "event 1");
 }
 
+static void a_line__waits_a_moment_for_others(void **state)
+{
+    struct world *world = *state;
+
+    catalogue_has(world, 1, 14900, 8);
+    line_is_added(world, 1, 1, 7);
+    assert_int_equal(step(world), TW_OK);
+    world->now_us += TW_REPRICE_FEW_US - 1;
+    line_is_added(world, 2, 1, 7);
+    assert_int_equal(step(world), TW_OK);
+    assert_int_equal(world->look_ups, 0);
+    assert_int_equal(oldest(world, TW_DOMAIN_CART), 0);
+    world->now_us++;
+    assert_int_equal(step(world), TW_OK);
+    assert_int_equal(world->looked_up, 1);
+    assert_int_equal(out.count, 2);
+    assert_int_equal(oldest(world, TW_DOMAIN_CART), INT64_MAX);
+}
+
+static void many_lines__gather_for_longer(void **state)
+{
+    struct world *world = *state;
+
+    for (uint32_t i = 0; i < TW_REPRICE_FEW_LINES; i++)
+        line_is_added(world, i, 1, 7);
+    assert_int_equal(step(world), TW_OK);
+    world->now_us += TW_REPRICE_MANY_US - 1;
+    assert_int_equal(step(world), TW_OK);
+    assert_int_equal(world->look_ups, 0);
+    world->now_us++;
+    assert_int_equal(step(world), TW_OK);
+    assert_int_equal(world->look_ups, 1);
+}
+
+/* An answer of before its event says nothing of a line: the product may have changed since, and the scan of that change
+ * may have been there before the line was. */
+static void a_line__is_never_compared_with_an_answer_of_before_its_event(void **state)
+{
+    struct world *world = *state;
+
+    catalogue_has(world, 1, 14900, 7);
+    line_is_added(world, 1, 1, 7);
+    assert_int_equal(settle(world), TW_OK);
+    world->products[0].version = 8;
+    line_is_added(world, 2, 1, 7);
+    assert_int_equal(settle(world), TW_OK);
+    assert_int_equal(out.count, 1);
+    assert_int_equal(times_sent(2, 1, 8), 1);
+}
+
+static void as_many_lines_as_it_may_gather__do_not_wait(void **state)
+{
+    struct world *world = *state;
+
+    for (uint32_t i = 0; i < TW_REPRICE_LINES_MAX / 2; i++) {
+        assert_int_equal(step(world), TW_OK);
+        assert_int_equal(world->look_ups, 0);
+        line_is_added(world, i, 1, 1);
+    }
+    assert_int_equal(step(world), TW_OK);
+    assert_true(world->look_ups > 0);
+}
+
+static void many_products__are_several_questions(void **state)
+{
+    struct world *world = *state;
+
+    catalogue_has(world, 1, 14900, 8);
+    catalogue_has(world, 450, 14900, 8);
+    for (uint32_t i = 0; i < 450; i++) {
+        line_is_added(world, 1, i + 1, 7);
+        line_is_added(world, 2, i + 1, 7);
+    }
+    assert_int_equal(settle(world), TW_OK);
+    assert_int_equal(world->look_ups, 3);
+    assert_int_equal(world->looked_up, 450);
+    assert_int_equal(out.count, 4);
+    assert_int_equal(times_sent(1, 1, 8) + times_sent(2, 1, 8) + times_sent(1, 450, 8) + times_sent(2, 450, 8), 4);
+}
+
+/* More than a step's worth of commands: what they leave of the round waits for the pace, and is neither lost nor passed. */
+static void a_round_with_many_commands__goes_on_in_the_next_step(void **state)
+{
+    struct world *world = *state;
+
+    for (uint32_t i = 0; i < 4; i++)
+        catalogue_has(world, 200 * i, 14900, 8);
+    for (uint32_t n = 0; n < 800; n++)
+        line_is_added(world, 4000, n, 7);
+    for (uint32_t i = 0; i < 4000; i++)
+        line_is_added(world, i, 200 * (i % 4), 7);
+    assert_int_equal(settle(world), TW_OK);
+    assert_int_equal(out.count, 1000);
+    assert_int_equal(oldest(world, TW_DOMAIN_CART), 0);
+    world->catalogue_away = true;
+    assert_int_equal(step(world), TW_UNREACHED);
+    world->catalogue_away = false;
+    line_is_added(world, 5000, 0, 7);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(step(world), TW_OK);
+        world->now_us += TW_REPRICE_MANY_US;
+    }
+    assert_int_equal(out.count, 4004);
+    for (uint32_t i = 0; i < 4000; i++)
+        assert_int_equal(times_sent(i, 200 * (i % 4), 8), 1);
+    assert_int_equal(oldest(world, TW_DOMAIN_CART), 4800);
+    assert_int_equal(settle(world), TW_OK);
+    assert_int_equal(times_sent(5000, 0, 8), 1);
+}
+
+static void a_round_of_one_product_in_many_carts__sends_no_more_in_a_step(void **state)
+{
+    struct world *world = *state;
+
+    catalogue_has(world, 1, 14900, 8);
+    for (uint32_t i = 0; i < 2500; i++)
+        line_is_added(world, i, 1, 7);
+    assert_int_equal(settle(world), TW_OK);
+    assert_int_equal(out.count, 1000);
+    assert_int_equal(step(world), TW_OK);
+    assert_int_equal(out.count, 2000);
+    assert_int_equal(step(world), TW_OK);
+    assert_int_equal(out.count, 2500);
+    assert_int_equal(oldest(world, TW_DOMAIN_CART), INT64_MAX);
+}
+
 static void lines_of_a_round__are_one_question_with_each_product_once(void **state)
 {
     struct world *world = *state;
@@ -741,12 +878,14 @@ static void what_is_forgotten__is_not_sent(void **state)
     assert_int_equal(oldest(world, TW_DOMAIN_CART), 2);
     tw_reprice_forget(world->reprice, TW_DOMAIN_PRODUCT, 0);
     tw_reprice_forget(world->reprice, TW_DOMAIN_CART, 0);
+    assert_int_equal(oldest(world, TW_DOMAIN_CART), INT64_MAX);
     assert_false(tw_reprice_is_spreading(world->reprice));
     assert_int_equal(settle(world), TW_OK);
     assert_int_equal(spread(world, 100), TW_OK);
     assert_int_equal(out.count, 0);
 }
 
+/* Those that are being looked up count like those that gather. */
 static void too_much_to_keep_in_mind__makes_it_full(void **state)
 {
     struct world *world = *state;
@@ -755,6 +894,8 @@ static void too_much_to_keep_in_mind__makes_it_full(void **state)
     for (uint32_t i = 0; i < TW_REPRICE_LINES_MAX; i++) {
         assert_false(is_full(world, TW_DOMAIN_CART));
         line_is_added(world, i, 1, 1);
+        if (i == TW_REPRICE_LINES_MAX / 2)
+            assert_int_equal(step(world), TW_UNREACHED);
     }
     assert_true(is_full(world, TW_DOMAIN_CART));
     assert_false(is_full(world, TW_DOMAIN_PRODUCT));
@@ -814,6 +955,13 @@ int main(void)
         RULE(a_set_that_cannot_be_read__holds_up_its_product_only),
         RULE(many_empty_products__do_not_hold_up_the_events_behind),
         RULE(a_line_older_than_the_catalogue__is_repriced),
+        RULE(a_line__waits_a_moment_for_others),
+        RULE(many_lines__gather_for_longer),
+        RULE(a_line__is_never_compared_with_an_answer_of_before_its_event),
+        RULE(as_many_lines_as_it_may_gather__do_not_wait),
+        RULE(many_products__are_several_questions),
+        RULE(a_round_with_many_commands__goes_on_in_the_next_step),
+        RULE(a_round_of_one_product_in_many_carts__sends_no_more_in_a_step),
         RULE(lines_of_a_round__are_one_question_with_each_product_once),
         RULE(a_line_that_came_many_times__is_repriced_once_for_its_newest_event),
         RULE(a_catalogue_that_is_away__is_asked_again),

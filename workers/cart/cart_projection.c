@@ -89,6 +89,13 @@ static void add_time(struct tw_buf *out, int64_t time_ms)
     add_string(out, (struct tw_str){text, TW_TIME_TEXT});
 }
 
+static void add_number(struct tw_buf *out, int64_t number)
+{
+    char text[TW_INT_TEXT];
+
+    tw_buf_add_str(out, tw_str_of_int(number, text));
+}
+
 static void add_money(struct tw_buf *out, int64_t minor)
 {
     char text[TW_MONEY_TEXT];
@@ -105,7 +112,9 @@ void tw_cart_item_value(const struct tw_cart_line *line, struct tw_buf *out)
     add_string(out, line->product_name);
     add_text(out, ",\"price\":");
     add_money(out, line->price_minor);
-    tw_buf_printf(out, ",\"quantity\":%lld,\"added_at\":", (long long)line->quantity);
+    add_text(out, ",\"quantity\":");
+    add_number(out, line->quantity);
+    add_text(out, ",\"added_at\":");
     add_time(out, line->added_at_ms);
     add_text(out, "}");
 }
@@ -115,7 +124,9 @@ void tw_cart_summary_value(const struct tw_cart *cart, struct tw_buf *out)
     struct tw_cart_totals totals = tw_cart_totals(cart);
 
     tw_buf_clear(out);
-    tw_buf_printf(out, "{\"total_items\":%lld,\"total_price\":", (long long)totals.items);
+    add_text(out, "{\"total_items\":");
+    add_number(out, totals.items);
+    add_text(out, ",\"total_price\":");
     add_money(out, totals.price_minor);
     add_text(out, ",\"updated_at\":");
     add_time(out, cart->updated_at_ms);

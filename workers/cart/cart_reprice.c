@@ -1,6 +1,9 @@
 /*
  * Two lists: products whose change is being spread, and lines to look up. Both keep the event they are from, by which
  * the runtime knows how far it is.
+ *
+ * Lines are looked up in rounds. They gather for a while, so that a product is asked for once a round and not once a
+ * batch of events: it is the asking that costs, and an answer that comes later is as good (docs/decisions/reprice.md).
  */
 #include "cart_reprice.h"
 
@@ -13,6 +16,8 @@
 enum {
     PAGE_MAX = 100, /* commands of one product before the next one has its turn */
     PAGES_MAX = 20, /* of one step: most sets are empty, and neither events nor a stop shall wait for many of them */
+    QUESTION_MAX = 200, /* products of one question: some servers compare each with each */
+    BURST = 1000,       /* lines of one question; and commands of one step that look-ups send, about */
 };
 
 /* A product whose change is spread. Sets are read one after the other, round and round; `sets_left` says how many are
@@ -30,7 +35,7 @@ struct spreading {
     bool                        suspended; /* until its event comes again */
 };
 
-/* A line that came into a cart. */
+/* A line that came into a cart, or changed there. */
 struct line {
     struct tw_policy_cause cause;
     struct tw_uuid         member_id;
@@ -40,17 +45,24 @@ struct line {
     int64_t                offset;
 };
 
+struct lines {
+    struct tw_arena arena; /* of all of them: they are forgotten together */
+    struct line    *items;
+    uint32_t        count, cap;
+};
+
 struct reprice {
     struct tw_holders   holders;
     struct tw_catalogue catalogue;
     struct spreading   *spreadings;
     uint32_t            spreading_count, spreading_cap;
     uint32_t            suspended_count;
-    uint32_t            turn;        /* whose it is */
-    bool               *away;        /* by server: it did not answer in this step */
-    struct tw_arena     lines_arena; /* of all lines: they are done together */
-    struct line        *lines;
-    uint32_t            line_count, line_cap;
+    uint32_t            turn;       /* whose it is */
+    bool               *away;       /* by server: it did not answer in this step */
+    struct lines        gathered;   /* for the next round */
+    int64_t             since_us;   /* they gather; 0: nothing has */
+    struct lines        round;      /* being looked up, sorted by product and member */
+    uint32_t            round_done; /* of its lines, from the first on */
     bool                products_full, lines_full;
 };
 
@@ -76,7 +88,8 @@ void tw_reprice_free(void *self)
         free(reprice->spreadings[i].texts);
     free(reprice->spreadings);
     free(reprice->away);
-    tw_arena_done(&reprice->lines_arena);
+    tw_arena_done(&reprice->gathered.arena);
+    tw_arena_done(&reprice->round.arena);
     reprice->holders.close(reprice->holders.self);
     reprice->catalogue.close(reprice->catalogue.self);
     free(reprice);
@@ -362,16 +375,13 @@ enum tw_rc tw_reprice_spread(void *self, size_t max, struct tw_arena *arena, str
 
 /* --- a line came into a cart -------------------------------------------------------------------------------------- */
 
-static void keep_line(struct reprice *reprice, const struct tw_policy_event *event, struct tw_uuid member_id,
+static void keep_line(struct lines *lines, const struct tw_policy_event *event, struct tw_uuid member_id,
                       struct tw_uuid product_id, int64_t version)
 {
-    struct tw_arena *arena = &reprice->lines_arena;
-
-    reprice->lines =
-        tw_arena_grow(arena, reprice->lines, reprice->line_count, &reprice->line_cap, sizeof(*reprice->lines));
-    reprice->lines[reprice->line_count++] = (struct line){
-        .cause = {tw_arena_copy(arena, event->cause.id), event->cause.time_ms,
-                  tw_arena_copy(arena, event->cause.traceparent)},
+    lines->items = tw_arena_grow(&lines->arena, lines->items, lines->count, &lines->cap, sizeof(*lines->items));
+    lines->items[lines->count++] = (struct line){
+        .cause = {tw_arena_copy(&lines->arena, event->cause.id), event->cause.time_ms,
+                  tw_arena_copy(&lines->arena, event->cause.traceparent)},
         .member_id = member_id,
         .product_id = product_id,
         .version = version,
@@ -386,7 +396,7 @@ static enum tw_rc react_to_added(struct reprice *reprice, const struct tw_policy
     struct tw_cart_item_added added;
 
     TW_TRY(tw_cart_item_added_type.unpack(event->payload, arena, &added, reterr));
-    keep_line(reprice, event, added.member_id, added.product_id, added.product_version);
+    keep_line(&reprice->gathered, event, added.member_id, added.product_id, added.product_version);
     return TW_OK;
 }
 
@@ -396,96 +406,147 @@ static enum tw_rc react_to_set(struct reprice *reprice, const struct tw_policy_e
     struct tw_cart_item_set set;
 
     TW_TRY(tw_cart_item_set_type.unpack(event->payload, arena, &set, reterr));
-    keep_line(reprice, event, set.member_id, set.product_id, set.product_version);
+    keep_line(&reprice->gathered, event, set.member_id, set.product_id, set.product_version);
     return TW_OK;
 }
 
-static void forget_lines(struct reprice *reprice)
+static void forget_lines(struct lines *lines)
 {
-    tw_arena_reset(&reprice->lines_arena);
-    reprice->lines = NULL;
-    reprice->line_count = reprice->line_cap = 0;
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-    return tw_uuid_cmp(*(const struct tw_uuid *)a, *(const struct tw_uuid *)b);
+    tw_arena_reset(&lines->arena);
+    lines->items = NULL;
+    lines->count = lines->cap = 0;
 }
 
 static int compare_products(const void *a, const void *b)
 {
-    return compare_ids(&((const struct tw_catalogue_product *)a)->product_id,
-                       &((const struct tw_catalogue_product *)b)->product_id);
-}
-
-/* Each product of the lines once. */
-static size_t collect_ids(const struct reprice *reprice, struct tw_uuid *ret_ids)
-{
-    size_t count = 0;
-
-    for (uint32_t i = 0; i < reprice->line_count; i++)
-        ret_ids[i] = reprice->lines[i].product_id;
-    qsort(ret_ids, reprice->line_count, sizeof(*ret_ids), compare_ids);
-    for (uint32_t i = 0; i < reprice->line_count; i++)
-        if (!count || !tw_uuid_eq(ret_ids[count - 1], ret_ids[i]))
-            ret_ids[count++] = ret_ids[i];
-    return count;
+    return tw_uuid_cmp(((const struct tw_catalogue_product *)a)->product_id,
+                       ((const struct tw_catalogue_product *)b)->product_id);
 }
 
 /* A line's events are those of one cart, so of one partition. */
 static int compare_lines(const void *a, const void *b)
 {
     const struct line *one = a, *other = b;
-    int                members = tw_uuid_cmp(one->member_id, other->member_id);
     int                products = tw_uuid_cmp(one->product_id, other->product_id);
+    int                members = products ? products : tw_uuid_cmp(one->member_id, other->member_id);
 
-    if (members || products)
-        return members ? members : products;
-    return (one->offset > other->offset) - (one->offset < other->offset);
+    return members ? members : (one->offset > other->offset) - (one->offset < other->offset);
+}
+
+static bool is_same_line(const struct line *a, const struct line *b)
+{
+    return tw_uuid_eq(a->product_id, b->product_id) && tw_uuid_eq(a->member_id, b->member_id);
 }
 
 /* Of the events of one line the newest says what is there now; the others are dropped. */
-static void keep_newest_lines(struct reprice *reprice)
+static void keep_newest_lines(struct lines *lines)
 {
-    const struct line *lines = reprice->lines;
-    uint32_t           kept = 0;
+    struct line *items = lines->items;
+    uint32_t     kept = 0;
 
-    qsort(reprice->lines, reprice->line_count, sizeof(*reprice->lines), compare_lines);
-    for (uint32_t i = 0; i < reprice->line_count; i++) {
-        bool is_newest = i + 1 == reprice->line_count || !tw_uuid_eq(lines[i].member_id, lines[i + 1].member_id) ||
-                         !tw_uuid_eq(lines[i].product_id, lines[i + 1].product_id);
-
-        if (is_newest)
-            reprice->lines[kept++] = lines[i];
-    }
-    reprice->line_count = kept;
+    for (uint32_t i = 0; i < lines->count; i++)
+        if (i + 1 == lines->count || !is_same_line(&items[i], &items[i + 1]))
+            items[kept++] = items[i];
+    lines->count = kept;
 }
 
-enum tw_rc tw_reprice_settle(void *self, struct tw_arena *arena, struct tw_policy_out *out, struct tw_err *reterr)
+/* Few lines are looked up at once, nearly. Of many, a busy shop's or a backlog's, ever more are of the same products. */
+static int64_t gathering_us(uint32_t count)
 {
-    struct reprice              *reprice = self;
-    struct tw_catalogue_product *products;
-    struct tw_uuid              *ids;
-    size_t                       count;
+    if (count >= TW_REPRICE_LINES_MAX / 2)
+        return 0;
+    return count < TW_REPRICE_FEW_LINES ? TW_REPRICE_FEW_US : TW_REPRICE_MANY_US;
+}
 
-    if (!reprice->line_count)
-        return TW_OK;
-    keep_newest_lines(reprice);
-    ids = TW_NEW_ARRAY(arena, reprice->line_count, struct tw_uuid);
-    TW_TRY(reprice->catalogue.look_up(reprice->catalogue.self, ids, collect_ids(reprice, ids), arena, &products, &count,
-                                      reterr));
+static bool is_round_due(struct reprice *reprice, int64_t now_us)
+{
+    if (!reprice->gathered.count)
+        return false;
+    if (!reprice->since_us)
+        reprice->since_us = now_us;
+    return now_us - reprice->since_us >= gathering_us(reprice->gathered.count);
+}
+
+static void begin_round(struct reprice *reprice)
+{
+    struct lines gathered = reprice->gathered;
+
+    reprice->gathered = reprice->round;
+    reprice->round = gathered;
+    reprice->since_us = 0;
+    qsort(gathered.items, gathered.count, sizeof(*gathered.items), compare_lines);
+    keep_newest_lines(&reprice->round);
+}
+
+/* The lines of the round's next products: how many, and these products, each once. */
+static uint32_t next_question(const struct reprice *reprice, struct tw_uuid ret_ids[QUESTION_MAX], size_t *ret_id_count)
+{
+    const struct lines *round = &reprice->round;
+    size_t              count = 0;
+    uint32_t            i = reprice->round_done;
+
+    for (; i < round->count && i - reprice->round_done < BURST; i++) {
+        bool is_known = count && tw_uuid_eq(ret_ids[count - 1], round->items[i].product_id);
+
+        if (!is_known && count == QUESTION_MAX)
+            break;
+        if (!is_known)
+            ret_ids[count++] = round->items[i].product_id;
+    }
+    *ret_id_count = count;
+    return i - reprice->round_done;
+}
+
+static bool send_if_older(const struct line *line, const struct tw_catalogue_product *products, size_t count,
+                          struct tw_policy_out *out)
+{
+    const struct tw_catalogue_product  key = {.product_id = line->product_id};
+    const struct tw_catalogue_product *product =
+        count ? bsearch(&key, products, count, sizeof(key), compare_products) : NULL;
+
+    if (!product || product->version <= line->version)
+        return false;
+    send_reprice(out, &line->cause, line->member_id, product);
+    return true;
+}
+
+static enum tw_rc ask(struct reprice *reprice, struct tw_arena *arena, struct tw_policy_out *out, size_t *sent,
+                      struct tw_err *reterr)
+{
+    const struct line           *lines = reprice->round.items + reprice->round_done;
+    struct tw_uuid               ids[QUESTION_MAX];
+    size_t                       id_count, count;
+    uint32_t                     line_count = next_question(reprice, ids, &id_count);
+    struct tw_catalogue_product *products;
+
+    TW_TRY(reprice->catalogue.look_up(reprice->catalogue.self, ids, id_count, arena, &products, &count, reterr));
     if (count)
         qsort(products, count, sizeof(*products), compare_products);
-    for (uint32_t i = 0; i < reprice->line_count; i++) {
-        const struct line                 *line = &reprice->lines[i];
-        const struct tw_catalogue_product  key = {.product_id = line->product_id};
-        const struct tw_catalogue_product *product =
-            count ? bsearch(&key, products, count, sizeof(key), compare_products) : NULL;
+    for (uint32_t i = 0; i < line_count; i++)
+        *sent += send_if_older(&lines[i], products, count, out);
+    reprice->round_done += line_count;
+    return TW_OK;
+}
 
-        if (product && product->version > line->version)
-            send_reprice(out, &line->cause, line->member_id, product);
-    }
-    forget_lines(reprice);
+static void end_round(struct reprice *reprice)
+{
+    forget_lines(&reprice->round);
+    reprice->round_done = 0;
+}
+
+enum tw_rc tw_reprice_settle(void *self, int64_t now_us, struct tw_arena *arena, struct tw_policy_out *out,
+                             struct tw_err *reterr)
+{
+    struct reprice *reprice = self;
+    bool            due = is_round_due(reprice, now_us);
+    size_t          sent = 0;
+
+    if (due && !reprice->round.count)
+        begin_round(reprice);
+    while (reprice->round_done < reprice->round.count && sent < BURST)
+        TW_TRY(ask(reprice, arena, out, &sent, reterr));
+    if (reprice->round_done == reprice->round.count)
+        end_round(reprice);
     return TW_OK;
 }
 
@@ -509,6 +570,11 @@ static uint32_t count_active(const struct reprice *reprice)
     return reprice->spreading_count - reprice->suspended_count;
 }
 
+static uint32_t count_lines(const struct reprice *reprice)
+{
+    return reprice->gathered.count + reprice->round.count - reprice->round_done;
+}
+
 bool tw_reprice_is_spreading(const void *self)
 {
     return count_active(self) > 0;
@@ -527,22 +593,38 @@ bool tw_reprice_is_full(void *self, enum tw_domain_number domain)
 
     return domain == TW_DOMAIN_PRODUCT
                ? is_full(&reprice->products_full, count_active(reprice), TW_REPRICE_PRODUCTS_MAX)
-               : is_full(&reprice->lines_full, reprice->line_count, TW_REPRICE_LINES_MAX);
+               : is_full(&reprice->lines_full, count_lines(reprice), TW_REPRICE_LINES_MAX);
+}
+
+static int64_t oldest_product(const struct reprice *reprice, int32_t partition)
+{
+    int64_t oldest = INT64_MAX;
+
+    for (uint32_t i = 0; i < reprice->spreading_count; i++) {
+        const struct spreading *spreading = &reprice->spreadings[i];
+
+        if (spreading->partition == partition && !spreading->suspended && spreading->offset < oldest)
+            oldest = spreading->offset;
+    }
+    return oldest;
+}
+
+static int64_t oldest_line(const struct lines *lines, uint32_t first, int32_t partition, int64_t oldest)
+{
+    for (uint32_t i = first; i < lines->count; i++)
+        if (lines->items[i].partition == partition && lines->items[i].offset < oldest)
+            oldest = lines->items[i].offset;
+    return oldest;
 }
 
 int64_t tw_reprice_oldest(const void *self, enum tw_domain_number domain, int32_t partition)
 {
     const struct reprice *reprice = self;
-    int64_t               oldest = INT64_MAX;
 
-    for (uint32_t i = 0; i < reprice->spreading_count && domain == TW_DOMAIN_PRODUCT; i++)
-        if (reprice->spreadings[i].partition == partition && !reprice->spreadings[i].suspended &&
-            reprice->spreadings[i].offset < oldest)
-            oldest = reprice->spreadings[i].offset;
-    for (uint32_t i = 0; i < reprice->line_count && domain == TW_DOMAIN_CART; i++)
-        if (reprice->lines[i].partition == partition && reprice->lines[i].offset < oldest)
-            oldest = reprice->lines[i].offset;
-    return oldest;
+    if (domain == TW_DOMAIN_PRODUCT)
+        return oldest_product(reprice, partition);
+    return oldest_line(&reprice->gathered, 0, partition,
+                       oldest_line(&reprice->round, reprice->round_done, partition, INT64_MAX));
 }
 
 static void suspend_products_of(struct reprice *reprice, int32_t partition)
@@ -564,19 +646,29 @@ static void forget_products_of(struct reprice *reprice, int32_t partition)
             remove_spreading(reprice, i);
 }
 
-static void forget_lines_of(struct reprice *reprice, int32_t partition)
+static void drop_lines_of(struct lines *lines, uint32_t first, int32_t partition)
 {
-    uint32_t kept = 0;
+    uint32_t kept = first;
 
-    for (uint32_t i = 0; i < reprice->line_count; i++)
-        if (reprice->lines[i].partition != partition)
-            reprice->lines[kept++] = reprice->lines[i];
-    reprice->line_count = kept;
-    if (!kept)
-        forget_lines(reprice);
+    for (uint32_t i = first; i < lines->count; i++)
+        if (lines->items[i].partition != partition)
+            lines->items[kept++] = lines->items[i];
+    lines->count = kept;
 }
 
-/* Lines are looked up at once when their events come again; it is the long scans that would never end otherwise. */
+static void forget_lines_of(struct reprice *reprice, int32_t partition)
+{
+    drop_lines_of(&reprice->gathered, 0, partition);
+    drop_lines_of(&reprice->round, reprice->round_done, partition);
+    if (!reprice->gathered.count) {
+        forget_lines(&reprice->gathered);
+        reprice->since_us = 0;
+    }
+    if (reprice->round_done == reprice->round.count)
+        end_round(reprice);
+}
+
+/* Lines are looked up soon when their events come again; it is the long scans that would never end otherwise. */
 void tw_reprice_suspend(void *self, enum tw_domain_number domain, int32_t partition)
 {
     if (domain == TW_DOMAIN_PRODUCT)

@@ -49,7 +49,10 @@ struct tw_catalogue {
 enum {
     TW_REPRICE_PRODUCTS_MAX = 10000, /**< that wait for their turn, until no further events of products are taken; not
                                           again before three quarters are left */
-    TW_REPRICE_LINES_MAX = 1000,     /**< the same of lines to look up, and of events of carts */
+    TW_REPRICE_LINES_MAX = 100000,   /**< the same of lines to look up, and of events of carts */
+    TW_REPRICE_FEW_LINES = 100, /**< fewer wait FEW_US for others, more wait MANY_US, half of LINES_MAX not at all */
+    TW_REPRICE_FEW_US = 100000,
+    TW_REPRICE_MANY_US = 2000000,
 };
 
 /** The policy's `self`; takes the ports over. */
@@ -60,7 +63,8 @@ void  tw_reprice_free(void *self);
 enum tw_rc tw_reprice_react(void *self, const struct tw_policy_event *event, struct tw_arena *arena,
                             struct tw_policy_out *out, struct tw_err *reterr);
 /* As struct tw_policy_work has them. */
-enum tw_rc tw_reprice_settle(void *self, struct tw_arena *arena, struct tw_policy_out *out, struct tw_err *reterr);
+enum tw_rc tw_reprice_settle(void *self, int64_t now_us, struct tw_arena *arena, struct tw_policy_out *out,
+                             struct tw_err *reterr);
 enum tw_rc tw_reprice_spread(void *self, size_t max, struct tw_arena *arena, struct tw_policy_out *out,
                              struct tw_err *reterr);
 bool       tw_reprice_is_spreading(const void *self);

@@ -382,7 +382,7 @@ static void settle(struct policy_loop *loop)
     enum tw_rc           rc;
 
     tw_arena_reset(&loop->arena);
-    rc = loop->policy->work->settle(loop->self, &loop->arena, &out, &err);
+    rc = loop->policy->work->settle(loop->self, tw_monotonic_us(), &loop->arena, &out, &err);
     tw_pace_spend(&loop->pace, out.count);
     sent(&out);
     step_done(&loop->settling, rc, &err);
