@@ -116,7 +116,7 @@ class Topics:
         self._consumer.assign([TopicPartition(t, p, len(self._known[t, p])) for t, p in left])
         deadline = time.monotonic() + 60
         while left:
-            for message in self._consumer.consume(5000, timeout=0.2):
+            for message in self._consumer.consume(5000, timeout=0.02):  # it waits that long for so many
                 self._take(message)
             left = {at: end for at, end in left.items() if len(self._known[at]) < end}
             if time.monotonic() > deadline:

@@ -1,18 +1,22 @@
 /* Links: tw_test tw_runtime tw_cart_domain PkgConfig::RDKAFKA Threads::Threads */
 /*
  * A whole worker on librdkafka's mock cluster and the store in memory: what the loop does when the broker or the store
- * fails. The mock fetches slowly, so logs are small. Also the program for the thread sanitizer.
+ * fails. The mock fetches slowly, so logs are small, and it takes its time to let anybody join a group, so each test is a
+ * process of its own and all run side by side. Also the program for the thread sanitizer.
  */
 #include <stdatomic.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include <arpa/inet.h>
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -303,6 +307,13 @@ static void send_add(uint32_t member, uint32_t product, int64_t quantity)
     send_record(tw_test_append(&sent, &tw_cart_add_item_type, body.member_id, &body, &envelope));
 }
 
+/* What runs beside us comes to it in its own time, on a busy machine in a long one. */
+#define AWAIT(condition)                              \
+    for (int looks = 0; !(condition); looks++) {      \
+        assert_int_not_equal(looks, PATIENCE_S * 20); \
+        usleep(50000);                                \
+    }
+
 static int64_t stored_watermark(void)
 {
     TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
@@ -314,9 +325,29 @@ static int64_t stored_watermark(void)
 
 static void wait_for_watermark(int64_t offset)
 {
-    for (int i = 0; i < PATIENCE_S * 20 && stored_watermark() < offset; i++)
-        usleep(50000);
+    AWAIT(stored_watermark() >= offset);
     assert_int_equal(stored_watermark(), offset);
+}
+
+/* An idle worker forgets its outbox as soon as all of it is published. */
+static bool outbox_is_empty(void)
+{
+    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    struct tw_progress                     progress = {0};
+
+    shared_store.watermark(shared_store.self, PARTITION, &arena, &progress, NULL);
+    return progress.outbox.len == 0;
+}
+
+static bool store_holds(const struct tw_buf *dump)
+{
+    struct tw_buf now = {0};
+    bool          same;
+
+    tw_memory_dump(tw_memory_store_db(&shared_store), &now);
+    same = tw_str_eq(tw_buf_str(&now), tw_buf_str(dump));
+    tw_buf_done(&now);
+    return same;
 }
 
 /* --- what the topics hold ---------------------------------------------------------------------------------------- */
@@ -471,15 +502,16 @@ static void a_policy__turns_each_event_into_one_command_whatever_comes_again(voi
     start_worker();
     wait_for_watermark(6);                             /* three commands of ours, three of the policy's */
     tw_memory_wipe(tw_memory_store_db(&shared_store)); /* the refill publishes all events again */
-    wait_for_watermark(6);
+    AWAIT(stored_watermark() >= 6);
     assert_int_equal(stop_worker(), 0);
     start_worker();
-    sleep(3);
+    send_add(3, 1, 1); /* behind all that may come again */
+    AWAIT(read_ids(tw_cart_set_item_type.ce_type).count == 4);
     assert_int_equal(stop_worker(), 0);
     policy = NULL;
     ids = read_ids(tw_cart_set_item_type.ce_type);
-    assert_int_equal(ids.count, 3);
-    assert_in_range(ids.records, 3, 6); /* the group may not have been told before the stop */
+    assert_int_equal(ids.count, 4);
+    assert_in_range(ids.records, 4, 7); /* the group may not have been told before the stop */
 }
 
 static void commit_answers_and_requests_that_get_lost__leave_one_effect(void **unused)
@@ -499,8 +531,7 @@ static void commit_answers_and_requests_that_get_lost__leave_one_effect(void **u
     assert_true(tw_memory_end_faults(db));
     tw_memory_fail(db, 3, TW_UNREACHED);
     send_add(1, 1, 1);
-    sleep(3); /* only the worker may meet these: looking at the watermark would use them up */
-    assert_true(tw_memory_end_faults(db));
+    AWAIT(tw_memory_faults_happened(db)); /* the worker's: looking at the watermark would use them up */
     wait_for_watermark(7);
     assert_int_equal(stop_worker(), 0);
     assert_int_equal(read_topic("cart.events").added, 7);
@@ -510,7 +541,7 @@ static void a_store_that_was_set_back__is_refilled_from_the_log(void **unused)
 {
     struct tw_memory_db    *db = tw_memory_store_db(&shared_store);
     struct tw_memory_image *image;
-    struct tw_buf           before = {0}, after = {0};
+    struct tw_buf           before = {0};
 
     (void)unused;
     start_worker();
@@ -521,25 +552,19 @@ static void a_store_that_was_set_back__is_refilled_from_the_log(void **unused)
     send_add(1, 3, 1);
     send_add(2, 1, 1);
     wait_for_watermark(4);
-    sleep(3); /* the outbox is forgotten when idle */
+    AWAIT(outbox_is_empty());
     tw_memory_dump(db, &before);
     tw_memory_put_back(db, image);
     wait_for_watermark(4);
-    sleep(3);
-    tw_memory_dump(db, &after);
-    assert_true(tw_str_eq(tw_buf_str(&before), tw_buf_str(&after)));
+    AWAIT(store_holds(&before));
     tw_memory_wipe(db); /* emptied while idle */
     wait_for_watermark(4);
-    sleep(3);
-    tw_buf_clear(&after);
-    tw_memory_dump(db, &after);
-    assert_true(tw_str_eq(tw_buf_str(&before), tw_buf_str(&after)));
+    AWAIT(store_holds(&before));
     assert_int_equal(stop_worker(), 0);
     assert_int_equal(read_topic("cart.events").added, 4);
     assert_true(read_topic("cart.events").repeats > 0);
     tw_memory_image_free(image);
     tw_buf_done(&before);
-    tw_buf_done(&after);
 }
 
 static void a_record_the_store_refuses__is_found_and_set_aside_alone(void **unused)
@@ -576,7 +601,7 @@ static void a_verdict__outlives_the_store(void **unused)
     send_add(1, 1, 1);
     start_worker();
     wait_for_watermark(3);
-    sleep(2);
+    AWAIT(outbox_is_empty()); /* the verdict is in its topic */
     tw_memory_wipe(db);
     wait_for_watermark(3);
     assert_int_equal(stop_worker(), 0);
@@ -616,7 +641,7 @@ static void a_broker_that_goes_away__is_waited_for(void **unused)
     send_add(1, 1, 1);
     wait_for_watermark(1);
     rd_kafka_mock_broker_set_down(cluster, 1);
-    sleep(3);
+    sleep(3); /* the fault itself: it is away for this long */
     rd_kafka_mock_broker_set_up(cluster, 1);
     for (uint32_t i = 0; i < 5; i++)
         send_add(1, 2 + i, 1);
@@ -625,14 +650,33 @@ static void a_broker_that_goes_away__is_waited_for(void **unused)
     assert_int_equal(read_topic("cart.events").added, 6);
 }
 
+static long owned_partitions(void)
+{
+    static const char name[] = "\ntillwire_partitions ";
+    struct tw_buf     metrics = {0};
+    const char       *found;
+    long              owned;
+
+    tw_metrics_render(&metrics);
+    tw_buf_add(&metrics, "", 1);
+    found = strstr(metrics.ptr, name);
+    owned = found ? strtol(found + strlen(name), NULL, 10) : -1;
+    tw_buf_done(&metrics);
+    return owned;
+}
+
 static void a_static_member_that_is_fenced__joins_again(void **unused)
 {
     (void)unused;
     start_worker();
     send_add(1, 1, 1);
     wait_for_watermark(1);
-    rd_kafka_mock_push_request_errors(cluster, HEARTBEAT_KEY, 1, RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
-    sleep(4); /* heartbeats are 2.5 s apart */
+    AWAIT(owned_partitions() == PARTITIONS);
+    assert_int_equal(rd_kafka_mock_broker_push_request_error_rtts(cluster, 1, HEARTBEAT_KEY, 1,
+                                                                  RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID, 0),
+                     0);
+    AWAIT(owned_partitions() < PARTITIONS); /* one of two loops is out */
+    AWAIT(owned_partitions() == PARTITIONS);
     send_add(1, 2, 1);
     wait_for_watermark(2);
     assert_int_equal(stop_worker(), 0);
@@ -674,6 +718,81 @@ static void a_log_with_another_last_record__stops_the_worker(void **unused)
     assert_int_equal(stored_watermark(), 2);
 }
 
+/* --- each in a process of its own -------------------------------------------------------------------------------- */
+
+struct started {
+    pid_t pid;
+    FILE *says;
+};
+
+static void write_id_key(void)
+{
+    FILE *id_key;
+
+    snprintf(id_key_path, sizeof(id_key_path), "/tmp/tillwire-test-key-%d", getpid());
+    id_key = fopen(id_key_path, "w");
+    assert_non_null(id_key);
+    fprintf(id_key, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n");
+    fclose(id_key);
+    chmod(id_key_path, 0600);
+}
+
+static void choose_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t          len = sizeof(address);
+    int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    close(fd);
+    snprintf(admin_listen, sizeof(admin_listen), "127.0.0.1:%d", ntohs(address.sin_port));
+}
+
+static int run_one(const struct CMUnitTest *test)
+{
+    const struct CMUnitTest tests[] = {*test};
+    int                     failed;
+
+    write_id_key();
+    choose_port();
+    cmocka_set_test_filter(getenv("TEST_FILTER")); /* one test by name, for hunting */
+    failed = cmocka_run_group_tests_name(test->name, tests, NULL, NULL);
+    unlink(id_key_path);
+    return failed;
+}
+
+static void start(const struct CMUnitTest *test, struct started *ret_started)
+{
+    ret_started->says = tmpfile();
+    assert_non_null(ret_started->says);
+    ret_started->pid = fork();
+    assert_int_not_equal(ret_started->pid, -1);
+    if (ret_started->pid)
+        return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    dup2(fileno(ret_started->says), STDOUT_FILENO);
+    dup2(fileno(ret_started->says), STDERR_FILENO);
+    exit(run_one(test));
+}
+
+/* Prints all it said; true when it ended with 0. */
+static bool passed(struct started *started)
+{
+    char   text[4096];
+    size_t len;
+    int    status;
+
+    assert_int_equal(waitpid(started->pid, &status, 0), started->pid);
+    rewind(started->says);
+    while ((len = fread(text, 1, sizeof(text), started->says)) > 0)
+        fwrite(text, 1, len, stdout);
+    fclose(started->says);
+    if (status)
+        printf("that process ended with status %d\n", status);
+    return status == 0;
+}
+
 int main(void)
 {
 #define WORKER_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -691,18 +810,12 @@ int main(void)
         WORKER_TEST(a_log_shorter_than_the_store_remembers__stops_the_worker),
         WORKER_TEST(a_log_with_another_last_record__stops_the_worker),
     };
-    FILE *id_key;
-    int   failed;
+    struct started started[TW_LEN(tests)];
+    int            failed = 0;
 
-    snprintf(id_key_path, sizeof(id_key_path), "/tmp/tillwire-test-key-%d", getpid());
-    snprintf(admin_listen, sizeof(admin_listen), "127.0.0.1:%d", 20000 + getpid() % 20000);
-    id_key = fopen(id_key_path, "w");
-    assert_non_null(id_key);
-    fprintf(id_key, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f\n");
-    fclose(id_key);
-    chmod(id_key_path, 0600);
-    cmocka_set_test_filter(getenv("TEST_FILTER")); /* one test by name, for hunting */
-    failed = cmocka_run_group_tests(tests, NULL, NULL);
-    unlink(id_key_path);
+    for (size_t i = 0; i < TW_LEN(tests); i++)
+        start(&tests[i], &started[i]);
+    for (size_t i = 0; i < TW_LEN(tests); i++)
+        failed += !passed(&started[i]);
     return failed;
 }

@@ -545,12 +545,23 @@ void tw_memory_refuse(struct tw_memory_db *db, struct tw_uuid id)
     db->refused_id = id;
 }
 
+static bool faults_happened(const struct tw_memory_db *db)
+{
+    return db->failing_calls == 0 && db->lose_next == LOST_NOTHING;
+}
+
+bool tw_memory_faults_happened(struct tw_memory_db *db)
+{
+    LOCKED(db);
+    return faults_happened(db);
+}
+
 bool tw_memory_end_faults(struct tw_memory_db *db)
 {
     bool all_happened;
 
     LOCKED(db);
-    all_happened = db->failing_calls == 0 && db->lose_next == LOST_NOTHING;
+    all_happened = faults_happened(db);
     db->failing_calls = 0;
     db->lose_next = LOST_NOTHING;
     return all_happened;

@@ -33,6 +33,8 @@ void tw_memory_lose_request(struct tw_memory_db *db);
 void tw_memory_fail(struct tw_memory_db *db, unsigned calls, enum tw_rc rc);
 /** Every commit that changes an entity of this aggregate is REFUSED from now on; nil: none is. */
 void tw_memory_refuse(struct tw_memory_db *db, struct tw_uuid id);
+/** All of the first three has happened, or there was none. */
+bool tw_memory_faults_happened(struct tw_memory_db *db);
 /** Takes back what has not happened of the first three; true when all of it had: so a test proves its fault did. */
 bool tw_memory_end_faults(struct tw_memory_db *db);
 
