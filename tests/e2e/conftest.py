@@ -1,4 +1,5 @@
-"""Fixtures. One stack of servers serves all files (tests/run starts it); each file starts and stops the programs."""
+"""Fixtures. A stack of servers serves several files, one after another (tests/run starts it); each file starts and stops
+the programs."""
 
 import os
 from collections.abc import Iterator
