@@ -41,6 +41,7 @@ struct tw_watermarks {
 static struct tw_metric questions = {.name = "tillwire_edge_watermark_reads_total",
                                      .kind = TW_COUNTER,
                                      .help = "Times a store was asked how far it can be read."};
+TW_METRICS_SHOWN(&questions)
 
 static void place_init(struct place *place)
 {

@@ -27,6 +27,7 @@ static const char see_all[] = "events:read";
 
 static struct tw_metric told = {
     .name = "tillwire_edge_stream_events_total", .kind = TW_COUNTER, .help = "Events written to streams."};
+TW_METRICS_SHOWN(&told)
 
 /* --- tickets ------------------------------------------------------------------------------------------------------ */
 

@@ -101,6 +101,7 @@ static struct tw_metric slow = {.name = "tillwire_edge_streams_slow_total",
 static struct tw_metric resets = {.name = "tillwire_edge_streams_reset_total",
                                   .kind = TW_COUNTER,
                                   .help = "Streams whose client was told that events were missed."};
+TW_METRICS_SHOWN(&open_streams, &refused, &slow, &resets)
 
 /* --- who goes away ------------------------------------------------------------------------------------------------ */
 

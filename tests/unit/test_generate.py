@@ -255,7 +255,9 @@ class Documents(unittest.TestCase):
         listing = self.openapi["paths"]["/v1/members"]["get"]
         queries = [lookup(self.openapi, p["$ref"]) for p in listing["parameters"]]
         self.assertEqual([(p["name"], p["in"], p["required"]) for p in queries],
-                         [(name, "query", False) for name in ("status", "email", "limit", "cursor")] + [("traceparent", "header", False)])
+                         [("Prefer", "header", False)]
+                         + [(name, "query", False) for name in ("status", "email", "limit", "cursor")]
+                         + [("Consistency-Token", "header", False), ("traceparent", "header", False)])
         patch = self.openapi["paths"]["/v1/members/me"]["patch"]
         self.assertEqual(set(patch["requestBody"]["content"]), {"application/json", "application/merge-patch+json"})
         self.assertIn("#/components/parameters/IfMatch", [p["$ref"] for p in patch["parameters"]])
