@@ -19,6 +19,7 @@ enum {
     RETRY_MS = 2000,           /* after which EventSource comes back */
     WRITE_BYTES = 32768,       /* one write takes so much of what is there */
     SOCKET_BYTES = 128 * 1024, /* of the kernel, for who does not read */
+    SILENT_MS = 20000,         /* a client that lost its network is gone that long after a heartbeat */
     FULL_RETRY_S = 5,
     CHECK_US = 1000000,
 };
@@ -298,6 +299,7 @@ static void follow(struct tw_request *request, void *self, const struct tw_strea
     struct writing writing = {request, self, to, &request->thread->out, {0}, now_us, now_us};
 
     tw_socket_bound(to->socket, SOCKET_BYTES);
+    tw_socket_may_be_silent(to->socket, SILENT_MS);
     tw_stream_watch(writing.follower->stream, to->socket);
     tw_buf_clear(writing.text);
     tw_buf_printf(writing.text, "retry: %d\n", RETRY_MS);
