@@ -263,11 +263,15 @@ def test_a_listed_origin_is_answered_before_it_asks(proxy: Proxy) -> None:
     }
 
 
+def varies_by_origin(answer: httpx.Response) -> bool:
+    return "Origin" in answer.headers["Vary"].split(", ")
+
+
 def test_a_listed_origin_may_read_answers_and_problems(proxy: Proxy) -> None:
     with proxy.client("127.0.0.11") as client:
         for path, status in (("/v1/categories", 200), ("/v1/cart", 401), ("/v1/nothing", 404), ("/v1/%2e%2e", 400)):
             response = client.get(path, headers={"Origin": ORIGIN})
-            assert response.status_code == status and response.headers["Vary"] == "Origin"
+            assert response.status_code == status and varies_by_origin(response)
             assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
             exposed = response.headers["Access-Control-Expose-Headers"].split(", ")
             assert {"Location", "ETag", "Link", "Retry-After", "Consistency-Token", "RateLimit"} <= set(exposed)
@@ -281,7 +285,7 @@ def test_other_origins_get_nothing(proxy: Proxy, origin: str) -> None:
         answers = [read, preflight(client, "/v1/cart", origin, "GET")]
     assert [answer.status_code for answer in answers] == [200, 405]
     assert [cors(answer) for answer in answers] == [{}, {}]
-    assert [answer.headers["Vary"] for answer in answers] == ["Origin", "Origin"], "caches must keep them apart"
+    assert all(varies_by_origin(answer) for answer in answers), "caches must keep them apart"
 
 
 # --- slowness and absence
