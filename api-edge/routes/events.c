@@ -148,12 +148,22 @@ static bool last_event_id(const struct tw_request *request, struct tw_str *ret_i
     return ret_id->len > 0 || tw_route_query(request, "last_event_id", ret_id, reply);
 }
 
+/** No rate, but a limit all the same, of so many at once: it is told like the others. */
+static void add_limit(const struct tw_request *request, struct tw_reply *reply)
+{
+    tw_buf_printf(&reply->fields,
+                  "RateLimit-Policy: \"streams\";q=%d;qu=\"concurrent-requests\"\r\nRateLimit: \"streams\";r=0\r\n",
+                  (int)request->edge->settings->streams_per_caller);
+}
+
 static void reply_not_opened(const struct tw_request *request, enum tw_stream_open opened, struct tw_reply *reply)
 {
-    if (opened == TW_STREAM_CALLER_HAS_ALL)
+    if (opened == TW_STREAM_CALLER_HAS_ALL) {
         tw_reply_refuse(reply, request, TW_PROBLEM_TOO_MANY_REQUESTS, "the caller has as many streams as it may have");
-    else
+        add_limit(request, reply);
+    } else {
         tw_reply_refuse(reply, request, TW_PROBLEM_UNAVAILABLE, "there is no room for another stream");
+    }
     tw_reply_retry_after(reply, FULL_RETRY_S);
 }
 

@@ -342,6 +342,8 @@ def test_streams_are_counted_for_each_caller_and_in_all(narrow: Client, anyone: 
         full = callers[0].get("/v1/events")
         assert (full.status_code, full.json()["code"]) == (429, "too-many-requests")
         assert int(full.headers["Retry-After"]) > 0
+        assert full.headers["RateLimit-Policy"] == f'"streams";q={PER_CALLER};qu="concurrent-requests"'
+        assert full.headers["RateLimit"] == '"streams";r=0'
         full = callers[-1].get("/v1/events")
         assert (full.status_code, full.json()["code"]) == (503, "unavailable")
         assert int(full.headers["Retry-After"]) > 0
