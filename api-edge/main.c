@@ -424,10 +424,11 @@ static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *si
     wait_for_signal(signals);
     tw_reload_stop(reload);
     drain(edge);
+    tw_health_end(health); /* told early what they only see between two questions to a server that may be away */
+    tw_tail_stop(edge->tail);
     tw_server_close(servers->public);
+    tw_server_close(servers->admin); /* before all that its pages look at */
     tw_sender_free(edge->sender, FLUSH_MS);
-    edge->sender = NULL;
-    tw_server_close(servers->admin);
     tw_health_stop(health);
     close_parts(edge);
     tw_log(TW_LOG_INFO, "edge is down");

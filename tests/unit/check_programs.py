@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import urllib.error
@@ -187,6 +188,28 @@ class Programs(unittest.TestCase):
             self.assertNotIn("hidden", log.read_text())
             check_metrics_text.check_page(SOURCE, self.ask("/metrics")[1], is_edge=True, is_fresh=True)
             self.assert_reads_anew(process, log, config)
+
+    def test_the_edge_goes_down_soon_and_in_order_while_servers_hang_and_its_admin_port_is_asked(self):
+        def keep_asking():
+            while process.poll() is None:
+                self.ask("/readyz")
+                self.ask("/metrics")
+
+        with socket.socket() as hung:  # takes connections and never says a word
+            hung.bind(("127.0.0.1", 0))
+            hung.listen(64)
+            address = f"127.0.0.1:{hung.getsockname()[1]}"
+            stores = {"postgres_uri": f"postgresql://tillwire:hidden@{address}/tillwire",
+                      "mongo_uri": f"mongodb://tillwire:hidden@{address}/tillwire",
+                      "redis_uri": f"redis://:hidden@{address}"}
+            with self.running("edge", kafka=address, listen=free_address(), **stores) as (log, process):
+                self.wait_for("the admin port answers", lambda: self.ask("/healthz")[0] == 200)
+                asker = threading.Thread(target=keep_asking)
+                asker.start()
+                self.addCleanup(asker.join)
+                time.sleep(0.5)
+        self.assertIn("edge is down", log.read_text())
+        self.assertNotIn("hung on the way down", log.read_text())
 
 
 unittest.main(argv=sys.argv[:1])
