@@ -578,15 +578,20 @@ static bool is_plain_address(const char *listen)
     return len > 0 && listen[len - 1] >= '0' && listen[len - 1] <= '9' && !strchr(listen, ',');
 }
 
+enum tw_rc tw_server_check(const char *listen, struct tw_err *reterr)
+{
+    return is_plain_address(listen) ? TW_OK
+                                    : tw_fail(reterr, TW_INVALID, WHERE, 0,
+                                              "'%s' is not one plain address:port (TLS belongs to a proxy)", listen);
+}
+
 enum tw_rc tw_server_open(struct tw_edge *edge, const struct tw_router *router, const struct tw_server_options *options,
                           struct tw_server **ret_server, struct tw_err *reterr)
 {
     struct tw_server *server;
     pthread_attr_t    before;
 
-    if (!is_plain_address(options->listen))
-        return tw_fail(reterr, TW_INVALID, WHERE, 0, "'%s' is not one plain address:port (TLS belongs to a proxy)",
-                       options->listen);
+    TW_TRY(tw_server_check(options->listen, reterr));
     server = tw_alloc_zeroed(1, sizeof(*server));
     server->edge = edge;
     server->router = router;

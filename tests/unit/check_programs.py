@@ -135,6 +135,15 @@ class Programs(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         self.assertIn("jwt_keys_file: line 1 of the token keys is not a key of 32 to 64 bytes in hex", done.stderr)
 
+    def test_check_refuses_what_the_start_would_refuse(self):
+        for name, value in (("cors_origins", "*"), ("trusted_proxies", "0.0.0.0/0"), ("access_log", "somewhere"),
+                            ("listen", "127.0.0.1:8443s"), ("admin_listen", "nonsense"),
+                            ("postgres_uri", "nonsense"), ("mongo_uri", "nonsense"), ("redis_uri", "nonsense")):
+            self.assert_refused("edge", name, **{name: value})
+            done = self.check("edge", **{name: value})
+            self.assertEqual(done.returncode, 2, name)
+            self.assertIn(name, done.stderr)
+
     def check(self, program: str, **changed: str) -> subprocess.CompletedProcess:
         return subprocess.run([BUILD / f"bin/tillwire-{program}", "--check"], env=self.environment(**changed),
                               capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=30)
