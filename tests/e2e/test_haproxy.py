@@ -279,6 +279,10 @@ def test_a_listed_origin_is_answered_before_it_asks(proxy: Proxy) -> None:
     }
 
 
+def varies_by_origin(answer: httpx.Response) -> bool:
+    return "Origin" in answer.headers["Vary"].split(", ")
+
+
 def test_a_listed_origin_may_read_answers_and_problems(proxy: Proxy) -> None:
     with proxy.client("127.0.0.11") as client:
         for path, status in (("/v1/categories", 200), ("/v1/cart", 401), ("/v1/nothing", 404), ("/v1/%2e%2e", 400)):
