@@ -258,6 +258,19 @@ static enum tw_rc open_file(const char *path, int *ret_fd, struct tw_err *reterr
     return TW_OK;
 }
 
+static bool is_word(const char *where)
+{
+    return strcmp(where, "off") == 0 || strcmp(where, "stdout") == 0;
+}
+
+enum tw_rc tw_access_log_check(const char *where, struct tw_err *reterr)
+{
+    return is_word(where) || where[0] == '/'
+               ? TW_OK
+               : tw_fail(reterr, TW_INVALID, WHERE, 0, "'%s' is neither off, nor stdout, nor the full path of a file",
+                         where);
+}
+
 enum tw_rc tw_access_log_open(const char *where, struct tw_access_log **ret_log, struct tw_err *reterr)
 {
     bool                  is_stdout = strcmp(where, "stdout") == 0;
@@ -266,9 +279,7 @@ enum tw_rc tw_access_log_open(const char *where, struct tw_access_log **ret_log,
 
     if (strcmp(where, "off") == 0)
         return TW_OK;
-    if (!is_stdout && where[0] != '/')
-        return tw_fail(reterr, TW_INVALID, WHERE, 0, "'%s' is neither off, nor stdout, nor the full path of a file",
-                       where);
+    TW_TRY(tw_access_log_check(where, reterr));
     TW_TRY(open_file(is_stdout ? NULL : where, &fd, reterr));
     log = aligned_alloc(64, sizeof(*log));
     if (!log)

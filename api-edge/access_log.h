@@ -18,6 +18,8 @@
 
 struct tw_access_log;
 
+/** INVALID: @p where is nothing that tw_access_log_open() could take. */
+enum tw_rc tw_access_log_check(const char *where, struct tw_err *reterr);
 /** @p where: "off" (the log is then NULL), "stdout", or the path of a file that is appended to. INVALID: it is none of
  *  them or cannot be opened. */
 enum tw_rc tw_access_log_open(const char *where, struct tw_access_log **ret_log, struct tw_err *reterr);

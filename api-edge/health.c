@@ -45,7 +45,11 @@ static void check(struct tw_health *health)
         tw_log_err(TW_LOG_ERROR, "this edge must not run against this database", &err, NULL);
         health->on_mismatch();
     }
+    if (atomic_load(&health->stopping)) /* each store may take its time-out */
+        return;
     set_part(health, &parts->mongo, "mongo", tw_products_ping(edge->products, &err) == TW_OK, &err);
+    if (atomic_load(&health->stopping))
+        return;
     set_part(health, &parts->redis, "redis", tw_carts_ping(edge->carts, &err) == TW_OK, &err);
     health->told = true;
 }
@@ -74,11 +78,16 @@ struct tw_health *tw_health_start(struct tw_edge *edge, void (*on_mismatch)(void
     return health;
 }
 
+void tw_health_end(struct tw_health *health)
+{
+    atomic_store(&health->stopping, true);
+}
+
 void tw_health_stop(struct tw_health *health)
 {
     if (!health)
         return;
-    atomic_store(&health->stopping, true);
+    tw_health_end(health);
     pthread_join(health->thread, NULL);
     free(health);
 }

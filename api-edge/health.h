@@ -11,6 +11,8 @@ struct tw_health;
 
 /** @p on_mismatch is called once, from the thread, when the database is pinned to another id key. */
 struct tw_health *tw_health_start(struct tw_edge *edge, void (*on_mismatch)(void));
+/** Says that the end is near, and does not wait for it. */
+void              tw_health_end(struct tw_health *health);
 void              tw_health_stop(struct tw_health *health);
 
 #endif

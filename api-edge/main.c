@@ -254,21 +254,50 @@ static void reload_edge(void *self)
 
 /* --- up ----------------------------------------------------------------------------------------------------------- */
 
-static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
+/** Connects to none of them yet. */
+static enum tw_rc open_stores(struct tw_edge *edge, struct tw_err *reterr)
 {
     const struct tw_edge_settings *settings = edge->settings;
     size_t                         connections = (size_t)settings->store_connections;
-    struct tw_sender_options       sender = {settings->kafka, (int)settings->linger_us, (int)settings->queue_kbytes};
 
-    TW_TRY(tw_kafka_check(settings->kafka, reterr));
-    if (tw_access_log_open(settings->access_log, &edge->access_log, reterr) != TW_OK)
-        return refused("access_log", reterr);
     if (tw_products_open(settings->mongo_uri, connections, &edge->products, reterr) != TW_OK)
         return refused("mongo_uri", reterr);
     if (tw_carts_open(settings->redis_uri, connections, &edge->carts, reterr) != TW_OK)
         return refused("redis_uri", reterr);
     if (tw_pg_pool_open(settings->postgres_uri, connections, &edge->postgres, reterr) != TW_OK)
         return refused("postgres_uri", reterr);
+    return TW_OK;
+}
+
+static void close_stores(struct tw_edge *edge)
+{
+    tw_pg_pool_free(edge->postgres);
+    tw_carts_close(edge->carts);
+    tw_products_close(edge->products);
+}
+
+/** What is wrong with a setting shows before anybody is asked or anything listens. */
+static enum tw_rc check_settings(const struct tw_edge_settings *settings, struct tw_err *reterr)
+{
+    TW_TRY(tw_kafka_check(settings->kafka, reterr));
+    if (tw_access_log_check(settings->access_log, reterr) != TW_OK)
+        return refused("access_log", reterr);
+    if (tw_server_check(settings->listen, reterr) != TW_OK)
+        return refused("listen", reterr);
+    if (tw_server_check(settings->admin_listen, reterr) != TW_OK)
+        return refused("admin_listen", reterr);
+    return TW_OK;
+}
+
+static enum tw_rc open_parts(struct tw_edge *edge, struct tw_err *reterr)
+{
+    const struct tw_edge_settings *settings = edge->settings;
+    struct tw_sender_options       sender = {settings->kafka, (int)settings->linger_us, (int)settings->queue_kbytes};
+
+    TW_TRY(check_settings(settings, reterr));
+    if (tw_access_log_open(settings->access_log, &edge->access_log, reterr) != TW_OK)
+        return refused("access_log", reterr);
+    TW_TRY(open_stores(edge, reterr));
     edge->members = tw_members_new(edge->postgres);
     edge->sessions = tw_sessions_new(edge->postgres);
     edge->revocations = tw_revocations_new();
@@ -392,9 +421,7 @@ static void close_parts(struct tw_edge *edge)
     tw_revocations_free(edge->revocations);
     tw_sessions_free(edge->sessions);
     tw_members_free(edge->members);
-    tw_pg_pool_free(edge->postgres);
-    tw_carts_close(edge->carts);
-    tw_products_close(edge->products);
+    close_stores(edge);
     tw_recent_free(edge->recent);
     tw_kept_free(edge->categories);
     tw_kept_free(edge->tags);
@@ -424,10 +451,11 @@ static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *si
     wait_for_signal(signals);
     tw_reload_stop(reload);
     drain(edge);
+    tw_health_end(health); /* told early what they only see between two questions to a server that may be away */
+    tw_tail_stop(edge->tail);
     tw_server_close(servers->public);
+    tw_server_close(servers->admin); /* before all that its pages look at */
     tw_sender_free(edge->sender, FLUSH_MS);
-    edge->sender = NULL;
-    tw_server_close(servers->admin);
     tw_health_stop(health);
     close_parts(edge);
     tw_log(TW_LOG_INFO, "edge is down");
@@ -438,10 +466,12 @@ static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *si
 static int tell_check(struct tw_edge *edge)
 {
     struct tw_err err = {0};
-    bool          good = read_keys(edge, &err) == TW_OK && tw_kafka_check(edge->settings->kafka, &err) == TW_OK;
+    bool          good = read_keys(edge, &err) == TW_OK && read_lists(edge, &err) == TW_OK &&
+                check_settings(edge->settings, &err) == TW_OK && open_stores(edge, &err) == TW_OK;
 
     if (!good)
         fprintf(stderr, "tillwire-edge: %s\n", err.msg);
+    close_stores(edge);
     tw_key_ring_free(edge->keys);
     return good ? 0 : EXIT_WRONG_SETTINGS;
 }

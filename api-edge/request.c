@@ -202,12 +202,13 @@ static bool has_token(struct tw_str list, const char *token)
     return false;
 }
 
-/** As civetweb will see it: a Connection field without keep-alive makes it close. */
+/** As civetweb will see it: a Connection field without keep-alive makes it close. Beside `close` keep-alive means
+ *  nothing (RFC 9112). */
 static bool wants_keep_alive(const struct tw_request *request)
 {
     struct tw_str connection = request->fields[TW_HEADER_CONNECTION];
 
-    return connection.ptr ? has_token(connection, "keep-alive") : !request->http_1_0;
+    return connection.ptr ? has_token(connection, "keep-alive") && !has_token(connection, "close") : !request->http_1_0;
 }
 
 /* --- path --------------------------------------------------------------------------------------------------------- */
@@ -405,11 +406,13 @@ static bool is_of_type(struct tw_str type, struct tw_str plain)
     if (type.len < plain.len || strncasecmp(type.ptr, plain.ptr, plain.len) != 0)
         return false;
     struct tw_str rest = {type.ptr + plain.len, type.len - plain.len};
+    if (rest.len > 0 && !strchr(" \t;", rest.ptr[0]))
+        return false;
     while (rest.len > 0 && strchr(" \t;", rest.ptr[0]))
         rest = (struct tw_str){rest.ptr + 1, rest.len - 1};
-    return rest.len == 0 || (type.ptr[plain.len] != '/' && (rest.len == 13 || rest.len == 15) &&
-                             (strncasecmp(rest.ptr, "charset=utf-8", rest.len) == 0 ||
-                              strncasecmp(rest.ptr, "charset=\"utf-8\"", rest.len) == 0));
+    return rest.len == 0 ||
+           ((rest.len == 13 || rest.len == 15) && (strncasecmp(rest.ptr, "charset=utf-8", rest.len) == 0 ||
+                                                   strncasecmp(rest.ptr, "charset=\"utf-8\"", rest.len) == 0));
 }
 
 static bool is_json(const struct tw_request *request)

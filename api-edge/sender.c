@@ -25,7 +25,7 @@
 
 #define WHERE "edge.sender"
 
-enum { POLL_MS = 100, WARM_MS = 5000, REOPEN_MS = 500, TOPICS_MAX = 8, PROBE_US = 1000000 };
+enum { POLL_MS = 100, WARM_MS = 5000, WARM_PIECE_MS = 1000, WARM_NAP_MS = 100, REOPEN_MS = 500, PROBE_US = 1000000 };
 
 /* From this many records under way on they go by the crowded line, which waits twice as long. Measured: at 32 connections
  * the longer wait halves what is accepted a second, at 64 it adds a fifth. */
@@ -260,16 +260,34 @@ static enum tw_rc open_producer(struct line *line, struct tw_producer **ret_prod
     return tw_producer_open(&options, ret_producer, reterr);
 }
 
-static enum tw_rc warm_producer(struct tw_producer *producer, struct tw_err *reterr)
+static void nap_ms(struct tw_sender *sender, int ms)
 {
-    const char *topics[TOPICS_MAX];
-    size_t      count = 0;
+    for (int waited = 0; waited < ms && !atomic_load(&sender->stopping); waited += 20)
+        usleep(20000);
+}
 
-    for (size_t i = 0; i < tw_topic_count && count < TOPICS_MAX; i++) {
-        if (tw_topics[i].kind == TW_TOPIC_COMMANDS)
-            topics[count++] = tw_topics[i].name;
+/** Asks in short pieces: whoever stops the sender waits for one of them, not for all the time a broker may need. */
+static enum tw_rc warm_topic(struct tw_sender *sender, struct tw_producer *producer, const char *topic,
+                             int64_t deadline_us, struct tw_err *reterr)
+{
+    enum tw_rc rc = tw_producer_warm(producer, &topic, 1, WARM_PIECE_MS, reterr);
+
+    while (rc != TW_OK && !atomic_load(&sender->stopping) && tw_monotonic_us() < deadline_us) {
+        nap_ms(sender, WARM_NAP_MS);
+        rc = tw_producer_warm(producer, &topic, 1, WARM_PIECE_MS, reterr);
     }
-    return tw_producer_warm(producer, topics, count, WARM_MS, reterr);
+    return rc;
+}
+
+static enum tw_rc warm_producer(struct tw_sender *sender, struct tw_producer *producer, struct tw_err *reterr)
+{
+    int64_t deadline_us = tw_monotonic_us() + INT64_C(1000) * WARM_MS;
+
+    for (size_t i = 0; i < tw_topic_count; i++) {
+        if (tw_topics[i].kind == TW_TOPIC_COMMANDS)
+            TW_TRY(warm_topic(sender, producer, tw_topics[i].name, deadline_us, reterr));
+    }
+    return TW_OK;
 }
 
 static void replace_producer(struct line *line, struct tw_producer *fresh)
@@ -281,12 +299,6 @@ static void replace_producer(struct line *line, struct tw_producer *fresh)
     tw_producer_close(old, 1000);
 }
 
-static void nap_ms(struct tw_sender *sender, int ms)
-{
-    for (int waited = 0; waited < ms && !atomic_load(&sender->stopping); waited += 20)
-        usleep(20000);
-}
-
 /** A new, warm producer, however long it takes; returns early when the sender stops. */
 static void make_producer(struct line *line)
 {
@@ -296,7 +308,7 @@ static void make_producer(struct line *line)
         struct tw_producer *producer = NULL;
         struct tw_err       err = {0};
 
-        if (open_producer(line, &producer, &err) == TW_OK && warm_producer(producer, &err) == TW_OK) {
+        if (open_producer(line, &producer, &err) == TW_OK && warm_producer(line->sender, producer, &err) == TW_OK) {
             replace_producer(line, producer);
             atomic_store(&line->warm, true);
             tw_log(TW_LOG_INFO, "producer is ready", TW_F_INT("linger_us", line->linger_us));

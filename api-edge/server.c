@@ -244,14 +244,21 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
     tw_reply_let_go(&thread->out);
 }
 
+/** Before the body only: a large one is read of known callers alone. It is counted like any other, so that guessing
+ *  tokens with large bodies is limited, too. */
+static bool is_of_caller(enum tw_problem problem)
+{
+    return problem == TW_PROBLEM_UNAUTHENTICATED || problem == TW_PROBLEM_MISSING_SCOPE ||
+           problem == TW_PROBLEM_UNAVAILABLE;
+}
+
 /** Was the body left unread, for its length or for who sent it? After other problems nobody could tell where it ends. Who
  *  asks before he sends it has not sent it. */
 static bool leaves_body(const struct tw_request *request, enum tw_problem problem)
 {
     if (request->fields[TW_HEADER_EXPECT].ptr)
         return false;
-    return problem == TW_PROBLEM_TOO_LARGE || problem == TW_PROBLEM_UNAUTHENTICATED ||
-           problem == TW_PROBLEM_MISSING_SCOPE || problem == TW_PROBLEM_UNAVAILABLE;
+    return problem == TW_PROBLEM_TOO_LARGE || is_of_caller(problem);
 }
 
 static size_t body_max(const struct tw_request *request)
@@ -444,7 +451,8 @@ static int on_request(struct mg_connection *connection)
     if (problem == TW_PROBLEM_NONE) {
         dispatch(server, &request, allow, reply);
     } else {
-        reply_problem(&request, problem, detail, reply);
+        if (!is_of_caller(problem) || tw_rate_admit(&request, reply))
+            reply_problem(&request, problem, detail, reply);
         reply->close = true;
     }
     answer(server, connection, &request, reply);
@@ -580,15 +588,20 @@ static bool is_plain_address(const char *listen)
     return len > 0 && listen[len - 1] >= '0' && listen[len - 1] <= '9' && !strchr(listen, ',');
 }
 
+enum tw_rc tw_server_check(const char *listen, struct tw_err *reterr)
+{
+    return is_plain_address(listen) ? TW_OK
+                                    : tw_fail(reterr, TW_INVALID, WHERE, 0,
+                                              "'%s' is not one plain address:port (TLS belongs to a proxy)", listen);
+}
+
 enum tw_rc tw_server_open(struct tw_edge *edge, const struct tw_router *router, const struct tw_server_options *options,
                           struct tw_server **ret_server, struct tw_err *reterr)
 {
     struct tw_server *server;
     pthread_attr_t    before;
 
-    if (!is_plain_address(options->listen))
-        return tw_fail(reterr, TW_INVALID, WHERE, 0, "'%s' is not one plain address:port (TLS belongs to a proxy)",
-                       options->listen);
+    TW_TRY(tw_server_check(options->listen, reterr));
     server = tw_alloc_zeroed(1, sizeof(*server));
     server->edge = edge;
     server->router = router;

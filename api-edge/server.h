@@ -17,6 +17,8 @@ struct tw_server_options {
     bool        is_public; /**< sends commands; answers 503 while the edge drains */
 };
 
+/** INVALID: no address a server can listen on; the port may be taken all the same. */
+enum tw_rc tw_server_check(const char *listen, struct tw_err *reterr);
 /** @p router is ready and outlives the server. INVALID: the address cannot be listened on (TLS ports are refused,
  *  too). */
 enum tw_rc tw_server_open(struct tw_edge *edge, const struct tw_router *router, const struct tw_server_options *options,

@@ -39,6 +39,7 @@ enum {
     POLL_MAX = 500,
     RETRY_MS = 500,
     START_MS = 5000,
+    START_NAP_MS = 100,
     POSITIONS_MAX = 3072,
     EARLY_MAX = 4,
     MUST_SEATS = 64, /* beside the others: as many logins at once as passwords are hashed at once, and then some */
@@ -410,6 +411,29 @@ static void note_positions(struct tw_tail *tail, const struct tw_position *posit
     free(offsets);
 }
 
+static void nap_ms(struct tw_tail *tail, int ms)
+{
+    for (int waited = 0; waited < ms && !atomic_load(&tail->stopping); waited += 20)
+        usleep(20000);
+}
+
+typedef enum tw_rc (*ask_fn)(struct tw_reader *reader, struct tw_position *positions, size_t count, int timeout_ms,
+                             struct tw_err *reterr);
+
+/** In short pieces: whoever stops the tail waits for one of them, not for all the time a broker may need. */
+static enum tw_rc ask_patiently(struct tw_tail *tail, ask_fn ask_once, struct tw_reader *reader,
+                                struct tw_position *positions, size_t count, struct tw_err *reterr)
+{
+    int64_t    deadline_us = tw_monotonic_us() + INT64_C(1000) * START_MS;
+    enum tw_rc rc = ask_once(reader, positions, count, ASK_MS, reterr);
+
+    while (rc == TW_UNREACHED && !atomic_load(&tail->stopping) && tw_monotonic_us() < deadline_us) {
+        nap_ms(tail, START_NAP_MS);
+        rc = ask_once(reader, positions, count, ASK_MS, reterr);
+    }
+    return rc;
+}
+
 /** Moves each position back, so that the hub gets some history; not before the log's beginning. */
 static enum tw_rc go_back(struct tw_tail *tail, struct tw_reader *reader, struct tw_position *positions, size_t count,
                           struct tw_err *reterr)
@@ -420,7 +444,7 @@ static enum tw_rc go_back(struct tw_tail *tail, struct tw_reader *reader, struct
 
     memcpy(first, positions, count * sizeof(*first));
     if (records > 0)
-        rc = tw_reader_beginnings(reader, first, count, START_MS, reterr);
+        rc = ask_patiently(tail, tw_reader_beginnings, reader, first, count, reterr);
     for (size_t i = 0; rc == TW_OK && i < count; i++) {
         int64_t back = positions[i].offset - records;
         positions[i].offset = back > first[i].offset ? back : first[i].offset;
@@ -452,7 +476,7 @@ static enum tw_rc start_reading(struct tw_tail *tail, struct tw_reader *reader, 
     struct tw_position *positions = tw_alloc_zeroed(POSITIONS_MAX, sizeof(*positions));
     size_t              count = list_partitions(positions);
     /* The ends as they are now, as numbers: "from the end" would be settled later than the first command is sent. */
-    enum tw_rc          rc = tw_reader_ends(reader, positions, count, START_MS, reterr);
+    enum tw_rc          rc = ask_patiently(tail, tw_reader_ends, reader, positions, count, reterr);
 
     if (rc == TW_OK) {
         note_ends(tail, positions, count);
@@ -466,12 +490,6 @@ static enum tw_rc start_reading(struct tw_tail *tail, struct tw_reader *reader, 
     }
     free(positions);
     return rc;
-}
-
-static void nap_ms(struct tw_tail *tail, int ms)
-{
-    for (int waited = 0; waited < ms && !atomic_load(&tail->stopping); waited += 20)
-        usleep(20000);
 }
 
 static enum tw_rc read_on(struct tw_tail *tail, struct tw_reader *reader, struct tw_err *reterr)
@@ -551,11 +569,16 @@ struct tw_tail *tw_tail_new(const char *brokers, size_t seats, const struct tw_r
     return tail;
 }
 
+void tw_tail_stop(struct tw_tail *tail)
+{
+    atomic_store(&tail->stopping, true);
+}
+
 void tw_tail_free(struct tw_tail *tail)
 {
     if (!tail)
         return;
-    atomic_store(&tail->stopping, true);
+    tw_tail_stop(tail);
     pthread_join(tail->thread, NULL);
     for (size_t i = 0; i < tail->seat_count; i++)
         pthread_cond_destroy(&tail->seats[i].woken);

@@ -30,6 +30,7 @@ SETTINGS = {
     "TW_ADDRESS_WRITE_LIMIT": "20/86400",
     "TW_LOGIN_ADDRESS_LIMIT": "3/86400",
 }
+WAIT_SLOTS = 512  # of an edge, unless set otherwise
 
 
 def free_port() -> int:
@@ -237,11 +238,26 @@ def test_a_bad_token_is_counted_and_the_last_write_is_refused(proxy: Proxy) -> N
         assert left(client.get("/v1/tags")) == 299, "reads have their own"
 
 
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_a_bad_token_with_a_large_batch_is_counted_too(proxy: Proxy, framing: str) -> None:
+    body = b" " * 70_000
+    content: bytes | Iterator[bytes] = body if framing == "length" else iter([body])
+    with proxy.client("127.0.0.14" if framing == "length" else "127.0.0.15") as client:
+        fields = {"Authorization": "Bearer x", "Content-Type": "application/json"}
+        response = client.post("/v1/products:batch", content=content, headers=fields)
+    must_be_problem(response, 401, "unauthenticated")
+    assert re.fullmatch(r'"writes";r=19;t=\d+', response.headers["RateLimit"])
+
+
 # --- origins
 
 
 def cors(response: httpx.Response) -> dict[str, str]:
     return {name: value for name, value in response.headers.items() if name.startswith("access-control-")}
+
+
+def varies_by_origin(response: httpx.Response) -> bool:
+    return "Origin" in response.headers["Vary"].split(", ")
 
 
 def preflight(client: httpx.Client, path: str, origin: str, method: str = "PUT") -> httpx.Response:
@@ -341,9 +357,11 @@ def test_while_the_edge_is_away_the_proxy_says_so(servers: Stack, proxy: Proxy) 
 
 @dataclass
 class Listener:
-    """Stands in for an edge: keeps the heads it gets, and closes without an answer; a stream gets its first event."""
+    """Stands in for an edge: keeps the heads it gets, and closes without an answer; a stream gets its first event, and
+    whoever waits for a command goes on waiting."""
 
     heads: list[bytes] = field(default_factory=list)
+    waiting: list[socket.socket] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.socket = socket.create_server(("127.0.0.1", 0))
@@ -369,6 +387,9 @@ class Listener:
             fields = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
             connection.sendall(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n9\r\ndata: 1\n\n\r\n")
             self.stream = connection
+            return
+        elif head.startswith(b"GET /v1/commands/"):
+            self.waiting.append(connection)
             return
         else:
             self.heads.append(head)
@@ -410,4 +431,21 @@ def test_events_come_through_one_by_one(listener: tuple[Listener, Proxy]) -> Non
         begin = time.monotonic()
         connection.sendall(b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
         assert [line for line in lines if line] == ["data: 2"] and time.monotonic() - begin < 1
+        connection.close()
+
+
+def begin_to_wait(proxy: Proxy) -> ssl.SSLSocket:
+    connection = proxy.connect()
+    connection.sendall(b"GET /v1/commands/x HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=10\r\n\r\n")
+    return connection
+
+
+def test_as_many_as_the_edge_has_slots_wait_and_another_is_served(listener: tuple[Listener, Proxy]) -> None:
+    edge, proxy = listener
+    with ThreadPoolExecutor(8) as pool:
+        waiting = list(pool.map(lambda _: begin_to_wait(proxy), range(WAIT_SLOTS)))
+    wait_until("all of them have come through", lambda: len(edge.waiting) == WAIT_SLOTS, timeout_s=5)
+    with proxy.client() as client:
+        assert client.get("/v1/tags").status_code == 502 and edge.heads, "it was asked"
+    for connection in [*edge.waiting, *waiting]:
         connection.close()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import urllib.error
@@ -134,6 +135,15 @@ class Programs(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         self.assertIn("jwt_keys_file: line 1 of the token keys is not a key of 32 to 64 bytes in hex", done.stderr)
 
+    def test_check_refuses_what_the_start_would_refuse(self):
+        for name, value in (("cors_origins", "*"), ("trusted_proxies", "0.0.0.0/0"), ("access_log", "somewhere"),
+                            ("listen", "127.0.0.1:8443s"), ("admin_listen", "nonsense"),
+                            ("postgres_uri", "nonsense"), ("mongo_uri", "nonsense"), ("redis_uri", "nonsense")):
+            self.assert_refused("edge", name, **{name: value})
+            done = self.check("edge", **{name: value})
+            self.assertEqual(done.returncode, 2, name)
+            self.assertIn(name, done.stderr)
+
     def check(self, program: str, **changed: str) -> subprocess.CompletedProcess:
         return subprocess.run([BUILD / f"bin/tillwire-{program}", "--check"], env=self.environment(**changed),
                               capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=30)
@@ -187,6 +197,28 @@ class Programs(unittest.TestCase):
             self.assertNotIn("hidden", log.read_text())
             check_metrics_text.check_page(SOURCE, self.ask("/metrics")[1], is_edge=True, is_fresh=True)
             self.assert_reads_anew(process, log, config)
+
+    def test_the_edge_goes_down_soon_and_in_order_while_servers_hang_and_its_admin_port_is_asked(self):
+        def keep_asking():
+            while process.poll() is None:
+                self.ask("/readyz")
+                self.ask("/metrics")
+
+        with socket.socket() as hung:  # takes connections and never says a word
+            hung.bind(("127.0.0.1", 0))
+            hung.listen(64)
+            address = f"127.0.0.1:{hung.getsockname()[1]}"
+            stores = {"postgres_uri": f"postgresql://tillwire:hidden@{address}/tillwire",
+                      "mongo_uri": f"mongodb://tillwire:hidden@{address}/tillwire",
+                      "redis_uri": f"redis://:hidden@{address}"}
+            with self.running("edge", kafka=address, listen=free_address(), **stores) as (log, process):
+                self.wait_for("the admin port answers", lambda: self.ask("/healthz")[0] == 200)
+                asker = threading.Thread(target=keep_asking)
+                asker.start()
+                self.addCleanup(asker.join)
+                time.sleep(0.5)
+        self.assertIn("edge is down", log.read_text())
+        self.assertNotIn("hung on the way down", log.read_text())
 
 
 unittest.main(argv=sys.argv[:1])

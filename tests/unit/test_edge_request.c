@@ -310,6 +310,8 @@ static void connection__is_kept_as_the_version_and_the_client_say(void **state)
     assert_true(request.keep_alive);
     parse("GET / HTTP/1.1\r\nHost: a\r\nConnection: not-keep-alive\r\n\r\n", &request);
     assert_false(request.keep_alive);
+    parse("GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Close\r\n\r\n", &request);
+    assert_false(request.keep_alive);
 }
 
 /* --- path --------------------------------------------------------------------------------------------------------- */
@@ -530,6 +532,7 @@ static void content_type__must_be_json(void **state)
     assert_int_equal(json_of("Application/JSON; charset=UTF-8", "{}"), TW_PROBLEM_NONE);
     assert_int_equal(json_of("application/json;charset=\"utf-8\"", "{}"), TW_PROBLEM_NONE);
     assert_int_equal(json_of("application/jsonx", "{}"), TW_PROBLEM_UNSUPPORTED_MEDIA_TYPE);
+    assert_int_equal(json_of("application/jsoncharset=utf-8", "{}"), TW_PROBLEM_UNSUPPORTED_MEDIA_TYPE);
     assert_int_equal(json_of("application/json; charset=latin1", "{}"), TW_PROBLEM_UNSUPPORTED_MEDIA_TYPE);
     assert_int_equal(json_of("text/plain", "{}"), TW_PROBLEM_UNSUPPORTED_MEDIA_TYPE);
     assert_int_equal(json_of("", "{}"), TW_PROBLEM_UNSUPPORTED_MEDIA_TYPE);
