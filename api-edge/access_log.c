@@ -275,7 +275,7 @@ enum tw_rc tw_access_log_open(const char *where, struct tw_access_log **ret_log,
 {
     bool                  is_stdout = strcmp(where, "stdout") == 0;
     struct tw_access_log *log;
-    int                   fd;
+    int                   fd = -1;
 
     if (strcmp(where, "off") == 0)
         return TW_OK;
