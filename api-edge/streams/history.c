@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_CAP = 256 };
+/* A thousand marks over all of the history: who comes back looks at a thousandth of it in vain, not at all of it. */
+enum { FIRST_CAP = 256, MARKS = 1024, EVENT_BYTES = 256 /* of a small one, for the distance of marks */ };
 
 /** A queue in a ring that grows; numbers ascend in it, but not without gaps: the other lane has the rest. */
 struct lane {
@@ -17,9 +18,19 @@ struct lane {
     int64_t         *oldest;  /* for each place: all of this lane from this offset on is here */
 };
 
+/** Where reading was before the event of this number. */
+struct mark {
+    int64_t  number;
+    int64_t *next; /* for each place */
+};
+
 enum { MEMBERS, NOBODYS, LANES };
 
 struct tw_history {
+    struct mark marks[MARKS]; /* a ring; numbers ascend */
+    size_t      mark_head;
+    size_t      mark_count;
+    int64_t     mark_every;
     size_t      lane_bytes;
     size_t      places;
     int64_t     end;
@@ -34,6 +45,9 @@ struct tw_history *tw_history_new(size_t max_bytes, size_t places)
     history->lane_bytes = max_bytes / LANES;
     history->places = places;
     history->next = tw_alloc_zeroed(places, sizeof(int64_t));
+    history->mark_every = 1 + (int64_t)(max_bytes / EVENT_BYTES / MARKS);
+    for (size_t i = 0; i < MARKS; i++)
+        history->marks[i].next = tw_alloc_zeroed(places, sizeof(int64_t));
     for (size_t i = 0; i < LANES; i++) {
         struct lane *lane = &history->lanes[i];
         lane->cap = FIRST_CAP;
@@ -74,6 +88,8 @@ void tw_history_free(struct tw_history *history)
         free(history->lanes[i].items);
         free(history->lanes[i].oldest);
     }
+    for (size_t i = 0; i < MARKS; i++)
+        free(history->marks[i].next);
     free(history->next);
     free(history);
 }
@@ -81,6 +97,7 @@ void tw_history_free(struct tw_history *history)
 void tw_history_begin(struct tw_history *history, const int64_t *next)
 {
     memcpy(history->next, next, history->places * sizeof(*next));
+    history->mark_head = history->mark_count = 0;
     for (size_t i = 0; i < LANES; i++) {
         struct lane *lane = &history->lanes[i];
         while (lane->count > 0)
@@ -107,11 +124,31 @@ static void grow(struct lane *lane)
     lane->head = 0;
 }
 
+static struct mark *mark_at(struct tw_history *history, size_t i)
+{
+    return &history->marks[(history->mark_head + i) % MARKS];
+}
+
+/** The oldest makes room. */
+static void put_mark(struct tw_history *history)
+{
+    struct mark *mark = mark_at(history, history->mark_count);
+
+    if (history->mark_count == MARKS)
+        history->mark_head = (history->mark_head + 1) % MARKS;
+    else
+        history->mark_count++;
+    mark->number = history->end;
+    memcpy(mark->next, history->next, history->places * sizeof(*mark->next));
+}
+
 /* The newest stays, however large: whoever waits for it is told before the next one comes. */
 void tw_history_add(struct tw_history *history, struct tw_news *news)
 {
     struct lane *lane = &history->lanes[tw_uuid_is_nil(news->owner) ? NOBODYS : MEMBERS];
 
+    if (history->end % history->mark_every == 0)
+        put_mark(history);
     tw_history_pass(history, news->place, news->offset);
     news->number = history->end++;
     if (lane->count == lane->cap)
@@ -140,6 +177,44 @@ bool tw_history_reaches(const struct tw_history *history, const int64_t *from, b
             return false;
     }
     return true;
+}
+
+static bool is_before(const struct tw_history *history, const struct mark *mark, const int64_t *from)
+{
+    for (size_t place = 0; place < history->places; place++) {
+        if (mark->next[place] > from[place])
+            return false;
+    }
+    return true;
+}
+
+/** Of the last mark before @p from; 0: there is none. */
+static int64_t number_before(struct tw_history *history, const int64_t *from)
+{
+    size_t low = 0;
+    size_t high = history->mark_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (is_before(history, mark_at(history, middle), from))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low > 0 ? mark_at(history, low - 1)->number : 0;
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What a lane dropped lies before, too, but the other may have more and older ones. */
+int64_t tw_history_start(struct tw_history *history, const int64_t *from, bool all)
+{
+    int64_t number = later(number_before(history, from), history->lanes[MEMBERS].dropped + 1);
+
+    return all ? later(number, history->lanes[NOBODYS].dropped + 1) : number;
 }
 
 bool tw_history_has_from(const struct tw_history *history, int64_t number, bool all)

@@ -30,6 +30,8 @@ const int64_t        *tw_history_next(const struct tw_history *history);
 int64_t               tw_history_end(const struct tw_history *history);
 /** Is everything from @p from on still there, for a reader of members' events or of all? */
 bool                  tw_history_reaches(const struct tw_history *history, const int64_t *from, bool all);
+/** A number that all from @p from on have reached, near the first of them. @p from is one that the history reaches. */
+int64_t               tw_history_start(struct tw_history *history, const int64_t *from, bool all);
 /** The same by number: has none that is @p number or more been dropped? */
 bool                  tw_history_has_from(const struct tw_history *history, int64_t number, bool all);
 /** The first with this number or a higher one, NULL when there is none. @p all: also of those that are nobody's. */

@@ -349,9 +349,7 @@ static bool take_place(struct tw_stream *stream)
     }
     stream->queue_head = stream->queue_len = 0;
     stream->by_number = true;
-    stream->number = 0;
-    const struct tw_news *first = tw_history_find(hub->history, 0, stream->sees_all);
-    stream->number = first ? first->number : tw_history_end(hub->history);
+    stream->number = tw_history_start(hub->history, stream->bookmark, stream->sees_all);
     return true;
 }
 

@@ -55,6 +55,47 @@ static void events__are_found_by_number(void **state)
     assert_int_equal(tw_history_end(history), 3);
 }
 
+/** Whoever comes back begins behind what he has, and behind what was dropped of what he sees. */
+static void start__is_near_the_first_that_is_not_known(void **state)
+{
+    const int64_t from[PLACES] = {104, 203};
+
+    (void)state;
+    assert_int_equal(tw_history_start(history, begin, false), 0);
+    for (int64_t i = 0; i < 8; i++)
+        add(somebody, i % 2 ? 1 : 0, (i % 2 ? 200 : 100) + i);
+    assert_int_equal(tw_history_start(history, begin, false), 0);
+    assert_int_equal(tw_history_start(history, from, false), 3); /* 203 at place 1 is the fourth */
+    assert_int_equal(tw_history_start(history, (const int64_t[]){1000, 1000}, true), 7);
+    for (int64_t i = 0; i < 15; i++) /* five more than there is room for */
+        add(tw_uuid_nil, 0, 108 + i);
+    assert_int_equal(tw_history_start(history, from, false), 3);
+    assert_int_equal(tw_history_start(history, from, true), 13);
+    tw_history_begin(history, begin);
+    assert_int_equal(tw_history_start(history, begin, true), 23);
+}
+
+/** More marks than there is room for: the oldest go, and what they told of is looked for from the beginning. */
+static void start__is_the_beginning_for_who_comes_from_before_the_marks(void **state)
+{
+    struct tw_history *large = tw_history_new((size_t)1024 * 1024, PLACES);
+    struct tw_history *small = history;
+
+    (void)state;
+    history = large;
+    tw_history_begin(history, begin);
+    for (int64_t i = 0; i < 6000; i++) {
+        struct tw_news *news = tw_alloc_zeroed(1, sizeof(*news));
+        *news = (struct tw_news){.size = sizeof(*news), .offset = 100 + i, .owner = somebody};
+        tw_history_add(history, news);
+    }
+    assert_true(tw_history_reaches(history, begin, false));
+    assert_int_equal(tw_history_start(history, begin, false), 0);
+    assert_in_range(tw_history_start(history, (const int64_t[]){100 + 5990, 200}, false), 5980, 5990);
+    history = small;
+    tw_history_free(large);
+}
+
 static void reader__is_where_the_last_record_was(void **state)
 {
     (void)state;
@@ -132,6 +173,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(events__are_found_by_number),
+        TEST(start__is_near_the_first_that_is_not_known),
+        TEST(start__is_the_beginning_for_who_comes_from_before_the_marks),
         TEST(reader__is_where_the_last_record_was),
         TEST(what_is_older_than_the_beginning__is_not_reached),
         TEST(oldest__go_when_the_room_is_full),

@@ -350,6 +350,28 @@ static void stream_that_sees_all__ends_when_history_overtakes_it(void **state)
     tw_stream_close(stream);
 }
 
+/** Views were forgotten long ago, members' events were not: what is older than the bookmark is nothing it missed. */
+static void stream_that_sees_all__resumes_though_a_busy_catalogue_was_forgotten(void **state)
+{
+    int64_t offset = FIRST;
+
+    (void)state;
+    begin(FIRST, FIRST);
+    tell(ana, 0, offset);
+    for (int i = 0; i < 5000; i++)
+        tell_view(1, offset++);
+    for (size_t i = 0; i < tw_bookmark_places(); i++)
+        bookmark[i] = FIRST + 1;
+    bookmark[1] = offset - 1;
+    struct tw_stream *stream =
+        open_with((struct tw_stream_wish){.caller = bob, .sees_all = true, .bookmark = bookmark});
+    assert_int_equal(next(stream), offset - 1);
+    tell(ana, 0, FIRST + 1);
+    assert_int_equal(next(stream), FIRST + 1);
+    assert_int_equal(next(stream), -1);
+    tw_stream_close(stream);
+}
+
 static void slots__are_counted_in_all_and_for_each_caller(void **state)
 {
     struct tw_stream     *streams[SLOTS];
@@ -470,6 +492,7 @@ int main(void)
         TEST(reading_that_begins_anew__is_a_reset_only_where_events_are_missing),
         TEST(slow_stream__ends_without_a_gap_before_its_bookmark),
         TEST(stream_that_sees_all__ends_when_history_overtakes_it),
+        TEST(stream_that_sees_all__resumes_though_a_busy_catalogue_was_forgotten),
         TEST(slots__are_counted_in_all_and_for_each_caller),
         TEST(sleeping_stream__is_woken_by_an_event),
         TEST(draining__ends_streams_at_once_and_opens_no_more),
