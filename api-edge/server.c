@@ -131,19 +131,19 @@ static int on_connection(const struct mg_connection *connection, void **ret_data
     thread->served = 0;
     thread->ended = false;
     thread->idle_since_us = tw_monotonic_us();
-    int count = atomic_fetch_add(&server->connections, 1) + 1;
+    atomic_fetch_add(&server->connections, 1);
     if (server->is_public)
-        tw_metric_set(&open_connections, count);
+        tw_metric_add(&open_connections, 1);
     return 0;
 }
 
 static void on_connection_end(const struct mg_connection *connection)
 {
     struct tw_server *server = mg_get_user_data(mg_get_context(connection));
-    int               count = atomic_fetch_sub(&server->connections, 1) - 1;
 
+    atomic_fetch_sub(&server->connections, 1);
     if (server->is_public)
-        tw_metric_set(&open_connections, count);
+        tw_metric_add(&open_connections, -1);
 }
 
 /** A thread serves one connection at a time; when few are left, connections are let go after their answer. Those of waits
