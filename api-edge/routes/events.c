@@ -66,6 +66,8 @@ struct follower {
     struct tw_uuid    token_id;
     int64_t           ends_ms; /* of the token */
     bool              sees_all;
+    bool              has_ticket; /* and `ticket` is it; not used up yet */
+    struct tw_ticket  ticket;
 };
 
 /** A token may be taken for some seconds after its end, because clocks differ; a stream that it opens then has those. */
@@ -81,7 +83,7 @@ static void refuse_ticket(const struct tw_request *request, struct tw_reply *rep
     tw_reply_refuse(reply, request, TW_PROBLEM_UNAUTHENTICATED, "the ticket is not good, or was used before");
 }
 
-/** False: the answer is complete. A ticket that is refused for want of room is not used up. */
+/** False: the answer is complete. The stream is open by now: a ticket that finds no room for one is not used up. */
 static bool use_ticket(struct tw_request *request, const struct tw_ticket *ticket, struct tw_reply *reply)
 {
     enum tw_rc rc = tw_callers_recheck(request->edge->callers, ticket->token_id, ticket->member_id, NULL);
@@ -109,8 +111,7 @@ static bool use_ticket(struct tw_request *request, const struct tw_ticket *ticke
 /** False: the answer is complete. */
 static bool follower_by_ticket(struct tw_request *request, struct follower *follower, struct tw_reply *reply)
 {
-    struct tw_ticket ticket;
-    struct tw_str    text;
+    struct tw_str text;
 
     if (!tw_route_query(request, "ticket", &text, reply))
         return false;
@@ -118,15 +119,16 @@ static bool follower_by_ticket(struct tw_request *request, struct follower *foll
         tw_reply_refuse(reply, request, TW_PROBLEM_UNAUTHENTICATED, "");
         return false;
     }
-    if (!tw_ticket_open(request->edge->ticket_key, text, tw_now_ms(), &ticket)) {
+    if (!tw_ticket_open(request->edge->ticket_key, text, tw_now_ms(), &follower->ticket)) {
         refuse_ticket(request, reply);
         return false;
     }
-    follower->member_id = ticket.member_id;
-    follower->token_id = ticket.token_id;
-    follower->ends_ms = end_of_token_ms(ticket.token_expires_s);
-    follower->sees_all = ticket.sees_all;
-    return request->method == TW_METHOD_HEAD || use_ticket(request, &ticket, reply);
+    follower->has_ticket = true;
+    follower->member_id = follower->ticket.member_id;
+    follower->token_id = follower->ticket.token_id;
+    follower->ends_ms = end_of_token_ms(follower->ticket.token_expires_s);
+    follower->sees_all = follower->ticket.sees_all;
+    return true;
 }
 
 /** False: the answer is complete. */
@@ -180,9 +182,15 @@ static bool open_stream(struct tw_request *request, struct follower *follower, s
     };
     enum tw_stream_open opened = tw_stream_open(request->edge->hub, &wish, &follower->stream);
 
-    if (opened != TW_STREAM_OPENED)
+    if (opened != TW_STREAM_OPENED) {
         reply_not_opened(request, opened, reply);
-    return opened == TW_STREAM_OPENED;
+        return false;
+    }
+    if (follower->has_ticket && !use_ticket(request, &follower->ticket, reply)) {
+        tw_stream_close(follower->stream);
+        return false;
+    }
+    return true;
 }
 
 /* --- the stream --------------------------------------------------------------------------------------------------- */
