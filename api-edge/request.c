@@ -456,6 +456,14 @@ enum tw_problem tw_request_json(const struct tw_request *request, struct json_t 
 
 /* --- smaller things ----------------------------------------------------------------------------------------------- */
 
+/** RFC 7240 takes a token or a quoted text as a preference's value. */
+static struct tw_str unquoted(struct tw_str text)
+{
+    bool is_quoted = text.len >= 2 && text.ptr[0] == '"' && text.ptr[text.len - 1] == '"';
+
+    return is_quoted ? (struct tw_str){text.ptr + 1, text.len - 2} : text;
+}
+
 int tw_request_wait_s(const struct tw_request *request)
 {
     struct tw_str prefer = request->fields[TW_HEADER_PREFER];
@@ -476,9 +484,9 @@ int tw_request_wait_s(const struct tw_request *request)
             item.len--;
         if (item.len < 6 || strncasecmp(item.ptr, "wait=", 5) != 0)
             continue;
+        struct tw_str value = unquoted((struct tw_str){item.ptr + 5, item.len - 5});
         /* RFC 7240: the first of repeated preferences counts; what cannot be understood is ignored. */
-        if (item.ptr[5] < '0' || item.ptr[5] > '9' ||
-            !tw_str_to_int((struct tw_str){item.ptr + 5, item.len - 5}, &seconds))
+        if (value.len == 0 || value.ptr[0] < '0' || value.ptr[0] > '9' || !tw_str_to_int(value, &seconds))
             return -1;
         return seconds > 10 ? 10 : (int)seconds;
     }

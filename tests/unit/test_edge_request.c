@@ -568,6 +568,10 @@ static void preference__is_read_as_rfc_7240_says(void **state)
     assert_int_equal(wait_of("wait=11"), 10);
     assert_int_equal(wait_of("wait=2, wait=9"), 2);
     assert_int_equal(wait_of("wait=99999999999999999999"), -1);
+    assert_int_equal(wait_of("wait=\"5\""), 5);
+    assert_int_equal(wait_of("wait=\"\""), -1);
+    assert_int_equal(wait_of("wait=\""), -1);
+    assert_int_equal(wait_of("wait=5\""), -1);
     assert_int_equal(wait_of("wait=-1"), -1);
     assert_int_equal(wait_of("wait=x"), -1);
     assert_int_equal(wait_of("wait"), -1);
