@@ -155,7 +155,9 @@ static bool threads_are_scarce(const struct tw_server *server)
     int                   threads = server->threads;
 
     if (server->is_public) {
-        taken -= (int)(tw_hub_open_streams(edge->hub) + tw_tail_seated(edge->tail));
+        int64_t waits = (int64_t)tw_tail_seated(edge->tail); /* a login's is beyond what waits have threads for */
+        taken -= (int)tw_hub_open_streams(edge->hub) +
+                 (int)(waits < edge->settings->wait_slots ? waits : edge->settings->wait_slots);
         threads -= (int)(edge->settings->wait_slots + edge->settings->stream_slots);
     }
     return taken * 10 > threads * 9;

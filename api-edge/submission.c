@@ -446,7 +446,7 @@ bool tw_command_finish(struct tw_request *request, const struct tw_submission *s
                        int timeout_ms, struct tw_told *ret_told, struct tw_reply *reply)
 {
     struct tw_tail      *tail = request->edge->tail;
-    struct tw_seat      *seat = tw_tail_sit(tail, submission->id);
+    struct tw_seat      *seat = tw_tail_must_sit(tail, submission->id);
     struct tw_acceptance acceptance;
     bool                 told = false;
 

@@ -42,6 +42,7 @@ enum {
     START_NAP_MS = 100,
     POSITIONS_MAX = 3072,
     EARLY_MAX = 4,
+    MUST_SEATS = 64, /* beside the others: as many logins at once as passwords are hashed at once, and then some */
     ASK_EVERY_MS = 250,
     ASK_MS = 1000,
     NAP_STEP_MS = 10,
@@ -71,6 +72,7 @@ struct tw_tail {
     pthread_mutex_t lock; /* guards the seats and `draining` */
     bool            draining;
     atomic_size_t   taken_count;
+    size_t          prefer_count; /* of the seats: the first are for everybody */
     size_t          seat_count;
     struct tw_seat *seats;
     struct tw_arena arena; /* of the reading thread */
@@ -96,19 +98,20 @@ TW_METRICS_SHOWN(&events_read, &seats_refused)
 
 /* --- seats -------------------------------------------------------------------------------------------------------- */
 
-static struct tw_seat *find_free(struct tw_tail *tail)
+/** Among the first @p count, the last ones first. */
+static struct tw_seat *find_free(struct tw_tail *tail, size_t count)
 {
-    for (size_t i = 0; !tail->draining && i < tail->seat_count; i++) {
+    for (size_t i = count; !tail->draining && i-- > 0;) {
         if (!tail->seats[i].taken)
             return &tail->seats[i];
     }
     return NULL;
 }
 
-struct tw_seat *tw_tail_sit(struct tw_tail *tail, struct tw_uuid command_id)
+static struct tw_seat *sit(struct tw_tail *tail, struct tw_uuid command_id, size_t count)
 {
     pthread_mutex_lock(&tail->lock);
-    struct tw_seat *seat = find_free(tail);
+    struct tw_seat *seat = find_free(tail, count);
     if (seat) {
         seat->taken = true;
         seat->command_id = command_id;
@@ -121,6 +124,16 @@ struct tw_seat *tw_tail_sit(struct tw_tail *tail, struct tw_uuid command_id)
     if (!seat)
         tw_metric_add(&seats_refused, 1);
     return seat;
+}
+
+struct tw_seat *tw_tail_sit(struct tw_tail *tail, struct tw_uuid command_id)
+{
+    return sit(tail, command_id, tail->prefer_count);
+}
+
+struct tw_seat *tw_tail_must_sit(struct tw_tail *tail, struct tw_uuid command_id)
+{
+    return sit(tail, command_id, tail->seat_count);
 }
 
 void tw_tail_leave(struct tw_tail *tail, struct tw_seat *seat)
@@ -542,12 +555,13 @@ struct tw_tail *tw_tail_new(const char *brokers, size_t seats, const struct tw_r
     tail->member_events = tw_topic_of(TW_DOMAIN_MEMBER, TW_TOPIC_EVENTS);
     tail->freshness = tw_freshness_new((size_t)tail->member_events->partitions);
     tail->ends = tw_alloc_zeroed(tw_bookmark_places() + 1, sizeof(int64_t));
-    tail->seat_count = seats;
-    tail->seats = tw_alloc_zeroed(seats > 0 ? seats : 1, sizeof(*tail->seats));
+    tail->prefer_count = seats;
+    tail->seat_count = seats + MUST_SEATS;
+    tail->seats = tw_alloc_zeroed(tail->seat_count, sizeof(*tail->seats));
     pthread_mutex_init(&tail->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    for (size_t i = 0; i < seats; i++)
+    for (size_t i = 0; i < tail->seat_count; i++)
         pthread_cond_init(&tail->seats[i].woken, &attr);
     pthread_condattr_destroy(&attr);
     if (pthread_create(&tail->thread, NULL, tail_main, tail) != 0)

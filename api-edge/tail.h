@@ -36,7 +36,8 @@ struct tw_revoked_sink {
     void *self;
 };
 
-/** @p hub, which is told of every event, may be NULL; both outlive the tail. */
+/** @p seats: for those who prefer to wait. @p hub, which is told of every event, may be NULL; it and @p sink's self outlive
+ *  the tail. */
 struct tw_tail *tw_tail_new(const char *brokers, size_t seats, const struct tw_revoked_sink *sink, struct tw_hub *hub);
 /** Accepts NULL. No seat may be taken any more. */
 void            tw_tail_free(struct tw_tail *tail);
@@ -46,6 +47,8 @@ void tw_tail_tell_watermarks(struct tw_tail *tail, struct tw_watermarks *waterma
 
 /** NULL: no seat is free. A seat for the nil id is never told anything: it counts a wait of another kind. */
 struct tw_seat *tw_tail_sit(struct tw_tail *tail, struct tw_uuid command_id);
+/** The same for who cannot be answered without the outcome: there are some more seats that nobody else may take. */
+struct tw_seat *tw_tail_must_sit(struct tw_tail *tail, struct tw_uuid command_id);
 /** Blocks until the outcome of the record at @p offset is told, at most until @p deadline_us (tw_monotonic_us). False:
  *  not in time, or the edge is draining. */
 bool            tw_tail_await(struct tw_tail *tail, struct tw_seat *seat, int64_t offset, int64_t deadline_us,

@@ -25,9 +25,10 @@ struct place {
     int64_t         known_us;    /* 0: never */
     size_t          waiting;
     bool            is_asking; /* one of them */
+    bool            has_moved; /* since that one asked */
     int64_t         ask_at_us; /* not before */
     int64_t         pause_us;
-    int64_t         wanted; /* the lowest offset somebody sleeps for */
+    int64_t         wanted; /* the lowest offset somebody sleeps or asks for */
 };
 
 struct tw_watermarks {
@@ -141,6 +142,13 @@ struct wait {
     int64_t               until_us;
 };
 
+/** Locked: from now on an event of that record is news. */
+static void want(const struct wait *wait)
+{
+    if (wait->offset < wait->place->wanted)
+        wait->place->wanted = wait->offset;
+}
+
 /** Locked, but not while the store answers. NOT_FOUND: it has not come so far. */
 static enum tw_rc ask(const struct wait *wait, struct tw_err *reterr)
 {
@@ -151,6 +159,8 @@ static enum tw_rc ask(const struct wait *wait, struct tw_err *reterr)
     int64_t                            asked_us = tw_monotonic_us();
 
     place->is_asking = true;
+    place->has_moved = false;
+    want(wait);
     pthread_mutex_unlock(&place->lock);
     enum tw_rc rc = read_store(wait->watermarks, wait->domain, wait->partition, &next_offset, reterr);
     pthread_mutex_lock(&place->lock);
@@ -162,7 +172,7 @@ static enum tw_rc ask(const struct wait *wait, struct tw_err *reterr)
             place->pause_us = source->pause_max_us;
         rc = wait->offset < next_offset ? TW_OK : TW_NOT_FOUND;
     }
-    place->ask_at_us = tw_monotonic_us() + place->pause_us;
+    place->ask_at_us = place->has_moved ? 0 : tw_monotonic_us() + place->pause_us;
     place->wanted = INT64_MAX; /* whoever sleeps wakes now, and says anew what it wants */
     pthread_cond_broadcast(&place->changed);
     return rc;
@@ -176,8 +186,7 @@ static void sleep_on(const struct wait *wait)
     int64_t         until_us = ask_at_us < wait->until_us ? ask_at_us : wait->until_us;
     struct timespec until = {until_us / 1000000, (until_us % 1000000) * 1000};
 
-    if (wait->offset < place->wanted)
-        place->wanted = wait->offset;
+    want(wait);
     pthread_cond_timedwait(&place->changed, &place->lock, &until);
 }
 
@@ -237,6 +246,7 @@ void tw_watermarks_moved(struct tw_watermarks *watermarks, enum tw_domain_number
     if (offset >= place->wanted) {
         place->wanted = INT64_MAX;
         place->ask_at_us = 0;
+        place->has_moved = true;
         pthread_cond_broadcast(&place->changed);
     }
     pthread_mutex_unlock(&place->lock);

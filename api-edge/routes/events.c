@@ -19,6 +19,7 @@ enum {
     RETRY_MS = 2000,           /* after which EventSource comes back */
     WRITE_BYTES = 32768,       /* one write takes so much of what is there */
     SOCKET_BYTES = 128 * 1024, /* of the kernel, for who does not read */
+    SILENT_MS = 20000,         /* a client that lost its network is gone that long after a heartbeat */
     FULL_RETRY_S = 5,
     CHECK_US = 1000000,
 };
@@ -147,12 +148,22 @@ static bool last_event_id(const struct tw_request *request, struct tw_str *ret_i
     return ret_id->len > 0 || tw_route_query(request, "last_event_id", ret_id, reply);
 }
 
+/** No rate, but a limit all the same, of so many at once: it is told like the others. */
+static void add_limit(const struct tw_request *request, struct tw_reply *reply)
+{
+    tw_buf_printf(&reply->fields,
+                  "RateLimit-Policy: \"streams\";q=%d;qu=\"concurrent-requests\"\r\nRateLimit: \"streams\";r=0\r\n",
+                  (int)request->edge->settings->streams_per_caller);
+}
+
 static void reply_not_opened(const struct tw_request *request, enum tw_stream_open opened, struct tw_reply *reply)
 {
-    if (opened == TW_STREAM_CALLER_HAS_ALL)
+    if (opened == TW_STREAM_CALLER_HAS_ALL) {
         tw_reply_refuse(reply, request, TW_PROBLEM_TOO_MANY_REQUESTS, "the caller has as many streams as it may have");
-    else
+        add_limit(request, reply);
+    } else {
         tw_reply_refuse(reply, request, TW_PROBLEM_UNAVAILABLE, "there is no room for another stream");
+    }
     tw_reply_retry_after(reply, FULL_RETRY_S);
 }
 
@@ -298,6 +309,7 @@ static void follow(struct tw_request *request, void *self, const struct tw_strea
     struct writing writing = {request, self, to, &request->thread->out, {0}, now_us, now_us};
 
     tw_socket_bound(to->socket, SOCKET_BYTES);
+    tw_socket_may_be_silent(to->socket, SILENT_MS);
     tw_stream_watch(writing.follower->stream, to->socket);
     tw_buf_clear(writing.text);
     tw_buf_printf(writing.text, "retry: %d\n", RETRY_MS);

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "streams/bookmark.h"
@@ -148,8 +149,11 @@ void tw_stream_watch(struct tw_stream *stream, int socket)
 {
     struct epoll_event event = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = watch_word(stream)};
 
-    if (socket >= 0 && epoll_ctl(stream->hub->watched, EPOLL_CTL_ADD, socket, &event) == 0)
-        stream->socket = socket;
+    if (socket < 0 || epoll_ctl(stream->hub->watched, EPOLL_CTL_ADD, socket, &event) != 0)
+        return;
+    pthread_mutex_lock(&stream->hub->lock);
+    stream->socket = socket;
+    pthread_mutex_unlock(&stream->hub->lock);
 }
 
 static void watcher_start(struct tw_hub *hub)
@@ -302,6 +306,55 @@ void tw_hub_tell(struct tw_hub *hub, size_t place, const struct tw_record *recor
     pthread_mutex_unlock(&hub->lock);
 }
 
+/* --- where a stream is -------------------------------------------------------------------------------------------- */
+
+/** Locked: nothing is left to tell, so the bookmark may move to where the reader is. */
+static void catch_up_bookmark(struct tw_stream *stream)
+{
+    const int64_t *next = tw_history_next(stream->hub->history);
+
+    for (size_t i = 0; i < stream->hub->places; i++) {
+        if (stream->bookmark[i] < next[i])
+            stream->bookmark[i] = next[i];
+    }
+}
+
+/** Locked: from now on. The log's ends as they were when reading began count, too: a reader that is not there yet would
+ *  tell of what happened before. */
+static void start_now(struct tw_stream *stream)
+{
+    struct tw_hub *hub = stream->hub;
+
+    memcpy(stream->bookmark, hub->ends, hub->places * sizeof(int64_t));
+    catch_up_bookmark(stream);
+    stream->has_bookmark = true;
+    stream->is_lost = false;
+    stream->ahead_since_us = 0;
+    stream->queue_head = stream->queue_len = 0;
+    stream->by_number = true;
+    stream->number = tw_history_end(hub->history);
+}
+
+/** Locked: the reader began, perhaps anew. False: the stream cannot go on without a gap. */
+static bool take_place(struct tw_stream *stream)
+{
+    struct tw_hub *hub = stream->hub;
+    bool           reaches = !stream->is_lost &&
+                   (!stream->has_bookmark || tw_history_reaches(hub->history, stream->bookmark, stream->sees_all));
+
+    stream->epoch = hub->epoch;
+    if (!reaches || !stream->has_bookmark) {
+        start_now(stream);
+        return reaches;
+    }
+    stream->queue_head = stream->queue_len = 0;
+    stream->by_number = true;
+    stream->number = 0;
+    const struct tw_news *first = tw_history_find(hub->history, 0, stream->sees_all);
+    stream->number = first ? first->number : tw_history_end(hub->history);
+    return true;
+}
+
 /* --- opening and closing ------------------------------------------------------------------------------------------ */
 
 /** Locked. */
@@ -355,7 +408,11 @@ static enum tw_stream_open open_one(struct tw_hub *hub, const struct tw_stream_w
         return TW_STREAM_CALLER_HAS_ALL;
     if (!hub->free)
         return TW_STREAM_NO_SLOT;
-    *ret_stream = take_slot(hub, wish);
+    struct tw_stream *stream = take_slot(hub, wish);
+    /* The client has its answer before the first tw_stream_next(): what happens in between is told, too. */
+    if (hub->epoch > 0 && !wish->bookmark && !wish->is_lost)
+        take_place(stream);
+    *ret_stream = stream;
     tw_metric_set(&open_streams, (int64_t)atomic_fetch_add(&hub->open, 1) + 1);
     return TW_STREAM_OPENED;
 }
@@ -407,53 +464,6 @@ void tw_stream_close(struct tw_stream *stream)
 }
 
 /* --- what a stream is told ---------------------------------------------------------------------------------------- */
-
-/** Locked: nothing is left to tell, so the bookmark may move to where the reader is. */
-static void catch_up_bookmark(struct tw_stream *stream)
-{
-    const int64_t *next = tw_history_next(stream->hub->history);
-
-    for (size_t i = 0; i < stream->hub->places; i++) {
-        if (stream->bookmark[i] < next[i])
-            stream->bookmark[i] = next[i];
-    }
-}
-
-/** Locked: from now on. The log's ends as they were when reading began count, too: a reader that is not there yet would
- *  tell of what happened before. */
-static void start_now(struct tw_stream *stream)
-{
-    struct tw_hub *hub = stream->hub;
-
-    memcpy(stream->bookmark, hub->ends, hub->places * sizeof(int64_t));
-    catch_up_bookmark(stream);
-    stream->has_bookmark = true;
-    stream->is_lost = false;
-    stream->ahead_since_us = 0;
-    stream->queue_head = stream->queue_len = 0;
-    stream->by_number = true;
-    stream->number = tw_history_end(hub->history);
-}
-
-/** Locked: the reader began, perhaps anew. False: the stream cannot go on without a gap. */
-static bool take_place(struct tw_stream *stream)
-{
-    struct tw_hub *hub = stream->hub;
-    bool           reaches = !stream->is_lost &&
-                   (!stream->has_bookmark || tw_history_reaches(hub->history, stream->bookmark, stream->sees_all));
-
-    stream->epoch = hub->epoch;
-    if (!reaches || !stream->has_bookmark) {
-        start_now(stream);
-        return reaches;
-    }
-    stream->queue_head = stream->queue_len = 0;
-    stream->by_number = true;
-    stream->number = 0;
-    const struct tw_news *first = tw_history_find(hub->history, 0, stream->sees_all);
-    stream->number = first ? first->number : tw_history_end(hub->history);
-    return true;
-}
 
 static bool wants(const struct tw_stream *stream, const struct tw_news *news)
 {
@@ -620,12 +630,22 @@ const int64_t *tw_stream_bookmark(const struct tw_stream *stream)
     return stream->epoch > 0 ? stream->bookmark : NULL;
 }
 
+/** Locked. Its thread may be in the middle of a write that the client does not take; what the kernel has is still sent. An
+ *  open stream's socket is open: it is closed after the stream. */
+static void cut_off(const struct tw_stream *stream)
+{
+    if (stream->is_open && stream->socket >= 0)
+        shutdown(stream->socket, SHUT_RDWR);
+}
+
 void tw_hub_drain(struct tw_hub *hub)
 {
     pthread_mutex_lock(&hub->lock);
     hub->draining = true;
-    for (size_t i = 0; i < hub->options.slots; i++)
+    for (size_t i = 0; i < hub->options.slots; i++) {
         wake(&hub->streams[i]);
+        cut_off(&hub->streams[i]);
+    }
     pthread_mutex_unlock(&hub->lock);
 }
 

@@ -40,7 +40,7 @@ void    tw_hub_tell(struct tw_hub *hub, size_t place, const struct tw_record *re
 struct tw_stream_wish {
     struct tw_uuid caller;
     bool           sees_all; /**< not only what is the caller's */
-    const int64_t *bookmark; /**< where an earlier stream ended; NULL: it begins now */
+    const int64_t *bookmark; /**< where an earlier stream ended; NULL: it begins when it is opened */
     bool           is_lost;  /**< there was a bookmark and nobody can read it: a reset comes first */
 };
 
@@ -49,7 +49,8 @@ enum tw_stream_open tw_stream_open(struct tw_hub *hub, const struct tw_stream_wi
                                    struct tw_stream **ret_stream);
 /** Accepts NULL. */
 void                tw_stream_close(struct tw_stream *stream);
-/** Notices when the other side of @p socket goes away, so that a dead stream does not hold its slot until the next write. */
+/** Notices when the other side of @p socket goes away, so that a dead stream does not hold its slot until the next write.
+ *  The socket stays open until the stream is closed. */
 void                tw_stream_watch(struct tw_stream *stream, int socket);
 
 enum tw_stream_news {
@@ -65,7 +66,7 @@ enum tw_stream_news tw_stream_next(struct tw_stream *stream, int64_t until_us, c
 /** Where a client that was sent all of this stream so far goes on; NULL before reading began. Valid until the next call. */
 const int64_t      *tw_stream_bookmark(const struct tw_stream *stream);
 
-/** Streams end now, and no more are opened. */
+/** Streams end now, also those that are being written to, and no more are opened. */
 void   tw_hub_drain(struct tw_hub *hub);
 size_t tw_hub_open_streams(const struct tw_hub *hub);
 

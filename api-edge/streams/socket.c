@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,4 +41,12 @@ void tw_socket_bound(int socket, int bytes)
 {
     if (socket >= 0)
         setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
+void tw_socket_may_be_silent(int socket, int ms)
+{
+    unsigned silent_ms = (unsigned)ms;
+
+    if (socket >= 0)
+        setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &silent_ms, sizeof(silent_ms));
 }

@@ -14,8 +14,7 @@ SHARED_NAMES = {"400": "Malformed", "401": "Unauthenticated", "403": "MissingSco
                 "408": "RequestTimeout", "409": "Conflict", "410": "Gone", "412": "PreconditionFailed", "413": "TooLarge",
                 "414": "UriTooLong", "415": "UnsupportedMediaType", "422": "Unprocessable", "429": "TooManyRequests",
                 "431": "HeadersTooLarge", "500": "Failed", "503": "Unavailable"}
-MUST_HAVE = {"401": ["WWW-Authenticate"], "405": ["Allow"], "429": ["Retry-After", "RateLimit", "RateLimit-Policy"],
-             "503": ["Retry-After"]}
+MUST_HAVE = {"401": ["WWW-Authenticate"], "405": ["Allow"], "429": ["Retry-After"], "503": ["Retry-After"]}
 TITLES = {"400": "The request is malformed.", "401": "Not authenticated.", "403": "The token lacks a scope.",
           "404": "There is no such thing.", "405": "The path does not know this method; `Allow` has those it knows.",
           "408": "The request did not arrive in time.", "409": "The state forbids it.", "410": "It is gone.",

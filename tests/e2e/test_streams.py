@@ -342,6 +342,8 @@ def test_streams_are_counted_for_each_caller_and_in_all(narrow: Client, anyone: 
         full = callers[0].get("/v1/events")
         assert (full.status_code, full.json()["code"]) == (429, "too-many-requests")
         assert int(full.headers["Retry-After"]) > 0
+        assert full.headers["RateLimit-Policy"] == f'"streams";q={PER_CALLER};qu="concurrent-requests"'
+        assert full.headers["RateLimit"] == '"streams";r=0'
         full = callers[-1].get("/v1/events")
         assert (full.status_code, full.json()["code"]) == (503, "unavailable")
         assert int(full.headers["Retry-After"]) > 0
@@ -381,7 +383,7 @@ def test_a_client_that_does_not_read_loses_its_stream(
 
 
 def test_waits_are_counted_and_who_finds_no_slot_is_answered_at_once(
-    stack: Stack, narrow: Client, shopper: Client, product: str
+    stack: Stack, narrow: Client, anyone: Client, shopper: Client, product: str
 ) -> None:
     def add(seconds: int) -> tuple[float, httpx.Response]:
         began = time.monotonic()
@@ -390,6 +392,7 @@ def test_waits_are_counted_and_who_finds_no_slot_is_answered_at_once(
         return time.monotonic() - began, answer
 
     mine = narrow.as_caller(shopper.token)
+    member = anyone.new_member()
     stack.stop("cart")
     try:
         with ThreadPoolExecutor(WAITS) as pool:
@@ -398,6 +401,7 @@ def test_waits_are_counted_and_who_finds_no_slot_is_answered_at_once(
             took_s, answer = add(3)
             assert (answer.status_code, took_s < 1) == (202, True), f"{took_s} s"
             assert "Preference-Applied" not in answer.headers
+            login(narrow, member)  # which cannot go without waiting
             assert all(found.result()[0] > 2.5 for found in waiting)
     finally:
         stack.start("cart")

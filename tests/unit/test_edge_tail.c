@@ -391,6 +391,28 @@ static void seats__are_counted(void **state)
     tw_tail_leave(tail, third);
 }
 
+/** Who waits because he prefers to takes nothing from a login. */
+static void who_must_wait__finds_a_seat_though_those_who_prefer_to_have_all_theirs(void **state)
+{
+    struct tw_seat *first = tw_tail_sit(tail, mine);
+    struct tw_seat *second = tw_tail_sit(tail, mine);
+    struct tw_seat *login = tw_tail_must_sit(tail, other);
+    struct tw_told  told;
+
+    (void)state;
+    assert_non_null(login);
+    assert_null(tw_tail_sit(tail, mine));
+    publish(other, 7, 200);
+    assert_true(await(login, 7, 5000, &told));
+    tw_tail_leave(tail, first);
+    first = tw_tail_sit(tail, mine);
+    assert_non_null(first);
+    assert_int_equal(tw_tail_seated(tail), 3);
+    tw_tail_leave(tail, first);
+    tw_tail_leave(tail, second);
+    tw_tail_leave(tail, login);
+}
+
 static void seat__remembers_nothing_of_who_sat_before(void **state)
 {
     struct tw_seat *seat = tw_tail_sit(tail, mine);
@@ -525,6 +547,7 @@ int main(void)
         TEST(outcome_that_was_there_before__wakes_nobody),
         TEST(tail_with_a_hub__begins_in_the_past),
         TEST(seats__are_counted),
+        TEST(who_must_wait__finds_a_seat_though_those_who_prefer_to_have_all_theirs),
         TEST(seat__remembers_nothing_of_who_sat_before),
         TEST(draining__ends_waits),
         TEST(tail__is_up_while_the_broker_answers),

@@ -194,6 +194,20 @@ static void new_stream__is_not_told_of_the_past(void **state)
     tw_stream_close(early);
 }
 
+/** The client has its answer before its thread asks for the first event, and may cause one in between. */
+static void new_stream__begins_when_it_is_opened(void **state)
+{
+    (void)state;
+    begin(FIRST, FIRST);
+    struct tw_stream *stream = open_of(ana);
+    struct tw_stream *all = open_with((struct tw_stream_wish){.caller = bob, .sees_all = true});
+    tell(ana, 0, FIRST);
+    assert_int_equal(next(stream), FIRST);
+    assert_int_equal(next(all), FIRST);
+    tw_stream_close(stream);
+    tw_stream_close(all);
+}
+
 static void resumed_stream__has_no_gap_and_no_repeat(void **state)
 {
     (void)state;
@@ -401,6 +415,28 @@ static void draining__ends_streams_at_once_and_opens_no_more(void **state)
     tw_stream_close(stream);
 }
 
+/** A thread that writes to a client who does not read would hold up the way down. */
+static void draining__cuts_off_who_does_not_read(void **state)
+{
+    int  sockets[2];
+    char byte;
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+    struct tw_stream *closed = open_of(bob);
+    struct tw_stream *stream = open_of(ana);
+    tw_stream_watch(closed, sockets[1]);
+    tw_stream_close(closed); /* its socket may be another's by now */
+    tw_stream_watch(stream, sockets[0]);
+    assert_int_equal(recv(sockets[1], &byte, 1, MSG_DONTWAIT), -1);
+    tw_hub_drain(hub);
+    assert_int_equal(recv(sockets[1], &byte, 1, MSG_DONTWAIT), 0);
+    assert_int_equal(send(sockets[0], "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL), -1);
+    tw_stream_close(stream);
+    close(sockets[0]);
+    close(sockets[1]);
+}
+
 static void client_that_goes__is_noticed_at_once(void **state)
 {
     const struct tw_news *news = NULL;
@@ -425,6 +461,7 @@ int main(void)
         TEST(stream_that_sees_all__is_told_in_the_order_of_reading),
         TEST(repeat__is_told_once),
         TEST(new_stream__is_not_told_of_the_past),
+        TEST(new_stream__begins_when_it_is_opened),
         TEST(resumed_stream__has_no_gap_and_no_repeat),
         TEST(resume_on_another_edge__has_no_gap_and_no_repeat),
         TEST(bookmark_of_a_quiet_stream__does_not_grow_old),
@@ -436,6 +473,7 @@ int main(void)
         TEST(slots__are_counted_in_all_and_for_each_caller),
         TEST(sleeping_stream__is_woken_by_an_event),
         TEST(draining__ends_streams_at_once_and_opens_no_more),
+        TEST(draining__cuts_off_who_does_not_read),
         TEST(client_that_goes__is_noticed_at_once),
     };
 

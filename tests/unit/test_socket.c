@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -70,12 +71,28 @@ static void bounded_socket__takes_little_that_nobody_reads(void **state)
     tw_socket_bound(-1, 65536);
 }
 
+/** Of a client that vanished without a word nothing comes any more, not even a refusal; the kernel would try for a
+ *  quarter of an hour. */
+static void socket_whose_client_is_silent__ends_after_the_time_it_may_be_silent(void **state)
+{
+    unsigned  silent_ms = 0;
+    socklen_t len = sizeof(silent_ms);
+
+    (void)state;
+    tw_socket_may_be_silent(accepted, 20000);
+    assert_int_equal(getsockopt(accepted, IPPROTO_TCP, TCP_USER_TIMEOUT, &silent_ms, &len), 0);
+    assert_int_equal(silent_ms, 20000);
+    tw_socket_may_be_silent(-1, 20000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(socket__is_found_by_its_peer, setup, teardown),
         cmocka_unit_test_setup_teardown(peer_that_is_not_there__has_no_socket, setup, teardown),
         cmocka_unit_test_setup_teardown(bounded_socket__takes_little_that_nobody_reads, setup, teardown),
+        cmocka_unit_test_setup_teardown(socket_whose_client_is_silent__ends_after_the_time_it_may_be_silent, setup,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,6 +47,11 @@ struct tw_seat *tw_tail_sit(struct tw_tail *tail, struct tw_uuid command_id)
     return seat_is_free ? (struct tw_seat *)&seat : NULL;
 }
 
+struct tw_seat *tw_tail_must_sit(struct tw_tail *tail, struct tw_uuid command_id)
+{
+    return tw_tail_sit(tail, command_id);
+}
+
 bool tw_tail_await(struct tw_tail *tail, struct tw_seat *seat, int64_t offset, int64_t deadline_us,
                    struct tw_told *ret_told)
 {

@@ -187,6 +187,26 @@ static void event__makes_the_store_be_asked_at_once(void **state)
     assert_int_equal(atomic_load(&questions), 1);
 }
 
+/* The answer under way was made before the event's effect. Again, no pause may end the wait. */
+static void event_while_the_store_answers__makes_it_be_asked_again(void **state)
+{
+    struct waiter waiter = {.offset = 7};
+
+    (void)state;
+    tw_watermarks_free(watermarks);
+    watermarks = tw_watermarks_new(
+        &(struct tw_watermarks_source){.read = read_next, .pause_min_us = LONG_US, .pause_max_us = LONG_US});
+    atomic_store(&answer_us, 100 * MS);
+    start(&waiter, 1);
+    tw_watermarks_moved(watermarks, TW_DOMAIN_CART, PARTITION, 7);
+    while (atomic_load(&questions) < 1)
+        usleep(MS);
+    usleep(20 * MS); /* it has read 5 */
+    atomic_store(&next_offset, 9);
+    tw_watermarks_moved(watermarks, TW_DOMAIN_CART, PARTITION, 8);
+    finish(&waiter, 1, TW_OK);
+}
+
 static void wait__ends_when_the_edge_goes_down(void **state)
 {
     struct waiter waiters[2] = {{.offset = 7}, {.offset = 8}};
@@ -209,6 +229,7 @@ int main(void)
         TEST(wait__sees_a_command_without_events_by_asking_again),
         TEST(many_who_wait__ask_one_at_a_time),
         TEST(event__makes_the_store_be_asked_at_once),
+        TEST(event_while_the_store_answers__makes_it_be_asked_again),
         TEST(wait__ends_when_the_edge_goes_down),
     };
 
