@@ -36,7 +36,7 @@ static bool is_of(const struct sockaddr_in *peer, struct tw_reading *reading)
            ntohs(peer->sin_port) == atomic_load(&reading->port);
 }
 
-/** Ends the reads of @p fd when it is the socket of a late one. Asked a second time, because the thread may just have
+/** Ends what goes on on @p fd when it is the socket of a late one. Asked a second time, because the thread may just have
  *  come to the end of its body. */
 static void end_if_late(struct tw_deadlines *deadlines, int fd, int64_t now_us)
 {
@@ -47,7 +47,7 @@ static void end_if_late(struct tw_deadlines *deadlines, int fd, int64_t now_us)
         return;
     for (struct tw_reading *reading = deadlines->first; reading; reading = reading->next) {
         if (is_late(reading, now_us) && is_of(&peer, reading))
-            shutdown(fd, SHUT_RD);
+            shutdown(fd, atomic_load(&reading->how));
     }
 }
 
@@ -155,14 +155,25 @@ void tw_deadlines_remove(struct tw_deadlines *deadlines, struct tw_reading *read
     pthread_mutex_unlock(&deadlines->lock);
 }
 
-void tw_reading_begin(struct tw_reading *reading, const char *address, int port, int64_t until_us)
+static void begin(struct tw_reading *reading, const char *address, int port, int64_t until_us, int how)
 {
     struct in_addr parsed = {0};
 
     inet_pton(AF_INET, address, &parsed);
     atomic_store_explicit(&reading->address, parsed.s_addr, memory_order_relaxed);
     atomic_store_explicit(&reading->port, (uint_least16_t)port, memory_order_relaxed);
+    atomic_store_explicit(&reading->how, how, memory_order_relaxed);
     atomic_store_explicit(&reading->until_us, until_us, memory_order_release);
+}
+
+void tw_reading_begin(struct tw_reading *reading, const char *address, int port, int64_t until_us)
+{
+    begin(reading, address, port, until_us, SHUT_RD);
+}
+
+void tw_writing_begin(struct tw_reading *reading, const char *address, int port, int64_t until_us)
+{
+    begin(reading, address, port, until_us, SHUT_RDWR);
 }
 
 void tw_reading_end(struct tw_reading *reading)

@@ -1,8 +1,9 @@
 /*
  * tillwire-edge: settings, wiring, and the way down. Nothing here knows what a request means.
  *
- * Down, on SIGTERM or SIGINT: not ready; new requests are sent away; waits end; requests in flight finish; the producer
- * is flushed; the listeners close; exit 0. SIGHUP: token keys and log level are read anew. A watchdog ends the process should a library hang on the way.
+ * Down, on SIGTERM or SIGINT: not ready; new requests are sent away; waits end; requests in flight finish; the listeners
+ * close; the producer is flushed; exit 0. A watchdog ends the process should a library hang on the way. SIGHUP: token keys
+ * and log level are read anew.
  */
 #include <civetweb.h>
 #include <pthread.h>

@@ -62,7 +62,7 @@ enum {
     TW_HEADERS_MAX_COUNT = 64,
     TW_SEGMENTS_MAX = 8,
     TW_JSON_MAX_DEPTH = 32,
-    TW_REQUEST_DEADLINE_MS = 10000, /* with all waiting; a body may be given less */
+    TW_REQUEST_DEADLINE_MS = 10000, /* with all waiting; a body may be given less; an answer is taken in as long */
 };
 
 /** What one request may take, from the settings. */

@@ -221,6 +221,23 @@ static void record(const struct tw_request *request, int status, size_t bytes)
     tw_access_log_put(request->edge->access_log, request, &answered, &thread->out);
 }
 
+/** A client that takes nothing, or too little in its time, loses the connection: what it took is cut somewhere, and no
+ *  other answer may follow on that. */
+static void send_answer(struct mg_connection *connection, struct tw_thread *thread)
+{
+    const struct mg_request_info *info = mg_get_request_info(connection); /* NULL before there is a request */
+
+    if (info)
+        tw_writing_begin(&thread->reading, info->remote_addr, info->remote_port,
+                         tw_monotonic_us() + INT64_C(1000) * TW_REQUEST_DEADLINE_MS);
+    int sent = mg_write(connection, thread->out.ptr, thread->out.len);
+    tw_reading_end(&thread->reading);
+    if (sent < 0 || (size_t)sent < thread->out.len) {
+        thread->ended = true;
+        mg_disable_connection_keep_alive(connection);
+    }
+}
+
 static void answer(struct tw_server *server, struct mg_connection *connection, const struct tw_request *request,
                    struct tw_reply *reply)
 {
@@ -237,7 +254,7 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
     thread->ended = reply->close;
     if (reply->close)
         mg_disable_connection_keep_alive(connection); /* also keeps civetweb from reading on without a limit */
-    mg_write(connection, thread->out.ptr, thread->out.len);
+    send_answer(connection, thread);
     thread->idle_since_us = tw_monotonic_us();
     if (server->is_public)
         record(request, reply->status, thread->out.len);

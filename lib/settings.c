@@ -572,6 +572,16 @@ static void put_values(struct reading *reading, void *settings)
     }
 }
 
+/* Told instead of the text, which may be a secret behind an option that was misspelt. */
+static int place_of(char *const *argv, const char *argument)
+{
+    int i = 0;
+
+    while (argv[i] != argument)
+        i++;
+    return i;
+}
+
 enum tw_settings_result tw_settings_read(const struct tw_setting *table, const char *program, const char *about,
                                          int argc, char **argv, void *ret_settings, char ***ret_rest)
 {
@@ -589,7 +599,7 @@ enum tw_settings_result tw_settings_read(const struct tw_setting *table, const c
         return TW_SETTINGS_EXIT_OK;
     }
     if (rest_count > 0 && !ret_rest)
-        complain(&reading, "'%s' is one argument too many; see --help", rest[0]);
+        complain(&reading, "argument %d is one argument too many; see --help", place_of(argv, rest[0]));
     if (reading.config_path)
         read_file(&reading);
     read_environment(&reading);

@@ -341,6 +341,8 @@ def test_blank_lines_do_not_show_what_others_sent(edge: Edge) -> None:
 
 # --- slowness
 
+MANY = 30  # of half a megabyte each: more than the kernel keeps for a client
+
 
 @dataclass
 class Slow:
@@ -387,11 +389,29 @@ def slow_exchange(edge: Edge, slow: Slow) -> tuple[list[Answer], float]:
     return answers_in(data), time.monotonic() - begin
 
 
+def take_nothing_for_a_while(edge: Edge) -> list[bytes]:
+    """The answers to a client that asks for much and only then begins to read; the last may be cut."""
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(30)
+        at = urlsplit(edge.url)
+        connection.connect((at.hostname, at.port))
+        connection.sendall((b"GET /docs HTTP/1.1\r\n" + HOST + b"\r\n") * MANY)
+        time.sleep(11.5)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        data = everything_from(connection)
+    return data.split(b"HTTP/1.1 200 ")[1:]
+
+
 def test_slow_clients_are_sent_away_in_time(edge: Edge) -> None:
-    with ThreadPoolExecutor(len(SLOW)) as pool:
+    with ThreadPoolExecutor(len(SLOW) + 1) as pool:
+        taken = pool.submit(take_nothing_for_a_while, edge)
         ends = dict(zip(SLOW, pool.map(lambda slow: slow_exchange(edge, slow), SLOW.values()), strict=True))
     for name, (answers, took_s) in ends.items():
         slow = SLOW[name]
         assert (answers[-1].status if answers else 0) == slow.status, (name, answers)
         assert took_s < slow.at_most_s + 1, name
         assert not answers or answers[-1].fields["connection"] == "close"
+    *whole, last = taken.result()
+    assert len(whole) < MANY - 1, "the answers fit into what the kernel keeps: ask for more"
+    assert len(set(map(len, whole))) == 1 and len(last) < len(whole[0]), "nothing follows on an answer that was cut"

@@ -256,10 +256,6 @@ def cors(response: httpx.Response) -> dict[str, str]:
     return {name: value for name, value in response.headers.items() if name.startswith("access-control-")}
 
 
-def varies_by_origin(response: httpx.Response) -> bool:
-    return "Origin" in response.headers["Vary"].split(", ")
-
-
 def preflight(client: httpx.Client, path: str, origin: str, method: str = "PUT") -> httpx.Response:
     asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization"}
     return client.options(path, headers={"Origin": origin, **asked})

@@ -50,6 +50,7 @@ class Programs(unittest.TestCase):
 
     def environment(self, **changed: str) -> dict[str, str]:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("TW_")}
+        plain["MONGOC_DISABLE_SHM"] = "1"  # else it warns where a killed process with the same number left its file
         return {**plain, **{f"TW_{name.upper()}": value for name, value in {**self.settings, **changed}.items()}}
 
     @contextlib.contextmanager

@@ -39,6 +39,7 @@ static int setup(void **state)
     assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
     server = accept(listener, NULL, NULL);
     assert_int_equal(setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &give_up, sizeof(give_up)), 0);
+    assert_int_equal(setsockopt(server, SOL_SOCKET, SO_SNDTIMEO, &give_up, sizeof(give_up)), 0);
     client_port = port_of(client);
     close(listener);
     deadlines = tw_deadlines_new();
@@ -70,6 +71,23 @@ static void read__that_is_too_late_ends_and_the_client_can_be_told(void **state)
     tw_reading_end(&reading);
     assert_int_equal(send(server, "x", 1, 0), 1);
     assert_int_equal(recv(client, &byte, 1, 0), 1);
+}
+
+static void write__that_is_too_late_ends(void **state)
+{
+    static const char bytes[65536];
+    ssize_t           sent;
+    int64_t           start_us = tw_monotonic_us();
+
+    (void)state;
+    tw_writing_begin(&reading, "127.0.0.1", client_port, start_us + 100000);
+    do /* nobody takes them: sooner or later it blocks until it is ended */
+        sent = send(server, bytes, sizeof(bytes), MSG_NOSIGNAL);
+    while (sent > 0);
+    assert_int_equal(errno, EPIPE);
+    int64_t took_us = tw_monotonic_us() - start_us;
+    assert_true(took_us > 100000 && took_us < 5000000);
+    tw_reading_end(&reading);
 }
 
 /** Waits for more than a look; then, would a read go on waiting? */
@@ -110,6 +128,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(read__that_is_too_late_ends_and_the_client_can_be_told),
+        TEST(write__that_is_too_late_ends),
         TEST(others__are_left_alone),
         TEST(read__that_has_time_or_has_ended_is_left_alone),
     };

@@ -271,7 +271,7 @@ static void a_switch_alone__is_on(void **state)
     assert_runs((struct call){.argv = {"--kafka=a", "--fast", "off", "--fast", "--label", "y"}}, "a 500 1 info  y");
     assert_runs((struct call){.argv = {"--kafka=a", "--fast"}}, "a 500 1 info  x");
     assert_refused((struct call){.argv = {"--kafka=a", "--fast", "perhaps"}},
-                   "tillwire-test: 'perhaps' is one argument too many; see --help\n");
+                   "tillwire-test: argument 3 is one argument too many; see --help\n");
 }
 
 static void an_option_without_value__is_refused(void **state)
@@ -401,7 +401,11 @@ static void arguments__are_refused_unless_asked_for(void **state)
 {
     (void)state;
     assert_refused((struct call){.argv = {"--kafka=a", "topics"}},
-                   "tillwire-test: 'topics' is one argument too many; see --help\n");
+                   "tillwire-test: argument 2 is one argument too many; see --help\n");
+    run((struct call){.argv = {"--kafka=a", "--postgres-url", "postgresql://u:hidden@h/d"}});
+    assert_int_equal(child.exit_code, TW_SETTINGS_EXIT_BAD);
+    assert_non_null(strstr(child.err, "'--postgres-url' is no option"));
+    assert_null(strstr(child.err, "hidden"));
 }
 
 static void arguments__keep_their_order(void **state)
