@@ -11,7 +11,7 @@
 /** What pages may read of an answer beyond type, length and caching. */
 #define EXPOSED_FIELDS                                                                         \
     "Location, ETag, Link, Retry-After, Consistency-Token, Consistency, Idempotent-Replayed, " \
-    "Preference-Applied, RateLimit, RateLimit-Policy, WWW-Authenticate, Allow, traceparent"
+    "Preference-Applied, Age, RateLimit, RateLimit-Policy, WWW-Authenticate, Allow, traceparent"
 /** Seconds for which a browser need not ask again; a withdrawn origin is gone after it. */
 #define MAX_AGE "600"
 

@@ -27,7 +27,13 @@
 #include "tillwire/reload.h"
 #include "tillwire/settings.h"
 
-enum { IN_FLIGHT_MS = 5000, FLUSH_MS = 2000, WATCHDOG_S = 9, ADMIN_THREADS = 4, OTHER_DESCRIPTORS = 512 };
+enum {
+    IN_FLIGHT_MS = 5000,
+    FLUSH_MS = 2000,
+    WATCHDOG_S = 9,
+    ADMIN_THREADS = 4,
+    OTHER_DESCRIPTORS = 1024 /* accepted connections that wait, stores, broker, files */
+};
 enum { RATE_MAX = 1000000 };
 enum { EXIT_WRONG_SETTINGS = 2, EXIT_MISMATCH = 78 /* EX_CONFIG */ };
 

@@ -41,7 +41,9 @@ struct reading {
 };
 
 /* What is read lives as long as the process: settings point into it. */
-static struct tw_arena texts;
+static struct tw_arena  read_at_start;
+static struct tw_arena  read_again; /* until the next time */
+static struct tw_arena *texts = &read_at_start;
 
 /* Environment variables with our prefix that are right to be there although this program does not know them: settings
  * of the others, which often share one environment, and what scripts use. A name that ends in _ stands for all it
@@ -175,16 +177,15 @@ static const char *allowed(const struct tw_setting *row)
 {
     switch (row->type) {
     case TW_SET_INT:
-        return tw_arena_printf(&texts, "%" PRId64 "..%" PRId64, row->min, row->max).ptr;
+        return tw_arena_printf(texts, "%" PRId64 "..%" PRId64, row->min, row->max).ptr;
     case TW_SET_TEXT:
-        return tw_arena_printf(&texts, "text of %" PRId64 "..%" PRId64 " bytes", row->min, text_max(row)).ptr;
+        return tw_arena_printf(texts, "text of %" PRId64 "..%" PRId64 " bytes", row->min, text_max(row)).ptr;
     case TW_SET_BOOL:
         return "on|off";
     case TW_SET_CHOICE:
         return row->choices;
     case TW_SET_RATE:
-        return tw_arena_printf(&texts, "%" PRId64 "..%" PRId64 "/1..%d s", row->min, row->max, TW_RATE_WINDOW_MAX_S)
-            .ptr;
+        return tw_arena_printf(texts, "%" PRId64 "..%" PRId64 "/1..%d s", row->min, row->max, TW_RATE_WINDOW_MAX_S).ptr;
     }
     return "";
 }
@@ -221,7 +222,7 @@ static void print_help(const struct reading *reading, const char *about, bool ta
         print_row(value->names, allowed(row), row->fallback ? shown(row, row->fallback) : NULL, row->help);
         if (value->paths[FROM_FILE])
             print_row(value->paths, "path of a file", "(not set)",
-                      tw_arena_printf(&texts, "File that holds %s, instead of it.", row->name).ptr);
+                      tw_arena_printf(texts, "File that holds %s, instead of it.", row->name).ptr);
     }
 }
 
@@ -241,7 +242,7 @@ static void print_values(const struct reading *reading)
 
 static const char *mapped(struct tw_str text, char from, char to, int (*map)(int))
 {
-    char *copy = tw_arena_alloc(&texts, text.len + 1);
+    char *copy = tw_arena_alloc(texts, text.len + 1);
 
     for (size_t i = 0; i < text.len; i++)
         copy[i] = (char)(text.ptr[i] == from ? to : map((unsigned char)text.ptr[i]));
@@ -252,8 +253,8 @@ static const char *mapped(struct tw_str text, char from, char to, int (*map)(int
 static void spell(const char *name, const char *ret_names[SOURCES])
 {
     ret_names[FROM_FILE] = name;
-    ret_names[FROM_ENVIRONMENT] = mapped(tw_arena_printf(&texts, "TW_%s", name), '_', '_', toupper);
-    ret_names[FROM_COMMAND_LINE] = mapped(tw_arena_printf(&texts, "--%s", name), '_', '-', tolower);
+    ret_names[FROM_ENVIRONMENT] = mapped(tw_arena_printf(texts, "TW_%s", name), '_', '_', toupper);
+    ret_names[FROM_COMMAND_LINE] = mapped(tw_arena_printf(texts, "--%s", name), '_', '-', tolower);
 }
 
 /* A secret that is itself the path of a file needs no second one. */
@@ -269,7 +270,7 @@ static void start_reading(struct reading *reading, const struct tw_setting *tabl
 {
     while (table[reading->value_count].name)
         reading->value_count++;
-    reading->values = tw_arena_array(&texts, reading->value_count, sizeof(struct value));
+    reading->values = tw_arena_array(texts, reading->value_count, sizeof(struct value));
     for (size_t i = 0; i < reading->value_count; i++) {
         struct value *value = &reading->values[i];
 
@@ -277,7 +278,7 @@ static void start_reading(struct reading *reading, const struct tw_setting *tabl
         value->text = table[i].fallback;
         spell(table[i].name, value->names);
         if (may_stand_in_a_file(&table[i]))
-            spell(tw_arena_printf(&texts, "%s_file", table[i].name).ptr, value->paths);
+            spell(tw_arena_printf(texts, "%s_file", table[i].name).ptr, value->paths);
     }
 }
 
@@ -303,7 +304,7 @@ static void give(struct reading *reading, struct value *value, struct tw_str nam
         return;
     if (value->source == source && value->is_path != is_path)
         complain(reading, "%s and %s are both given: one is enough", value->names[source], value->paths[source]);
-    value->text = tw_arena_copy(&texts, text).ptr;
+    value->text = tw_arena_copy(texts, text).ptr;
     value->is_path = is_path;
     value->source = source;
 }
@@ -549,7 +550,7 @@ static bool take_from_file(struct reading *reading, struct value *value)
                  value->paths[FROM_ENVIRONMENT], err.msg);
         return false;
     }
-    value->text = tw_arena_copy(&texts, tw_str_of(text)).ptr;
+    value->text = tw_arena_copy(texts, tw_str_of(text)).ptr;
     explicit_bzero(text, strlen(text));
     free(text);
     return true;
@@ -586,7 +587,7 @@ enum tw_settings_result tw_settings_read(const struct tw_setting *table, const c
                                          int argc, char **argv, void *ret_settings, char ***ret_rest)
 {
     struct reading reading = {.program = program};
-    char         **rest = tw_arena_array(&texts, (size_t)argc + 1, sizeof(char *));
+    char         **rest = tw_arena_array(texts, (size_t)argc + 1, sizeof(char *));
     size_t         rest_count;
 
     start_reading(&reading, table);
@@ -619,8 +620,11 @@ enum tw_rc tw_settings_read_again(const struct tw_setting *table, const char *pr
                                   void *ret_settings, struct tw_err *reterr)
 {
     struct reading reading = {.program = program, .first = reterr};
-    char         **rest = tw_arena_array(&texts, (size_t)argc + 1, sizeof(char *));
+    char         **rest;
 
+    texts = &read_again;
+    tw_arena_reset(texts);
+    rest = tw_arena_array(texts, (size_t)argc + 1, sizeof(char *));
     start_reading(&reading, table);
     read_command_line(&reading, argc, argv, rest);
     if (reading.config_path)

@@ -80,7 +80,7 @@ static int64_t end_of_token_ms(int64_t expires_s)
 
 static void refuse_ticket(const struct tw_request *request, struct tw_reply *reply)
 {
-    tw_reply_refuse(reply, request, TW_PROBLEM_UNAUTHENTICATED, "the ticket is not good, or was used before");
+    tw_reply_refuse(reply, request, TW_PROBLEM_UNAUTHENTICATED, "");
 }
 
 /** False: the answer is complete. The stream is open by now: a ticket that finds no room for one is not used up. */

@@ -62,7 +62,8 @@ enum tw_settings_result tw_settings_read(const struct tw_setting *table, const c
 
 /**
  * Reads the same sources once more, for a program that runs: prints nothing, takes no notice of --check and the like.
- * INVALID: the first thing that is wrong; @p ret_settings is then of no use. Not for two threads at once.
+ * INVALID: the first thing that is wrong; @p ret_settings is then of no use. Its texts live until the next call.
+ * Not for two threads at once.
  */
 enum tw_rc tw_settings_read_again(const struct tw_setting *table, const char *program, int argc, char **argv,
                                   void *ret_settings, struct tw_err *reterr);

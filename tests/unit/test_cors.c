@@ -50,7 +50,7 @@ static void listed_origin__may_read_the_answer_and_its_fields(void **state)
     assert_true(has("Vary: Origin\r\n"));
     assert_true(has("Access-Control-Allow-Origin: http://localhost:3000\r\n"));
     assert_true(has("Access-Control-Expose-Headers: Location, ETag, Link, Retry-After, Consistency-Token, Consistency, "
-                    "Idempotent-Replayed, Preference-Applied, RateLimit, RateLimit-Policy"));
+                    "Idempotent-Replayed, Preference-Applied, Age, RateLimit, RateLimit-Policy"));
     assert_false(has("Credentials"));
 }
 
