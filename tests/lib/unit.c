@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tillwire/metrics.h"
+
 void tw_assert_str(struct tw_str actual, struct tw_str expected, const char *file, int line)
 {
     if (tw_str_eq(actual, expected))
@@ -136,4 +138,19 @@ uint64_t tw_random(uint64_t *state)
     z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
     z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
     return z ^ z >> 31;
+}
+
+static struct tw_buf page;
+
+__attribute__((destructor)) static void forget_page(void)
+{
+    tw_buf_done(&page);
+}
+
+const char *tw_metrics_page(void)
+{
+    tw_buf_clear(&page);
+    tw_metrics_render(&page);
+    tw_buf_add(&page, "", 1);
+    return page.ptr;
 }

@@ -37,6 +37,9 @@ void tw_child_exec(const char *const *argv, const char *const *env, struct tw_ch
 struct tw_str tw_guarded(struct tw_str bytes);
 void          tw_guarded_free(struct tw_str guarded);
 
+/** What /metrics would show now; good until the next call. */
+const char *tw_metrics_page(void);
+
 /** Pseudo-random numbers, the same on every machine; @p state starts with any number and is printed by who fails. */
 uint64_t tw_random(uint64_t *state);
 

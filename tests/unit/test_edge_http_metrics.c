@@ -12,24 +12,7 @@ enum { THREADS = 4, STATUSES = 40, TIMES = 50 };
 
 static const struct tw_route cart = {.method = TW_METHOD_GET, .pattern = "/v1/cart"};
 static const struct tw_route product = {.method = TW_METHOD_GET, .pattern = "/v1/products/{product_id}"};
-static struct tw_buf         page;
-
-static const char *rendered(void)
-{
-    tw_buf_clear(&page);
-    tw_metrics_render(&page);
-    tw_buf_add(&page, "", 1);
-    return page.ptr;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    tw_buf_done(&page);
-    return 0;
-}
-
-static size_t count_of(const char *text, const char *what)
+static size_t                count_of(const char *text, const char *what)
 {
     size_t count = 0;
 
@@ -54,7 +37,7 @@ static void each_route_method_and_status__has_its_series(void **state)
     answer(&cart, TW_METHOD_GET, "/v1/cart", 401);
     answer(&product, TW_METHOD_GET, "/v1/products/1", 200);
     answer(&product, TW_METHOD_GET, "/v1/products/2", 200);
-    const char *text = rendered();
+    const char *text = tw_metrics_page();
 #define COUNT "http_server_request_duration_seconds_count{http_request_method="
     assert_non_null(strstr(text, COUNT "\"GET\",http_response_status_code=\"200\",http_route=\"/v1/cart\"} 2\n"));
     assert_non_null(strstr(text, COUNT "\"HEAD\",http_response_status_code=\"200\",http_route=\"/v1/cart\"} 1\n"));
@@ -71,8 +54,8 @@ static void paths_without_a_route__share_one_series(void **state)
     answer(NULL, TW_METHOD_GET, "/b", 404);
     answer(NULL, TW_METHOD_OTHER, "/c", 404);
     answer(NULL, TW_METHOD_OTHER, "/d", 404);
-    assert_non_null(strstr(rendered(), COUNT "\"GET\",http_response_status_code=\"404\"} 2\n"));
-    assert_non_null(strstr(rendered(), COUNT "\"_OTHER\",http_response_status_code=\"404\"} 2\n"));
+    assert_non_null(strstr(tw_metrics_page(), COUNT "\"GET\",http_response_status_code=\"404\"} 2\n"));
+    assert_non_null(strstr(tw_metrics_page(), COUNT "\"_OTHER\",http_response_status_code=\"404\"} 2\n"));
 }
 
 static void *answer_much(void *unused)
@@ -94,7 +77,7 @@ static void threads__make_each_series_once_and_lose_nothing(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, answer_much, NULL), 0);
     for (size_t i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
-    const char *text = rendered();
+    const char *text = tw_metrics_page();
     assert_int_equal(count_of(text, COUNT "\"PUT\""), STATUSES);
     for (int status = 0; status < STATUSES; status++) {
         snprintf(line, sizeof(line), COUNT "\"PUT\",http_response_status_code=\"%d\",http_route=\"/v1/cart\"} %d\n",
@@ -111,5 +94,5 @@ int main(void)
         cmocka_unit_test(threads__make_each_series_once_and_lose_nothing),
     };
 
-    return cmocka_run_group_tests(tests, NULL, teardown);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,23 +6,6 @@
 #include "tillwire/metrics.h"
 #include "unit.h"
 
-static struct tw_buf page;
-
-static const char *rendered(void)
-{
-    tw_buf_clear(&page);
-    tw_metrics_render(&page);
-    tw_buf_add(&page, "", 1);
-    return page.ptr;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    tw_buf_done(&page);
-    return 0;
-}
-
 #define RECORDS "tillwire_consumer_lag_records{messaging_destination_partition_id=\"3\"} "
 #define SECONDS "tillwire_consumer_lag_seconds{messaging_destination_partition_id=\"3\"} "
 
@@ -32,17 +15,17 @@ static void lag__is_what_lies_between_watermark_and_end_of_log(void **state)
 
     (void)state;
     tw_lag_tell(&partition, 40, 1000000);
-    assert_non_null(strstr(rendered(), RECORDS "0\n"));
-    assert_non_null(strstr(rendered(), SECONDS "0\n"));
+    assert_non_null(strstr(tw_metrics_page(), RECORDS "0\n"));
+    assert_non_null(strstr(tw_metrics_page(), SECONDS "0\n"));
     tw_lag_tell(&partition, 140, 2000000);
-    assert_non_null(strstr(rendered(), RECORDS "100\n"));
-    assert_non_null(strstr(rendered(), SECONDS "0\n"));
+    assert_non_null(strstr(tw_metrics_page(), RECORDS "100\n"));
+    assert_non_null(strstr(tw_metrics_page(), SECONDS "0\n"));
     tw_lag_tell(&partition, 150, 2009000);
-    assert_non_null(strstr(rendered(), RECORDS "110\n"));
-    assert_non_null(strstr(rendered(), SECONDS "9\n"));
+    assert_non_null(strstr(tw_metrics_page(), RECORDS "110\n"));
+    assert_non_null(strstr(tw_metrics_page(), SECONDS "9\n"));
     partition.progress.next_offset = 150;
     tw_lag_tell(&partition, 150, 2010000);
-    assert_non_null(strstr(rendered(), SECONDS "0\n"));
+    assert_non_null(strstr(tw_metrics_page(), SECONDS "0\n"));
 }
 
 static void an_unknown_end__is_no_lag(void **state)
@@ -51,7 +34,7 @@ static void an_unknown_end__is_no_lag(void **state)
 
     (void)state;
     tw_lag_tell(&partition, -1001, 1000000);
-    assert_non_null(strstr(rendered(), RECORDS "0\n"));
+    assert_non_null(strstr(tw_metrics_page(), RECORDS "0\n"));
 }
 
 static void a_partition_that_left__has_no_lines(void **state)
@@ -61,11 +44,11 @@ static void a_partition_that_left__has_no_lines(void **state)
     (void)state;
     tw_lag_tell(&partition, 50, 1000000);
     tw_lag_forget(3);
-    assert_null(strstr(rendered(), "tillwire_consumer_lag"));
+    assert_null(strstr(tw_metrics_page(), "tillwire_consumer_lag"));
     tw_lag_forget(4);
     tw_lag_tell(&partition, 50, 2000000);
-    assert_non_null(strstr(rendered(), RECORDS "10\n"));
-    assert_non_null(strstr(rendered(), SECONDS "0\n")); /* what was before is not its own */
+    assert_non_null(strstr(tw_metrics_page(), RECORDS "10\n"));
+    assert_non_null(strstr(tw_metrics_page(), SECONDS "0\n")); /* what was before is not its own */
     tw_lag_tell(&(struct tw_partition){.number = TW_LAG_PARTITIONS_MAX}, 50, 2000000);
 }
 
@@ -77,5 +60,5 @@ int main(void)
         cmocka_unit_test(a_partition_that_left__has_no_lines),
     };
 
-    return cmocka_run_group_tests(tests, NULL, teardown);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

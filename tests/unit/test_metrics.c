@@ -46,16 +46,6 @@ static void fill(void)
     tw_metric_observe_size(&batch, 600000);
 }
 
-static struct tw_buf page;
-
-static const char *rendered(void)
-{
-    tw_buf_clear(&page);
-    tw_metrics_render(&page);
-    tw_buf_add(&page, "", 1);
-    return page.ptr;
-}
-
 static int setup(void **state)
 {
     (void)state;
@@ -63,16 +53,9 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    tw_buf_done(&page);
-    return 0;
-}
-
 static void counters_and_gauges__show_their_value(void **state)
 {
-    const char *text = rendered();
+    const char *text = tw_metrics_page();
 
     (void)state;
     assert_non_null(strstr(text, "\ntillwire_records_total{outcome=\"applied\"} 7\n"
@@ -84,7 +67,7 @@ static void metrics_of_one_name__share_one_escaped_head(void **state)
 {
     static const char head[] =
         "# HELP tillwire_records_total Records \\\\ so far.\\nAll.\n# TYPE tillwire_records_total counter\n";
-    const char *first = strstr(rendered(), head);
+    const char *first = strstr(tw_metrics_page(), head);
 
     (void)state;
     assert_non_null(first);
@@ -93,7 +76,7 @@ static void metrics_of_one_name__share_one_escaped_head(void **state)
 
 static void histogram__is_cumulative_in_seconds(void **state)
 {
-    const char *text = rendered();
+    const char *text = tw_metrics_page();
 
     (void)state;
     assert_non_null(strstr(text, "tillwire_commit_seconds_bucket{store=\"redis\",le=\"0.0001\"} 2\n"
@@ -109,7 +92,7 @@ static void histogram__is_cumulative_in_seconds(void **state)
 
 static void sizes__have_bounds_of_their_own(void **state)
 {
-    const char *text = rendered();
+    const char *text = tw_metrics_page();
 
     (void)state;
     assert_non_null(strstr(text, "# TYPE tillwire_batch_records histogram\n"
@@ -123,20 +106,20 @@ static void sizes__have_bounds_of_their_own(void **state)
 static void what_is_shown_from_the_start__is_there_before_it_happens(void **state)
 {
     (void)state;
-    assert_non_null(strstr(rendered(), "\ntillwire_shown_total 0\n"));
+    assert_non_null(strstr(tw_metrics_page(), "\ntillwire_shown_total 0\n"));
 }
 
 static void what_left__does_not_show_until_it_is_back(void **state)
 {
     (void)state;
     tw_metric_set(&left, 5);
-    assert_non_null(strstr(rendered(), "\ntillwire_left 5\n"));
+    assert_non_null(strstr(tw_metrics_page(), "\ntillwire_left 5\n"));
     tw_metric_hide(&left);
-    assert_null(strstr(rendered(), "tillwire_left"));
+    assert_null(strstr(tw_metrics_page(), "tillwire_left"));
     tw_metric_set(&left, 6);
-    assert_null(strstr(rendered(), "tillwire_left"));
+    assert_null(strstr(tw_metrics_page(), "tillwire_left"));
     tw_metric_show(&left);
-    assert_non_null(strstr(rendered(), "\ntillwire_left 6\n"));
+    assert_non_null(strstr(tw_metrics_page(), "\ntillwire_left 6\n"));
 }
 
 static double value_of(const char *text, const char *name)
@@ -162,7 +145,7 @@ static int count_open_descriptors(void)
 
 static void process_metrics__are_plausible(void **state)
 {
-    const char *text = rendered();
+    const char *text = tw_metrics_page();
     double      started = value_of(text, "process_start_time_seconds");
 
     (void)state;
@@ -176,7 +159,7 @@ static void process_metrics__are_plausible(void **state)
 static void unused_metrics__do_not_show(void **state)
 {
     (void)state;
-    assert_null(strstr(rendered(), never.name));
+    assert_null(strstr(tw_metrics_page(), never.name));
 }
 
 static void *add_many(void *arg)
@@ -196,7 +179,7 @@ static void threads__register_once_and_lose_nothing(void **state)
         pthread_create(&threads[i], NULL, add_many, NULL);
     for (size_t i = 0; i < TW_LEN(threads); i++)
         pthread_join(threads[i], NULL);
-    assert_non_null(strstr(rendered(), "counter\ntillwire_busy_total 40000\n# HELP tillwire_commit_seconds"));
+    assert_non_null(strstr(tw_metrics_page(), "counter\ntillwire_busy_total 40000\n# HELP tillwire_commit_seconds"));
 }
 
 int main(int argc, char **argv)
@@ -215,9 +198,8 @@ int main(int argc, char **argv)
 
     if (argc == 2 && strcmp(argv[1], "print") == 0) {
         fill();
-        fputs(rendered(), stdout);
-        tw_buf_done(&page);
+        fputs(tw_metrics_page(), stdout);
         return 0;
     }
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, NULL);
 }

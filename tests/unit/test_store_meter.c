@@ -32,24 +32,7 @@ static void release(void *self, int32_t partition)
 }
 
 static const struct tw_store store = {.watermark = watermark, .commit = commit, .release = release};
-static struct tw_buf         page;
-
-static const char *rendered(void)
-{
-    tw_buf_clear(&page);
-    tw_metrics_render(&page);
-    tw_buf_add(&page, "", 1);
-    return page.ptr;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    tw_buf_done(&page);
-    return 0;
-}
-
-static void calls__reach_the_store_and_come_back(void **state)
+static void                  calls__reach_the_store_and_come_back(void **state)
 {
     struct tw_store_meter meter;
     struct tw_store       metered;
@@ -79,7 +62,7 @@ static void calls__are_counted_by_kind_and_result(void **state)
         metered.commit(metered.self, NULL, NULL);
     answer = TW_FENCED;
     metered.commit(metered.self, NULL, NULL);
-    const char *text = rendered();
+    const char *text = tw_metrics_page();
 #define COUNT "db_client_operation_duration_seconds_count{db_system_name=\"redis\",db_operation_name=\"commit\""
     assert_non_null(strstr(text, COUNT "} 3\n"));
     assert_non_null(strstr(text, COUNT ",error_type=\"fenced\"} 1\n"));
@@ -102,5 +85,5 @@ int main(void)
         cmocka_unit_test(the_system__follows_from_the_settings_name),
     };
 
-    return cmocka_run_group_tests(tests, NULL, teardown);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
