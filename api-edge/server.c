@@ -11,6 +11,7 @@
 #include "http_metrics.h"
 #include "knock.h"
 #include "rates.h"
+#include "reserve.h"
 #include "streams/socket.h"
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
@@ -33,6 +34,7 @@ struct tw_server {
     struct mg_context      *context;
     const char             *listen;
     struct tw_deadlines    *deadlines;
+    struct tw_reserve      *reserve;
     bool                    is_public;
     int                     threads;
     atomic_int              connections;
@@ -61,6 +63,7 @@ static void *on_thread_start(const struct mg_context *context, int type)
     if (type != 1)
         return NULL;
     give_way();
+    tw_reserve_join(server->reserve);
     struct tw_thread *thread = tw_alloc_zeroed(1, sizeof(*thread));
     thread->lane = server->is_public ? tw_sender_lane(server->edge->sender) : -1;
     randombytes_buf(thread->random, sizeof(thread->random));
@@ -131,7 +134,7 @@ static int on_connection(const struct mg_connection *connection, void **ret_data
     thread->served = 0;
     thread->ended = false;
     thread->idle_since_us = tw_monotonic_us();
-    atomic_fetch_add(&server->connections, 1);
+    tw_reserve_taken(server->reserve, atomic_fetch_add(&server->connections, 1) + 1);
     if (server->is_public)
         tw_metric_add(&open_connections, 1);
     return 0;
@@ -626,12 +629,14 @@ enum tw_rc tw_server_open(struct tw_edge *edge, const struct tw_router *router, 
     server->is_public = options->is_public;
     server->threads = options->threads;
     server->deadlines = tw_deadlines_new();
+    server->reserve = tw_reserve_new();
     with_small_stacks(&before);
     server->context = start(server, options);
     pthread_setattr_default_np(&before);
     pthread_attr_destroy(&before);
     if (!server->context) {
         tw_deadlines_free(server->deadlines);
+        tw_reserve_free(server->reserve);
         free(server);
         return tw_fail(reterr, TW_BROKEN, WHERE, 0, "cannot listen on '%s': is the port taken?", options->listen);
     }
@@ -645,8 +650,10 @@ void tw_server_close(struct tw_server *server)
         return;
     struct tw_knock *knock = tw_knock_start(server->listen);
 
+    tw_reserve_end(server->reserve);
     mg_stop(server->context);
     tw_knock_stop(knock);
     tw_deadlines_free(server->deadlines);
+    tw_reserve_free(server->reserve);
     free(server);
 }
