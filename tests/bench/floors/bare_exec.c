@@ -85,11 +85,24 @@ static struct tw_str take_command(struct tw_str all, size_t *at)
     return name;
 }
 
+/* The worker is ended while it works: what it sent behind its last EXEC may be half a command. */
+static struct tw_str without_rest(struct tw_str all)
+{
+    static const char exec[] = "*1\r\n$4\r\nEXEC\r\n";
+    const size_t      len = sizeof(exec) - 1;
+    size_t            end = 0;
+
+    for (const char *at = all.ptr; (at = memmem(at, all.len - (size_t)(at - all.ptr), exec, len)) != NULL; at += len)
+        end = (size_t)(at - all.ptr) + len;
+    return (struct tw_str){all.ptr, end};
+}
+
 static void find_transactions(struct connection *connection, struct tw_str all)
 {
     struct transaction *found = tw_alloc_zeroed(all.len / 64 + 1, sizeof(*found)); /* none is shorter */
     size_t              commands = 0, start = 0, at = 0;
 
+    all = without_rest(all);
     while (at < all.len) {
         size_t        before = at;
         struct tw_str name = take_command(all, &at);
