@@ -17,7 +17,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-Node = dict[str, Any]
+from references import Node, Referring
+
 BASE = "urn:openapi"
 METHODS = ("get", "put", "post", "delete", "patch")
 # What a request may be answered with before anybody looks at its route.
@@ -43,7 +44,7 @@ def closed(node: Any) -> Any:
     return parts
 
 
-class Contract:
+class Contract(Referring):
     def __init__(self, document: Node) -> None:
         self.document = document
         strict = copy.deepcopy(document)
@@ -58,14 +59,6 @@ class Contract:
         return re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)))
 
     # --- what is there
-
-    def resolve(self, node: Node) -> Node:
-        target: Any = self.document
-        if "$ref" not in node:
-            return node
-        for part in node["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        return dict(target)
 
     def operations(self) -> Iterator[tuple[str, str, Node]]:
         """Path, method, operation."""

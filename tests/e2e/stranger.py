@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import httpx
 
-Node = dict[str, Any]
+from references import Node, Referring
 
 
-class Stranger:
+class Stranger(Referring):
     def __init__(self, http: httpx.Client, token: str = "", document: Node | None = None) -> None:
         self.http = http
         self.token = token
@@ -23,14 +23,6 @@ class Stranger:
 
     def with_token(self, token: str) -> "Stranger":
         return Stranger(self.http, token, self.document)
-
-    def resolve(self, node: Node) -> Node:
-        target: Any = self.document
-        if "$ref" not in node:
-            return node
-        for part in node["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        return dict(target)
 
     def example(self, operation_id: str) -> Any:
         """The document's own example of a body."""

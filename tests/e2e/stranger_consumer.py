@@ -10,7 +10,8 @@ import msgpack
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from jsonschema import Draft202012Validator
 
-Node = dict[str, Any]
+from references import Node, Referring
+
 CHECKED_OF_EACH = 200  # a schema is slow to ask, and a log of tests is long
 
 
@@ -21,7 +22,7 @@ class Event:
     fields: dict[str, str]
 
 
-class StrangerConsumer:
+class StrangerConsumer(Referring):
     def __init__(self, document: Node, brokers: str) -> None:
         self.document = document
         assert document["asyncapi"].startswith("3.") and document["defaultContentType"] == "application/msgpack"
@@ -36,14 +37,6 @@ class StrangerConsumer:
 
     def close(self) -> None:
         self._consumer.close()
-
-    def resolve(self, node: Node) -> Node:
-        target: Any = self.document
-        if "$ref" not in node:
-            return node
-        for part in node["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        return dict(target)
 
     def channel_with(self, message: str, action: str = "receive") -> Node:
         """The channel such a message is received from."""
