@@ -381,8 +381,8 @@ class Listener:
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         elif head.startswith(b"GET /v1/events"):
             fields = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n"
+            self.stream = connection  # before whoever reads the first event looks for it
             connection.sendall(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n9\r\ndata: 1\n\n\r\n")
-            self.stream = connection
             return
         elif head.startswith(b"GET /v1/commands/"):
             self.waiting.append(connection)
