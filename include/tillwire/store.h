@@ -23,6 +23,7 @@ struct tw_progress {
     int64_t       clock_ms;                        /**< largest record timestamp so far */
     uint8_t       last_hash[TW_RECORD_HASH_BYTES]; /**< tw_record_hash() of record next_offset - 1 */
     struct tw_str outbox; /**< what the last commit published or still has to; empty: forgotten or none */
+    int64_t       mark;   /**< 0: none. Else the partition is frozen: see set_mark(). Never part of a commit */
 };
 
 /** What a batch loads and changes: an aggregate, or (sub not nil) a document beside it under the same partition key. */
@@ -97,8 +98,29 @@ struct tw_store {
     enum tw_rc (*sweep)(void *self, int32_t partition, int64_t next_offset, int64_t clock_ms, struct tw_err *reterr);
     /** The partition left this worker: drop what is kept for it. */
     void (*release)(void *self, int32_t partition);
+
+    /* For what looks at a whole store (workers/replay). */
+
+    /** Puts the mark @p to (0: takes it away) where the watermark is @p next_offset and the mark @p from, else FENCED. As
+     *  long as there is one the partition is frozen: every commit() of a batch is FENCED, also one whose load() went
+     *  before; housekeeping goes on. Marks above 0 are leases: whoever holds one replaces it by another every few seconds,
+     *  and a worker takes one away that stands for TW_LEASE_MS. Marks below 0 last until their maker takes them away.
+     *  A partition nothing was folded of can be frozen, too. UNKNOWN as in commit(). */
+    enum tw_rc (*set_mark)(void *self, int32_t partition, int64_t next_offset, int64_t from, int64_t to,
+                           struct tw_err *reterr);
+    /** Keys of all entities of @p kind, whatever their partition, ascending by (id, sub): up to @p max of them,
+     *  @p from_start or behind those of the last call. Fewer than @p max: these are the last. Only on a store that stands
+     *  still (frozen, or nobody's) is it of one moment. Entities that have ended and wait for the sweep may be in it. */
+    enum tw_rc (*list)(void *self, uint32_t kind, bool from_start, struct tw_key *ret_keys, size_t max,
+                       size_t *ret_count, struct tw_err *reterr);
+    /** Ids of the ledger rows of a partition, ascending, likewise. Rows that count no more may be in it. */
+    enum tw_rc (*list_rows)(void *self, int32_t partition, bool from_start, struct tw_uuid *ret_ids, size_t max,
+                            size_t *ret_count, struct tw_err *reterr);
     void *self; /**< owned by whoever opened the store; closed with its own *_close() */
 };
+
+/** A mark above 0 that was not replaced for this long belongs to nobody any more. */
+#define TW_LEASE_MS 30000
 
 /** Ledger rows count for this long, by the partition's clock. */
 #define TW_LEDGER_LIFE_MS (INT64_C(24) * 60 * 60 * 1000)
