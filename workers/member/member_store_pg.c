@@ -220,7 +220,7 @@ static enum tw_rc check_server(struct tw_member_store *self, struct tw_err *rete
 {
     TW_AUTO(tw_pg_results_done) struct tw_pg_results results = {0};
 
-    TW_TRY(tw_pg_query(self->pg,
+    TW_TRY(tw_pg_query(self->pg, "checking the server",
                        "select current_setting('fsync'), current_setting('synchronous_commit'),"
                        " to_regclass('tw_meta') is not null",
                        &results, reterr));
@@ -239,7 +239,7 @@ static enum tw_rc check_pins(struct tw_member_store *self, struct tw_err *reterr
     char                                             folding_version[12];
 
     snprintf(folding_version, sizeof(folding_version), "%d", TW_FOLDING_VERSION);
-    TW_TRY(tw_pg_query(self->pg,
+    TW_TRY(tw_pg_query(self->pg, "checking the schema",
                        "select max(value) filter (where name = 'schema_version'),"
                        " max(value) filter (where name = 'folding_version'),"
                        " max(value) filter (where name = 'id_key_check') from tw_meta",
