@@ -17,6 +17,7 @@ enum tw_rc tw_member_store_set_mark(void *store, int32_t partition, int64_t next
     struct tw_pg_args       args = {0};
     enum tw_rc              rc;
 
+    TW_TRY(tw_member_store_connect(self, reterr));
     TW_TRY(tw_pg_start(self->pg, reterr));
     tw_pg_send(self->pg, BEGIN_WRITE, NULL);
     tw_pg_arg_int4(&args, partition);
@@ -63,6 +64,7 @@ static enum tw_rc read_page(struct tw_member_store *self, enum statement stateme
         *cursor = (struct tw_member_cursor){0};
     if (cursor->at_end)
         return TW_OK;
+    TW_TRY(tw_member_store_connect(self, reterr));
     TW_TRY(tw_pg_start(self->pg, reterr));
     tw_pg_arg_bytes(&args, (struct tw_str){(const char *)cursor->next.bytes, sizeof(cursor->next.bytes)});
     tw_pg_arg_int8(&args, (int64_t)max);

@@ -260,7 +260,7 @@ static enum tw_rc prepare_connection(struct tw_member_store *self, struct tw_err
     return tw_pg_prepare(self->pg, reterr);
 }
 
-static enum tw_rc connect_when_needed(struct tw_member_store *self, struct tw_err *reterr)
+enum tw_rc tw_member_store_connect(struct tw_member_store *self, struct tw_err *reterr)
 {
     enum tw_rc rc;
 
@@ -310,7 +310,7 @@ static enum tw_rc store_watermark(void *store, int32_t partition, struct tw_aren
     TW_AUTO(tw_pg_results_done) struct tw_pg_results results = {0};
     struct tw_pg_args                                args = {0};
 
-    TW_TRY(connect_when_needed(self, reterr));
+    TW_TRY(tw_member_store_connect(self, reterr));
     if (self->commit_failed)
         TW_TRY(end_stuck_sessions(self, reterr));
     TW_TRY(tw_pg_start(self->pg, reterr));

@@ -64,6 +64,9 @@ struct tw_member_store {
     struct tw_member_cursor listed, listed_rows; /* where the last list() and list_rows() ended */
 };
 
+/** When needed. UNREACHED, or BROKEN: the database is not what it should be. */
+enum tw_rc tw_member_store_connect(struct tw_member_store *self, struct tw_err *reterr);
+
 /* Of the port; member_scan_pg.c. */
 enum tw_rc tw_member_store_set_mark(void *store, int32_t partition, int64_t next_offset, int64_t from, int64_t to,
                                     struct tw_err *reterr);
