@@ -6,10 +6,10 @@
  */
 #include <string.h>
 
-#include "embedded.h"
 #include "mongo_index.h"
 #include "parts.h"
 #include "product_connection.h"
+#include "tillwire/embedded.h"
 
 #define WHERE "twctl.mongo"
 
