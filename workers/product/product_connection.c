@@ -280,6 +280,27 @@ enum tw_rc tw_mongo_find(struct tw_mongo *mongo, const char *collection, const b
     return failed ? fail(mongo, rc_of_read(tw_mongo_rc(&error)), where, &error, reterr) : rc;
 }
 
+enum tw_rc tw_mongo_command(struct tw_mongo *mongo, const bson_t *command, const char *what, bson_t *ret_reply,
+                            struct tw_err *reterr)
+{
+    static const char where[] = "product.mongo.command";
+    bson_error_t      error;
+    bson_t            reply;
+
+    TW_TRY(check_connected(mongo, where, reterr));
+    if (!mongoc_client_command_simple(mongo->client, mongo->database, command, NULL, &reply, &error)) {
+        bson_destroy(&reply);
+        if (error.domain != MONGOC_ERROR_SERVER)
+            disconnect(mongo);
+        return tw_fail(reterr, rc_of_read(tw_mongo_rc(&error)), where, (long)error.code, "%s: %s", what, error.message);
+    }
+    if (ret_reply)
+        bson_steal(ret_reply, &reply);
+    else
+        bson_destroy(&reply);
+    return TW_OK;
+}
+
 enum tw_rc tw_mongo_scan_begin(const struct tw_mongo *mongo, const char *collection, const bson_t *filter,
                                const bson_t *options, struct tw_mongo_scan *ret_scan, struct tw_err *reterr)
 {
