@@ -250,15 +250,17 @@ static struct tw_cart_change *changes_of_carts(const struct tw_changes *changes,
     return carts;
 }
 
-static enum tw_rc check_fence(const struct tw_cart_part *part, const struct tw_changes *changes, const char *where,
+/* A frozen one is let go of: the mark will be taken away, and the watch of it must not fence the load after that. */
+static enum tw_rc check_fence(struct tw_cart_part *part, const struct tw_changes *changes, const char *where,
                               struct tw_err *reterr)
 {
     if (!part->watching || part->known.next_offset != changes->first_offset)
         return tw_fail(reterr, TW_FENCED, where, 0, "partition %d: no load of offset %lld is pending",
                        changes->partition, (long long)changes->first_offset);
-    if (part->known.mark)
-        return tw_fail(reterr, TW_FENCED, where, 0, "partition %d is frozen", changes->partition);
-    return TW_OK;
+    if (!part->known.mark)
+        return TW_OK;
+    TW_TRY(tw_cart_part_unwatch(part, where, reterr));
+    return tw_fail(reterr, TW_FENCED, where, 0, "partition %d is frozen", changes->partition);
 }
 
 static enum tw_rc redis_commit(void *self, const struct tw_changes *changes, struct tw_err *reterr)
