@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "json_out.h"
+#include "tillwire/json_out.h"
 #include "router.h"
 #include "tillwire/clock.h"
 #include "tillwire/metrics.h"

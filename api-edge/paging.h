@@ -5,7 +5,7 @@
 #ifndef TILLWIRE_EDGE_PAGING_H
 #define TILLWIRE_EDGE_PAGING_H
 
-#include "json_out.h"
+#include "tillwire/json_out.h"
 #include "reply.h"
 #include "request.h"
 

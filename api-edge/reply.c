@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "json_out.h"
+#include "tillwire/json_out.h"
 #include "request.h"
 #include "tillwire/body.h"
 

@@ -5,7 +5,7 @@
 #ifndef TILLWIRE_EDGE_SUBMISSION_PARTS_H
 #define TILLWIRE_EDGE_SUBMISSION_PARTS_H
 
-#include "json_out.h"
+#include "tillwire/json_out.h"
 #include "submission.h"
 
 enum { TW_REPORT_MS = 2000, TW_ACCEPTANCE_PATH_MAX = 128 };

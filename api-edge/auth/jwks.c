@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <sodium.h>
 
-#include "json_out.h"
+#include "tillwire/json_out.h"
 
 enum { COORDINATE_TEXT = 44 }; /* 32 bytes in base64url, with its NUL */
 

@@ -6,7 +6,7 @@
 
 #include "own_writes.h"
 #include "submission.h"
-#include "json_out.h"
+#include "tillwire/json_out.h"
 #include "json_scan.h"
 #include "router.h"
 #include "tillwire/body.h"

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json_type.h"
+#include "tillwire/json_type.h"
 #include "tillwire/gen/cart_messages.h"
 #include "tillwire/gen/member_messages.h"
 #include "tillwire/gen/product_messages.h"

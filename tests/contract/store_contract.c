@@ -354,6 +354,18 @@ static enum tw_rc sweep(struct player *player, int32_t partition, int64_t next_o
     return rc;
 }
 
+static enum tw_rc set_mark(struct player *player, int32_t partition, int64_t next_offset, int64_t from, int64_t to)
+{
+    struct tw_err err = {0};
+    enum tw_rc    rc;
+
+    ask_if_due(player, partition);
+    rc = player->store.set_mark(player->store.self, partition, next_offset, from, to, &err);
+    assert_says_why(rc, &err);
+    player->has_asked[partition] = rc == TW_OK;
+    return rc;
+}
+
 static void release(struct player *player, int32_t partition)
 {
     player->store.release(player->store.self, partition);
@@ -387,6 +399,7 @@ static void assert_progress(struct player *player, int32_t partition, const stru
     assert_int_equal(is.clock_ms, expected->clock_ms);
     assert_memory_equal(is.last_hash, expected->last_hash, sizeof(is.last_hash));
     assert_str_equal(is.outbox, expected->outbox);
+    assert_int_equal(is.mark, expected->mark);
     tw_arena_done(&arena);
 }
 
@@ -1315,6 +1328,505 @@ static void sweep__is_fenced(void **state)
     leave(&zombie);
 }
 
+/* --- frozen partitions ------------------------------------------------------------------------------------------- */
+
+enum { MARK = 4711, OTHER_MARK = 4712 };
+
+/* The partition is as `batch` left it, and frozen; everything of it can be read. */
+static void assert_frozen_after(struct player *player, const struct batch *batch, int64_t mark)
+{
+    struct tw_arena    arena = {0};
+    struct tw_progress expected = progress_after(batch, &arena);
+
+    expected.mark = mark;
+    assert_progress(player, batch->partition, &expected);
+    assert_is_there(player, batch, batch->next);
+    assert_progress(player, batch->partition, &expected);
+    tw_arena_done(&arena);
+}
+
+static void assert_commit_is_fenced(struct player *player, const struct batch *batch)
+{
+    struct turn turn;
+
+    assert_code(begin(player, batch, &turn), TW_OK);
+    assert_code(finish(player, &turn), TW_FENCED);
+}
+
+static void set_mark__freezes_a_partition_until_it_is_taken_away(void **state)
+{
+    static const int64_t marks[] = {1, -1, INT64_C(1) << 62, INT64_MAX, INT64_MIN};
+    struct player        first = enter(state), second = enter(state);
+
+    fold(&first, &opening);
+    for (size_t i = 0; i < TW_LEN(marks); i++) {
+        assert_code(set_mark(&second, 0, opening.next, 0, marks[i]), TW_OK);
+        assert_frozen_after(&first, &opening, marks[i]);
+        assert_frozen_after(&second, &opening, marks[i]);
+        assert_commit_is_fenced(&first, &going_on);
+        assert_commit_is_fenced(&second, &going_on);
+        assert_frozen_after(&first, &opening, marks[i]);
+        assert_code(set_mark(&second, 0, opening.next, marks[i], 0), TW_OK);
+        assert_progress_is_after(&first, &opening);
+    }
+    fold(&first, &going_on);
+    assert_progress_is_after(&second, &going_on);
+    assert_is_there(&second, &going_on, going_on.next);
+    leave(&second);
+    leave(&first);
+}
+
+static void set_mark__fences_a_commit_whose_load_went_before(void **state)
+{
+    struct player first = enter(state), second = enter(state);
+    struct batch  new_ones = going_on;
+    struct turn   turn;
+
+    new_ones.from = 50;
+    fold(&first, &opening);
+    assert_code(begin(&first, &new_ones, &turn), TW_OK);
+    assert_code(set_mark(&second, 0, opening.next, 0, MARK), TW_OK);
+    assert_code(finish(&first, &turn), TW_FENCED);
+    assert_frozen_after(&first, &opening, MARK);
+    assert_is_not_there(&first, &new_ones, opening.next);
+    assert_frozen_after(&second, &opening, MARK);
+    leave(&second);
+    leave(&first);
+}
+
+static void set_mark__at_a_wrong_watermark_changes_nothing(void **state)
+{
+    static const int64_t wrong[] = {0, 9, 11};
+    struct player        first = enter(state);
+
+    fold(&first, &opening);
+    assert_code(set_mark(&first, 1, 1, 0, MARK), TW_FENCED); /* nothing was folded there */
+    assert_nothing_folded(&first, 1);
+    for (size_t i = 0; i < TW_LEN(wrong); i++)
+        assert_code(set_mark(&first, 0, wrong[i], 0, MARK), TW_FENCED);
+    assert_progress_is_after(&first, &opening);
+    assert_code(set_mark(&first, 0, opening.next, 0, MARK), TW_OK);
+    for (size_t i = 0; i < TW_LEN(wrong); i++) {
+        assert_code(set_mark(&first, 0, wrong[i], MARK, OTHER_MARK), TW_FENCED);
+        assert_code(set_mark(&first, 0, wrong[i], MARK, 0), TW_FENCED);
+    }
+    assert_frozen_after(&first, &opening, MARK);
+    leave(&first);
+}
+
+static void set_mark__over_another_mark_than_it_names_changes_nothing(void **state)
+{
+    struct player first = enter(state);
+
+    fold(&first, &opening);
+    assert_code(set_mark(&first, 0, opening.next, OTHER_MARK, MARK), TW_FENCED);
+    assert_code(set_mark(&first, 0, opening.next, OTHER_MARK, 0), TW_FENCED);
+    assert_code(set_mark(&first, 1, 0, OTHER_MARK, MARK), TW_FENCED);
+    assert_nothing_folded(&first, 1);
+    assert_progress_is_after(&first, &opening);
+    assert_code(set_mark(&first, 0, opening.next, 0, MARK), TW_OK);
+    assert_code(set_mark(&first, 0, opening.next, 0, OTHER_MARK), TW_FENCED);
+    assert_code(set_mark(&first, 0, opening.next, -MARK, OTHER_MARK), TW_FENCED);
+    assert_code(set_mark(&first, 0, opening.next, OTHER_MARK, 0), TW_FENCED);
+    assert_frozen_after(&first, &opening, MARK);
+    leave(&first);
+}
+
+/* A lease is replaced every few seconds; who holds an old one finds out. */
+static void set_mark__replaces_a_mark_by_the_next(void **state)
+{
+    struct player first = enter(state), second = enter(state);
+
+    fold(&first, &opening);
+    assert_code(set_mark(&first, 0, opening.next, 0, MARK), TW_OK);
+    assert_code(set_mark(&second, 0, opening.next, MARK, OTHER_MARK), TW_OK);
+    assert_code(set_mark(&first, 0, opening.next, MARK, MARK + 7), TW_FENCED);
+    assert_frozen_after(&first, &opening, OTHER_MARK);
+    assert_commit_is_fenced(&first, &going_on);
+    assert_code(set_mark(&second, 0, opening.next, OTHER_MARK, -1), TW_OK);
+    assert_frozen_after(&first, &opening, -1);
+    assert_code(set_mark(&first, 0, opening.next, -1, 0), TW_OK);
+    fold(&second, &going_on);
+    assert_progress_is_after(&first, &going_on);
+    leave(&second);
+    leave(&first);
+}
+
+static void set_mark__freezes_a_partition_nothing_was_folded_of(void **state)
+{
+    struct player      first = enter(state), second = enter(state);
+    struct tw_progress frozen = {.mark = MARK};
+    struct turn        turn;
+
+    assert_code(begin(&first, &opening, &turn), TW_OK);
+    assert_code(set_mark(&second, 0, 0, 0, MARK), TW_OK);
+    assert_code(finish(&first, &turn), TW_FENCED);
+    assert_progress(&first, 0, &frozen);
+    assert_is_not_there(&first, &opening, 0);
+    assert_commit_is_fenced(&first, &opening);
+    assert_code(set_mark(&second, 0, 0, 0, OTHER_MARK), TW_FENCED);
+    assert_progress(&second, 0, &frozen);
+    assert_code(set_mark(&second, 0, 0, MARK, 0), TW_OK);
+    assert_nothing_folded(&first, 0);
+    fold(&first, &opening);
+    assert_progress_is_after(&second, &opening);
+    assert_is_there(&second, &opening, opening.next);
+    leave(&second);
+    leave(&first);
+}
+
+static void set_mark__leaves_other_partitions_alone(void **state)
+{
+    struct player first = enter(state), second = enter(state);
+    struct batch  other = opening;
+    struct turn   turn;
+
+    other.partition = 1;
+    fold(&first, &opening);
+    assert_code(begin(&first, &other, &turn), TW_OK);
+    assert_code(set_mark(&second, 0, opening.next, 0, MARK), TW_OK);
+    assert_code(finish(&first, &turn), TW_OK);
+    assert_progress_is_after(&first, &other);
+    assert_frozen_after(&first, &opening, MARK);
+    leave(&second);
+    leave(&first);
+}
+
+static void set_mark__outlives_whoever_set_it(void **state)
+{
+    struct player first = enter(state), second = enter(state);
+
+    fold(&first, &opening);
+    assert_code(set_mark(&second, 0, opening.next, 0, MARK), TW_OK);
+    release(&second, 0);
+    leave(&second);
+    assert_frozen_after(&first, &opening, MARK);
+    assert_commit_is_fenced(&first, &going_on);
+    assert_code(set_mark(&first, 0, opening.next, MARK, 0), TW_OK); /* by another one, as a worker does */
+    fold(&first, &going_on);
+    leave(&first);
+}
+
+static void set_mark__ends_with_the_store_it_was_set_in(void **state)
+{
+    const struct tw_store_fixture *fixture = fixture_of(state);
+    struct player                  first = enter(state);
+
+    fold(&first, &opening);
+    fixture->take(fixture->self);
+    assert_code(set_mark(&first, 0, opening.next, 0, MARK), TW_OK);
+    fixture->put_back(fixture->self);
+    assert_code(set_mark(&first, 0, opening.next, MARK, OTHER_MARK), TW_FENCED);
+    assert_progress_is_after(&first, &opening);
+    assert_code(set_mark(&first, 0, opening.next, 0, MARK), TW_OK);
+    fixture->wipe(fixture->self);
+    assert_nothing_folded(&first, 0);
+    fold(&first, &opening);
+    leave(&first);
+}
+
+static void a_frozen_partition__is_kept_in_order_as_ever(void **state)
+{
+    struct player      first = enter(state), second = enter(state);
+    struct tw_arena    arena = {0};
+    struct tw_progress expected = progress_after(&opening, &arena);
+
+    fold(&first, &opening);
+    assert_code(set_mark(&second, 0, opening.next, 0, MARK), TW_OK);
+    expected.mark = MARK;
+    assert_code(sweep(&first, 0, opening.next, NOON_MS + 2 * DAY_MS), TW_OK);
+    assert_progress(&second, 0, &expected);
+    assert_code(forget(&first, 0, opening.next), TW_OK);
+    expected.outbox = (struct tw_str){NULL, 0};
+    assert_progress(&second, 0, &expected);
+    assert_code(forget(&first, 0, opening.next + 1), TW_FENCED);
+    assert_code(sweep(&first, 0, opening.next + 1, NOON_MS + 2 * DAY_MS), TW_FENCED);
+    assert_progress(&second, 0, &expected);
+    assert_code(set_mark(&second, 0, opening.next, MARK, 0), TW_OK);
+    fold(&first, &going_on);
+    assert_progress_is_after(&first, &going_on);
+    tw_arena_done(&arena);
+    leave(&second);
+    leave(&first);
+}
+
+/* Nothing happened while it slept: its commit may go through. A store may be stricter than it must. */
+static void a_zombie__that_slept_while_the_partition_was_frozen_and_thawed_loses_nothing(void **state)
+{
+    struct player zombie = enter(state), freezer = enter(state);
+    struct turn   turn;
+    enum tw_rc    rc;
+
+    fold(&zombie, &opening);
+    assert_code(begin(&zombie, &going_on, &turn), TW_OK);
+    assert_code(set_mark(&freezer, 0, opening.next, 0, MARK), TW_OK);
+    assert_code(set_mark(&freezer, 0, opening.next, MARK, 0), TW_OK);
+    rc = finish(&zombie, &turn);
+    if (rc != TW_OK) {
+        assert_code(rc, TW_FENCED);
+        assert_progress_is_after(&freezer, &opening);
+        assert_is_there(&freezer, &opening, opening.next);
+        fold(&zombie, &going_on);
+    }
+    assert_progress_is_after(&freezer, &going_on);
+    assert_is_there(&freezer, &going_on, going_on.next);
+    leave(&freezer);
+    leave(&zombie);
+}
+
+/* The watermark tells what became of a mark whose answer was lost; then it can be set or taken away. */
+static void lose_and_mark_again(void **state, void (*lose)(void *self))
+{
+    const struct tw_store_fixture *fixture = fixture_of(state);
+    struct player                  first = enter(state);
+    struct tw_arena                arena = {0};
+    int64_t                        mark;
+    enum tw_rc                     rc;
+
+    fold(&first, &opening);
+    lose(fixture->self);
+    rc = set_mark(&first, 0, opening.next, 0, MARK);
+    if (fixture->end_fault(fixture->self))
+        assert_true(rc == TW_UNKNOWN || rc == TW_UNREACHED);
+    else
+        assert_code(rc, TW_OK); /* it is another part of a call that the fixture breaks */
+    mark = ask(&first, 0, &arena).mark;
+    assert_true(mark == MARK || (mark == 0 && rc != TW_OK));
+    if (mark == MARK)
+        assert_int_not_equal(rc, TW_UNREACHED); /* that is: surely not written */
+    assert_code(set_mark(&first, 0, opening.next, mark, OTHER_MARK), TW_OK);
+    assert_frozen_after(&first, &opening, OTHER_MARK);
+    assert_code(set_mark(&first, 0, opening.next, OTHER_MARK, 0), TW_OK);
+    fold(&first, &going_on);
+    tw_arena_done(&arena);
+    leave(&first);
+}
+
+static void a_lost_request__of_a_mark_can_be_made_again(void **state)
+{
+    lose_and_mark_again(state, fixture_of(state)->lose_request);
+}
+
+static void a_lost_commit__of_a_mark_can_be_made_again(void **state)
+{
+    lose_and_mark_again(state, fixture_of(state)->lose_commit);
+}
+
+static void a_lost_answer__of_a_mark_is_found_out(void **state)
+{
+    lose_and_mark_again(state, fixture_of(state)->lose_answer);
+}
+
+/* --- lists ------------------------------------------------------------------------------------------------------- */
+
+enum { LISTED_PARTITIONS = 3, LISTED_MAX = 64 };
+
+/* What was folded before a list is made: some entities of each kind in each partition, and rows of the same ids. */
+static const struct batch listed_batches[LISTED_PARTITIONS] = {
+    {.partition = 0, .next = 10, .generation = 1, .entities = 13, .rows = 10},
+    {.partition = 1, .next = 7, .generation = 2, .entities = 8, .rows = 4},
+    {.partition = 2, .next = 1, .generation = 1, .entities = 1},
+};
+
+static int compare_keys(const void *left, const void *right)
+{
+    const struct tw_key *a = left, *b = right;
+
+    return tw_uuid_cmp(a->id, b->id) ? tw_uuid_cmp(a->id, b->id) : tw_uuid_cmp(a->sub, b->sub);
+}
+
+static int compare_ids(const void *left, const void *right)
+{
+    return tw_uuid_cmp(*(const struct tw_uuid *)left, *(const struct tw_uuid *)right);
+}
+
+static size_t expected_keys(const struct tw_sample_states *states, uint32_t kind, struct tw_key *ret_keys)
+{
+    size_t count = 0;
+
+    for (int32_t p = 0; p < LISTED_PARTITIONS; p++)
+        for (uint32_t k = 0; k < listed_batches[p].entities; k++) {
+            struct tw_key key = states->key(sample_of(&listed_batches[p], k));
+
+            if (key.kind == kind)
+                ret_keys[count++] = key;
+        }
+    qsort(ret_keys, count, sizeof(*ret_keys), compare_keys);
+    return count;
+}
+
+static size_t list(struct player *player, uint32_t kind, bool from_start, struct tw_key *ret_keys, size_t max)
+{
+    size_t        count = SIZE_MAX;
+    struct tw_err err = {0};
+    enum tw_rc    rc = player->store.list(player->store.self, kind, from_start, ret_keys, max, &count, &err);
+
+    assert_says_why(rc, &err);
+    assert_code(rc, TW_OK);
+    assert_true(count <= max);
+    return count;
+}
+
+static size_t list_rows(struct player *player, int32_t partition, bool from_start, struct tw_uuid *ret_ids, size_t max)
+{
+    size_t        count = SIZE_MAX;
+    struct tw_err err = {0};
+    enum tw_rc    rc;
+
+    ask_if_due(player, partition);
+    rc = player->store.list_rows(player->store.self, partition, from_start, ret_ids, max, &count, &err);
+    assert_says_why(rc, &err);
+    assert_code(rc, TW_OK);
+    assert_true(count <= max);
+    return count;
+}
+
+static void assert_same_key(const struct tw_key *is, const struct tw_key *expected)
+{
+    assert_int_equal(is->kind, expected->kind);
+    assert_true(tw_uuid_eq(is->id, expected->id));
+    assert_true(tw_uuid_eq(is->sub, expected->sub));
+}
+
+/* Reads the list in pages of `max`, and some of what it names meanwhile, as who dumps a store does. */
+static void assert_lists(struct player *player, uint32_t kind, size_t max)
+{
+    struct tw_key expected[LISTED_MAX], page[LISTED_MAX + 1];
+    size_t        count = expected_keys(player->fixture->states, kind, expected);
+    size_t        seen = 0, n;
+
+    assert_true(count > 0); /* else the samples show too little */
+    do {
+        n = list(player, kind, seen == 0, page, max);
+        assert_true(seen + n <= count);
+        for (size_t i = 0; i < n; i++)
+            assert_same_key(&page[i], &expected[seen + i]);
+        seen += n;
+        assert_is_there(player, &listed_batches[1], listed_batches[1].next);
+    } while (n == max);
+    assert_int_equal(seen, count);
+}
+
+static void fold_listed(struct player *player)
+{
+    for (int32_t p = 0; p < LISTED_PARTITIONS; p++)
+        fold(player, &listed_batches[p]);
+}
+
+static void list__of_an_empty_store_is_empty(void **state)
+{
+    struct player  first = enter(state);
+    uint32_t       kinds = (uint32_t)first.fixture->states->domain->state_count;
+    struct tw_key  key;
+    struct tw_uuid id;
+
+    for (uint32_t kind = 0; kind < kinds; kind++)
+        assert_int_equal(list(&first, kind, true, &key, 1), 0);
+    assert_int_equal(list_rows(&first, 0, true, &id, 1), 0);
+    leave(&first);
+}
+
+static void list__gives_every_kind_of_all_partitions_in_order_in_pages_of_any_size(void **state)
+{
+    static const size_t sizes[] = {1, 2, 3, 5, LISTED_MAX};
+    struct player       first = enter(state), second = enter(state);
+    uint32_t            kinds = (uint32_t)first.fixture->states->domain->state_count;
+
+    fold_listed(&first);
+    for (uint32_t kind = 0; kind < kinds; kind++) {
+        for (size_t i = 0; i < TW_LEN(sizes); i++)
+            assert_lists(&second, kind, sizes[i]);
+        assert_lists(&first, kind, LISTED_MAX);
+    }
+    leave(&second);
+    leave(&first);
+}
+
+static void list__begins_again_when_it_is_told_to(void **state)
+{
+    struct player first = enter(state);
+    struct tw_key expected[LISTED_MAX], page[LISTED_MAX];
+    size_t        count;
+
+    fold_listed(&first);
+    count = expected_keys(first.fixture->states, 0, expected);
+    assert_true(count > 3);
+    assert_int_equal(list(&first, 0, true, page, 2), 2);
+    assert_int_equal(list(&first, 0, false, page, 1), 1);
+    assert_same_key(&page[0], &expected[2]);
+    assert_int_equal(list(&first, 0, true, page, 1), 1);
+    assert_same_key(&page[0], &expected[0]);
+    assert_int_equal(list(&first, 0, false, page, count - 1),
+                     count - 1); /* exactly all: who asks again hears of none */
+    assert_same_key(&page[count - 2], &expected[count - 1]);
+    assert_int_equal(list(&first, 0, false, page, 1), 0);
+    leave(&first);
+}
+
+static void assert_lists_rows(struct player *player, int32_t partition, const struct tw_uuid *expected, size_t count,
+                              size_t max)
+{
+    struct tw_uuid page[LISTED_MAX];
+    size_t         seen = 0, n;
+
+    do {
+        n = list_rows(player, partition, seen == 0, page, max);
+        assert_true(seen + n <= count);
+        for (size_t i = 0; i < n; i++)
+            assert_true(tw_uuid_eq(page[i], expected[seen + i]));
+        seen += n;
+        assert_is_there(player, &listed_batches[1], listed_batches[1].next);
+    } while (n == max);
+    assert_int_equal(seen, count);
+}
+
+static void assert_lists_rows_of(struct player *player, const struct batch *batch, size_t max)
+{
+    struct tw_uuid expected[LISTED_MAX];
+
+    for (uint32_t n = 0; n < batch->rows; n++)
+        expected[n] = row_id(player->fixture, command_offset(batch, n));
+    qsort(expected, batch->rows, sizeof(*expected), compare_ids);
+    assert_lists_rows(player, batch->partition, expected, batch->rows, max);
+}
+
+static void list_rows__gives_the_rows_of_one_partition_in_order_in_pages_of_any_size(void **state)
+{
+    static const size_t sizes[] = {1, 2, 3, 10, LISTED_MAX};
+    struct player       first = enter(state), second = enter(state);
+
+    fold_listed(&first);
+    for (size_t i = 0; i < TW_LEN(sizes); i++)
+        for (int32_t p = 0; p < LISTED_PARTITIONS; p++) {
+            assert_lists_rows_of(&second, &listed_batches[p], sizes[i]);
+            assert_lists_rows_of(&first, &listed_batches[p], sizes[i]);
+        }
+    leave(&second);
+    leave(&first);
+}
+
+static void list_rows__gives_a_row_once_whatever_was_in_its_place_before(void **state)
+{
+    struct player first = enter(state);
+    int64_t       midnight = NOON_MS + DAY_MS / 2;
+    struct batch  late = {.partition = 0, .first = 0, .next = 5, .rows = 5, .clock_ms = midnight - 1000};
+    struct batch  early = {
+         .partition = 0, .first = 5, .next = 10, .rows = 5, .replaced = 3, .clock_ms = midnight + 1000};
+    struct tw_uuid expected[7];
+
+    fold(&first, &listed_batches[1]);
+    fold(&first, &late);
+    fold(&first, &early);
+    for (uint32_t n = 0; n < 5; n++)
+        expected[n] = row_id(first.fixture, n); /* three of them replaced, two of the evening */
+    for (uint32_t n = 5; n < 7; n++)
+        expected[n] = row_id(first.fixture, command_offset(&early, n - 2));
+    qsort(expected, TW_LEN(expected), sizeof(*expected), compare_ids);
+    assert_lists_rows(&first, 0, expected, TW_LEN(expected), 2);
+    assert_lists_rows(&first, 0, expected, TW_LEN(expected), LISTED_MAX);
+    leave(&first);
+}
+
 /* --- zombies in a process of their own --------------------------------------------------------------------------- */
 
 /* The zombie stops inside its commit, at a failpoint; the new owner finishes what was begun and goes on by one batch;
@@ -1409,11 +1921,11 @@ static void assert_taken_over(struct player *owner, const struct batch *next)
     assert_is_there(owner, &last_entity, next->next);
 }
 
-static void wake_after_take_over(struct player *owner, const char *failpoint)
+/* A sleeper that stopped at the failpoint, in a store with the batch before its own. */
+static pid_t put_to_sleep(struct player *owner, const char *failpoint)
 {
-    pid_t        sleeper;
-    int          status;
-    struct batch next;
+    pid_t sleeper;
+    int   status;
 
     owner->fixture->wipe(owner->fixture->self);
     assert_nothing_folded(owner, 0);
@@ -1422,15 +1934,40 @@ static void wake_after_take_over(struct player *owner, const char *failpoint)
     sleeper = start_sleeper(failpoint);
     status = status_of(sleeper);
     assert_true(WIFSTOPPED(status)); /* else the failpoint was never reached */
-    next = take_over(owner);
+    return sleeper;
+}
+
+/* Lets it do what it thinks is left to do. */
+static void wake(pid_t sleeper)
+{
+    int status;
+
     kill(sleeper, SIGCONT);
     status = status_of(sleeper);
     assert_true(WIFEXITED(status));
     assert_true(WEXITSTATUS(status) >= SLEEPER_ENDED && WEXITSTATUS(status) <= SLEEPER_ENDED + TW_FENCED);
+}
+
+static void wake_after_take_over(struct player *owner, const char *failpoint)
+{
+    pid_t        sleeper = put_to_sleep(owner, failpoint);
+    struct batch next = take_over(owner);
+
+    wake(sleeper);
     assert_taken_over(owner, &next);
 }
 
-static void a_zombie__that_slept_inside_its_commit_changes_nothing_any_more(void **state)
+static void wake_when_frozen(struct player *owner, const char *failpoint)
+{
+    pid_t sleeper = put_to_sleep(owner, failpoint);
+
+    make_sure_of(owner, &of_sleeper);
+    assert_code(set_mark(owner, 0, of_sleeper.next, 0, MARK), TW_OK);
+    wake(sleeper);
+    assert_frozen_after(owner, &of_sleeper, MARK);
+}
+
+static void at_every_stop(void **state, void (*play)(struct player *owner, const char *failpoint))
 {
     const struct tw_store_fixture *fixture = fixture_of(state);
     struct player                  owner;
@@ -1441,8 +1978,18 @@ static void a_zombie__that_slept_inside_its_commit_changes_nothing_any_more(void
 #endif
     owner = enter(state);
     for (const char *const *stop = fixture->stops; *stop; stop++)
-        wake_after_take_over(&owner, *stop);
+        play(&owner, *stop);
     leave(&owner);
+}
+
+static void a_zombie__that_slept_inside_its_commit_changes_nothing_any_more(void **state)
+{
+    at_every_stop(state, wake_after_take_over);
+}
+
+static void a_zombie__that_slept_inside_its_commit_changes_nothing_of_a_frozen_partition(void **state)
+{
+    at_every_stop(state, wake_when_frozen);
 }
 
 /* --- anything, in any order -------------------------------------------------------------------------------------- */
@@ -1453,6 +2000,7 @@ enum { STEPS = 300, OWNERS = 2, PARTITIONS = 2, ENTITIES = 4 };
 struct model {
     struct batch last; /* next 0: nothing was folded */
     bool         outbox_forgotten;
+    int64_t      mark; /* frozen unless 0 */
     int64_t      generations[ENTITIES];
     unsigned     writes; /* of any kind, to tell that somebody was there between load and commit */
 };
@@ -1473,7 +2021,7 @@ struct game {
     struct player                  owners[OWNERS];
     struct model                   models[PARTITIONS];
     struct view                    views[OWNERS][PARTITIONS];
-    unsigned                       commits, fenced, lost;
+    unsigned                       commits, fenced, lost, freezes;
 };
 
 static uint32_t pick(struct game *game, uint32_t below)
@@ -1491,6 +2039,7 @@ static void check_watermark(struct game *game, struct player *owner, int32_t par
         expected = progress_after(&model->last, &arena);
     if (model->outbox_forgotten)
         expected.outbox = (struct tw_str){NULL, 0};
+    expected.mark = model->mark;
     assert_progress(owner, partition, &expected);
     view->is_known = true;
     view->next = expected.next_offset;
@@ -1555,9 +2104,9 @@ static void play_commit(struct game *game, struct player *owner, int32_t partiti
     view->in_turn = false;
     view->is_known = rc == TW_OK;
     view->next = batch.next;
-    if (is_current && !was_touched)
+    if (is_current && !was_touched && !model->mark)
         assert_code(rc, TW_OK);
-    if (!is_current)
+    if (!is_current || model->mark)
         assert_code(rc, TW_FENCED);
     if (rc == TW_OK)
         fold_model(model, &batch);
@@ -1605,6 +2154,23 @@ static void play_housekeeping(struct game *game, struct player *owner, int32_t p
     }
 }
 
+/* Freezes, replaces the mark, thaws; now and then with a mark that is not there. */
+static void play_mark(struct game *game, struct player *owner, int32_t partition, struct view *view)
+{
+    struct model *model = &game->models[partition];
+    int64_t       from = pick(game, 5) ? model->mark : model->mark + 1;
+    int64_t       to = from ? (int64_t)pick(game, 2) * (game->step + 1) : game->step + 1;
+    bool          is_right = view->next == model->last.next && from == model->mark;
+
+    assert_code(set_mark(owner, partition, view->next, from, to), is_right ? TW_OK : TW_FENCED);
+    view->is_known = is_right;
+    if (!is_right)
+        return;
+    model->mark = to;
+    model->writes++;
+    game->freezes += to != 0;
+}
+
 static void play_step(struct game *game)
 {
     uint32_t       who = pick(game, OWNERS);
@@ -1622,6 +2188,8 @@ static void play_step(struct game *game)
         view->in_turn = false;
     } else if (!view->is_known || dice < 10) {
         check_watermark(game, owner, partition, view);
+    } else if (dice < (game->models[partition].mark ? 50 : 20)) {
+        play_mark(game, owner, partition, view);
     } else if (dice < 80) {
         play_load(game, owner, partition, view);
     } else if (dice < 95) {
@@ -1673,8 +2241,9 @@ static void interleavings__of_two_owners_and_two_partitions_follow_the_model(voi
             if (game.views[who][partition].in_turn)
                 give_up(&game.owners[who], &game.views[who][partition].turn);
     check_all(&game);
-    print_message("             %u commits, %u fenced, %u lost\n", game.commits, game.fenced, game.lost);
-    assert_true(game.commits > 20 && game.fenced > 0 && game.lost > 0); /* else it was no test */
+    print_message("             %u commits, %u fenced, %u lost, %u freezes\n", game.commits, game.fenced, game.lost,
+                  game.freezes);
+    assert_true(game.commits > 20 && game.fenced > 0 && game.lost > 0 && game.freezes > 0); /* else it was no test */
     for (int who = 0; who < OWNERS; who++)
         leave(&game.owners[who]);
 }
@@ -1741,11 +2310,32 @@ static int run_all(const struct tw_store_fixture *fixture)
         RULE(forget_outbox__is_fenced),
         RULE(sweep__changes_nothing_that_still_counts),
         RULE(sweep__is_fenced),
+        RULE(set_mark__freezes_a_partition_until_it_is_taken_away),
+        RULE(set_mark__fences_a_commit_whose_load_went_before),
+        RULE(set_mark__at_a_wrong_watermark_changes_nothing),
+        RULE(set_mark__over_another_mark_than_it_names_changes_nothing),
+        RULE(set_mark__replaces_a_mark_by_the_next),
+        RULE(set_mark__freezes_a_partition_nothing_was_folded_of),
+        RULE(set_mark__leaves_other_partitions_alone),
+        RULE(set_mark__outlives_whoever_set_it),
+        RULE(set_mark__ends_with_the_store_it_was_set_in),
+        RULE(a_frozen_partition__is_kept_in_order_as_ever),
+        RULE(a_zombie__that_slept_while_the_partition_was_frozen_and_thawed_loses_nothing),
+        RULE(a_lost_request__of_a_mark_can_be_made_again),
+        RULE(a_lost_commit__of_a_mark_can_be_made_again),
+        RULE(a_lost_answer__of_a_mark_is_found_out),
+        RULE(list__of_an_empty_store_is_empty),
+        RULE(list__gives_every_kind_of_all_partitions_in_order_in_pages_of_any_size),
+        RULE(list__begins_again_when_it_is_told_to),
+        RULE(list_rows__gives_the_rows_of_one_partition_in_order_in_pages_of_any_size),
+        RULE(list_rows__gives_a_row_once_whatever_was_in_its_place_before),
         RULE(interleavings__of_two_owners_and_two_partitions_follow_the_model),
-        RULE(a_zombie__that_slept_inside_its_commit_changes_nothing_any_more), /* last: not all stores can */
+        /* last: not all stores can */
+        RULE(a_zombie__that_slept_inside_its_commit_changes_nothing_any_more),
+        RULE(a_zombie__that_slept_inside_its_commit_changes_nothing_of_a_frozen_partition),
     };
 #undef RULE
-    size_t                  count = TW_LEN(rules) - (fixture->stops ? 0 : 1);
+    size_t                  count = TW_LEN(rules) - (fixture->stops ? 0 : 2);
     struct tw_store_fixture copy = *fixture; /* cmocka hands it on without const */
 
     for (size_t i = 0; i < count; i++)

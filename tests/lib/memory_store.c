@@ -34,6 +34,7 @@ struct progress_head {
     int64_t next_offset;
     int64_t clock_ms;
     uint8_t last_hash[TW_RECORD_HASH_BYTES];
+    int64_t mark;
 };
 
 struct tables {
@@ -59,10 +60,18 @@ struct tw_memory_db {
     struct tw_uuid          refused_id;
 };
 
+/* Where a list of keys goes on. */
+struct place {
+    struct key key;
+    bool       is_passed; /* the key itself was given already */
+};
+
 /* One handle: a worker. */
 struct owner {
     struct tw_memory_db *db;
     bool                 in_turn[TURNS_MAX]; /* by partition: loaded, neither committed nor abandoned yet */
+    struct place         listed;             /* of list() */
+    struct place         listed_row;         /* of list_rows() */
 };
 
 /* --- tables ------------------------------------------------------------------------------------------------------ */
@@ -218,7 +227,11 @@ static void put_progress(struct tw_memory_db *db, int32_t partition, const struc
 {
     struct key           key = progress_key(partition);
     struct row          *row = table_put(&db->tables.progress, &key);
-    struct progress_head head = {.next_offset = progress->next_offset, .clock_ms = progress->clock_ms};
+    struct progress_head head = {
+        .next_offset = progress->next_offset,
+        .clock_ms = progress->clock_ms,
+        .mark = progress->mark,
+    };
 
     memcpy(head.last_hash, progress->last_hash, sizeof(head.last_hash));
     tw_buf_add(&row->value, &head, sizeof(head));
@@ -236,27 +249,45 @@ static enum tw_rc check_fence(const struct tw_memory_db *db, int32_t partition, 
                    (long long)stored, (long long)offset);
 }
 
+static enum tw_rc check_mark(const struct tw_memory_db *db, int32_t partition, int64_t mark, const char *where,
+                             struct tw_err *reterr)
+{
+    int64_t stored = progress_head(db, partition).mark;
+
+    if (stored == mark)
+        return TW_OK;
+    return tw_fail(reterr, TW_FENCED, where, 0, "the mark of partition %d is %lld, not %lld", (int)partition,
+                   (long long)stored, (long long)mark);
+}
+
+/* All that is kept of a partition, the outbox in `arena`. */
+static struct tw_progress read_progress(const struct tw_memory_db *db, int32_t partition, struct tw_arena *arena)
+{
+    struct key           key = progress_key(partition);
+    const struct row    *row = table_find(&db->tables.progress, &key);
+    struct progress_head head = progress_head(db, partition);
+    struct tw_progress   progress = {
+          .next_offset = head.next_offset,
+          .clock_ms = head.clock_ms,
+          .mark = head.mark,
+    };
+
+    memcpy(progress.last_hash, head.last_hash, sizeof(head.last_hash));
+    if (row)
+        progress.outbox =
+            tw_arena_copy(arena, (struct tw_str){row->value.ptr + sizeof(head), row->value.len - sizeof(head)});
+    return progress;
+}
+
 static enum tw_rc memory_watermark(void *self, int32_t partition, struct tw_arena *arena,
                                    struct tw_progress *ret_progress, struct tw_err *reterr)
 {
-    struct owner        *owner = self;
-    struct key           key = progress_key(partition);
-    const struct row    *row;
-    struct progress_head head;
+    struct owner *owner = self;
 
     LOCKED(owner->db);
     *turn_of(owner, partition) = false;
     TW_TRY(fail_as_asked(owner->db, "memory.store.watermark", reterr));
-    *ret_progress = (struct tw_progress){0};
-    row = table_find(&owner->db->tables.progress, &key);
-    if (!row)
-        return TW_OK;
-    head = progress_head(owner->db, partition);
-    ret_progress->next_offset = head.next_offset;
-    ret_progress->clock_ms = head.clock_ms;
-    memcpy(ret_progress->last_hash, head.last_hash, sizeof(head.last_hash));
-    ret_progress->outbox =
-        tw_arena_copy(arena, (struct tw_str){row->value.ptr + sizeof(head), row->value.len - sizeof(head)});
+    *ret_progress = read_progress(owner->db, partition, arena);
     return TW_OK;
 }
 
@@ -320,6 +351,7 @@ static enum tw_rc memory_load(void *self, int32_t partition, int64_t first_offse
 static void assert_well_formed(const struct tw_memory_db *db, const struct tw_changes *changes)
 {
     assert(changes->after.next_offset > changes->first_offset);
+    assert(changes->after.mark == 0); /* it is never part of a commit */
     for (size_t i = 0; i < changes->entity_count; i++) {
         const struct tw_entity *entity = changes->entities[i];
 
@@ -367,10 +399,20 @@ static enum tw_rc write_if_allowed(struct tw_memory_db *db, const struct tw_chan
     static const char where[] = "memory.store.commit";
 
     TW_TRY(check_fence(db, changes->partition, changes->first_offset, where, reterr));
+    TW_TRY(check_mark(db, changes->partition, 0, where, reterr));
     if (is_refused(db, changes))
         return tw_fail(reterr, TW_REFUSED, where, 0, "the test refuses this aggregate");
     apply(db, changes);
     return TW_OK;
+}
+
+/* What is to be lost of the call under way. */
+static enum lost take_lost(struct tw_memory_db *db)
+{
+    enum lost lost = db->lose_next;
+
+    db->lose_next = LOST_NOTHING;
+    return lost;
 }
 
 static enum tw_rc memory_commit(void *self, const struct tw_changes *changes, struct tw_err *reterr)
@@ -385,8 +427,7 @@ static enum tw_rc memory_commit(void *self, const struct tw_changes *changes, st
     *turn_of(owner, changes->partition) = false;
     assert_well_formed(owner->db, changes);
     TW_TRY(fail_as_asked(owner->db, where, reterr));
-    lost = owner->db->lose_next;
-    owner->db->lose_next = LOST_NOTHING;
+    lost = take_lost(owner->db);
     if (lost == LOST_REQUEST)
         return tw_fail(reterr, TW_UNKNOWN, where, 0, "the request was lost");
     rc = write_if_allowed(owner->db, changes, reterr);
@@ -400,20 +441,19 @@ static void memory_abandon(void *self, int32_t partition)
 
 static enum tw_rc memory_forget_outbox(void *self, int32_t partition, int64_t next_offset, struct tw_err *reterr)
 {
-    static const char    where[] = "memory.store.forget_outbox";
-    struct owner        *owner = self;
-    struct progress_head head;
-    struct tw_progress   progress = {0};
+    static const char  where[] = "memory.store.forget_outbox";
+    struct owner      *owner = self;
+    struct tw_arena    arena = {0};
+    struct tw_progress progress;
 
     LOCKED(owner->db);
     assert(!*turn_of(owner, partition)); /* in Redis it would drop the turn's WATCH */
     TW_TRY(fail_as_asked(owner->db, where, reterr));
     TW_TRY(check_fence(owner->db, partition, next_offset, where, reterr));
-    head = progress_head(owner->db, partition);
-    progress.next_offset = head.next_offset;
-    progress.clock_ms = head.clock_ms;
-    memcpy(progress.last_hash, head.last_hash, sizeof(head.last_hash));
+    progress = read_progress(owner->db, partition, &arena);
+    progress.outbox = (struct tw_str){NULL, 0};
     put_progress(owner->db, partition, &progress);
+    tw_arena_done(&arena);
     return TW_OK;
 }
 
@@ -462,6 +502,107 @@ static void memory_release(void *self, int32_t partition)
     memory_abandon(self, partition);
 }
 
+/* --- for what looks at the whole store --------------------------------------------------------------------------- */
+
+static void put_mark(struct tw_memory_db *db, int32_t partition, int64_t mark)
+{
+    struct tw_arena    arena = {0};
+    struct tw_progress progress = read_progress(db, partition, &arena);
+
+    progress.mark = mark;
+    put_progress(db, partition, &progress);
+    tw_arena_done(&arena);
+}
+
+static enum tw_rc mark_if_allowed(struct tw_memory_db *db, int32_t partition, int64_t next_offset, int64_t from,
+                                  int64_t to, struct tw_err *reterr)
+{
+    static const char where[] = "memory.store.set_mark";
+
+    TW_TRY(check_fence(db, partition, next_offset, where, reterr));
+    TW_TRY(check_mark(db, partition, from, where, reterr));
+    put_mark(db, partition, to);
+    return TW_OK;
+}
+
+static enum tw_rc memory_set_mark(void *self, int32_t partition, int64_t next_offset, int64_t from, int64_t to,
+                                  struct tw_err *reterr)
+{
+    static const char where[] = "memory.store.set_mark";
+    struct owner     *owner = self;
+    enum lost         lost;
+    enum tw_rc        rc;
+
+    LOCKED(owner->db);
+    assert(!*turn_of(owner, partition));
+    TW_TRY(fail_as_asked(owner->db, where, reterr));
+    lost = take_lost(owner->db);
+    if (lost == LOST_REQUEST)
+        return tw_fail(reterr, TW_UNKNOWN, where, 0, "the request was lost");
+    rc = mark_if_allowed(owner->db, partition, next_offset, from, to, reterr);
+    return lost == LOST_ANSWER ? tw_fail(reterr, TW_UNKNOWN, where, 0, "the answer was lost") : rc;
+}
+
+static void start_at(struct place *place, uint32_t number)
+{
+    *place = (struct place){0};
+    put_number(place->key.bytes, number);
+}
+
+/* The first key behind `place` that begins with `number`, where the place then is; NULL: none. */
+static const uint8_t *next_key(const struct table *table, uint32_t number, struct place *place)
+{
+    size_t     at = lower_bound(table, &place->key);
+    struct key begin = {0};
+
+    put_number(begin.bytes, number);
+    if (place->is_passed && at < table->count && memcmp(&table->rows[at].key, &place->key, sizeof(place->key)) == 0)
+        at++;
+    if (at == table->count || memcmp(table->rows[at].key.bytes, begin.bytes, 4) != 0)
+        return NULL;
+    *place = (struct place){table->rows[at].key, true};
+    return place->key.bytes;
+}
+
+static enum tw_rc memory_list(void *self, uint32_t kind, bool from_start, struct tw_key *ret_keys, size_t max,
+                              size_t *ret_count, struct tw_err *reterr)
+{
+    struct owner  *owner = self;
+    const uint8_t *key;
+    size_t         count = 0;
+
+    LOCKED(owner->db);
+    TW_TRY(fail_as_asked(owner->db, "memory.store.list", reterr));
+    if (from_start)
+        start_at(&owner->listed, kind);
+    while (count < max && (key = next_key(&owner->db->tables.entities, kind, &owner->listed))) {
+        struct tw_key *found = &ret_keys[count++];
+
+        found->kind = kind;
+        memcpy(found->id.bytes, key + 4, sizeof(found->id.bytes));
+        memcpy(found->sub.bytes, key + 20, sizeof(found->sub.bytes));
+    }
+    *ret_count = count;
+    return TW_OK;
+}
+
+static enum tw_rc memory_list_rows(void *self, int32_t partition, bool from_start, struct tw_uuid *ret_ids, size_t max,
+                                   size_t *ret_count, struct tw_err *reterr)
+{
+    struct owner  *owner = self;
+    const uint8_t *key;
+    size_t         count = 0;
+
+    LOCKED(owner->db);
+    TW_TRY(fail_as_asked(owner->db, "memory.store.list_rows", reterr));
+    if (from_start)
+        start_at(&owner->listed_row, (uint32_t)partition);
+    while (count < max && (key = next_key(&owner->db->tables.ledger, (uint32_t)partition, &owner->listed_row)))
+        memcpy(ret_ids[count++].bytes, key + 4, sizeof(ret_ids->bytes));
+    *ret_count = count;
+    return TW_OK;
+}
+
 /* --- opening and closing ----------------------------------------------------------------------------------------- */
 
 void tw_memory_store_join(struct tw_memory_db *db, struct tw_store *ret_store)
@@ -479,6 +620,9 @@ void tw_memory_store_join(struct tw_memory_db *db, struct tw_store *ret_store)
         .forget_outbox = memory_forget_outbox,
         .sweep = memory_sweep,
         .release = memory_release,
+        .set_mark = memory_set_mark,
+        .list = memory_list,
+        .list_rows = memory_list_rows,
         .self = owner,
     };
 }

@@ -25,9 +25,9 @@ struct tw_memory_db *tw_memory_store_db(const struct tw_store *store);
 
 /* --- faults ---------------------------------------------------------------------------------------------------- */
 
-/** The answer of the next commit is lost, whatever it was: UNKNOWN. */
+/** The answer of the next commit or set_mark is lost, whatever it was: UNKNOWN. */
 void tw_memory_lose_answer(struct tw_memory_db *db);
-/** The next commit never arrives, and its caller cannot tell: UNKNOWN. */
+/** The next commit or set_mark never arrives, and its caller cannot tell: UNKNOWN. */
 void tw_memory_lose_request(struct tw_memory_db *db);
 /** The next @p calls of functions that can fail give @p rc and do nothing. */
 void tw_memory_fail(struct tw_memory_db *db, unsigned calls, enum tw_rc rc);

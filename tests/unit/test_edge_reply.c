@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "json_out.h"
+#include "tillwire/json_out.h"
 #include "request.h"
 #include "tillwire/body.h"
 #include "unit.h"

@@ -31,8 +31,61 @@ static void release(void *self, int32_t partition)
     calls += 100 + partition;
 }
 
-static const struct tw_store store = {.watermark = watermark, .commit = commit, .release = release};
-static void                  calls__reach_the_store_and_come_back(void **state)
+static enum tw_rc set_mark(void *self, int32_t partition, int64_t next_offset, int64_t from, int64_t to,
+                           struct tw_err *reterr)
+{
+    (void)self, (void)reterr;
+    assert_int_equal(partition * 1000 + next_offset * 100 + from * 10 + to, 3456);
+    return answer;
+}
+
+static enum tw_rc list(void *self, uint32_t kind, bool from_start, struct tw_key *ret_keys, size_t max,
+                       size_t *ret_count, struct tw_err *reterr)
+{
+    (void)self, (void)reterr;
+    assert_true(from_start);
+    ret_keys[0].kind = kind;
+    *ret_count = max;
+    return answer;
+}
+
+static enum tw_rc list_rows(void *self, int32_t partition, bool from_start, struct tw_uuid *ret_ids, size_t max,
+                            size_t *ret_count, struct tw_err *reterr)
+{
+    (void)self, (void)reterr;
+    assert_false(from_start);
+    ret_ids[0].bytes[0] = (uint8_t)partition;
+    *ret_count = max;
+    return answer;
+}
+
+static const struct tw_store store = {.watermark = watermark,
+                                      .commit = commit,
+                                      .release = release,
+                                      .set_mark = set_mark,
+                                      .list = list,
+                                      .list_rows = list_rows};
+
+static void calls__that_look_at_a_whole_store_reach_it_too(void **state)
+{
+    struct tw_store_meter meter;
+    struct tw_store       metered;
+    struct tw_key         key;
+    struct tw_uuid        id;
+    size_t                count;
+
+    (void)state;
+    tw_store_meter_wrap(&meter, &store, TW_STORE_REDIS, &metered);
+    answer = TW_UNKNOWN;
+    assert_int_equal(metered.set_mark(metered.self, 3, 4, 5, 6, NULL), TW_UNKNOWN);
+    assert_int_equal(metered.list(metered.self, 7, true, &key, 8, &count, NULL), TW_UNKNOWN);
+    assert_int_equal(key.kind + count, 15);
+    assert_int_equal(metered.list_rows(metered.self, 9, false, &id, 10, &count, NULL), TW_UNKNOWN);
+    assert_int_equal(id.bytes[0] + count, 19);
+    answer = TW_OK;
+}
+
+static void calls__reach_the_store_and_come_back(void **state)
 {
     struct tw_store_meter meter;
     struct tw_store       metered;
@@ -81,6 +134,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(calls__reach_the_store_and_come_back),
+        cmocka_unit_test(calls__that_look_at_a_whole_store_reach_it_too),
         cmocka_unit_test(calls__are_counted_by_kind_and_result),
         cmocka_unit_test(the_system__follows_from_the_settings_name),
     };

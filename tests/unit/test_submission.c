@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "json_out.h"
+#include "tillwire/json_out.h"
 #include "tillwire/clock.h"
 #include "tillwire/gen/member_messages.h"
 #include "unit.h"

@@ -8,11 +8,12 @@
 #include "tillwire/clock.h"
 #include "tillwire/metrics.h"
 
-enum operation { WATERMARK, LOAD, COMMIT, FORGET_OUTBOX, SWEEP, OPERATIONS };
+enum operation { WATERMARK, LOAD, COMMIT, FORGET_OUTBOX, SWEEP, SET_MARK, LIST, LIST_ROWS, OPERATIONS };
 enum { LABELS_MAX_BYTES = 128 };
 
 static const char *const system_names[TW_STORE_SYSTEMS] = {"postgresql", "mongodb", "redis", "other"};
-static const char *const operation_names[OPERATIONS] = {"watermark", "load", "commit", "forget_outbox", "sweep"};
+static const char *const operation_names[OPERATIONS] = {"watermark", "load",     "commit", "forget_outbox",
+                                                        "sweep",     "set_mark", "list",   "list_rows"};
 static const char *const error_names[] = {
 #define X(name, action, http, text) #name,
     TW_RC_MAP(X)
@@ -145,6 +146,36 @@ static void release(void *self, int32_t partition)
     meter->store->release(meter->store->self, partition);
 }
 
+static enum tw_rc set_mark(void *self, int32_t partition, int64_t next_offset, int64_t from, int64_t to,
+                           struct tw_err *reterr)
+{
+    const struct tw_store_meter *meter = self;
+    int64_t                      start_us = tw_monotonic_us();
+
+    return count(meter, SET_MARK, start_us,
+                 meter->store->set_mark(meter->store->self, partition, next_offset, from, to, reterr));
+}
+
+static enum tw_rc list(void *self, uint32_t kind, bool from_start, struct tw_key *ret_keys, size_t max,
+                       size_t *ret_count, struct tw_err *reterr)
+{
+    const struct tw_store_meter *meter = self;
+    int64_t                      start_us = tw_monotonic_us();
+
+    return count(meter, LIST, start_us,
+                 meter->store->list(meter->store->self, kind, from_start, ret_keys, max, ret_count, reterr));
+}
+
+static enum tw_rc list_rows(void *self, int32_t partition, bool from_start, struct tw_uuid *ret_ids, size_t max,
+                            size_t *ret_count, struct tw_err *reterr)
+{
+    const struct tw_store_meter *meter = self;
+    int64_t                      start_us = tw_monotonic_us();
+
+    return count(meter, LIST_ROWS, start_us,
+                 meter->store->list_rows(meter->store->self, partition, from_start, ret_ids, max, ret_count, reterr));
+}
+
 void tw_store_meter_wrap(struct tw_store_meter *meter, const struct tw_store *store, enum tw_store_system system,
                          struct tw_store *ret_metered)
 {
@@ -157,6 +188,9 @@ void tw_store_meter_wrap(struct tw_store_meter *meter, const struct tw_store *st
         .forget_outbox = forget_outbox,
         .sweep = sweep,
         .release = release,
+        .set_mark = set_mark,
+        .list = list,
+        .list_rows = list_rows,
         .self = meter,
     };
 }

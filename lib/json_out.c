@@ -1,4 +1,4 @@
-#include "json_out.h"
+#include "tillwire/json_out.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "json_type.h"
+#include "tillwire/json_type.h"
 
 #include <string.h>
 

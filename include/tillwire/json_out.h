@@ -2,8 +2,8 @@
  * Writes JSON into a buffer, one call per value; commas come by themselves. The caller keeps braces balanced. Money is
  * a decimal string, times are RFC 3339, as the HTTP contract says.
  */
-#ifndef TILLWIRE_EDGE_JSON_OUT_H
-#define TILLWIRE_EDGE_JSON_OUT_H
+#ifndef TILLWIRE_JSON_OUT_H
+#define TILLWIRE_JSON_OUT_H
 
 #include "tillwire/str.h"
 #include "tillwire/uuid.h"
