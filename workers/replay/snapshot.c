@@ -11,6 +11,7 @@
 #include "digest.h"
 #include "tillwire/clock.h"
 #include "tillwire/ledger.h"
+#include "tillwire/settings.h"
 
 #define MAGIC "tillwire snapshot 1\n"
 
