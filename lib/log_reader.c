@@ -16,7 +16,7 @@
 #include "log_format.h"
 #include "tillwire/settings.h"
 
-enum { SHOWN_HASH_BYTES = 6, WHAT_BYTES = 128, SMALLEST_RECORD_BYTES = 3 };
+enum { SHOWN_HASH_BYTES = 6, WHAT_BYTES = 192, SMALLEST_RECORD_BYTES = 3 };
 
 /* Memory that is used again for each block. */
 struct space {
@@ -174,7 +174,7 @@ static bool take_partitions(struct tw_log_reader *reader, struct tw_log_cursor *
 static enum tw_rc read_head(struct tw_log_reader *reader, struct tw_err *reterr)
 {
     struct tw_log_cursor cursor;
-    uint32_t             body_bytes;
+    uint32_t             body_bytes = 0;
     size_t               sealed;
 
     TW_TRY(read_prefix(reader, &body_bytes, reterr));
