@@ -142,12 +142,13 @@ static void pass_over_empty(struct tw_log_writer *writer)
 static struct tw_log_writer *make_writer(const char *path, const struct tw_log_info *info)
 {
     struct tw_log_writer *writer = tw_alloc_zeroed(1, sizeof(*writer));
-    size_t                part_size = strlen(path) + sizeof(".part");
+    size_t                path_len = strlen(path);
 
     writer->fd = -1;
     writer->path = tw_strdup(path);
-    writer->part = tw_alloc(part_size);
-    snprintf(writer->part, part_size, "%s.part", path);
+    writer->part = tw_alloc(path_len + sizeof(".part"));
+    memcpy(writer->part, path, path_len);
+    memcpy(writer->part + path_len, ".part", sizeof(".part"));
     writer->topic = tw_alloc_zeroed(1, info->topic.len + 1);
     memcpy(writer->topic, info->topic.ptr, info->topic.len);
     writer->partition_count = info->partition_count;
