@@ -174,6 +174,16 @@ bool tw_cart_progress_unpack(struct tw_str bytes, struct tw_progress *ret_progre
     return true;
 }
 
+bool tw_cart_epoch_unpack(struct tw_str bytes, int64_t *ret_epoch)
+{
+    int64_t epoch = 0;
+
+    if (bytes.len > 0 && (!tw_str_to_int(bytes, &epoch) || epoch < 0))
+        return false;
+    *ret_epoch = epoch;
+    return true;
+}
+
 /* ---- addresses ---- */
 
 /** Cuts @p text at its first (or @p last) @p mark: false, and nothing cut, when there is none. */
@@ -299,4 +309,22 @@ enum tw_rc tw_redis_uris_parse(const char *uris, struct tw_redis_uri ret_uris[TW
     }
     *ret_count = count;
     return TW_OK;
+}
+
+void tw_redis_uris_on(const char *uris, const int *dbs, struct tw_buf *out)
+{
+    struct tw_str rest = tw_str_of(uris);
+    size_t        count = 0;
+
+    for (bool more = true; more; count++) {
+        struct tw_str one = rest, credentials, place, address, db;
+
+        more = cut(rest, ',', false, &one, &rest);
+        place = (struct tw_str){one.ptr + sizeof(REDIS_SCHEME) - 1, one.len - sizeof(REDIS_SCHEME) + 1};
+        cut(place, '@', true, &credentials, &place);
+        address = place;
+        cut(place, '/', false, &address, &db);
+        tw_buf_add(out, one.ptr, (size_t)(address.ptr + address.len - one.ptr));
+        tw_buf_printf(out, more ? "/%d," : "/%d", dbs[count]);
+    }
 }

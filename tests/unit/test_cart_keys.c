@@ -278,6 +278,18 @@ static void redis_uris__keep_the_order_of_the_list(void **state)
     assert_string_equal(uris[2].password, "p");
 }
 
+static void redis_uris__can_be_moved_to_other_databases(void **state)
+{
+    const int     dbs[] = {1, 12, 0, 7};
+    struct tw_buf moved = {0};
+
+    (void)state;
+    tw_redis_uris_on("redis://a,redis://u:p@s%2f/x@b:7000/3,redis://[::1]/,redis://:@[fe80::1]:9/2147483647", dbs,
+                     &moved);
+    assert_str(tw_buf_str(&moved), "redis://a/1,redis://u:p@s%2f/x@b:7000/12,redis://[::1]/0,redis://:@[fe80::1]:9/7");
+    tw_buf_done(&moved);
+}
+
 static void redis_uris__that_are_wrong_are_refused_without_showing_them(void **state)
 {
     static const struct {
@@ -369,6 +381,7 @@ int main(void)
         cmocka_unit_test(redis_uri__has_user_password_port_and_database),
         cmocka_unit_test(redis_uri__may_name_an_ipv6_host),
         cmocka_unit_test(redis_uris__keep_the_order_of_the_list),
+        cmocka_unit_test(redis_uris__can_be_moved_to_other_databases),
         cmocka_unit_test(redis_uris__that_are_wrong_are_refused_without_showing_them),
         cmocka_unit_test(redis_uris__are_refused_beyond_64_servers),
         cmocka_unit_test(redis_uri__parts_that_are_too_long_are_refused),

@@ -94,15 +94,15 @@ static enum tw_rc add_copies(struct tw_cart_store *store, struct tw_lane *lane, 
 
 static enum tw_rc scan_server(struct tw_cart_store *store, size_t server, const char *where, struct tw_err *reterr)
 {
-    static const struct tw_scan scan = {.command = "SCAN", .pattern = "tw:cart:*", .count = PAGE};
-    struct tw_lane             *lane;
-    uint64_t                    cursor = 0;
+    static const struct tw_redis_scan scan = {.command = "SCAN", .pattern = "tw:cart:*", .count = PAGE};
+    struct tw_lane                   *lane;
+    uint64_t                          cursor = 0;
 
     TW_TRY(tw_cart_server_lane(store, server, where, &lane, reterr));
     do {
         TW_AUTO(tw_reply_free) redisReply *found = NULL;
 
-        TW_TRY(tw_lane_scan(lane, &scan, &cursor, where, &found, reterr));
+        TW_TRY(tw_redis_scan(lane, &scan, &cursor, where, &found, reterr));
         TW_TRY(add_copies(store, lane, server, found, where, reterr));
     } while (cursor);
     return TW_OK;
@@ -147,8 +147,8 @@ static enum tw_rc add_rows(struct tw_cart_part *part, const redisReply *found, c
 
 static enum tw_rc scan_day(struct tw_cart_part *part, int64_t day, const char *where, struct tw_err *reterr)
 {
-    char                 key[TW_CART_KEY_SIZE];
-    const struct tw_scan scan = {
+    char                       key[TW_CART_KEY_SIZE];
+    const struct tw_redis_scan scan = {
         .command = "HSCAN",
         .key = {key, tw_cart_key_ledger(part->lane.partition, day, key)},
         .count = PAGE,
@@ -158,7 +158,7 @@ static enum tw_rc scan_day(struct tw_cart_part *part, int64_t day, const char *w
     do {
         TW_AUTO(tw_reply_free) redisReply *found = NULL;
 
-        TW_TRY(tw_lane_scan(&part->lane, &scan, &cursor, where, &found, reterr));
+        TW_TRY(tw_redis_scan(&part->lane, &scan, &cursor, where, &found, reterr));
         TW_TRY(add_rows(part, found, key, where, reterr));
     } while (cursor);
     return TW_OK;

@@ -51,6 +51,7 @@ enum tw_rc tw_cart_part_connect(struct tw_cart_part *part, const char *where, st
     if (part->lane.redis)
         return TW_OK;
     part->watching = false;
+    part->epoch = -1;
     memset(part->checked, 0, sizeof(part->checked));
     return tw_lane_open(&part->lane, where, reterr);
 }
@@ -111,6 +112,30 @@ void tw_cart_part_know(struct tw_cart_part *part, const struct tw_progress *prog
     part->known.outbox = (struct tw_str){NULL, 0};
 }
 
+void tw_cart_part_put_epoch(struct tw_cart_part *part)
+{
+    tw_lane_command(&part->lane, "GET", 1);
+    tw_lane_text(&part->lane, TW_CART_KEY_EPOCH);
+}
+
+enum tw_rc tw_cart_part_receive_epoch(struct tw_cart_part *part, enum tw_rc changed, const char *where,
+                                      struct tw_err *reterr)
+{
+    TW_AUTO(tw_reply_free) redisReply *reply = NULL;
+    int64_t                            epoch;
+
+    TW_TRY(tw_lane_receive(&part->lane, REDIS_REPLY_STRING, where, TW_CART_KEY_EPOCH, &reply, reterr));
+    if (!tw_cart_epoch_unpack((struct tw_str){reply->str, reply->len}, &epoch))
+        return tw_lane_broken(&part->lane, where, TW_CART_KEY_EPOCH, "it is no number", reterr);
+    if (part->epoch >= 0 && part->epoch != epoch) {
+        tw_lane_close(&part->lane);
+        return tw_fail(reterr, changed, where, 0, "partition %d: another database took the place of this one",
+                       part->lane.partition);
+    }
+    part->epoch = epoch;
+    return TW_OK;
+}
+
 /* ---- copies ---- */
 
 enum tw_rc tw_cart_receive_copy(struct tw_lane *lane, struct tw_uuid member_id, struct tw_arena *arena,
@@ -153,6 +178,7 @@ void tw_cart_part_put_watch(struct tw_cart_part *part)
     tw_lane_arg(&part->lane, key, tw_cart_key_progress(part->lane.partition, key));
     tw_lane_number(&part->lane, 0);
     tw_lane_number(&part->lane, TW_CART_PROGRESS_HEAD_MAX - 1);
+    tw_cart_part_put_epoch(part);
 }
 
 static enum tw_rc fail_fenced(const struct tw_cart_part *part, int64_t found, int64_t wanted, const char *where,
@@ -170,6 +196,7 @@ enum tw_rc tw_cart_part_receive_watch(struct tw_cart_part *part, int64_t next_of
 
     TW_TRY(tw_lane_receive_ok(&part->lane, where, "WATCH", reterr));
     TW_TRY(tw_cart_part_receive_progress(part, where, &reply, &progress, reterr));
+    TW_TRY(tw_cart_part_receive_epoch(part, TW_FENCED, where, reterr));
     if (progress.next_offset != next_offset || progress.clock_ms != part->known.clock_ms) {
         tw_lane_close(&part->lane);
         return fail_fenced(part, progress.next_offset, next_offset, where, reterr);

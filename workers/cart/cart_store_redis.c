@@ -27,8 +27,10 @@ static enum tw_rc redis_watermark(void *self, int32_t partition, struct tw_arena
 
     TW_TRY(tw_cart_part_connect(part, where, reterr));
     tw_cart_part_put_get(part);
+    tw_cart_part_put_epoch(part);
     TW_TRY(tw_lane_send(&part->lane, where, reterr));
     TW_TRY(tw_cart_part_receive_progress(part, where, &reply, &progress, reterr));
+    TW_TRY(tw_cart_part_receive_epoch(part, TW_UNREACHED, where, reterr)); /* worth retrying, and then all anew */
     tw_cart_part_know(part, &progress);
     progress.outbox = tw_arena_copy(arena, progress.outbox);
     *ret_progress = progress;
