@@ -11,6 +11,8 @@
 
 #include "carts_on_redis.h"
 #include "tillwire/clock.h"
+#include "tillwire/envelope.h"
+#include "tillwire/gen/topics.h"
 #include "tillwire/ledger.h"
 
 /* --- keys and values ---------------------------------------------------------------------------------------------- */
@@ -334,6 +336,139 @@ static void forget_outbox__leaves_the_head_of_the_progress(void **state)
     assert_int_equal(worker->next_offset, 1);
 }
 
+/* --- frozen ------------------------------------------------------------------------------------------------------- */
+
+static enum tw_rc set_mark(struct worker *worker, int64_t next_offset, int64_t from, int64_t to)
+{
+    return worker->store.set_mark(worker->store.self, PARTITION, next_offset, from, to, &worker->err);
+}
+
+static void a_mark__stands_in_the_watched_value_before_the_outbox(void **state)
+{
+    struct worker *worker = *state;
+
+    fold(worker, ALICE, NULL, AT_MS);
+    assert_rc(set_mark(worker, 1, 0, 0x0706050403020109), TW_OK, worker->err);
+    assert_answer("\x02", "GETRANGE tw:progress:4 0 0");
+    assert_answer("\x09\x01\x02\x03\x04\x05\x06\x07"
+                  "events",
+                  "GETRANGE tw:progress:4 33 -1");
+    assert_rc(set_mark(worker, 1, 0x0706050403020109, 0), TW_OK, worker->err);
+    assert_answer("events", "GETRANGE tw:progress:4 33 -1");
+}
+
+/* Else the watch of the frozen value, which changed, would fence the first turn after. */
+static void a_worker_that_was_refused_by_a_mark__goes_on_with_the_same_connection(void **state)
+{
+    struct worker *worker = *state, other = {0};
+    struct batch  *batch;
+
+    fold(worker, ALICE, cart_of(worker, ALICE, 1, AT_MS), AT_MS);
+    open_on(&other, database(0));
+    assert_rc(set_mark(&other, 1, 0, 7), TW_OK, other.err);
+    batch = batch_of(worker, ALICE);
+    assert_rc(load(worker, batch), TW_OK, worker->err);
+    assert_rc(commit(worker, batch, cart_of(worker, ALICE, 2, AT_MS)), TW_FENCED, worker->err);
+    assert_non_null(strstr(worker->err.msg, "frozen"));
+    assert_rc(set_mark(&other, 1, 7, 0), TW_OK, other.err);
+    fold(worker, ALICE, cart_of(worker, ALICE, 2, AT_MS), AT_MS);
+    assert_int_equal(ask_number("EXISTS cart:" ALICE ":" SOCKS), 1);
+    close_worker(&other);
+}
+
+/* --- lists -------------------------------------------------------------------------------------------------------- */
+
+static enum tw_rc list(struct worker *worker, struct tw_key ret_keys[8], size_t *ret_count)
+{
+    return worker->store.list(worker->store.self, 0, true, ret_keys, 8, ret_count, &worker->err);
+}
+
+#define CAROL "00000000-0000-8000-8000-000000000001"
+#define DAVE  "00000000-0000-8000-8000-000000000002"
+
+static int32_t partition_of(const char *member)
+{
+    return tw_partition_of(tw_str_of(member), tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions);
+}
+
+/* Another list of servers moves partitions, and what they leave behind is read by nobody. */
+static void list__tells_a_cart_on_the_server_of_its_partition_only(void **state)
+{
+    static const char *const members[] = {CAROL, DAVE, ALICE, BOB};
+    struct worker           *one = *state, two = {0};
+    struct tw_key            keys[8];
+    char                     uris[2000];
+    size_t                   count = 0;
+
+    for (size_t i = 0; i < TW_LEN(members); i++)
+        fold_in(one, partition_of(members[i]), members[i], cart_of(one, members[i], 1, AT_MS), AT_MS);
+    snprintf(uris, sizeof(uris), "%s,%s", database(0), database(2));
+    open_on(&two, uris);
+    for (size_t i = 0; i < TW_LEN(members); i++)
+        if (partition_of(members[i]) % 2)
+            fold_in(&two, partition_of(members[i]), members[i], cart_of(&two, members[i], 1, AT_MS), AT_MS);
+    assert_rc(list(&two, keys, &count), TW_OK, two.err);
+    assert_int_equal(count, TW_LEN(members));
+    for (size_t i = 0; i < count; i++)
+        assert_true(tw_uuid_eq(keys[i].id, id_of(members[i])));
+    use(2);
+    say("FLUSHDB");
+    use(0);
+    assert_rc(list(&two, keys, &count), TW_OK, two.err);
+    assert_in_range(count, 1, TW_LEN(members) - 1); /* those left behind on the first server are not told */
+    close_worker(&two);
+}
+
+static void list__of_a_copy_with_a_strange_name_is_broken_and_names_it(void **state)
+{
+    static const char *const strange[] = {
+        "tw:cart:",
+        "tw:cart:sabotage",
+        "tw:cart:A11CE000-0000-8000-8000-000000000001",
+        "tw:cart:x" ALICE,
+    };
+    struct worker *worker = *state;
+    struct tw_key  keys[8];
+    size_t         count;
+
+    for (size_t i = 0; i < TW_LEN(strange); i++) {
+        say("SET %s x", strange[i]);
+        assert_rc(list(worker, keys, &count), TW_BROKEN, worker->err);
+        if (!strstr(worker->err.msg, strange[i]))
+            fail_msg("'%s' does not name %s", worker->err.msg, strange[i]);
+        say("DEL %s", strange[i]);
+    }
+}
+
+static void list_rows__reads_the_days_of_the_clock_only(void **state)
+{
+    struct worker *worker = *state;
+    struct tw_uuid ids[8];
+    size_t         count = 0;
+
+    fold(worker, ALICE, NULL, AT_MS);
+    fold(worker, ALICE, NULL, AT_MS + DAY_MS);
+    say("HSET tw:ledger:4:29190 0123456789abcdef row"); /* of a day that no commit knew of */
+    assert_rc(worker->store.list_rows(worker->store.self, PARTITION, true, ids, 8, &count, &worker->err), TW_OK,
+              worker->err);
+    assert_int_equal(count, 2);
+    assert_int_equal(ids[0].bytes[0], 0);
+    assert_int_equal(ids[1].bytes[0], 1);
+}
+
+static void list_rows__of_a_field_that_is_no_id_is_broken_and_names_the_hash(void **state)
+{
+    struct worker *worker = *state;
+    struct tw_uuid ids[8];
+    size_t         count;
+
+    fold(worker, ALICE, NULL, AT_MS);
+    say("HSET tw:ledger:4:29200 sabotage row");
+    assert_rc(worker->store.list_rows(worker->store.self, PARTITION, true, ids, 8, &count, &worker->err), TW_BROKEN,
+              worker->err);
+    assert_non_null(strstr(worker->err.msg, "tw:ledger:4:29200"));
+}
+
 /* --- refusals of the server --------------------------------------------------------------------------------------- */
 
 static void a_transaction_the_server_refuses_for_now__is_unreached_and_writes_nothing(void **state)
@@ -576,6 +711,12 @@ static int run_all(void)
         RULE(an_abandoned_turn__does_not_fence_the_next_one),
         RULE(a_connection_cut_between_load_and_commit__never_leads_to_a_bare_transaction),
         RULE(forget_outbox__leaves_the_head_of_the_progress),
+        RULE(a_mark__stands_in_the_watched_value_before_the_outbox),
+        RULE(a_worker_that_was_refused_by_a_mark__goes_on_with_the_same_connection),
+        RULE(list__tells_a_cart_on_the_server_of_its_partition_only),
+        RULE(list__of_a_copy_with_a_strange_name_is_broken_and_names_it),
+        RULE(list_rows__reads_the_days_of_the_clock_only),
+        RULE(list_rows__of_a_field_that_is_no_id_is_broken_and_names_the_hash),
         RULE(a_transaction_the_server_refuses_for_now__is_unreached_and_writes_nothing),
         RULE(an_error_inside_exec__is_broken),
         RULE(a_set_of_holders_that_is_none__is_broken_before_anything_is_written),
