@@ -156,17 +156,21 @@ void tw_mongo_done(struct tw_mongo *mongo)
     *mongo = (struct tw_mongo){0};
 }
 
+static enum tw_rc new_client(const mongoc_uri_t *uri, mongoc_client_t **ret_client, struct tw_err *reterr)
+{
+    bson_error_t     error;
+    mongoc_client_t *client = mongoc_client_new_from_uri_with_error(uri, &error);
+
+    if (!client) /* a mongodb+srv:// name that does not resolve */
+        return tw_fail(reterr, TW_UNREACHED, "product.store.connect", (long)error.code, "MongoDB: %s", error.message);
+    mongoc_client_set_error_api(client, MONGOC_ERROR_API_VERSION_2);
+    *ret_client = client;
+    return TW_OK;
+}
+
 enum tw_rc tw_mongo_connect(struct tw_mongo *mongo, struct tw_err *reterr)
 {
-    bson_error_t error;
-
-    if (mongo->client)
-        return TW_OK;
-    mongo->client = mongoc_client_new_from_uri_with_error(mongo->uri, &error);
-    if (!mongo->client) /* a mongodb+srv:// name that does not resolve */
-        return tw_fail(reterr, TW_UNREACHED, "product.store.connect", (long)error.code, "MongoDB: %s", error.message);
-    mongoc_client_set_error_api(mongo->client, MONGOC_ERROR_API_VERSION_2);
-    return TW_OK;
+    return mongo->client ? TW_OK : new_client(mongo->uri, &mongo->client, reterr);
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
@@ -274,4 +278,60 @@ enum tw_rc tw_mongo_find(struct tw_mongo *mongo, const char *collection, const b
     mongoc_cursor_destroy(cursor);
     mongoc_collection_destroy(handle);
     return failed ? fail(mongo, rc_of_read(tw_mongo_rc(&error)), where, &error, reterr) : rc;
+}
+
+enum tw_rc tw_mongo_command(struct tw_mongo *mongo, const bson_t *command, const char *what, bson_t *ret_reply,
+                            struct tw_err *reterr)
+{
+    static const char where[] = "product.mongo.command";
+    bson_error_t      error;
+    bson_t            reply;
+
+    TW_TRY(check_connected(mongo, where, reterr));
+    if (!mongoc_client_command_simple(mongo->client, mongo->database, command, NULL, &reply, &error)) {
+        bson_destroy(&reply);
+        if (error.domain != MONGOC_ERROR_SERVER)
+            disconnect(mongo);
+        return tw_fail(reterr, rc_of_read(tw_mongo_rc(&error)), where, (long)error.code, "%s: %s", what, error.message);
+    }
+    if (ret_reply)
+        bson_steal(ret_reply, &reply);
+    else
+        bson_destroy(&reply);
+    return TW_OK;
+}
+
+enum tw_rc tw_mongo_scan_begin(const struct tw_mongo *mongo, const char *collection, const bson_t *filter,
+                               const bson_t *options, struct tw_mongo_scan *ret_scan, struct tw_err *reterr)
+{
+    struct tw_mongo_scan scan = {0};
+
+    TW_TRY(new_client(mongo->uri, &scan.client, reterr));
+    scan.collection = mongoc_client_get_collection(scan.client, mongo->database, collection);
+    scan.cursor = mongoc_collection_find_with_opts(scan.collection, filter, options, NULL);
+    *ret_scan = scan;
+    return TW_OK;
+}
+
+enum tw_rc tw_mongo_scan_next(struct tw_mongo_scan *scan, const bson_t **ret_document, const char *where,
+                              struct tw_err *reterr)
+{
+    const bson_t *document = NULL;
+    bson_error_t  error;
+
+    if (!mongoc_cursor_next(scan->cursor, &document) && mongoc_cursor_error(scan->cursor, &error))
+        return tw_fail(reterr, rc_of_read(tw_mongo_rc(&error)), where, (long)error.code, "MongoDB: %s", error.message);
+    *ret_document = document;
+    return TW_OK;
+}
+
+void tw_mongo_scan_end(struct tw_mongo_scan *scan)
+{
+    if (scan->cursor)
+        mongoc_cursor_destroy(scan->cursor);
+    if (scan->collection)
+        mongoc_collection_destroy(scan->collection);
+    if (scan->client)
+        mongoc_client_destroy(scan->client);
+    *scan = (struct tw_mongo_scan){0};
 }

@@ -25,7 +25,17 @@ struct tw_ctl_settings {
     const char *ttl;
     const char *label;
     const char *argument; /**< what stands behind the command's name: a token's id */
+    const char *log_folder;
+    const char *dump;
+    const char *snapshot;
+    const char *shadow;
+    const char *upto;
+    const char *output;
+    bool        against_log;
+    bool        roll_back;
+    bool        drop;
     bool        json;
+    int64_t     threads;
     int64_t     replication;
     int64_t     wait_s;
     int64_t     store_timeout_ms;
