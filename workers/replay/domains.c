@@ -3,12 +3,7 @@
 #include <string.h>
 
 #include "cart_domain.h"
-#if __has_include("cart_shadow.h")
 #include "cart_shadow.h"
-#else
-#define tw_cart_shadow_open NULL
-#define tw_cart_store_bulk NULL
-#endif
 #include "cart_store.h"
 #include "member_domain.h"
 #include "member_shadow.h"
@@ -18,9 +13,7 @@
 #include "product_shadow.h"
 #else
 #define tw_product_shadow_open NULL
-#define tw_product_store_bulk NULL
 #endif
-#define tw_member_store_bulk NULL
 #include "product_store.h"
 #include "replay.h"
 #include "tillwire/gen/topics.h"
@@ -38,7 +31,6 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .open_store = tw_member_store_open,
         .close_store = tw_member_store_close,
         .pin_id_key = tw_member_store_pin,
-        .bulk = tw_member_store_bulk,
         .open_shadow = tw_member_shadow_open,
         .sweeps_rows = true,
     },
@@ -49,7 +41,6 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .uri_offset = offsetof(struct tw_ctl_settings, mongo_uri),
         .open_store = tw_product_store_open,
         .close_store = tw_product_store_close,
-        .bulk = tw_product_store_bulk,
         .open_shadow = tw_product_shadow_open,
         .sweeps_rows = true,
     },
@@ -60,7 +51,6 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .uri_offset = offsetof(struct tw_ctl_settings, redis_uri),
         .open_store = tw_cart_store_open,
         .close_store = tw_cart_store_close,
-        .bulk = tw_cart_store_bulk,
         .open_shadow = tw_cart_shadow_open,
     },
 };

@@ -122,7 +122,8 @@ static enum tw_rc read_shadow(const struct rebuild *r, struct tw_store *store, s
 
 static enum tw_rc load_snapshot(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
 {
-    r->domain->bulk(store);
+    if (r->domain->bulk)
+        r->domain->bulk(store);
     return tw_snapshot_load(r->snapshot, store, reterr);
 }
 

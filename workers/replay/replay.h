@@ -19,7 +19,7 @@ struct tw_replay_domain {
     void (*close_store)(struct tw_store *store);
     /** Tells the store which id key its ids must be of; NULL: they do not depend on it. */
     void (*pin_id_key)(struct tw_store *store, const char *id_key_check);
-    /** From now on the store is a shadow that nobody reads, and takes large batches. */
+    /** From now on the store is a shadow that nobody reads, and takes large batches; NULL: it makes no difference. */
     void (*bulk)(struct tw_store *store);
     enum tw_rc (*open_shadow)(const char *live_uri, const char *name, int timeout_ms, struct tw_shadow *ret_shadow,
                               struct tw_err *reterr);
