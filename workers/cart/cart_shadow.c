@@ -25,15 +25,14 @@
 #include "redis_lane.h"
 #include "tillwire/failpoint.h"
 
-enum { PLACE_SIZE = 160, SERVER_TEXT = 24 };
+enum { SERVER_TEXT = 48 };
 
 struct cart_shadow {
     struct tw_redis_uri servers[TW_REDIS_SERVERS_MAX]; /* with the live databases */
     int                 dbs[TW_REDIS_SERVERS_MAX];     /* the others */
     size_t              server_count;
     struct tw_lane     *lanes; /* by server */
-    struct tw_buf       uri;
-    char                place[PLACE_SIZE];
+    struct tw_buf       uri, place;
 };
 
 /* What one server's other database says of itself. */
@@ -664,16 +663,15 @@ static enum tw_rc choose_databases(struct cart_shadow *shadow, const char *name,
 /* "database 1 of Redis" or, when it is not the same everywhere, "databases 1, 7 of Redis". */
 static void name_place(struct cart_shadow *shadow)
 {
-    bool   same = true;
-    size_t len;
+    bool same = true;
 
     for (size_t i = 1; i < shadow->server_count; i++)
         same = same && shadow->dbs[i] == shadow->dbs[0];
-    len = (size_t)snprintf(shadow->place, sizeof(shadow->place), "database%s %d", same ? "" : "s", shadow->dbs[0]);
-    for (size_t i = 1; !same && i < shadow->server_count && len < sizeof(shadow->place); i++)
-        len += (size_t)snprintf(shadow->place + len, sizeof(shadow->place) - len, ", %d", shadow->dbs[i]);
-    if (len < sizeof(shadow->place))
-        snprintf(shadow->place + len, sizeof(shadow->place) - len, " of Redis");
+    tw_buf_printf(&shadow->place, "database%s %d", same ? "" : "s", shadow->dbs[0]);
+    for (size_t i = 1; !same && i < shadow->server_count; i++)
+        tw_buf_printf(&shadow->place, ", %d", shadow->dbs[i]);
+    tw_buf_printf(&shadow->place, " of Redis");
+    tw_buf_add(&shadow->place, "", 1);
 }
 
 static void shadow_close(void *self)
@@ -688,6 +686,7 @@ static void shadow_close(void *self)
     if (shadow->uri.ptr)
         explicit_bzero(shadow->uri.ptr, shadow->uri.len);
     tw_buf_done(&shadow->uri);
+    tw_buf_done(&shadow->place);
     explicit_bzero(shadow->servers, sizeof(shadow->servers));
     free(shadow);
 }
@@ -720,7 +719,7 @@ enum tw_rc tw_cart_shadow_open(const char *live_uris, const char *name, int time
     name_place(shadow);
     *ret_shadow = (struct tw_shadow){
         .uri = shadow->uri.ptr,
-        .place = shadow->place,
+        .place = shadow->place.ptr,
         .look = shadow_look,
         .make = shadow_make,
         .drop = shadow_drop,
