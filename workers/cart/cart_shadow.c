@@ -217,6 +217,8 @@ static enum tw_rc shadow_look(void *self, enum tw_shadow_content *ret_content, c
 
     TW_TRY(look_at_all(shadow, "cart.shadow.look", contents, reterr));
     all = sum_up(contents, shadow->server_count);
+    if (is_half_swapped(shadow, contents))
+        all = contents[shadow->server_count - 1].what == TW_SHADOW_MADE ? TW_SHADOW_SWAPPING : TW_SHADOW_SWAPPING_BACK;
     snprintf(ret_note, TW_SHADOW_NOTE + 1, "%s",
              all == TW_SHADOW_MADE ? common_note(contents, shadow->server_count) : "");
     *ret_content = all;

@@ -8,7 +8,7 @@
 #include "tillwire/store.h"
 
 /** Number of the last migration in schemas/sql; a database with another one is refused (BROKEN). */
-#define TW_MEMBER_SCHEMA_VERSION "3"
+#define TW_MEMBER_SCHEMA_VERSION "4"
 
 /** @p uri: a libpq connection URI, several hosts allowed; copied. @p timeout_ms: of each call. Connects with the first
  *  watermark(). INVALID: the URI cannot be read. */

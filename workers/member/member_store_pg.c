@@ -17,44 +17,10 @@
 
 #include "member_domain.h"
 #include "member_rows.h"
-#include "pg_pipeline.h"
+#include "member_store_pg.h"
 #include "tillwire/email.h"
 
 /* --- statements --------------------------------------------------------------------------------------------------- */
-
-enum statement {
-    BEGIN_READ,
-    BEGIN_WRITE,
-    COMMIT,
-    WATERMARK,
-    PROGRESS,
-    LOAD_MEMBERS,
-    LOAD_ADDRESSES,
-    LOAD_TOKENS,
-    LOAD_EMAIL_CHANGES,
-    LOAD_CLAIMS,
-    LOAD_LEDGER,
-    ADVANCE,
-    DELETE_TOKENS,
-    DELETE_ADDRESSES,
-    DELETE_EMAIL_CHANGES,
-    TAKE_DEFAULTS,
-    INSERT_MEMBERS,
-    UPDATE_MEMBERS,
-    INSERT_ADDRESSES,
-    UPDATE_ADDRESSES,
-    INSERT_TOKENS,
-    UPDATE_TOKENS,
-    INSERT_EMAIL_CHANGES,
-    UPDATE_EMAIL_CHANGES,
-    INSERT_CLAIMS,
-    UPDATE_CLAIMS,
-    DELETE_LEDGER,
-    INSERT_LEDGER,
-    FORGET_OUTBOX,
-    SWEEP,
-    END_STUCK,
-};
 
 /* The rows of a statement, one array a column, in the order that send_members() and its like have. */
 #define MEMBER_ROWS                                                                                    \
@@ -95,17 +61,19 @@ enum statement {
         TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TIMESTAMPS \
     }
 
+/* Enums are read as text: another schema in this one's place has types of its own, and what a prepared statement
+ * results in must not change. */
 static const struct tw_pg_statement statements[] = {
     [BEGIN_READ] = {"begin_read", "begin isolation level repeatable read, read only", {0}},
     [BEGIN_WRITE] = {"begin_write", "begin isolation level read committed", {0}},
     [COMMIT] = {"commit", "commit", {0}},
     [WATERMARK] = {"watermark", "select next_offset from tw_progress where partition = $1", {TW_PG_INT4}},
     [PROGRESS] = {"progress",
-                  "select next_offset, clock_ms, last_hash, outbox from tw_progress where partition = $1",
+                  "select next_offset, clock_ms, last_hash, outbox, mark from tw_progress where partition = $1",
                   {TW_PG_INT4}},
     [LOAD_MEMBERS] = {"load_members",
-                      "select id, email, email_folded, password_hash, full_name, phone_number, status, created_at,"
-                      " updated_at, last_login_at, version, credential_version, is_service"
+                      "select id, email, email_folded, password_hash, full_name, phone_number, status::text,"
+                      " created_at, updated_at, last_login_at, version, credential_version, is_service"
                       " from members where id = any ($1)",
                       {TW_PG_UUIDS}},
     [LOAD_ADDRESSES] = {"load_addresses",
@@ -114,7 +82,7 @@ static const struct tw_pg_statement statements[] = {
                         " from member_addresses where member_id = any ($1) order by created_at, id",
                         {TW_PG_UUIDS}},
     [LOAD_TOKENS] = {"load_tokens",
-                     "select member_id, id, family_id, kind, decode(token_hash, 'hex'), scope, label, expires_at,"
+                     "select member_id, id, family_id, kind::text, decode(token_hash, 'hex'), scope, label, expires_at,"
                      " is_revoked, created_at"
                      " from jwt_tokens where member_id = any ($1) order by created_at, id",
                      {TW_PG_UUIDS}},
@@ -126,7 +94,7 @@ static const struct tw_pg_statement statements[] = {
                      "select id, member_id, created_at from tw_email_claims where id = any ($1)",
                      {TW_PG_UUIDS}},
     [LOAD_LEDGER] = {"load_ledger",
-                     "select id, caller, fingerprint, command_type, status, http_status::int, problem, detail,"
+                     "select id, caller, fingerprint, command_type, status::text, http_status::int, problem, detail,"
                      " resource, cause_offset, submitted_at, decided_at"
                      " from tw_ledger where id = any ($1) and partition = $2",
                      {TW_PG_UUIDS, TW_PG_INT4}},
@@ -217,22 +185,21 @@ static const struct tw_pg_statement statements[] = {
                "select tw_sweep($1, $2, $3, $4, $5)",
                {TW_PG_INT4, TW_PG_INT8, TW_PG_TIMESTAMP, TW_PG_INT4, TW_PG_INT4}},
     [END_STUCK] = {"end_stuck", "select tw_end_stuck($1)", {TW_PG_INT4}},
+    [SET_MARK] = {"set_mark", "select tw_set_mark($1, $2, $3, $4)", {TW_PG_INT4, TW_PG_INT8, TW_PG_INT8, TW_PG_INT8}},
+    [LIST_MEMBERS] = {"list_members",
+                      "select id from members where id >= $1 order by id limit $2",
+                      {TW_PG_UUID, TW_PG_INT8}},
+    [LIST_CLAIMS] = {"list_claims",
+                     "select id from tw_email_claims where id >= $1 order by id limit $2",
+                     {TW_PG_UUID, TW_PG_INT8}},
+    [LIST_LEDGER] = {"list_ledger",
+                     "select id from tw_ledger where id >= $1 and partition = $3 order by id limit $2",
+                     {TW_PG_UUID, TW_PG_INT8, TW_PG_INT4}},
 };
 
 enum {
     SWEEP_PAGES = 1024, /* 8 MB, some 50,000 rows: about 10 ms when none of them goes */
     SWEEP_ROWS_MAX = 5000,
-    COLUMNS_MAX = 13,
-};
-
-struct member_store {
-    struct tw_pg      *pg;
-    char              *uri;
-    int                timeout_ms;
-    char               id_key_check[17]; /* empty: not pinned */
-    bool               commit_failed;    /* the last commit did not get through: somebody may hold its rows */
-    struct tw_arena    rows_arena;       /* what a commit gathers; kept for its memory */
-    struct tw_pg_array columns[COLUMNS_MAX];
 };
 
 /* --- connection --------------------------------------------------------------------------------------------------- */
@@ -249,13 +216,13 @@ static bool cell_is(const struct tw_pg_results *results, int column, const char 
 
 /* A commit we are told of must still be there after a crash: nothing else in the design repairs a lost tail that other
  * systems have seen events of. */
-static enum tw_rc check_server(struct member_store *self, struct tw_err *reterr)
+static enum tw_rc check_server(struct tw_member_store *self, struct tw_err *reterr)
 {
     TW_AUTO(tw_pg_results_done) struct tw_pg_results results = {0};
 
-    TW_TRY(tw_pg_query(self->pg,
+    TW_TRY(tw_pg_query(self->pg, "checking the server",
                        "select current_setting('fsync'), current_setting('synchronous_commit'),"
-                       " to_regclass('tillwire.tw_meta') is not null",
+                       " to_regclass('tw_meta') is not null",
                        &results, reterr));
     if (!cell_is(&results, 0, "on"))
         return broken(reterr, "the server runs with fsync off");
@@ -266,13 +233,13 @@ static enum tw_rc check_server(struct member_store *self, struct tw_err *reterr)
     return TW_OK;
 }
 
-static enum tw_rc check_pins(struct member_store *self, struct tw_err *reterr)
+static enum tw_rc check_pins(struct tw_member_store *self, struct tw_err *reterr)
 {
     TW_AUTO(tw_pg_results_done) struct tw_pg_results results = {0};
     char                                             folding_version[12];
 
     snprintf(folding_version, sizeof(folding_version), "%d", TW_FOLDING_VERSION);
-    TW_TRY(tw_pg_query(self->pg,
+    TW_TRY(tw_pg_query(self->pg, "checking the schema",
                        "select max(value) filter (where name = 'schema_version'),"
                        " max(value) filter (where name = 'folding_version'),"
                        " max(value) filter (where name = 'id_key_check') from tw_meta",
@@ -286,14 +253,14 @@ static enum tw_rc check_pins(struct member_store *self, struct tw_err *reterr)
     return TW_OK;
 }
 
-static enum tw_rc prepare_connection(struct member_store *self, struct tw_err *reterr)
+static enum tw_rc prepare_connection(struct tw_member_store *self, struct tw_err *reterr)
 {
     TW_TRY(check_server(self, reterr));
     TW_TRY(check_pins(self, reterr));
     return tw_pg_prepare(self->pg, reterr);
 }
 
-static enum tw_rc connect_when_needed(struct member_store *self, struct tw_err *reterr)
+enum tw_rc tw_member_store_connect(struct tw_member_store *self, struct tw_err *reterr)
 {
     enum tw_rc rc;
 
@@ -311,7 +278,7 @@ static enum tw_rc connect_when_needed(struct member_store *self, struct tw_err *
 /* A worker that was stopped in the middle of sending a commit holds its partition's row for as long as it sleeps, and
  * no time-out of the server's counts while it waits for the rest. The new owner ends it: nothing is lost by that, the
  * transaction cannot have committed. */
-static enum tw_rc end_stuck_sessions(struct member_store *self, struct tw_err *reterr)
+static enum tw_rc end_stuck_sessions(struct tw_member_store *self, struct tw_err *reterr)
 {
     struct tw_pg_args args = {0};
 
@@ -331,6 +298,7 @@ static void read_progress(const PGresult *result, struct tw_arena *arena, struct
         .next_offset = tw_pg_int8(result, 0, 0),
         .clock_ms = tw_pg_int8(result, 0, 1),
         .outbox = tw_arena_copy(arena, tw_pg_bytes(result, 0, 3)),
+        .mark = tw_pg_int8(result, 0, 4),
     };
     memcpy(ret_progress->last_hash, hash.ptr, sizeof(ret_progress->last_hash));
 }
@@ -338,11 +306,11 @@ static void read_progress(const PGresult *result, struct tw_arena *arena, struct
 static enum tw_rc store_watermark(void *store, int32_t partition, struct tw_arena *arena,
                                   struct tw_progress *ret_progress, struct tw_err *reterr)
 {
-    struct member_store                             *self = store;
+    struct tw_member_store                          *self = store;
     TW_AUTO(tw_pg_results_done) struct tw_pg_results results = {0};
     struct tw_pg_args                                args = {0};
 
-    TW_TRY(connect_when_needed(self, reterr));
+    TW_TRY(tw_member_store_connect(self, reterr));
     if (self->commit_failed)
         TW_TRY(end_stuck_sessions(self, reterr));
     TW_TRY(tw_pg_start(self->pg, reterr));
@@ -577,7 +545,7 @@ static void read_ledger(const PGresult *result, struct tw_load *load, struct tw_
     }
 }
 
-static void send_partition(struct member_store *self, enum statement statement, int32_t partition)
+static void send_partition(struct tw_member_store *self, enum statement statement, int32_t partition)
 {
     struct tw_pg_args args = {0};
 
@@ -595,7 +563,7 @@ static void arg_ids(struct tw_pg_args *args, struct tw_pg_array *column, const s
     tw_pg_arg_array(args, column);
 }
 
-static void send_load(struct member_store *self, int32_t partition, const struct tw_load *load)
+static void send_load(struct tw_member_store *self, int32_t partition, const struct tw_load *load)
 {
     struct tw_pg_array *ids = &self->columns[0];
     struct tw_pg_args   member_args = {0}, claim_args = {0}, ledger_args = {0};
@@ -637,7 +605,7 @@ static void read_load(const struct tw_pg_results *results, struct tw_load *load,
 static enum tw_rc store_load(void *store, int32_t partition, int64_t first_offset, struct tw_load *load,
                              struct tw_arena *arena, struct tw_err *reterr)
 {
-    struct member_store                             *self = store;
+    struct tw_member_store                          *self = store;
     TW_AUTO(tw_pg_results_done) struct tw_pg_results results = {0};
     int64_t                                          watermark = 0;
 
@@ -655,14 +623,14 @@ static enum tw_rc store_load(void *store, int32_t partition, int64_t first_offse
 
 /* --- commit ------------------------------------------------------------------------------------------------------- */
 
-static void start_columns(struct member_store *self, const enum tw_pg_type *elements, size_t count)
+static void start_columns(struct tw_member_store *self, const enum tw_pg_type *elements, size_t count)
 {
     assert(count <= COLUMNS_MAX);
     for (size_t i = 0; i < count; i++)
         tw_pg_array_start(&self->columns[i], elements[i]);
 }
 
-static void send_columns(struct member_store *self, enum statement statement, struct tw_pg_args *args, size_t count)
+static void send_columns(struct tw_member_store *self, enum statement statement, struct tw_pg_args *args, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         tw_pg_arg_array(args, &self->columns[i]);
@@ -677,7 +645,7 @@ static void add_optional_str(struct tw_pg_array *column, bool has, struct tw_str
         tw_pg_add_null(column);
 }
 
-static void send_advance(struct member_store *self, const struct tw_changes *changes)
+static void send_advance(struct tw_member_store *self, const struct tw_changes *changes)
 {
     const struct tw_progress *after = &changes->after;
     struct tw_pg_args         args = {0};
@@ -691,7 +659,7 @@ static void send_advance(struct member_store *self, const struct tw_changes *cha
     tw_pg_send(self->pg, ADVANCE, &args);
 }
 
-static void send_ids(struct member_store *self, enum statement statement, const struct tw_uuid *ids, uint32_t count)
+static void send_ids(struct tw_member_store *self, enum statement statement, const struct tw_uuid *ids, uint32_t count)
 {
     struct tw_pg_args args = {0};
 
@@ -704,7 +672,7 @@ static void send_ids(struct member_store *self, enum statement statement, const 
     tw_pg_send(self->pg, statement, &args);
 }
 
-static void send_members(struct member_store *self, enum statement statement, const struct tw_member *const *members,
+static void send_members(struct tw_member_store *self, enum statement statement, const struct tw_member *const *members,
                          uint32_t count)
 {
     static const enum tw_pg_type elements[] = {
@@ -740,7 +708,7 @@ static void send_members(struct member_store *self, enum statement statement, co
     send_columns(self, statement, &args, TW_LEN(elements));
 }
 
-static void send_addresses(struct member_store *self, enum statement statement, const struct tw_address_row *rows,
+static void send_addresses(struct tw_member_store *self, enum statement statement, const struct tw_address_row *rows,
                            uint32_t count)
 {
     static const enum tw_pg_type elements[] = {
@@ -770,7 +738,7 @@ static void send_addresses(struct member_store *self, enum statement statement, 
     send_columns(self, statement, &args, TW_LEN(elements));
 }
 
-static void send_tokens(struct member_store *self, enum statement statement, const struct tw_token_row *rows,
+static void send_tokens(struct tw_member_store *self, enum statement statement, const struct tw_token_row *rows,
                         uint32_t count)
 {
     static const enum tw_pg_type elements[] = {
@@ -800,7 +768,7 @@ static void send_tokens(struct member_store *self, enum statement statement, con
     send_columns(self, statement, &args, TW_LEN(elements));
 }
 
-static void send_email_changes(struct member_store *self, enum statement statement,
+static void send_email_changes(struct tw_member_store *self, enum statement statement,
                                const struct tw_email_change_row *rows, uint32_t count)
 {
     static const enum tw_pg_type elements[] = {
@@ -827,7 +795,7 @@ static void send_email_changes(struct member_store *self, enum statement stateme
     send_columns(self, statement, &args, TW_LEN(elements));
 }
 
-static void send_claims(struct member_store *self, enum statement statement,
+static void send_claims(struct tw_member_store *self, enum statement statement,
                         const struct tw_member_claim *const *claims, uint32_t count)
 {
     static const enum tw_pg_type elements[] = {TW_PG_UUID, TW_PG_UUID, TW_PG_TIMESTAMP};
@@ -845,7 +813,7 @@ static void send_claims(struct member_store *self, enum statement statement,
 }
 
 /* Only rows that the load found are taken out: looking for the others would cost a descent of the index each. */
-static void send_replaced_rows(struct member_store *self, const struct tw_changes *changes)
+static void send_replaced_rows(struct tw_member_store *self, const struct tw_changes *changes)
 {
     struct tw_pg_array *ids = &self->columns[0];
     struct tw_pg_args   args = {0};
@@ -865,7 +833,7 @@ static void send_replaced_rows(struct member_store *self, const struct tw_change
     tw_pg_send(self->pg, DELETE_LEDGER, &args);
 }
 
-static void send_ledger(struct member_store *self, const struct tw_changes *changes)
+static void send_ledger(struct tw_member_store *self, const struct tw_changes *changes)
 {
     static const enum tw_pg_type elements[] = {
         TW_PG_UUID, TW_PG_UUID, TW_PG_BYTEA, TW_PG_TEXT, TW_PG_TEXT,      TW_PG_INT4,
@@ -918,7 +886,7 @@ static struct tw_member_rows gather_rows(const struct tw_changes *changes, struc
     return rows;
 }
 
-static void send_rows(struct member_store *self, const struct tw_member_rows *rows)
+static void send_rows(struct tw_member_store *self, const struct tw_member_rows *rows)
 {
     send_ids(self, DELETE_TOKENS, rows->gone_tokens, rows->gone_tokens_len);
     send_ids(self, DELETE_ADDRESSES, rows->gone_addresses, rows->gone_addresses_len);
@@ -938,9 +906,9 @@ static void send_rows(struct member_store *self, const struct tw_member_rows *ro
 
 static enum tw_rc store_commit(void *store, const struct tw_changes *changes, struct tw_err *reterr)
 {
-    struct member_store  *self = store;
-    struct tw_member_rows rows;
-    enum tw_rc            rc;
+    struct tw_member_store *self = store;
+    struct tw_member_rows   rows;
+    enum tw_rc              rc;
 
     tw_arena_reset(&self->rows_arena);
     rows = gather_rows(changes, &self->rows_arena);
@@ -958,8 +926,8 @@ static enum tw_rc store_commit(void *store, const struct tw_changes *changes, st
 
 static enum tw_rc store_forget_outbox(void *store, int32_t partition, int64_t next_offset, struct tw_err *reterr)
 {
-    struct member_store *self = store;
-    struct tw_pg_args    args = {0};
+    struct tw_member_store *self = store;
+    struct tw_pg_args       args = {0};
 
     TW_TRY(tw_pg_start(self->pg, reterr));
     tw_pg_arg_int4(&args, partition);
@@ -973,8 +941,8 @@ static enum tw_rc store_forget_outbox(void *store, int32_t partition, int64_t ne
 static enum tw_rc store_sweep(void *store, int32_t partition, int64_t next_offset, int64_t clock_ms,
                               struct tw_err *reterr)
 {
-    struct member_store *self = store;
-    struct tw_pg_args    args = {0};
+    struct tw_member_store *self = store;
+    struct tw_pg_args       args = {0};
 
     TW_TRY(tw_pg_start(self->pg, reterr));
     tw_pg_arg_int4(&args, partition);
@@ -1000,7 +968,7 @@ static void store_release(void *store, int32_t partition)
 
 /* --- open and close ----------------------------------------------------------------------------------------------- */
 
-static void free_store(struct member_store *self)
+static void free_store(struct tw_member_store *self)
 {
     tw_pg_free(self->pg);
     for (size_t i = 0; i < COLUMNS_MAX; i++)
@@ -1012,8 +980,8 @@ static void free_store(struct member_store *self)
 
 enum tw_rc tw_member_store_open(const char *uri, int timeout_ms, struct tw_store *ret_store, struct tw_err *reterr)
 {
-    struct member_store *self = tw_alloc_zeroed(1, sizeof(*self));
-    enum tw_rc           rc;
+    struct tw_member_store *self = tw_alloc_zeroed(1, sizeof(*self));
+    enum tw_rc              rc;
 
     self->uri = tw_strdup(uri);
     self->timeout_ms = timeout_ms;
@@ -1030,6 +998,9 @@ enum tw_rc tw_member_store_open(const char *uri, int timeout_ms, struct tw_store
         .forget_outbox = store_forget_outbox,
         .sweep = store_sweep,
         .release = store_release,
+        .set_mark = tw_member_store_set_mark,
+        .list = tw_member_store_list,
+        .list_rows = tw_member_store_list_rows,
         .self = self,
     };
     return TW_OK;
@@ -1037,8 +1008,8 @@ enum tw_rc tw_member_store_open(const char *uri, int timeout_ms, struct tw_store
 
 void tw_member_store_pin(struct tw_store *store, const char *id_key_check)
 {
-    struct member_store *self = store->self;
-    size_t               len = strlen(id_key_check);
+    struct tw_member_store *self = store->self;
+    size_t                  len = strlen(id_key_check);
 
     assert(len < sizeof(self->id_key_check));
     memcpy(self->id_key_check, id_key_check, len + 1);

@@ -214,7 +214,8 @@ static void drop_notice(void *self, const PGresult *notice)
     (void)notice;
 }
 
-enum tw_rc tw_pg_query(struct tw_pg *pg, const char *sql, struct tw_pg_results *ret_results, struct tw_err *reterr)
+enum tw_rc tw_pg_query(struct tw_pg *pg, const char *what, const char *sql, struct tw_pg_results *ret_results,
+                       struct tw_err *reterr)
 {
     TW_AUTO(clear_result) PGresult *last = NULL;
     PGresult                       *result;
@@ -229,7 +230,7 @@ enum tw_rc tw_pg_query(struct tw_pg *pg, const char *sql, struct tw_pg_results *
         PQclear(last);
         last = result;
         if (PQresultStatus(result) == PGRES_FATAL_ERROR)
-            return fail_statement(pg, result, "set-up", reterr);
+            return fail_statement(pg, result, what, reterr);
     }
     if (ret_results)
         ret_results->at[ret_results->count++] = last;
@@ -239,22 +240,26 @@ enum tw_rc tw_pg_query(struct tw_pg *pg, const char *sql, struct tw_pg_results *
     return TW_OK;
 }
 
-/* Plans: every statement finds its rows by key, from a few to thousands of them. A plan made once while tables are
+/* Schema: `tillwire`, unless the URI names another (member_uri.h). Names in statements and functions have none,
+ * so that they fit either; and when another schema takes this one's name, the server makes their plans anew.
+ * Plans: every statement finds its rows by key, from a few to thousands of them. A plan made once while tables are
  * empty must still be right when they are not, so there is no other plan to choose than by index.
  * Time-outs: the server gives up when we do, and on locks before, so that a failure says what it waited for. Keepalives
  * end a session whose client vanished without a word while it holds a partition's row. */
 static enum tw_rc set_up_session(struct tw_pg *pg, struct tw_err *reterr)
 {
-    char sql[768];
+    char sql[1024];
 
-    snprintf(sql, sizeof(sql),
-             "set search_path = tillwire, pg_temp; set timezone = 'UTC'; set client_min_messages = warning;"
-             "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off;"
-             "set statement_timeout = %d; set lock_timeout = %d; set idle_in_transaction_session_timeout = %d;"
-             "set tcp_user_timeout = %d;"
-             "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3",
-             pg->timeout_ms, pg->timeout_ms / 2, pg->timeout_ms, pg->timeout_ms);
-    return tw_pg_query(pg, sql, NULL, reterr);
+    snprintf(
+        sql, sizeof(sql),
+        "select set_config('search_path', quote_ident(coalesce(nullif(current_setting('tillwire.schema', true), ''),"
+        " 'tillwire')) || ', pg_temp', false); set timezone = 'UTC'; set client_min_messages = warning;"
+        "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; set jit = off;"
+        "set statement_timeout = %d; set lock_timeout = %d; set idle_in_transaction_session_timeout = %d;"
+        "set tcp_user_timeout = %d;"
+        "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3",
+        pg->timeout_ms, pg->timeout_ms / 2, pg->timeout_ms, pg->timeout_ms);
+    return tw_pg_query(pg, "set-up", sql, NULL, reterr);
 }
 
 /* Blocking, because only then libpq tries the hosts of a URI one after the other, each with its own time-out. */

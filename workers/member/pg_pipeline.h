@@ -41,8 +41,9 @@ enum tw_rc tw_pg_open(struct tw_pg *pg, struct tw_err *reterr);
 enum tw_rc tw_pg_prepare(struct tw_pg *pg, struct tw_err *reterr);
 void       tw_pg_close(struct tw_pg *pg);
 bool       tw_pg_is_open(const struct tw_pg *pg);
-/** Between tw_pg_open() and tw_pg_prepare(): runs @p sql; the last result is in text form. */
-enum tw_rc tw_pg_query(struct tw_pg *pg, const char *sql, struct tw_pg_results *ret_results, struct tw_err *reterr);
+/** Between tw_pg_open() and tw_pg_prepare(): runs @p sql; the last result is in text form. @p what: in failures. */
+enum tw_rc tw_pg_query(struct tw_pg *pg, const char *what, const char *sql, struct tw_pg_results *ret_results,
+                       struct tw_err *reterr);
 
 /** Begins a pipeline; its deadline counts from here. UNREACHED when the connection is closed. */
 enum tw_rc tw_pg_start(struct tw_pg *pg, struct tw_err *reterr);
