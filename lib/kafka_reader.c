@@ -135,18 +135,19 @@ enum tw_rc tw_reader_bounds(struct tw_reader *reader, const char *topic, int32_t
     return TW_OK;
 }
 
-static enum tw_rc take_offsets(const rd_kafka_topic_partition_list_t *list, struct tw_position *positions, size_t count,
-                               struct tw_err *reterr)
+/* An answer that left an offset out has the time that was asked for there. */
+static enum tw_rc take_offsets(const rd_kafka_topic_partition_list_t *list, int64_t time, struct tw_position *positions,
+                               size_t count, struct tw_err *reterr)
 {
     for (size_t i = 0; i < count; i++) {
         if (list->elems[i].err)
             return tw_kafka_fail(reterr, "reader.offsets", list->elems[i].err, positions[i].topic);
-        if (list->elems[i].offset < 0) /* the answer left it out */
+        if (list->elems[i].offset == time || (time < 0 && list->elems[i].offset < 0))
             return tw_fail(reterr, TW_UNREACHED, "reader.offsets", 0, "an offset of '%s' %d was not told",
                            positions[i].topic, (int)positions[i].partition);
     }
     for (size_t i = 0; i < count; i++)
-        positions[i].offset = list->elems[i].offset;
+        positions[i].offset = list->elems[i].offset < 0 ? TW_OFFSET_END : list->elems[i].offset;
     return TW_OK;
 }
 
@@ -162,8 +163,8 @@ static enum tw_rc ask_offsets(struct tw_reader *reader, int64_t time, struct tw_
     for (size_t i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(list, positions[i].topic, positions[i].partition)->offset = time;
     error = rd_kafka_offsets_for_times(reader->rk, list, timeout_ms);
-    rc = error ? tw_kafka_fail(reterr, "reader.offsets", error, "cannot ask for ends or beginnings")
-               : take_offsets(list, positions, count, reterr);
+    rc = error ? tw_kafka_fail(reterr, "reader.offsets", error, "cannot ask for offsets")
+               : take_offsets(list, time, positions, count, reterr);
     rd_kafka_topic_partition_list_destroy(list);
     return rc;
 }
@@ -178,6 +179,12 @@ enum tw_rc tw_reader_beginnings(struct tw_reader *reader, struct tw_position *po
                                 struct tw_err *reterr)
 {
     return ask_offsets(reader, RD_KAFKA_OFFSET_BEGINNING, positions, count, timeout_ms, reterr);
+}
+
+enum tw_rc tw_reader_offsets_at(struct tw_reader *reader, int64_t time_ms, struct tw_position *positions, size_t count,
+                                int timeout_ms, struct tw_err *reterr)
+{
+    return ask_offsets(reader, time_ms, positions, count, timeout_ms, reterr);
 }
 
 void tw_reader_close(struct tw_reader *reader)

@@ -336,6 +336,11 @@ const struct tw_log_info *tw_log_reader_info(const struct tw_log_reader *reader)
     return &reader->info;
 }
 
+int64_t tw_log_reader_size(const struct tw_log_reader *reader)
+{
+    return reader->size;
+}
+
 const uint8_t *tw_log_reader_sha256(const struct tw_log_reader *reader)
 {
     return reader->sha256;

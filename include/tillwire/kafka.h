@@ -98,6 +98,10 @@ enum tw_rc tw_reader_ends(struct tw_reader *reader, struct tw_position *position
 /** The same with the first offset there is. */
 enum tw_rc tw_reader_beginnings(struct tw_reader *reader, struct tw_position *positions, size_t count, int timeout_ms,
                                 struct tw_err *reterr);
+/** The same with that of the first record of @p time_ms or later; TW_OFFSET_END where there is none. The time is a number
+ *  above all offsets: later than 2000, say. */
+enum tw_rc tw_reader_offsets_at(struct tw_reader *reader, int64_t time_ms, struct tw_position *positions, size_t count,
+                                int timeout_ms, struct tw_err *reterr);
 void       tw_reader_close(struct tw_reader *reader);
 
 /* --- topics: the manifest of schemas/topics.json (generated: tillwire/gen/topics.h) ------------------------------ */

@@ -59,6 +59,8 @@ struct tw_log_reader;
  *  damaged or cut short, and where. */
 enum tw_rc tw_log_reader_open(const char *path, struct tw_log_reader **ret_reader, struct tw_err *reterr);
 const struct tw_log_info *tw_log_reader_info(const struct tw_log_reader *reader);
+/** Bytes of the file. */
+int64_t                   tw_log_reader_size(const struct tw_log_reader *reader);
 /** The SHA-256 that stands in the file. */
 const uint8_t            *tw_log_reader_sha256(const struct tw_log_reader *reader);
 /** The next record will be @p offset of @p partition. INVALID: the file does not reach there; the offset behind the last

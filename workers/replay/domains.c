@@ -9,11 +9,7 @@
 #include "member_shadow.h"
 #include "member_store.h"
 #include "product_domain.h"
-#if __has_include("product_shadow.h")
 #include "product_shadow.h"
-#else
-#define tw_product_shadow_open NULL
-#endif
 #include "product_store.h"
 #include "replay.h"
 #include "tillwire/gen/topics.h"

@@ -467,9 +467,15 @@ static enum tw_rc drop(struct rebuild *r, struct tw_err *reterr)
     TW_TRY(r->shadow.look(r->shadow.self, &content, note, reterr));
     if (content == TW_SHADOW_FOREIGN)
         return refuse_place(r, "what is there is not ours", reterr);
-    if (content != TW_SHADOW_NONE)
-        TW_TRY(r->shadow.drop(r->shadow.self, reterr));
-    printf("%s: %s %s\n", r->name, r->shadow.place, content == TW_SHADOW_NONE ? "was empty" : "is empty now");
+    if (content == TW_SHADOW_SWAPPING || content == TW_SHADOW_SWAPPING_BACK)
+        return refuse_place(r, "a swap was interrupted; finish it first: the same command without --drop", reterr);
+    if (content == TW_SHADOW_NONE) {
+        printf("%s: there is nothing to forget in %s\n", r->name, r->shadow.place);
+        return TW_OK;
+    }
+    TW_TRY(r->shadow.drop(r->shadow.self, reterr));
+    printf("%s: %s is forgotten\n", r->name,
+           content == TW_SHADOW_OLD ? "the store before the last rebuild" : "the shadow");
     return TW_OK;
 }
 
