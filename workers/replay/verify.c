@@ -32,8 +32,8 @@ struct verification {
     crypto_hash_sha256_state       hash;
     struct tw_buf                  line;
     struct tw_buf                  other_line;
-    struct tw_buf                  first;    /* the first difference, as a sentence */
-    struct tw_buf                  findings; /* of what readers see; a line each */
+    struct tw_buf                  first; /* the first difference, as a sentence */
+    struct tw_readers_check        readers;
     struct tw_arena                arena;
     int64_t                        entities, rows, differences, compared_for_readers;
 };
