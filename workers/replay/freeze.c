@@ -1,0 +1,186 @@
+#include "freeze.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "tillwire/clock.h"
+
+enum { RENEW_US = 5000000, TRIES = 200, OUTBOX_WAIT_US = 30000000 };
+
+static void pause_ms(long ms)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+static int64_t new_mark(void)
+{
+    int64_t mark = 0;
+
+    arc4random_buf(&mark, sizeof(mark));
+    return (mark & (INT64_MAX >> 8)) + 1; /* counted on with each renewal, never to overflow */
+}
+
+static enum tw_rc read_partition(struct tw_freeze *freeze, int32_t partition, struct tw_progress *ret_progress,
+                                 struct tw_err *reterr)
+{
+    tw_arena_reset(&freeze->arena);
+    return freeze->store->watermark(freeze->store->self, partition, &freeze->arena, ret_progress, reterr);
+}
+
+/* --- without holding it ------------------------------------------------------------------------------------------ */
+
+/* A watermark that has moved on, or an outbox that is empty: what stood in the outbox is published. */
+static enum tw_rc settle(const struct tw_store *store, int32_t partition, struct tw_arena *arena,
+                         const atomic_bool *stop, struct tw_progress *ret_progress, struct tw_err *reterr)
+{
+    int64_t            deadline_us = tw_monotonic_us() + OUTBOX_WAIT_US;
+    struct tw_progress now;
+
+    TW_TRY(store->watermark(store->self, partition, arena, ret_progress, reterr));
+    for (now = *ret_progress; now.outbox.len && now.next_offset == ret_progress->next_offset;) {
+        if (atomic_load(stop) || tw_monotonic_us() > deadline_us)
+            return tw_fail(reterr, TW_UNREACHED, "freeze", 0,
+                           "nobody publishes the last events of partition %" PRId32 ": is the worker running?",
+                           partition);
+        pause_ms(20);
+        tw_arena_reset(arena);
+        TW_TRY(store->watermark(store->self, partition, arena, &now, reterr));
+    }
+    return TW_OK;
+}
+
+enum tw_rc tw_settled_vector(const struct tw_store *store, int32_t partition_count, const atomic_bool *stop,
+                             struct tw_progress *ret_vector, struct tw_err *reterr)
+{
+    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    enum tw_rc                             rc = TW_OK;
+
+    for (int32_t partition = 0; partition < partition_count; partition++) {
+        enum tw_rc of_this = settle(store, partition, &arena, stop, &ret_vector[partition], reterr);
+
+        ret_vector[partition].outbox = (struct tw_str){NULL, 0};
+        if (of_this != TW_OK && of_this != TW_UNREACHED)
+            return of_this;
+        rc = of_this == TW_OK ? rc : of_this;
+    }
+    return rc;
+}
+
+/* --- taking ------------------------------------------------------------------------------------------------------- */
+
+/* The worker moves on between our look and our mark, but not every time. */
+static enum tw_rc take_partition(struct tw_freeze *freeze, int32_t partition, int64_t mark, struct tw_err *reterr)
+{
+    const struct tw_store *store = freeze->store;
+    struct tw_progress    *progress = &freeze->vector[partition];
+    enum tw_rc             rc = TW_FENCED;
+
+    for (int i = 0; i < TRIES && (rc == TW_FENCED || rc == TW_UNKNOWN); i++) {
+        TW_TRY(read_partition(freeze, partition, progress, reterr));
+        if (progress->mark == mark) /* an answer was lost */
+            break;
+        if (progress->mark)
+            return tw_fail(reterr, TW_FENCED, "freeze", 0,
+                           "partition %" PRId32 " is frozen by another verify or rebuild; if none is running, "
+                           "the worker ends it within a minute",
+                           partition);
+        rc = store->set_mark(store->self, partition, progress->next_offset, 0, mark, reterr);
+    }
+    if (rc != TW_OK && progress->mark != mark)
+        return rc;
+    progress->mark = 0;
+    progress->outbox = (struct tw_str){NULL, 0};
+    freeze->frozen[partition] = (struct tw_frozen){progress->next_offset, mark};
+    return TW_OK;
+}
+
+enum tw_rc tw_freeze_take(struct tw_freeze *freeze, const struct tw_store *store, int32_t partition_count,
+                          struct tw_err *reterr)
+{
+    int64_t    mark = new_mark();
+    enum tw_rc rc = TW_OK;
+
+    *freeze = (struct tw_freeze){
+        .store = store,
+        .partition_count = partition_count,
+        .frozen = tw_alloc_zeroed((size_t)partition_count, sizeof(*freeze->frozen)),
+        .vector = tw_alloc_zeroed((size_t)partition_count, sizeof(*freeze->vector)),
+        .renewed_at_us = tw_monotonic_us(),
+    };
+    for (int32_t partition = 0; rc == TW_OK && partition < partition_count; partition++)
+        rc = take_partition(freeze, partition, mark, reterr);
+    if (rc != TW_OK)
+        tw_freeze_release(freeze);
+    return rc;
+}
+
+static enum tw_rc set_mark(struct tw_freeze *freeze, int32_t partition, int64_t to, struct tw_err *reterr)
+{
+    const struct tw_store *store = freeze->store;
+    struct tw_frozen      *frozen = &freeze->frozen[partition];
+
+    TW_TRY(store->set_mark(store->self, partition, frozen->next_offset, frozen->mark, to, reterr));
+    frozen->mark = to;
+    return TW_OK;
+}
+
+enum tw_rc tw_freeze_renew(struct tw_freeze *freeze, struct tw_err *reterr)
+{
+    if (tw_monotonic_us() - freeze->renewed_at_us < RENEW_US)
+        return TW_OK;
+    freeze->renewed_at_us = tw_monotonic_us();
+    for (int32_t partition = 0; partition < freeze->partition_count; partition++)
+        TW_TRY(set_mark(freeze, partition, freeze->frozen[partition].mark + 1, reterr));
+    return TW_OK;
+}
+
+enum tw_rc tw_freeze_wait_for_outboxes(struct tw_freeze *freeze, const atomic_bool *stop, struct tw_err *reterr)
+{
+    int64_t deadline_us = tw_monotonic_us() + OUTBOX_WAIT_US;
+    int32_t partition = 0;
+
+    while (partition < freeze->partition_count) {
+        struct tw_progress progress;
+
+        TW_TRY(read_partition(freeze, partition, &progress, reterr));
+        if (!progress.outbox.len) {
+            partition++;
+            continue;
+        }
+        if (atomic_load(stop))
+            return tw_fail(reterr, TW_UNREACHED, "freeze", 0, "interrupted");
+        if (tw_monotonic_us() > deadline_us)
+            return tw_fail(reterr, TW_UNREACHED, "freeze", 0,
+                           "nobody publishes the last events of partition %" PRId32 ": is the worker running?",
+                           partition);
+        TW_TRY(tw_freeze_renew(freeze, reterr));
+        pause_ms(20);
+    }
+    return TW_OK;
+}
+
+void tw_freeze_hand_over(struct tw_freeze *freeze)
+{
+    for (int32_t partition = 0; freeze->frozen && partition < freeze->partition_count; partition++)
+        freeze->frozen[partition].mark = 0;
+}
+
+void tw_freeze_release(struct tw_freeze *freeze)
+{
+    for (int32_t partition = 0; freeze->frozen && partition < freeze->partition_count; partition++)
+        if (freeze->frozen[partition].mark)
+            set_mark(freeze, partition, 0, NULL);
+    tw_freeze_hand_over(freeze);
+}
+
+void tw_freeze_done(struct tw_freeze *freeze)
+{
+    if (!freeze)
+        return;
+    tw_freeze_release(freeze);
+    free(freeze->frozen);
+    free(freeze->vector);
+    tw_arena_done(&freeze->arena);
+    *freeze = (struct tw_freeze){0};
+}
