@@ -94,6 +94,43 @@ size_t tw_cart_key_ends(int32_t partition, char ret_key[TW_CART_KEY_SIZE])
     return key_of_number("tw:ends:", partition, ret_key);
 }
 
+/* The text of an id from @p at on; a key that is shorter has none there. */
+static bool uuid_at(struct tw_str key, size_t at, struct tw_uuid *ret_id)
+{
+    return key.len >= at + TW_UUID_TEXT && tw_uuid_parse((struct tw_str){key.ptr + at, TW_UUID_TEXT}, ret_id);
+}
+
+bool tw_cart_key_is_copy(struct tw_str key, struct tw_uuid *ret_member_id)
+{
+    struct tw_uuid member_id;
+    char           again[TW_CART_KEY_SIZE];
+
+    if (!uuid_at(key, sizeof("tw:cart:") - 1, &member_id) ||
+        !tw_str_eq(key, (struct tw_str){again, tw_cart_key_copy(member_id, again)}))
+        return false;
+    *ret_member_id = member_id;
+    return true;
+}
+
+bool tw_cart_key_is_readers(struct tw_str key, struct tw_uuid *ret_member_id, struct tw_uuid *ret_product_id)
+{
+    struct tw_uuid member_id, product_id;
+    char           again[TW_CART_KEY_SIZE];
+    size_t         len;
+
+    if (!uuid_at(key, sizeof("cart:") - 1, &member_id))
+        return false;
+    if (!uuid_at(key, sizeof("cart::") - 1 + TW_UUID_TEXT, &product_id))
+        product_id = tw_uuid_nil;
+    len = tw_uuid_is_nil(product_id) ? tw_cart_key_summary(member_id, again)
+                                     : tw_cart_key_item(member_id, product_id, again);
+    if (!tw_str_eq(key, (struct tw_str){again, len}))
+        return false;
+    *ret_member_id = member_id;
+    *ret_product_id = product_id;
+    return true;
+}
+
 int64_t tw_cart_day(int64_t time_ms)
 {
     return time_ms / DAY_MS - (time_ms % DAY_MS < 0);
@@ -171,6 +208,16 @@ bool tw_cart_progress_unpack(struct tw_str bytes, struct tw_progress *ret_progre
     if (progress.next_offset < 0 || (bytes.ptr[0] == PROGRESS_FROZEN && progress.mark == 0))
         return false;
     *ret_progress = progress;
+    return true;
+}
+
+bool tw_cart_epoch_unpack(struct tw_str bytes, int64_t *ret_epoch)
+{
+    int64_t epoch = 0;
+
+    if (bytes.len > 0 && (!tw_str_to_int(bytes, &epoch) || epoch < 0))
+        return false;
+    *ret_epoch = epoch;
     return true;
 }
 
@@ -299,4 +346,22 @@ enum tw_rc tw_redis_uris_parse(const char *uris, struct tw_redis_uri ret_uris[TW
     }
     *ret_count = count;
     return TW_OK;
+}
+
+void tw_redis_uris_on(const char *uris, const int *dbs, struct tw_buf *out)
+{
+    struct tw_str rest = tw_str_of(uris);
+    size_t        count = 0;
+
+    for (bool more = true; more; count++) {
+        struct tw_str one = rest, credentials, place, address, db;
+
+        more = cut(rest, ',', false, &one, &rest);
+        place = (struct tw_str){one.ptr + sizeof(REDIS_SCHEME) - 1, one.len - sizeof(REDIS_SCHEME) + 1};
+        cut(place, '@', true, &credentials, &place);
+        address = place;
+        cut(place, '/', false, &address, &db);
+        tw_buf_add(out, one.ptr, (size_t)(address.ptr + address.len - one.ptr));
+        tw_buf_printf(out, more ? "/%d," : "/%d", dbs[count]);
+    }
 }

@@ -437,7 +437,7 @@ def folded_tables(model: Model) -> dict[str, dict[tuple[Any, ...], dict[str, Any
             "change_id": change["command"].id,
             "email": change["email"],
             "email_folded": change["email_folded"],
-            "caller": change["command"].caller,
+            "caller": change["command"].caller or NOBODY,
             "fingerprint": change["command"].fingerprint,
             "record_offset": change["command"].offset,
             "submitted_at": change["command"].submitted_ms,

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tillwire/envelope.h"
 #include "tillwire/failpoint.h"
+#include "tillwire/gen/topics.h"
 
 /* ---- partitions ---- */
 
@@ -51,6 +53,7 @@ enum tw_rc tw_cart_part_connect(struct tw_cart_part *part, const char *where, st
     if (part->lane.redis)
         return TW_OK;
     part->watching = false;
+    part->epoch = -1;
     memset(part->checked, 0, sizeof(part->checked));
     return tw_lane_open(&part->lane, where, reterr);
 }
@@ -83,6 +86,18 @@ enum tw_rc tw_cart_server_lane(struct tw_cart_store *store, size_t server, const
     return TW_OK;
 }
 
+bool tw_cart_lives_on(const struct tw_cart_store *store, struct tw_uuid member_id, size_t server)
+{
+    int32_t partitions = tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions;
+    char    text[TW_UUID_TEXT + 1];
+
+    if (store->server_count == 1)
+        return true;
+    tw_uuid_format(member_id, text);
+    return tw_cart_server_of(tw_partition_of((struct tw_str){text, TW_UUID_TEXT}, partitions), store->server_count) ==
+           server;
+}
+
 /* ---- progress ---- */
 
 void tw_cart_part_put_get(struct tw_cart_part *part)
@@ -109,6 +124,42 @@ void tw_cart_part_know(struct tw_cart_part *part, const struct tw_progress *prog
 {
     part->known = *progress;
     part->known.outbox = (struct tw_str){NULL, 0};
+}
+
+void tw_cart_part_put_epoch(struct tw_cart_part *part)
+{
+    tw_lane_command(&part->lane, "GET", 1);
+    tw_lane_text(&part->lane, TW_CART_KEY_EPOCH);
+}
+
+enum tw_rc tw_cart_part_receive_epoch(struct tw_cart_part *part, enum tw_rc changed, const char *where,
+                                      struct tw_err *reterr)
+{
+    TW_AUTO(tw_reply_free) redisReply *reply = NULL;
+    int64_t                            epoch;
+
+    TW_TRY(tw_lane_receive(&part->lane, REDIS_REPLY_STRING, where, TW_CART_KEY_EPOCH, &reply, reterr));
+    if (!tw_cart_epoch_unpack((struct tw_str){reply->str, reply->len}, &epoch))
+        return tw_lane_broken(&part->lane, where, TW_CART_KEY_EPOCH, "it is no number", reterr);
+    if (part->epoch >= 0 && part->epoch != epoch) {
+        tw_lane_close(&part->lane);
+        return tw_fail(reterr, changed, where, 0, "partition %d: another database took the place of this one",
+                       part->lane.partition);
+    }
+    part->epoch = epoch;
+    return TW_OK;
+}
+
+enum tw_rc tw_cart_part_receive_time(struct tw_cart_part *part, const char *where, struct tw_err *reterr)
+{
+    TW_AUTO(tw_reply_free) redisReply *reply = NULL;
+    int64_t                            seconds;
+
+    TW_TRY(tw_lane_receive(&part->lane, REDIS_REPLY_ARRAY, where, "TIME", &reply, reterr));
+    if (reply->elements != 2 || !tw_str_to_int(tw_str_of(reply->element[0]->str), &seconds))
+        return tw_lane_refuse(&part->lane, reply, where, "TIME", reterr);
+    part->server_ms = seconds * 1000;
+    return TW_OK;
 }
 
 /* ---- copies ---- */
@@ -153,6 +204,7 @@ void tw_cart_part_put_watch(struct tw_cart_part *part)
     tw_lane_arg(&part->lane, key, tw_cart_key_progress(part->lane.partition, key));
     tw_lane_number(&part->lane, 0);
     tw_lane_number(&part->lane, TW_CART_PROGRESS_HEAD_MAX - 1);
+    tw_cart_part_put_epoch(part);
 }
 
 static enum tw_rc fail_fenced(const struct tw_cart_part *part, int64_t found, int64_t wanted, const char *where,
@@ -170,6 +222,7 @@ enum tw_rc tw_cart_part_receive_watch(struct tw_cart_part *part, int64_t next_of
 
     TW_TRY(tw_lane_receive_ok(&part->lane, where, "WATCH", reterr));
     TW_TRY(tw_cart_part_receive_progress(part, where, &reply, &progress, reterr));
+    TW_TRY(tw_cart_part_receive_epoch(part, TW_FENCED, where, reterr));
     if (progress.next_offset != next_offset || progress.clock_ms != part->known.clock_ms) {
         tw_lane_close(&part->lane);
         return fail_fenced(part, progress.next_offset, next_offset, where, reterr);

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void put_scan(struct tw_lane *lane, const struct tw_scan *scan, uint64_t cursor)
+static void put_scan(struct tw_lane *lane, const struct tw_redis_scan *scan, uint64_t cursor)
 {
     char text[24];
     int  len = snprintf(text, sizeof(text), "%" PRIu64, cursor);
@@ -34,8 +34,8 @@ static bool is_page(const redisReply *reply)
     return true;
 }
 
-enum tw_rc tw_lane_scan(struct tw_lane *lane, const struct tw_scan *scan, uint64_t *cursor, const char *where,
-                        redisReply **ret_reply, struct tw_err *reterr)
+enum tw_rc tw_redis_scan(struct tw_lane *lane, const struct tw_redis_scan *scan, uint64_t *cursor, const char *where,
+                         redisReply **ret_reply, struct tw_err *reterr)
 {
     const char                        *what = scan->key.len > 0 ? scan->key.ptr : scan->command;
     TW_AUTO(tw_reply_free) redisReply *reply = NULL;

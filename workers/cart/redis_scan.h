@@ -7,7 +7,7 @@
 
 #include "redis_lane.h"
 
-struct tw_scan {
+struct tw_redis_scan {
     const char   *command; /**< "SCAN", "HSCAN" … */
     struct tw_str key;     /**< empty for SCAN */
     const char   *pattern; /**< of keys; NULL: all */
@@ -16,7 +16,7 @@ struct tw_scan {
 
 /** The next page; @p cursor 0: the first, and 0 after the last. @p ret_reply: an array of strings. UNREACHED, BROKEN: as
  *  tw_lane_receive(). */
-enum tw_rc tw_lane_scan(struct tw_lane *lane, const struct tw_scan *scan, uint64_t *cursor, const char *where,
-                        redisReply **ret_reply, struct tw_err *reterr);
+enum tw_rc tw_redis_scan(struct tw_lane *lane, const struct tw_redis_scan *scan, uint64_t *cursor, const char *where,
+                         redisReply **ret_reply, struct tw_err *reterr);
 
 #endif

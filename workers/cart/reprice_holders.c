@@ -39,12 +39,12 @@ static enum tw_rc redis_page(void *self, int32_t partition, struct tw_uuid produ
     struct tw_lane                    *lane = &holders->lanes[tw_cart_server_of(partition, holders->server_count)];
     TW_AUTO(tw_reply_free) redisReply *found = NULL;
     char                               key[TW_CART_KEY_SIZE];
-    const struct tw_scan scan = {"SSCAN", {key, tw_cart_key_holders(partition, product_id, key)}, NULL, count};
+    const struct tw_redis_scan scan = {"SSCAN", {key, tw_cart_key_holders(partition, product_id, key)}, NULL, count};
 
     lane->partition = partition;
     if (!lane->redis)
         TW_TRY(tw_lane_open(lane, where, reterr));
-    TW_TRY(tw_lane_scan(lane, &scan, &cursor, where, &found, reterr));
+    TW_TRY(tw_redis_scan(lane, &scan, &cursor, where, &found, reterr));
     TW_TRY(read_members(lane, found, key, arena, ret_members, reterr));
     *ret_count = found->elements;
     *ret_cursor = cursor;

@@ -189,32 +189,35 @@ static enum tw_rc give_rights(struct member_shadow *self, const char *schema, st
 
 /* --- make --------------------------------------------------------------------------------------------------------- */
 
-/* A schema moves with all that is in it, and what refers to its tables from elsewhere goes on referring to them. What
- * the schema %1$s has and %2$s has not, and what refers to it by more than its name, would silently be left behind. */
-#define LEFT_BEHIND                                                                                                  \
-    "with mine as (select oid, relname, relkind from pg_class where relnamespace = '\"%1$s\"'::regnamespace),"       \
-    " others (classid, objid) as ("                                                                                  \
-    " select 'pg_class'::regclass, oid from mine where not exists (select from pg_class o where o.relname ="         \
-    "  mine.relname and o.relkind = mine.relkind and o.relnamespace = '\"%2$s\"'::regnamespace)"                     \
-    " union all select 'pg_proc'::regclass, oid from pg_proc p where pronamespace = '\"%1$s\"'::regnamespace and"    \
-    "  not exists (select from pg_proc o where o.proname = p.proname and o.pronamespace = '\"%2$s\"'::regnamespace)" \
-    " union all select 'pg_class'::regclass, ev_class from pg_depend join pg_rewrite on pg_rewrite.oid = objid"      \
-    "  where classid = 'pg_rewrite'::regclass and refclassid = 'pg_class'::regclass"                                 \
-    "  and refobjid in (select oid from mine)"                                                                       \
-    " union all select 'pg_constraint'::regclass, oid from pg_constraint where contype = 'f'"                        \
-    "  and confrelid in (select oid from mine) and conrelid not in (select oid from mine)"                           \
-    " union all select 'pg_publication_rel'::regclass, oid from pg_publication_rel"                                  \
-    "  where prrelid in (select oid from mine)"                                                                      \
-    " union all select 'pg_trigger'::regclass, oid from pg_trigger where not tgisinternal"                           \
-    "  and tgrelid in (select oid from mine))"                                                                       \
-    " select coalesce((select 'schema %1$s has or is used by what another store in its place would not be: '"        \
-    "  || pg_describe_object(classid, objid, 0) from others limit 1), '')"
+/* What schema %1$s is used by through more than its name: it goes on using that very schema, whatever its name. */
+#define USERS_OF                                                                                               \
+    "with mine as (select oid, relname, relkind from pg_class where relnamespace = '\"%1$s\"'::regnamespace)," \
+    " others (classid, objid) as ("                                                                            \
+    " select 'pg_class'::regclass, ev_class from pg_depend join pg_rewrite on pg_rewrite.oid = objid"          \
+    "  where classid = 'pg_rewrite'::regclass and refclassid = 'pg_class'::regclass"                           \
+    "  and refobjid in (select oid from mine)"                                                                 \
+    " union all select 'pg_constraint'::regclass, oid from pg_constraint where contype = 'f'"                  \
+    "  and confrelid in (select oid from mine) and conrelid not in (select oid from mine)"                     \
+    " union all select 'pg_publication_rel'::regclass, oid from pg_publication_rel"                            \
+    "  where prrelid in (select oid from mine)"                                                                \
+    " union all select 'pg_trigger'::regclass, oid from pg_trigger where not tgisinternal"                     \
+    "  and tgrelid in (select oid from mine)"
+/* What is in %1$s and not in %2$s: it would go away with the schema that holds it. */
+#define ALONE_IN                                                                                                  \
+    " union all select 'pg_class'::regclass, oid from mine where not exists (select from pg_class o where"        \
+    "  o.relname = mine.relname and o.relkind = mine.relkind and o.relnamespace = '\"%2$s\"'::regnamespace)"      \
+    " union all select 'pg_proc'::regclass, oid from pg_proc p where pronamespace = '\"%1$s\"'::regnamespace and" \
+    "  not exists (select from pg_proc o where o.proname = p.proname and o.pronamespace = '\"%2$s\"'::regnamespace)"
+#define THE_FIRST                                                                              \
+    ") select coalesce((select 'schema %1$s has or is used by what is not the store''s own: '" \
+    " || pg_describe_object(classid, objid, 0) from others limit 1), '')"
 
+/* Whatever else hangs on the live store would silently stay with the old one: better nothing is swapped. */
 static enum tw_rc check_left_behind(struct member_shadow *self, const char *schema, struct tw_err *reterr)
 {
     struct tw_buf sql = {0};
 
-    tw_buf_printf(&sql, LEFT_BEHIND, "tillwire", schema);
+    tw_buf_printf(&sql, USERS_OF ALONE_IN THE_FIRST, "tillwire", schema);
     return check(self, "looking at what depends on the schema", &sql, TW_BROKEN, reterr);
 }
 
@@ -336,6 +339,8 @@ static enum tw_rc drop_found(struct member_shadow *self, const char *schema, enu
         return TW_OK;
     if (found == FOREIGN)
         return tw_fail(reterr, TW_BROKEN, WHERE, 0, "schema %s is not ours: nothing was dropped", schema);
+    tw_buf_printf(&sql, USERS_OF THE_FIRST, schema);
+    TW_TRY(check(self, "looking at what depends on the schema", &sql, TW_BROKEN, reterr));
     tw_buf_printf(&sql, DROP_SCHEMA, schema);
     return ask_printed(self, "dropping", &sql, NULL, reterr);
 }

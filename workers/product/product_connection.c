@@ -280,19 +280,29 @@ enum tw_rc tw_mongo_find(struct tw_mongo *mongo, const char *collection, const b
     return failed ? fail(mongo, rc_of_read(tw_mongo_rc(&error)), where, &error, reterr) : rc;
 }
 
+/* --- commands ----------------------------------------------------------------------------------------------------- */
+
+static const char where_command[] = "product.mongo.command";
+
+static enum tw_rc fail_command(struct tw_mongo *mongo, const bson_error_t *error, const char *what,
+                               struct tw_err *reterr)
+{
+    if (error->domain != MONGOC_ERROR_SERVER)
+        disconnect(mongo);
+    return tw_fail(reterr, rc_of_read(tw_mongo_rc(error)), where_command, (long)error->code, "%s: %s", what,
+                   error->message);
+}
+
 enum tw_rc tw_mongo_command(struct tw_mongo *mongo, const bson_t *command, const char *what, bson_t *ret_reply,
                             struct tw_err *reterr)
 {
-    static const char where[] = "product.mongo.command";
-    bson_error_t      error;
-    bson_t            reply;
+    bson_error_t error;
+    bson_t       reply;
 
-    TW_TRY(check_connected(mongo, where, reterr));
+    TW_TRY(check_connected(mongo, where_command, reterr));
     if (!mongoc_client_command_simple(mongo->client, mongo->database, command, NULL, &reply, &error)) {
         bson_destroy(&reply);
-        if (error.domain != MONGOC_ERROR_SERVER)
-            disconnect(mongo);
-        return tw_fail(reterr, rc_of_read(tw_mongo_rc(&error)), where, (long)error.code, "%s: %s", what, error.message);
+        return fail_command(mongo, &error, what, reterr);
     }
     if (ret_reply)
         bson_steal(ret_reply, &reply);
@@ -300,6 +310,54 @@ enum tw_rc tw_mongo_command(struct tw_mongo *mongo, const bson_t *command, const
         bson_destroy(&reply);
     return TW_OK;
 }
+
+static void drop_system_names(char **names)
+{
+    char **kept = names;
+
+    for (char **name = names; *name; name++) {
+        if (strncmp(*name, "system.", strlen("system.")) != 0)
+            *kept++ = *name;
+        else
+            bson_free(*name);
+    }
+    *kept = NULL;
+}
+
+enum tw_rc tw_mongo_collections(struct tw_mongo *mongo, char ***ret_names, struct tw_err *reterr)
+{
+    mongoc_database_t *database;
+    bson_error_t       error;
+    char             **names;
+
+    TW_TRY(check_connected(mongo, where_command, reterr));
+    database = mongoc_client_get_database(mongo->client, mongo->database);
+    names = mongoc_database_get_collection_names_with_opts(database, NULL, &error);
+    mongoc_database_destroy(database);
+    if (!names)
+        return fail_command(mongo, &error, "listing collections", reterr);
+    drop_system_names(names);
+    *ret_names = names;
+    return TW_OK;
+}
+
+enum tw_rc tw_mongo_drop(struct tw_mongo *mongo, bool (*goes)(const char *name), struct tw_err *reterr)
+{
+    char     **names = NULL;
+    enum tw_rc rc = tw_mongo_collections(mongo, &names, reterr);
+
+    for (char **name = names; rc == TW_OK && *name; name++) {
+        bson_t *command = BCON_NEW("drop", BCON_UTF8(*name));
+
+        if (goes(*name))
+            rc = tw_mongo_command(mongo, command, *name, NULL, reterr);
+        bson_destroy(command);
+    }
+    bson_strfreev(names);
+    return rc;
+}
+
+/* --- scans -------------------------------------------------------------------------------------------------------- */
 
 enum tw_rc tw_mongo_scan_begin(const struct tw_mongo *mongo, const char *collection, const bson_t *filter,
                                const bson_t *options, struct tw_mongo_scan *ret_scan, struct tw_err *reterr)

@@ -33,6 +33,8 @@ enum {
 
 struct store {
     struct tw_mongo        mongo;
+    int64_t               *epochs; /* by partition: which store it is that watermark() was asked for, see tw_progress */
+    int32_t                epoch_count;
     struct tw_product_list keys[TW_RATING_ENTITY + 1]; /* of each kind */
     struct tw_product_list rows;
 };
@@ -149,19 +151,23 @@ static bson_t *new_expected(int32_t partition, const char *name, int64_t value)
     return BCON_NEW("_id", BCON_INT32(partition), name, BCON_INT64(value));
 }
 
-/* A partition's progress with a mark, or without one. `$exists` rather than null, which an upsert would write. */
+/* 0 stands for a field that is not there. `$exists` rather than null, which an upsert would write. */
+static void expect_number(bson_t *expected, const char *name, int64_t value)
+{
+    bson_t *absent = BCON_NEW("$exists", BCON_BOOL(false));
+
+    if (value)
+        BSON_APPEND_INT64(expected, name, value);
+    else
+        BSON_APPEND_DOCUMENT(expected, name, absent);
+    bson_destroy(absent);
+}
+
 static bson_t *new_expected_progress(int32_t partition, int64_t next_offset, int64_t mark)
 {
     bson_t *expected = new_expected(partition, "next", next_offset);
-    bson_t *condition;
 
-    if (mark) {
-        BSON_APPEND_INT64(expected, "mark", mark);
-        return expected;
-    }
-    condition = BCON_NEW("$exists", BCON_BOOL(false));
-    BSON_APPEND_DOCUMENT(expected, "mark", condition);
-    bson_destroy(condition);
+    expect_number(expected, "mark", mark);
     return expected;
 }
 
@@ -197,7 +203,8 @@ static const char where_watermark[] = "product.store.watermark";
 struct progress {
     struct tw_arena   *arena;
     struct tw_progress value;
-    int64_t            redo_from; /* -1: nothing was ever committed */
+    int64_t            epoch;
+    int64_t            redo_from; /* -1: there is no redo record */
     int64_t            redo_to;
     struct tw_str      redo;
 };
@@ -205,9 +212,7 @@ struct progress {
 /* A document without one was made by a mark, or is the work of a swap: there is nothing to finish. */
 static bool find_redo(const bson_t *document, struct progress *progress)
 {
-    bson_iter_t iter;
-
-    if (!bson_iter_init_find(&iter, document, "redo"))
+    if (!bson_has_field(document, "redo"))
         return true;
     if (!find_int64(document, "redo.from", &progress->redo_from) ||
         !find_int64(document, "redo.to", &progress->redo_to) || !find_bytes(document, "redo.writes", &progress->redo))
@@ -216,12 +221,11 @@ static bool find_redo(const bson_t *document, struct progress *progress)
     return true;
 }
 
-static bool find_mark(const bson_t *document, int64_t *ret_mark)
+/* A number that need not be there: 0. */
+static bool find_optional(const bson_t *document, const char *name, int64_t *ret_number)
 {
-    bson_iter_t iter;
-
-    *ret_mark = 0;
-    return !bson_iter_init_find(&iter, document, "mark") || find_int64(document, "mark", ret_mark);
+    *ret_number = 0;
+    return !bson_has_field(document, name) || find_int64(document, name, ret_number);
 }
 
 static enum tw_rc take_progress(void *context, const bson_t *document, struct tw_err *reterr)
@@ -234,7 +238,8 @@ static enum tw_rc take_progress(void *context, const bson_t *document, struct tw
     if (!find_int64(document, "next", &value.next_offset) || !bson_iter_init_find(&clock, document, "clock") ||
         !BSON_ITER_HOLDS_DATE_TIME(&clock) || !find_bytes(document, "last_hash", &hash) ||
         hash.len != sizeof(value.last_hash) || !find_bytes(document, "outbox", &value.outbox) ||
-        !find_mark(document, &value.mark) || !find_redo(document, progress))
+        !find_optional(document, "mark", &value.mark) || !find_optional(document, "epoch", &progress->epoch) ||
+        !find_redo(document, progress))
         return tw_fail(reterr, TW_BROKEN, where_watermark, 0, "a document of " TW_MONGO_PROGRESS " is malformed");
     value.clock_ms = bson_iter_date_time(&clock);
     memcpy(value.last_hash, hash.ptr, hash.len);
@@ -270,8 +275,22 @@ static enum tw_rc finish_left_over(struct store *store, int32_t partition, const
     return rc == TW_UNKNOWN ? TW_UNREACHED : rc; /* to be done again is all there is to know */
 }
 
+static void remember_epoch(struct store *store, int32_t partition, int64_t epoch)
+{
+    if (partition >= store->epoch_count) {
+        int32_t count = partition + 1;
+
+        store->epochs = tw_realloc(store->epochs, (size_t)count * sizeof(*store->epochs));
+        for (int32_t i = store->epoch_count; i < count; i++)
+            store->epochs[i] = 0;
+        store->epoch_count = count;
+    }
+    store->epochs[partition] = epoch;
+}
+
 /* tw_applied is read before tw_progress, so it is never ahead of it; behind the redo record it may seem when another
- * worker was quick between the two reads, but not again and again. */
+ * worker was quick between the two reads, but not again and again. Where a mark is lasting another store may be on its
+ * way into this one's place (product_exchange.c): then the two need not agree. */
 static enum tw_rc watermark(void *self, int32_t partition, struct tw_arena *arena, struct tw_progress *ret_progress,
                             struct tw_err *reterr)
 {
@@ -287,7 +306,8 @@ static enum tw_rc watermark(void *self, int32_t partition, struct tw_arena *aren
             TW_TRY(finish_left_over(store, partition, &progress, reterr));
             applied = progress.redo_to;
         }
-        if (applied == progress.value.next_offset) {
+        if (applied == progress.value.next_offset || progress.value.mark < 0) {
+            remember_epoch(store, partition, progress.epoch);
             *ret_progress = progress.value;
             return TW_OK;
         }
@@ -351,15 +371,19 @@ static bson_t *new_progress_update(const struct tw_changes *changes, const bson_
     return update;
 }
 
-/* Step (a). A partition with a mark is as it was left: it has another watermark than any batch expects. */
+/* Step (a). A frozen partition has no such document, nor has one where another store was put into this one's place since
+ * watermark(): what the batch rests on may be of the store that was there. */
 static enum tw_rc swap_progress(struct store *store, const struct tw_changes *changes, const bson_t *update,
                                 struct tw_err *reterr)
 {
+    int64_t    epoch = changes->partition < store->epoch_count ? store->epochs[changes->partition] : 0;
     bson_t    *expected = new_expected_progress(changes->partition, changes->first_offset, 0);
     bool       matched;
-    enum tw_rc rc = compare_and_set(store, TW_MONGO_PROGRESS, expected, update, changes->first_offset == 0, &matched,
-                                    where_commit, reterr);
+    enum tw_rc rc;
 
+    expect_number(expected, "epoch", epoch);
+    rc = compare_and_set(store, TW_MONGO_PROGRESS, expected, update, changes->first_offset == 0, &matched, where_commit,
+                         reterr);
     bson_destroy(expected);
     if (tw_failpoint("in_commit"))
         return tw_fail(reterr, TW_UNKNOWN, where_commit, 0, "failpoint in_commit");
@@ -412,22 +436,16 @@ static void abandon(void *self, int32_t partition)
 static enum tw_rc forget_outbox(void *self, int32_t partition, int64_t next_offset, struct tw_err *reterr)
 {
     static const char where[] = "product.store.forget_outbox";
-    bson_t           *expected;
-    bson_t           *update;
-    bool              matched;
-    enum tw_rc        rc;
+    bson_t           *expected = new_expected(partition, "next", next_offset); /* with a mark, too */
+    bson_t    *update = BCON_NEW("$set", "{", "outbox", BCON_BIN(BSON_SUBTYPE_BINARY, (const uint8_t *)"", 0), "}");
+    bool       matched;
+    enum tw_rc rc = compare_and_set(self, TW_MONGO_PROGRESS, expected, update, false, &matched, where, reterr);
 
-    if (next_offset == 0) /* nothing was ever committed: there is nothing to forget and nothing to make */
-        return check_watermark(self, partition, 0, where, reterr);
-    expected = new_expected(partition, "next", next_offset); /* with a mark, too */
-    update = BCON_NEW("$set", "{", "outbox", BCON_BIN(BSON_SUBTYPE_BINARY, (const uint8_t *)"", 0), "}");
-    rc = compare_and_set(self, TW_MONGO_PROGRESS, expected, update, false, &matched, where, reterr);
     bson_destroy(update);
     bson_destroy(expected);
-    if (rc == TW_OK && !matched)
-        return tw_fail(reterr, TW_FENCED, where, 0, "partition %d: the watermark is not %lld", (int)partition,
-                       (long long)next_offset);
-    return rc;
+    if (rc != TW_OK || matched)
+        return rc;
+    return check_watermark(self, partition, next_offset, where, reterr); /* nothing was ever committed: 0 */
 }
 
 static enum tw_rc take_time(void *context, const bson_t *document, struct tw_err *reterr)
@@ -571,6 +589,7 @@ void tw_product_store_close(struct tw_store *store)
         tw_product_list_end(&self->keys[i]);
     tw_product_list_end(&self->rows);
     tw_mongo_done(&self->mongo);
+    free(self->epochs);
     free(self);
     *store = (struct tw_store){0};
 }

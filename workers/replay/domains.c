@@ -3,24 +3,14 @@
 #include <string.h>
 
 #include "cart_domain.h"
-#if __has_include("cart_shadow.h")
+#include "cart_readers.h"
 #include "cart_shadow.h"
-#else
-#define tw_cart_shadow_open NULL
-#define tw_cart_store_bulk NULL
-#endif
 #include "cart_store.h"
 #include "member_domain.h"
 #include "member_shadow.h"
 #include "member_store.h"
 #include "product_domain.h"
-#if __has_include("product_shadow.h")
 #include "product_shadow.h"
-#else
-#define tw_product_shadow_open NULL
-#define tw_product_store_bulk NULL
-#endif
-#define tw_member_store_bulk NULL
 #include "product_store.h"
 #include "replay.h"
 #include "tillwire/gen/topics.h"
@@ -49,7 +39,6 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .uri_offset = offsetof(struct tw_ctl_settings, mongo_uri),
         .open_store = tw_product_store_open,
         .close_store = tw_product_store_close,
-        .bulk = tw_product_store_bulk,
         .open_shadow = tw_product_shadow_open,
         .sweeps_rows = true,
     },
@@ -60,8 +49,8 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .uri_offset = offsetof(struct tw_ctl_settings, redis_uri),
         .open_store = tw_cart_store_open,
         .close_store = tw_cart_store_close,
-        .bulk = tw_cart_store_bulk,
         .open_shadow = tw_cart_shadow_open,
+        .check_readers = tw_cart_readers_check,
     },
 };
 const size_t tw_replay_domain_count = TW_LEN(tw_replay_domains);

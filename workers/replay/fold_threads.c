@@ -50,7 +50,8 @@ static enum tw_rc fold_partitions(struct work *work, struct tools *tools, struct
     int32_t                       partition;
 
     TW_TRY(tw_replay_open_store(threads->domain, threads->settings, threads->uri, &tools->store, reterr));
-    threads->domain->bulk(&tools->store);
+    if (threads->domain->bulk)
+        threads->domain->bulk(&tools->store);
     TW_TRY(tw_replay_open_source(threads->domain, threads->settings, &tools->source, reterr));
     TW_TRY(tw_replay_fold_config(threads->domain, threads->settings, &fold, reterr));
     fold.config.store = &tools->store;

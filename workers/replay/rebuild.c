@@ -122,7 +122,8 @@ static enum tw_rc read_shadow(const struct rebuild *r, struct tw_store *store, s
 
 static enum tw_rc load_snapshot(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
 {
-    r->domain->bulk(store);
+    if (r->domain->bulk)
+        r->domain->bulk(store);
     return tw_snapshot_load(r->snapshot, store, reterr);
 }
 
@@ -178,6 +179,9 @@ static enum tw_rc prepare_shadow(const struct rebuild *r, struct tw_err *reterr)
                             reterr);
     case TW_SHADOW_FOREIGN:
         return refuse_place(r, "what is there is not a shadow of ours; name another place with --shadow", reterr);
+    case TW_SHADOW_SWAPPING:
+    case TW_SHADOW_SWAPPING_BACK:
+        break; /* those were finished before */
     }
     return with_shadow_store(r, read_shadow, reterr);
 }
@@ -264,16 +268,26 @@ static enum tw_rc read_digests(const struct rebuild *r, struct tw_store *store, 
     return TW_OK;
 }
 
+static enum tw_rc go_on(void *self, struct tw_err *reterr)
+{
+    (void)self; /* nobody else moves a shadow */
+    if (tw_replay_stop)
+        return tw_fail(reterr, TW_UNREACHED, "rebuild", 0, "interrupted: the same command goes on from here");
+    return TW_OK;
+}
+
 static enum tw_rc check_readers(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
 {
-    TW_AUTO(tw_buf_done) struct tw_buf findings = {0};
-    int64_t                            compared = 0;
+    struct tw_readers_check check = {.go_on = go_on};
+    enum tw_rc              rc = TW_OK;
 
-    for (int32_t p = 0; r->domain->check_readers && p < r->partition_count; p++)
-        TW_TRY(r->domain->check_readers(store, p, &r->at[p], &findings, &compared, reterr));
-    if (!findings.len)
-        return TW_OK;
-    return tw_fail(reterr, TW_BROKEN, "rebuild", 0, "%s: %.150s", r->shadow.place, tw_buf_str(&findings).ptr);
+    if (r->domain->check_readers)
+        rc = r->domain->check_readers(store, r->partition_count, &check, reterr);
+    if (rc == TW_OK && check.count)
+        rc = tw_fail(reterr, TW_BROKEN, "rebuild", 0, "%s: %" PRId64 " differences, the first: %.150s", r->shadow.place,
+                     check.count, tw_buf_str(&check.findings).ptr);
+    tw_buf_done(&check.findings);
+    return rc;
 }
 
 static enum tw_rc verify_shadow(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
@@ -307,15 +321,16 @@ static void show_swap(void *self, int64_t done, int64_t all)
     tw_progress_bar_show(bar, done);
 }
 
-static enum tw_rc swap(struct rebuild *r, const struct tw_frozen *frozen, struct tw_err *reterr)
+typedef enum tw_rc (*swap_fn)(void *self, const struct tw_frozen *frozen, int32_t partition_count, tw_swap_fn tell,
+                              void *teller, struct tw_err *reterr);
+
+static enum tw_rc swap(struct rebuild *r, swap_fn swap_or_back, const struct tw_frozen *frozen, struct tw_err *reterr)
 {
     struct tw_progress_bar bar;
-    enum tw_rc (*swap_fn)(void *, const struct tw_frozen *, int32_t, tw_swap_fn, void *, struct tw_err *) =
-        r->settings->roll_back ? r->shadow.swap_back : r->shadow.swap;
-    enum tw_rc rc;
+    enum tw_rc             rc;
 
     tw_progress_bar_begin(&bar, r->name, "documents", 0);
-    rc = swap_fn(r->shadow.self, frozen, r->partition_count, show_swap, &bar, reterr);
+    rc = swap_or_back(r->shadow.self, frozen, r->partition_count, show_swap, &bar, reterr);
     tw_progress_bar_end(&bar);
     return rc;
 }
@@ -347,7 +362,7 @@ static enum tw_rc take_the_place(struct rebuild *r, struct tw_err *reterr)
     TW_TRY(tw_freeze_renew(&r->freeze, reterr));
     TW_TRY(with_shadow_store(r, finish_shadow, reterr));
     TW_TRY(tw_freeze_renew(&r->freeze, reterr));
-    TW_TRY(swap(r, r->freeze.frozen, reterr));
+    TW_TRY(swap(r, r->shadow.swap, r->freeze.frozen, reterr));
     tw_freeze_hand_over(&r->freeze);
     return TW_OK;
 }
@@ -362,7 +377,7 @@ static enum tw_rc roll_back(struct rebuild *r, struct tw_err *reterr)
         return refuse_place(r, "no old store is kept there", reterr);
     TW_TRY(tw_freeze_take(&r->freeze, &r->live, r->partition_count, reterr));
     TW_TRY(tw_freeze_wait_for_outboxes(&r->freeze, &tw_replay_stop, reterr));
-    TW_TRY(swap(r, r->freeze.frozen, reterr));
+    TW_TRY(swap(r, r->shadow.swap_back, r->freeze.frozen, reterr));
     tw_freeze_hand_over(&r->freeze);
     printf("%s: the store before the last rebuild is back; the worker folds on from where it was\n", r->name);
     return TW_OK;
@@ -370,47 +385,51 @@ static enum tw_rc roll_back(struct rebuild *r, struct tw_err *reterr)
 
 /* --- a swap that was interrupted ---------------------------------------------------------------------------------- */
 
-/* Marks that last: somebody's swap of several steps ended half way. */
-static enum tw_rc read_lasting(struct rebuild *r, struct tw_frozen *ret_frozen, int32_t *ret_count,
-                               struct tw_err *reterr)
+/* The marks that last, 0 where there is none: somebody's swap of several steps ended half way. */
+static enum tw_rc read_lasting(struct rebuild *r, struct tw_frozen *ret_frozen, struct tw_err *reterr)
 {
     TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
 
-    *ret_count = 0;
     for (int32_t p = 0; p < r->partition_count; p++) {
         struct tw_progress progress;
 
         TW_TRY(r->live.watermark(r->live.self, p, &arena, &progress, reterr));
         ret_frozen[p] = (struct tw_frozen){progress.next_offset, progress.mark < 0 ? progress.mark : 0};
-        *ret_count += progress.mark < 0;
     }
     return TW_OK;
 }
 
-/* All of them: the swap is made again. Only some: it had not begun, or was done but for taking them away. */
-static enum tw_rc resume_swap(struct rebuild *r, const struct tw_frozen *frozen, int32_t count, bool *ret_swapped,
-                              struct tw_err *reterr)
+/* It had not begun to change anything, or had ended: only marks are left. */
+static enum tw_rc take_lasting_away(struct rebuild *r, const struct tw_frozen *frozen, struct tw_err *reterr)
 {
-    *ret_swapped = count == r->partition_count;
-    if (*ret_swapped) {
-        fprintf(stderr, "%s: going on with the swap that was interrupted\n", r->name);
-        return swap(r, frozen, reterr);
-    }
     for (int32_t p = 0; p < r->partition_count; p++)
         if (frozen[p].mark)
             TW_TRY(r->live.set_mark(r->live.self, p, frozen[p].next_offset, frozen[p].mark, 0, reterr));
     return TW_OK;
 }
 
+static enum tw_rc go_on_with_swap(struct rebuild *r, enum tw_shadow_content content, const struct tw_frozen *frozen,
+                                  struct tw_err *reterr)
+{
+    fprintf(stderr, "%s: going on with the swap that was interrupted\n", r->name);
+    TW_TRY(swap(r, content == TW_SHADOW_SWAPPING ? r->shadow.swap : r->shadow.swap_back, frozen, reterr));
+    printf("%s: the swap that was interrupted is done\n", r->name);
+    return TW_OK;
+}
+
 static enum tw_rc finish_interrupted_swap(struct rebuild *r, bool *ret_swapped, struct tw_err *reterr)
 {
-    struct tw_frozen *frozen = tw_alloc_zeroed((size_t)r->partition_count, sizeof(*frozen));
-    int32_t           count = 0;
-    enum tw_rc        rc = read_lasting(r, frozen, &count, reterr);
+    struct tw_frozen      *frozen = tw_alloc_zeroed((size_t)r->partition_count, sizeof(*frozen));
+    enum tw_shadow_content content;
+    char                   note[TW_SHADOW_NOTE + 1];
+    enum tw_rc             rc = read_lasting(r, frozen, reterr);
 
-    *ret_swapped = false;
-    if (rc == TW_OK && count)
-        rc = resume_swap(r, frozen, count, ret_swapped, reterr);
+    if (rc == TW_OK)
+        rc = r->shadow.look(r->shadow.self, &content, note, reterr);
+    if (rc == TW_OK) {
+        *ret_swapped = content == TW_SHADOW_SWAPPING || content == TW_SHADOW_SWAPPING_BACK;
+        rc = *ret_swapped ? go_on_with_swap(r, content, frozen, reterr) : take_lasting_away(r, frozen, reterr);
+    }
     free(frozen);
     return rc;
 }
@@ -437,10 +456,8 @@ static enum tw_rc build(struct rebuild *r, struct tw_err *reterr)
     bool swapped;
 
     TW_TRY(finish_interrupted_swap(r, &swapped, reterr));
-    if (swapped) {
-        printf("%s: the swap is done\n", r->name);
+    if (swapped)
         return TW_OK;
-    }
     if (r->settings->roll_back)
         return roll_back(r, reterr);
     TW_TRY(prepare_shadow(r, reterr));
@@ -460,9 +477,15 @@ static enum tw_rc drop(struct rebuild *r, struct tw_err *reterr)
     TW_TRY(r->shadow.look(r->shadow.self, &content, note, reterr));
     if (content == TW_SHADOW_FOREIGN)
         return refuse_place(r, "what is there is not ours", reterr);
-    if (content != TW_SHADOW_NONE)
-        TW_TRY(r->shadow.drop(r->shadow.self, reterr));
-    printf("%s: %s %s\n", r->name, r->shadow.place, content == TW_SHADOW_NONE ? "was empty" : "is empty now");
+    if (content == TW_SHADOW_SWAPPING || content == TW_SHADOW_SWAPPING_BACK)
+        return refuse_place(r, "a swap was interrupted; finish it first: the same command without --drop", reterr);
+    if (content == TW_SHADOW_NONE) {
+        printf("%s: there is nothing to forget in %s\n", r->name, r->shadow.place);
+        return TW_OK;
+    }
+    TW_TRY(r->shadow.drop(r->shadow.self, reterr));
+    printf("%s: %s is forgotten\n", r->name,
+           content == TW_SHADOW_OLD ? "the store before the last rebuild" : "the shadow");
     return TW_OK;
 }
 

@@ -143,13 +143,13 @@ static enum tw_rc open_topic(const char *folder, const struct tw_topic *topic, s
 enum tw_rc tw_source_open_files(const char *folder, enum tw_domain_number domain, struct tw_source *ret_source,
                                 struct tw_err *reterr)
 {
-    static const char   words[] = "the files in ";
     struct file_source *self = tw_alloc_zeroed(1, sizeof(*self));
-    size_t              name_size = sizeof(words) + strlen(folder);
+    struct tw_buf       name = {0};
     enum tw_rc          rc;
 
-    self->name = tw_alloc(name_size);
-    snprintf(self->name, name_size, "%s%s", words, folder);
+    tw_buf_printf(&name, "the files in %s", folder);
+    self->name = tw_strdup(name.ptr);
+    tw_buf_done(&name);
     rc = open_topic(folder, tw_topic_of(domain, TW_TOPIC_COMMANDS), &self->commands, reterr);
     if (rc == TW_OK)
         rc = open_topic(folder, tw_topic_of(domain, TW_TOPIC_DLQ), &self->dead_letters, reterr);
