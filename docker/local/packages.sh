@@ -9,7 +9,7 @@ packages_of() {
         build)
             echo gcc libc6-dev cmake ninja-build pkg-config python3 librdkafka-dev libpq-dev libmongoc-dev libbson-dev \
                 libhiredis-dev libmsgpack-dev libjwt-dev libcivetweb-dev libjansson-dev libsodium-dev libidn2-dev \
-                libunistring-dev libssl-dev
+                libunistring-dev libssl-dev libzstd-dev
             ;;
         kafka) echo "$JAVA_PACKAGE" maven ;;
         postgres) echo postgresql-15 postgresql-client-15 ;;

@@ -25,6 +25,8 @@ enum { TIMEOUT_MS = 2000, PARTITION = 3 };
 
 static const char *uri;
 static PGconn     *admin; /* looks at what the store wrote, and gets in its way */
+/* Functions of the schema look for their tables there. */
+static const char  admin_session[] = "set client_min_messages = warning; set search_path = tillwire";
 
 /* --- the server --------------------------------------------------------------------------------------------------- */
 
@@ -82,7 +84,7 @@ static int connect_admin(void **state)
     admin = PQconnectdb(uri);
     if (PQstatus(admin) != CONNECTION_OK)
         fail_msg("%s", PQerrorMessage(admin));
-    run("set client_min_messages = warning");
+    run(admin_session);
     if (*ask("select count(*) from pg_namespace where nspname = 'tillwire'") == '1')
         return 0;
     for (int i = 0, count = scandir("schemas/sql", &files, is_migration, alphasort); i < count; i++)
@@ -307,7 +309,7 @@ static void tables__begin_with_the_columns_of_the_data_model(void **state)
         if (strncmp(columns, tables[i].columns, strlen(tables[i].columns)) != 0)
             fail_msg("%s", columns);
     }
-    run("reset search_path");
+    run(admin_session);
     assert_string_equal(ask("select enum_range(null::tillwire.member_status)"), "{ACTIVE,INACTIVE,SUSPENDED}");
 }
 
@@ -501,7 +503,7 @@ static void an_owner_asleep_in_a_commit__is_ended_by_the_next(void **state)
     }
     assert_true(refusals > 0);
     PQreset(admin);
-    run("set client_min_messages = warning");
+    run(admin_session);
 }
 
 static void a_lock__is_waited_for_only_so_long(void **state)

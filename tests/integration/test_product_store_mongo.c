@@ -859,6 +859,72 @@ static void sweep__takes_the_oldest_rows_first_and_no_more_than_a_bounded_number
     tw_product_store_close(&store);
 }
 
+/* --- marks and lists ---------------------------------------------------------------------------------------------- */
+
+static void mark(struct tw_store *store, int64_t next, int64_t from, int64_t to)
+{
+    struct tw_err err = {0};
+
+    assert_rc(store->set_mark(store->self, PARTITION, next, from, to, &err), TW_OK, err);
+}
+
+static bool progress_has(const char *name)
+{
+    bson_t *document = document_of(TW_MONGO_PROGRESS, BCON_NEW("_id", BCON_INT32(PARTITION)));
+    bool    has = bson_has_field(document, name);
+
+    bson_destroy(document);
+    return has;
+}
+
+static void a_mark__is_a_field_that_is_there_only_with_it(void **state)
+{
+    struct tw_store store = given_products(1);
+    struct tw_err   err = {0};
+
+    (void)state;
+    assert_false(progress_has("mark"));
+    mark(&store, FIRST, 0, -7);
+    assert_true(progress_has("mark"));
+    assert_rc(store.forget_outbox(store.self, PARTITION, FIRST, &err), TW_OK, err);
+    mark(&store, FIRST, -7, 0);
+    assert_false(progress_has("mark"));
+    tw_product_store_close(&store);
+}
+
+static void a_crash__of_a_batch_whose_partition_is_frozen_then_is_finished_all_the_same(void **state)
+{
+    struct tw_store store = given(NOTHING);
+
+    (void)state;
+#ifndef TW_FAILPOINTS
+    skip();
+#endif
+    crash(MAKE, "after_redo=exit");
+    mark(&store, 20, 0, -7);
+    assert_watermark(&store, 20);
+    assert_done_once(MAKE, NOTHING);
+    tw_product_store_close(&store);
+}
+
+static void list__of_what_is_none_of_ours_is_broken(void **state)
+{
+    struct tw_store store = given_products(3);
+    struct tw_key   keys[10];
+    size_t          count;
+    struct tw_err   err = {0};
+
+    (void)state;
+    run(BCON_NEW("insert", TW_MONGO_PRODUCTS, "documents", "[", "{", "_id", BCON_UTF8("mine"), "}", "]"));
+    assert_rc(store.list(store.self, TW_PRODUCT_ENTITY, true, keys, TW_LEN(keys), &count, &err), TW_BROKEN, err);
+    assert_non_null(strstr(err.msg, "'products'"));
+    /* and what follows is not taken for the rest of it */
+    assert_rc(store.list(store.self, TW_PRODUCT_ENTITY, false, keys, TW_LEN(keys), &count, &err), TW_UNREACHED, err);
+    assert_rc(store.list(store.self, TW_RATING_ENTITY, true, keys, TW_LEN(keys), &count, &err), TW_OK, err);
+    assert_int_equal(count, 0);
+    tw_product_store_close(&store);
+}
+
 /* --- stores that contradict themselves ---------------------------------------------------------------------------- */
 
 static void assert_broken(enum tw_rc rc, const struct tw_err *err, const char *clause)
@@ -1025,6 +1091,9 @@ static int run_all(void)
         cmocka_unit_test_setup(a_late_insert__does_not_bring_the_first_state_back, wipe),
         cmocka_unit_test_setup(a_row__of_the_same_command_takes_the_place_of_an_older_one, wipe),
         cmocka_unit_test_setup(sweep__takes_the_oldest_rows_first_and_no_more_than_a_bounded_number, wipe),
+        cmocka_unit_test_setup(a_mark__is_a_field_that_is_there_only_with_it, wipe),
+        cmocka_unit_test_setup(a_crash__of_a_batch_whose_partition_is_frozen_then_is_finished_all_the_same, wipe),
+        cmocka_unit_test_setup(list__of_what_is_none_of_ours_is_broken, wipe),
         cmocka_unit_test_setup(a_product__ahead_of_the_watermark_stops_the_worker, wipe),
         cmocka_unit_test_setup(a_rating__ahead_of_the_watermark_stops_the_worker, wipe),
         cmocka_unit_test_setup(a_product__at_the_watermark_is_just_right, wipe),

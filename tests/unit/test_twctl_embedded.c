@@ -1,9 +1,9 @@
-/* Links: tw_ctl */
+/* Links: tw_ctl tw_embedded */
 /* That the program carries what schemas/ says, and that workers ask for what it carries. Runs in the source folder. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "embedded.h"
+#include "tillwire/embedded.h"
 #include "tillwire/product_document.h"
 #include "unit.h"
 #include "workers/member/member_store.h"

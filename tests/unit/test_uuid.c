@@ -206,6 +206,28 @@ static void product_id__is_inverted_exactly(void **state)
     }
 }
 
+static int sign(int number)
+{
+    return (number > 0) - (number < 0);
+}
+
+/* What is sorted by ObjectId is sorted by UUID. */
+static void product_ids__sort_as_their_object_ids(void **state)
+{
+    uint64_t random = 20261127;
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        uint8_t a[12], b[12];
+
+        for (size_t byte = 0; byte < sizeof(a); byte++) { /* alike up to some byte, also behind the constant */
+            a[byte] = (uint8_t)tw_random(&random);
+            b[byte] = byte < (size_t)i % (sizeof(a) + 1) ? a[byte] : (uint8_t)tw_random(&random);
+        }
+        assert_int_equal(sign(tw_uuid_cmp(tw_product_id(a), tw_product_id(b))), sign(memcmp(a, b, sizeof(a))));
+    }
+}
+
 static void product_id_to_object_id__refuses_what_is_no_image(void **state)
 {
     uint64_t random = 4;
@@ -258,6 +280,7 @@ int main(void)
         cmocka_unit_test(derived_id__is_pinned),
         cmocka_unit_test(product_id__is_pinned),
         cmocka_unit_test(product_id__is_inverted_exactly),
+        cmocka_unit_test(product_ids__sort_as_their_object_ids),
         cmocka_unit_test(product_id_to_object_id__refuses_what_is_no_image),
         cmocka_unit_test(member_id__is_pinned),
     };

@@ -156,17 +156,21 @@ void tw_mongo_done(struct tw_mongo *mongo)
     *mongo = (struct tw_mongo){0};
 }
 
+static enum tw_rc new_client(const mongoc_uri_t *uri, mongoc_client_t **ret_client, struct tw_err *reterr)
+{
+    bson_error_t     error;
+    mongoc_client_t *client = mongoc_client_new_from_uri_with_error(uri, &error);
+
+    if (!client) /* a mongodb+srv:// name that does not resolve */
+        return tw_fail(reterr, TW_UNREACHED, "product.store.connect", (long)error.code, "MongoDB: %s", error.message);
+    mongoc_client_set_error_api(client, MONGOC_ERROR_API_VERSION_2);
+    *ret_client = client;
+    return TW_OK;
+}
+
 enum tw_rc tw_mongo_connect(struct tw_mongo *mongo, struct tw_err *reterr)
 {
-    bson_error_t error;
-
-    if (mongo->client)
-        return TW_OK;
-    mongo->client = mongoc_client_new_from_uri_with_error(mongo->uri, &error);
-    if (!mongo->client) /* a mongodb+srv:// name that does not resolve */
-        return tw_fail(reterr, TW_UNREACHED, "product.store.connect", (long)error.code, "MongoDB: %s", error.message);
-    mongoc_client_set_error_api(mongo->client, MONGOC_ERROR_API_VERSION_2);
-    return TW_OK;
+    return mongo->client ? TW_OK : new_client(mongo->uri, &mongo->client, reterr);
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
@@ -274,4 +278,118 @@ enum tw_rc tw_mongo_find(struct tw_mongo *mongo, const char *collection, const b
     mongoc_cursor_destroy(cursor);
     mongoc_collection_destroy(handle);
     return failed ? fail(mongo, rc_of_read(tw_mongo_rc(&error)), where, &error, reterr) : rc;
+}
+
+/* --- commands ----------------------------------------------------------------------------------------------------- */
+
+static const char where_command[] = "product.mongo.command";
+
+static enum tw_rc fail_command(struct tw_mongo *mongo, const bson_error_t *error, const char *what,
+                               struct tw_err *reterr)
+{
+    if (error->domain != MONGOC_ERROR_SERVER)
+        disconnect(mongo);
+    return tw_fail(reterr, rc_of_read(tw_mongo_rc(error)), where_command, (long)error->code, "%s: %s", what,
+                   error->message);
+}
+
+enum tw_rc tw_mongo_command(struct tw_mongo *mongo, const bson_t *command, const char *what, bson_t *ret_reply,
+                            struct tw_err *reterr)
+{
+    bson_error_t error;
+    bson_t       reply;
+
+    TW_TRY(check_connected(mongo, where_command, reterr));
+    if (!mongoc_client_command_simple(mongo->client, mongo->database, command, NULL, &reply, &error)) {
+        bson_destroy(&reply);
+        return fail_command(mongo, &error, what, reterr);
+    }
+    if (ret_reply)
+        bson_steal(ret_reply, &reply);
+    else
+        bson_destroy(&reply);
+    return TW_OK;
+}
+
+static void drop_system_names(char **names)
+{
+    char **kept = names;
+
+    for (char **name = names; *name; name++) {
+        if (strncmp(*name, "system.", strlen("system.")) != 0)
+            *kept++ = *name;
+        else
+            bson_free(*name);
+    }
+    *kept = NULL;
+}
+
+enum tw_rc tw_mongo_collections(struct tw_mongo *mongo, char ***ret_names, struct tw_err *reterr)
+{
+    mongoc_database_t *database;
+    bson_error_t       error;
+    char             **names;
+
+    TW_TRY(check_connected(mongo, where_command, reterr));
+    database = mongoc_client_get_database(mongo->client, mongo->database);
+    names = mongoc_database_get_collection_names_with_opts(database, NULL, &error);
+    mongoc_database_destroy(database);
+    if (!names)
+        return fail_command(mongo, &error, "listing collections", reterr);
+    drop_system_names(names);
+    *ret_names = names;
+    return TW_OK;
+}
+
+enum tw_rc tw_mongo_drop(struct tw_mongo *mongo, bool (*goes)(const char *name), struct tw_err *reterr)
+{
+    char     **names = NULL;
+    enum tw_rc rc = tw_mongo_collections(mongo, &names, reterr);
+
+    for (char **name = names; rc == TW_OK && *name; name++) {
+        bson_t *command = BCON_NEW("drop", BCON_UTF8(*name));
+
+        if (goes(*name))
+            rc = tw_mongo_command(mongo, command, *name, NULL, reterr);
+        bson_destroy(command);
+    }
+    bson_strfreev(names);
+    return rc;
+}
+
+/* --- scans -------------------------------------------------------------------------------------------------------- */
+
+enum tw_rc tw_mongo_scan_begin(const struct tw_mongo *mongo, const char *collection, const bson_t *filter,
+                               const bson_t *options, struct tw_mongo_scan *ret_scan, struct tw_err *reterr)
+{
+    struct tw_mongo_scan scan = {0};
+
+    TW_TRY(new_client(mongo->uri, &scan.client, reterr));
+    scan.collection = mongoc_client_get_collection(scan.client, mongo->database, collection);
+    scan.cursor = mongoc_collection_find_with_opts(scan.collection, filter, options, NULL);
+    *ret_scan = scan;
+    return TW_OK;
+}
+
+enum tw_rc tw_mongo_scan_next(struct tw_mongo_scan *scan, const bson_t **ret_document, const char *where,
+                              struct tw_err *reterr)
+{
+    const bson_t *document = NULL;
+    bson_error_t  error;
+
+    if (!mongoc_cursor_next(scan->cursor, &document) && mongoc_cursor_error(scan->cursor, &error))
+        return tw_fail(reterr, rc_of_read(tw_mongo_rc(&error)), where, (long)error.code, "MongoDB: %s", error.message);
+    *ret_document = document;
+    return TW_OK;
+}
+
+void tw_mongo_scan_end(struct tw_mongo_scan *scan)
+{
+    if (scan->cursor)
+        mongoc_cursor_destroy(scan->cursor);
+    if (scan->collection)
+        mongoc_collection_destroy(scan->collection);
+    if (scan->client)
+        mongoc_client_destroy(scan->client);
+    *scan = (struct tw_mongo_scan){0};
 }

@@ -17,6 +17,8 @@
 
 #include "product_apply.h"
 #include "product_connection.h"
+#include "product_domain.h"
+#include "product_list.h"
 #include "product_load.h"
 #include "product_redo.h"
 #include "tillwire/failpoint.h"
@@ -30,7 +32,11 @@ enum {
 };
 
 struct store {
-    struct tw_mongo mongo;
+    struct tw_mongo        mongo;
+    int64_t               *epochs; /* by partition: which store it is that watermark() was asked for, see tw_progress */
+    int32_t                epoch_count;
+    struct tw_product_list keys[TW_RATING_ENTITY + 1]; /* of each kind */
+    struct tw_product_list rows;
 };
 
 static bool find_int64(const bson_t *document, const char *path, int64_t *ret_number)
@@ -123,16 +129,15 @@ static enum tw_rc check_watermark(struct store *store, int32_t partition, int64_
 
 /* --- compare-and-set ---------------------------------------------------------------------------------------------- */
 
-/* One update of the partition's document: where `name` is `expected`, and, for the first batch ever, where there is no
- * document. *ret_matched false: another value stands there. */
-static enum tw_rc compare_and_set(struct store *store, const char *collection, int32_t partition, const char *name,
-                                  int64_t expected, const bson_t *update, bool *ret_matched, const char *where,
+/* One update of the partition's document where it is as `expected` says, and, when it may be the first ever, where there
+ * is no document. *ret_matched false: something else stands there. */
+static enum tw_rc compare_and_set(struct store *store, const char *collection, const bson_t *expected,
+                                  const bson_t *update, bool may_be_first, bool *ret_matched, const char *where,
                                   struct tw_err *reterr)
 {
     struct tw_mongo_written written;
-    bson_t                 *command =
-        BCON_NEW("update", BCON_UTF8(collection), "updates", "[", "{", "q", "{", "_id", BCON_INT32(partition), name,
-                 BCON_INT64(expected), "}", "u", BCON_DOCUMENT(update), "upsert", BCON_BOOL(expected == 0), "}", "]");
+    bson_t *command = BCON_NEW("update", BCON_UTF8(collection), "updates", "[", "{", "q", BCON_DOCUMENT(expected), "u",
+                               BCON_DOCUMENT(update), "upsert", BCON_BOOL(may_be_first), "}", "]");
     enum tw_rc rc = tw_mongo_write(&store->mongo, command, where, &written, reterr);
 
     bson_destroy(command);
@@ -141,15 +146,42 @@ static enum tw_rc compare_and_set(struct store *store, const char *collection, i
     return rc;
 }
 
+static bson_t *new_expected(int32_t partition, const char *name, int64_t value)
+{
+    return BCON_NEW("_id", BCON_INT32(partition), name, BCON_INT64(value));
+}
+
+/* 0 stands for a field that is not there. `$exists` rather than null, which an upsert would write. */
+static void expect_number(bson_t *expected, const char *name, int64_t value)
+{
+    bson_t *absent = BCON_NEW("$exists", BCON_BOOL(false));
+
+    if (value)
+        BSON_APPEND_INT64(expected, name, value);
+    else
+        BSON_APPEND_DOCUMENT(expected, name, absent);
+    bson_destroy(absent);
+}
+
+static bson_t *new_expected_progress(int32_t partition, int64_t next_offset, int64_t mark)
+{
+    bson_t *expected = new_expected(partition, "next", next_offset);
+
+    expect_number(expected, "mark", mark);
+    return expected;
+}
+
 /* Step (c). No match: somebody did it. */
 static enum tw_rc move_applied(struct store *store, int32_t partition, int64_t from, int64_t to, struct tw_err *reterr)
 {
+    bson_t    *expected = new_expected(partition, "applied", from);
     bson_t    *update = BCON_NEW("$set", "{", "applied", BCON_INT64(to), "}");
     bool       matched;
-    enum tw_rc rc = compare_and_set(store, TW_MONGO_APPLIED, partition, "applied", from, update, &matched,
+    enum tw_rc rc = compare_and_set(store, TW_MONGO_APPLIED, expected, update, from == 0, &matched,
                                     "product.store.move_applied", reterr);
 
     bson_destroy(update);
+    bson_destroy(expected);
     return rc;
 }
 
@@ -171,10 +203,30 @@ static const char where_watermark[] = "product.store.watermark";
 struct progress {
     struct tw_arena   *arena;
     struct tw_progress value;
-    int64_t            redo_from; /* -1: nothing was ever committed */
+    int64_t            epoch;
+    int64_t            redo_from; /* -1: there is no redo record */
     int64_t            redo_to;
     struct tw_str      redo;
 };
+
+/* A document without one was made by a mark, or is the work of a swap: there is nothing to finish. */
+static bool find_redo(const bson_t *document, struct progress *progress)
+{
+    if (!bson_has_field(document, "redo"))
+        return true;
+    if (!find_int64(document, "redo.from", &progress->redo_from) ||
+        !find_int64(document, "redo.to", &progress->redo_to) || !find_bytes(document, "redo.writes", &progress->redo))
+        return false;
+    progress->redo = tw_arena_copy(progress->arena, progress->redo);
+    return true;
+}
+
+/* A number that need not be there: 0. */
+static bool find_optional(const bson_t *document, const char *name, int64_t *ret_number)
+{
+    *ret_number = 0;
+    return !bson_has_field(document, name) || find_int64(document, name, ret_number);
+}
 
 static enum tw_rc take_progress(void *context, const bson_t *document, struct tw_err *reterr)
 {
@@ -186,13 +238,12 @@ static enum tw_rc take_progress(void *context, const bson_t *document, struct tw
     if (!find_int64(document, "next", &value.next_offset) || !bson_iter_init_find(&clock, document, "clock") ||
         !BSON_ITER_HOLDS_DATE_TIME(&clock) || !find_bytes(document, "last_hash", &hash) ||
         hash.len != sizeof(value.last_hash) || !find_bytes(document, "outbox", &value.outbox) ||
-        !find_int64(document, "redo.from", &progress->redo_from) ||
-        !find_int64(document, "redo.to", &progress->redo_to) || !find_bytes(document, "redo.writes", &progress->redo))
+        !find_optional(document, "mark", &value.mark) || !find_optional(document, "epoch", &progress->epoch) ||
+        !find_redo(document, progress))
         return tw_fail(reterr, TW_BROKEN, where_watermark, 0, "a document of " TW_MONGO_PROGRESS " is malformed");
     value.clock_ms = bson_iter_date_time(&clock);
     memcpy(value.last_hash, hash.ptr, hash.len);
     value.outbox = tw_arena_copy(progress->arena, value.outbox);
-    progress->redo = tw_arena_copy(progress->arena, progress->redo);
     progress->value = value;
     return TW_OK;
 }
@@ -224,8 +275,22 @@ static enum tw_rc finish_left_over(struct store *store, int32_t partition, const
     return rc == TW_UNKNOWN ? TW_UNREACHED : rc; /* to be done again is all there is to know */
 }
 
+static void remember_epoch(struct store *store, int32_t partition, int64_t epoch)
+{
+    if (partition >= store->epoch_count) {
+        int32_t count = partition + 1;
+
+        store->epochs = tw_realloc(store->epochs, (size_t)count * sizeof(*store->epochs));
+        for (int32_t i = store->epoch_count; i < count; i++)
+            store->epochs[i] = 0;
+        store->epoch_count = count;
+    }
+    store->epochs[partition] = epoch;
+}
+
 /* tw_applied is read before tw_progress, so it is never ahead of it; behind the redo record it may seem when another
- * worker was quick between the two reads, but not again and again. */
+ * worker was quick between the two reads, but not again and again. Where a mark is lasting another store may be on its
+ * way into this one's place (product_exchange.c): then the two need not agree. */
 static enum tw_rc watermark(void *self, int32_t partition, struct tw_arena *arena, struct tw_progress *ret_progress,
                             struct tw_err *reterr)
 {
@@ -241,7 +306,8 @@ static enum tw_rc watermark(void *self, int32_t partition, struct tw_arena *aren
             TW_TRY(finish_left_over(store, partition, &progress, reterr));
             applied = progress.redo_to;
         }
-        if (applied == progress.value.next_offset) {
+        if (applied == progress.value.next_offset || progress.value.mark < 0) {
+            remember_epoch(store, partition, progress.epoch);
             *ret_progress = progress.value;
             return TW_OK;
         }
@@ -305,18 +371,24 @@ static bson_t *new_progress_update(const struct tw_changes *changes, const bson_
     return update;
 }
 
-/* Step (a). */
+/* Step (a). A frozen partition has no such document, nor has one where another store was put into this one's place since
+ * watermark(): what the batch rests on may be of the store that was there. */
 static enum tw_rc swap_progress(struct store *store, const struct tw_changes *changes, const bson_t *update,
                                 struct tw_err *reterr)
 {
+    int64_t    epoch = changes->partition < store->epoch_count ? store->epochs[changes->partition] : 0;
+    bson_t    *expected = new_expected_progress(changes->partition, changes->first_offset, 0);
     bool       matched;
-    enum tw_rc rc = compare_and_set(store, TW_MONGO_PROGRESS, changes->partition, "next", changes->first_offset, update,
-                                    &matched, where_commit, reterr);
+    enum tw_rc rc;
 
+    expect_number(expected, "epoch", epoch);
+    rc = compare_and_set(store, TW_MONGO_PROGRESS, expected, update, changes->first_offset == 0, &matched, where_commit,
+                         reterr);
+    bson_destroy(expected);
     if (tw_failpoint("in_commit"))
         return tw_fail(reterr, TW_UNKNOWN, where_commit, 0, "failpoint in_commit");
     if (rc == TW_OK && !matched)
-        return tw_fail(reterr, TW_FENCED, where_commit, 0, "partition %d: the watermark is not %lld",
+        return tw_fail(reterr, TW_FENCED, where_commit, 0, "partition %d: the watermark is not %lld, or it is frozen",
                        (int)changes->partition, (long long)changes->first_offset);
     return rc;
 }
@@ -364,19 +436,16 @@ static void abandon(void *self, int32_t partition)
 static enum tw_rc forget_outbox(void *self, int32_t partition, int64_t next_offset, struct tw_err *reterr)
 {
     static const char where[] = "product.store.forget_outbox";
-    bson_t           *update;
-    bool              matched;
-    enum tw_rc        rc;
+    bson_t           *expected = new_expected(partition, "next", next_offset); /* with a mark, too */
+    bson_t    *update = BCON_NEW("$set", "{", "outbox", BCON_BIN(BSON_SUBTYPE_BINARY, (const uint8_t *)"", 0), "}");
+    bool       matched;
+    enum tw_rc rc = compare_and_set(self, TW_MONGO_PROGRESS, expected, update, false, &matched, where, reterr);
 
-    if (next_offset == 0) /* nothing was ever committed: there is nothing to forget and nothing to make */
-        return check_watermark(self, partition, 0, where, reterr);
-    update = BCON_NEW("$set", "{", "outbox", BCON_BIN(BSON_SUBTYPE_BINARY, (const uint8_t *)"", 0), "}");
-    rc = compare_and_set(self, TW_MONGO_PROGRESS, partition, "next", next_offset, update, &matched, where, reterr);
     bson_destroy(update);
-    if (rc == TW_OK && !matched)
-        return tw_fail(reterr, TW_FENCED, where, 0, "partition %d: the watermark is not %lld", (int)partition,
-                       (long long)next_offset);
-    return rc;
+    bson_destroy(expected);
+    if (rc != TW_OK || matched)
+        return rc;
+    return check_watermark(self, partition, next_offset, where, reterr); /* nothing was ever committed: 0 */
 }
 
 static enum tw_rc take_time(void *context, const bson_t *document, struct tw_err *reterr)
@@ -432,6 +501,60 @@ static void release(void *self, int32_t partition)
     (void)partition;
 }
 
+/* --- for what looks at a whole store ------------------------------------------------------------------------------ */
+
+/* With what a partition's document has that nothing was folded of. */
+static bson_t *new_mark_update(int64_t to)
+{
+    static const uint8_t no_hash[TW_RECORD_HASH_BYTES];
+    bson_t              *update = bson_new();
+    bson_t               values;
+
+    BSON_APPEND_DOCUMENT_BEGIN(update, to ? "$set" : "$unset", &values);
+    BSON_APPEND_INT64(&values, "mark", to);
+    bson_append_document_end(update, &values);
+    BSON_APPEND_DOCUMENT_BEGIN(update, "$setOnInsert", &values);
+    BSON_APPEND_DATE_TIME(&values, "clock", 0);
+    append_bytes(&values, "last_hash", no_hash, sizeof(no_hash));
+    append_bytes(&values, "outbox", NULL, 0);
+    bson_append_document_end(update, &values);
+    return update;
+}
+
+static enum tw_rc set_mark(void *self, int32_t partition, int64_t next_offset, int64_t from, int64_t to,
+                           struct tw_err *reterr)
+{
+    static const char where[] = "product.store.set_mark";
+    bson_t           *expected = new_expected_progress(partition, next_offset, from);
+    bson_t           *update = new_mark_update(to);
+    bool              matched;
+    enum tw_rc        rc =
+        compare_and_set(self, TW_MONGO_PROGRESS, expected, update, next_offset == 0 && !from, &matched, where, reterr);
+
+    bson_destroy(update);
+    bson_destroy(expected);
+    if (rc == TW_OK && !matched)
+        return tw_fail(reterr, TW_FENCED, where, 0, "partition %d: the watermark is not %lld, or the mark not %lld",
+                       (int)partition, (long long)next_offset, (long long)from);
+    return rc;
+}
+
+static enum tw_rc list(void *self, uint32_t kind, bool from_start, struct tw_key *ret_keys, size_t max,
+                       size_t *ret_count, struct tw_err *reterr)
+{
+    struct store *store = self;
+
+    return tw_product_list_keys(&store->mongo, &store->keys[kind], kind, from_start, ret_keys, max, ret_count, reterr);
+}
+
+static enum tw_rc list_rows(void *self, int32_t partition, bool from_start, struct tw_uuid *ret_ids, size_t max,
+                            size_t *ret_count, struct tw_err *reterr)
+{
+    struct store *store = self;
+
+    return tw_product_list_rows(&store->mongo, &store->rows, partition, from_start, ret_ids, max, ret_count, reterr);
+}
+
 enum tw_rc tw_product_store_open(const char *uri, int timeout_ms, struct tw_store *ret_store, struct tw_err *reterr)
 {
     struct store   *store;
@@ -448,6 +571,9 @@ enum tw_rc tw_product_store_open(const char *uri, int timeout_ms, struct tw_stor
         .forget_outbox = forget_outbox,
         .sweep = sweep,
         .release = release,
+        .set_mark = set_mark,
+        .list = list,
+        .list_rows = list_rows,
         .self = store,
     };
     return TW_OK;
@@ -459,7 +585,11 @@ void tw_product_store_close(struct tw_store *store)
 
     if (!self)
         return;
+    for (size_t i = 0; i < TW_LEN(self->keys); i++)
+        tw_product_list_end(&self->keys[i]);
+    tw_product_list_end(&self->rows);
     tw_mongo_done(&self->mongo);
+    free(self->epochs);
     free(self);
     *store = (struct tw_store){0};
 }

@@ -28,6 +28,47 @@ static enum tw_rc read_partition(struct tw_freeze *freeze, int32_t partition, st
     return freeze->store->watermark(freeze->store->self, partition, &freeze->arena, ret_progress, reterr);
 }
 
+/* --- without holding it ------------------------------------------------------------------------------------------ */
+
+/* A watermark that has moved on, or an outbox that is empty: what stood in the outbox is published. */
+static enum tw_rc settle(const struct tw_store *store, int32_t partition, struct tw_arena *arena,
+                         const atomic_bool *stop, struct tw_progress *ret_progress, struct tw_err *reterr)
+{
+    int64_t            deadline_us = tw_monotonic_us() + OUTBOX_WAIT_US;
+    struct tw_progress now;
+
+    TW_TRY(store->watermark(store->self, partition, arena, ret_progress, reterr));
+    for (now = *ret_progress; now.outbox.len && now.next_offset == ret_progress->next_offset;) {
+        if (atomic_load(stop) || tw_monotonic_us() > deadline_us)
+            return tw_fail(reterr, TW_UNREACHED, "freeze", 0,
+                           "nobody publishes the last events of partition %" PRId32 ": is the worker running?",
+                           partition);
+        pause_ms(20);
+        tw_arena_reset(arena);
+        TW_TRY(store->watermark(store->self, partition, arena, &now, reterr));
+    }
+    return TW_OK;
+}
+
+enum tw_rc tw_settled_vector(const struct tw_store *store, int32_t partition_count, const atomic_bool *stop,
+                             struct tw_progress *ret_vector, struct tw_err *reterr)
+{
+    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    enum tw_rc                             rc = TW_OK;
+
+    for (int32_t partition = 0; partition < partition_count; partition++) {
+        enum tw_rc of_this = settle(store, partition, &arena, stop, &ret_vector[partition], reterr);
+
+        ret_vector[partition].outbox = (struct tw_str){NULL, 0};
+        if (of_this != TW_OK && of_this != TW_UNREACHED)
+            return of_this;
+        rc = of_this == TW_OK ? rc : of_this;
+    }
+    return rc;
+}
+
+/* --- taking ------------------------------------------------------------------------------------------------------- */
+
 /* The worker moves on between our look and our mark, but not every time. */
 static enum tw_rc take_partition(struct tw_freeze *freeze, int32_t partition, int64_t mark, struct tw_err *reterr)
 {

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "embedded.h"
 #include "parts.h"
 #include "postgres.h"
+#include "tillwire/embedded.h"
 
 #define WHERE "twctl.schema"
 

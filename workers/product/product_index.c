@@ -1,4 +1,4 @@
-#include "mongo_index.h"
+#include "product_index.h"
 
 #include <bson/bson.h>
 #include <string.h>

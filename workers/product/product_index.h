@@ -1,8 +1,8 @@
 /**
  * Is an index of schemas/mongo the one that a server shows? Pure, over libbson; `struct _bson_t` is its bson_t.
  */
-#ifndef TILLWIRE_CTL_MONGO_INDEX_H
-#define TILLWIRE_CTL_MONGO_INDEX_H
+#ifndef TILLWIRE_PRODUCT_INDEX_H
+#define TILLWIRE_PRODUCT_INDEX_H
 
 #include <stdbool.h>
 

@@ -1,6 +1,6 @@
-/* Links: tw_ctl PkgConfig::MONGOC */
+/* Links: tw_product_shadow PkgConfig::MONGOC */
 /* Which indexes are the same, as servers show them. */
-#include "mongo_index.h"
+#include "product_index.h"
 
 #include <bson/bson.h>
 #include <stdio.h>

@@ -1,8 +1,9 @@
 /**
- * Files of schemas/ inside the program, so that it stands alone. Generated at build time by embed.py.
+ * Files of schemas/ inside a program (library tw_embedded), so that it stands alone. Generated at build time by
+ * schemas/embed.py.
  */
-#ifndef TILLWIRE_CTL_EMBEDDED_H
-#define TILLWIRE_CTL_EMBEDDED_H
+#ifndef TILLWIRE_EMBEDDED_H
+#define TILLWIRE_EMBEDDED_H
 
 #include <stddef.h>
 
