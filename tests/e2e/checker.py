@@ -871,7 +871,7 @@ class Checker:
         for record in self.topics.all():
             yield (
                 f"{record.topic} {record.partition}/{record.offset}",
-                b"\n".join([record.value, record.key or b"", *(value for _, value in record.headers)]),
+                b"\n".join([record.value, record.key or b"", *(value or b"" for _, value in record.headers)]),
             )
         yield from self._log_texts()
 

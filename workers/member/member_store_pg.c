@@ -1001,7 +1001,7 @@ static enum tw_rc store_forget_outbox(void *store, int32_t partition, int64_t ne
     return tw_pg_run(self->pg, NULL, reterr);
 }
 
-/* Ledger rows only. Ended tokens are dropped by their member's next change, a function of the log; if a sweep did it, a
+/* Ledger rows only; of a store that is being made anew all there are, for it is swept once a day of its log. Ended tokens are dropped by their member's next change, a function of the log; if a sweep did it, a
  * command id that comes again would be decided by whether the sweep had come by. */
 static enum tw_rc store_sweep(void *store, int32_t partition, int64_t next_offset, int64_t clock_ms,
                               struct tw_err *reterr)
@@ -1013,8 +1013,8 @@ static enum tw_rc store_sweep(void *store, int32_t partition, int64_t next_offse
     tw_pg_arg_int4(&args, partition);
     tw_pg_arg_int8(&args, next_offset);
     tw_pg_arg_time(&args, clock_ms - TW_LEDGER_LIFE_MS);
-    tw_pg_arg_int4(&args, SWEEP_PAGES);
-    tw_pg_arg_int4(&args, SWEEP_ROWS_MAX);
+    tw_pg_arg_int4(&args, self->is_bulk ? INT32_MAX : SWEEP_PAGES);
+    tw_pg_arg_int4(&args, self->is_bulk ? INT32_MAX : SWEEP_ROWS_MAX);
     tw_pg_send(self->pg, SWEEP, &args);
     return tw_pg_run(self->pg, NULL, reterr);
 }

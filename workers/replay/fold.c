@@ -8,8 +8,8 @@
 #include "digest.h"
 #include "tillwire/clock.h"
 
-/* Of one turn: what makes few commits of much, in memory that stays under a hundred megabytes. */
-enum { TURN_RECORDS = 20000, TURN_BYTES = 8 << 20 };
+/* Of one turn: what makes few commits of much, in memory that stays well under a hundred megabytes. */
+enum { TURN_RECORDS = 10000, TURN_BYTES = 4 << 20 };
 enum { QUIET_READS_MAX = 30 }; /* reads of a second each that bring nothing although there is more */
 
 #define DAY_MS (INT64_C(24) * 60 * 60 * 1000)
