@@ -7,7 +7,8 @@
 
 #include "tillwire/settings.h"
 
-enum { PROGRESS_VERSION = 1 };
+/* The version byte: without and with a mark. */
+enum { PROGRESS_GOING = 1, PROGRESS_FROZEN = 2 };
 
 #define DAY_MS       (INT64_C(24) * 60 * 60 * 1000)
 #define REDIS_SCHEME "redis://"
@@ -93,6 +94,43 @@ size_t tw_cart_key_ends(int32_t partition, char ret_key[TW_CART_KEY_SIZE])
     return key_of_number("tw:ends:", partition, ret_key);
 }
 
+/* The text of an id from @p at on; a key that is shorter has none there. */
+static bool uuid_at(struct tw_str key, size_t at, struct tw_uuid *ret_id)
+{
+    return key.len >= at + TW_UUID_TEXT && tw_uuid_parse((struct tw_str){key.ptr + at, TW_UUID_TEXT}, ret_id);
+}
+
+bool tw_cart_key_is_copy(struct tw_str key, struct tw_uuid *ret_member_id)
+{
+    struct tw_uuid member_id;
+    char           again[TW_CART_KEY_SIZE];
+
+    if (!uuid_at(key, sizeof("tw:cart:") - 1, &member_id) ||
+        !tw_str_eq(key, (struct tw_str){again, tw_cart_key_copy(member_id, again)}))
+        return false;
+    *ret_member_id = member_id;
+    return true;
+}
+
+bool tw_cart_key_is_readers(struct tw_str key, struct tw_uuid *ret_member_id, struct tw_uuid *ret_product_id)
+{
+    struct tw_uuid member_id, product_id;
+    char           again[TW_CART_KEY_SIZE];
+    size_t         len;
+
+    if (!uuid_at(key, sizeof("cart:") - 1, &member_id))
+        return false;
+    if (!uuid_at(key, sizeof("cart::") - 1 + TW_UUID_TEXT, &product_id))
+        product_id = tw_uuid_nil;
+    len = tw_uuid_is_nil(product_id) ? tw_cart_key_summary(member_id, again)
+                                     : tw_cart_key_item(member_id, product_id, again);
+    if (!tw_str_eq(key, (struct tw_str){again, len}))
+        return false;
+    *ret_member_id = member_id;
+    *ret_product_id = product_id;
+    return true;
+}
+
 int64_t tw_cart_day(int64_t time_ms)
 {
     return time_ms / DAY_MS - (time_ms % DAY_MS < 0);
@@ -103,7 +141,7 @@ size_t tw_cart_server_of(int32_t partition, size_t server_count)
     return (size_t)partition % server_count;
 }
 
-/* ---- progress: version:1 next_offset:8 clock:8 hash:16 outbox ---- */
+/* ---- progress: version:1 next_offset:8 clock:8 hash:16, frozen: mark:8, outbox ---- */
 
 static void put_int64(struct tw_buf *out, int64_t number)
 {
@@ -125,30 +163,61 @@ static int64_t get_int64(const char *little)
 
 void tw_cart_progress_pack(const struct tw_progress *progress, struct tw_buf *out)
 {
-    tw_buf_add(out, &(const char){PROGRESS_VERSION}, 1);
+    tw_buf_add(out, &(const char){progress->mark ? PROGRESS_FROZEN : PROGRESS_GOING}, 1);
     put_int64(out, progress->next_offset);
     put_int64(out, progress->clock_ms);
     tw_buf_add(out, progress->last_hash, sizeof(progress->last_hash));
+    if (progress->mark)
+        put_int64(out, progress->mark);
     tw_buf_add_str(out, progress->outbox);
+}
+
+/* Length of the head that the version byte promises; 0: no version of ours. */
+static size_t progress_head(char version)
+{
+    return version == PROGRESS_GOING    ? TW_CART_PROGRESS_HEAD
+           : version == PROGRESS_FROZEN ? TW_CART_PROGRESS_HEAD_MAX
+                                        : 0;
+}
+
+static struct tw_progress read_progress(struct tw_str bytes, size_t head)
+{
+    struct tw_progress progress = {
+        .next_offset = get_int64(bytes.ptr + 1),
+        .clock_ms = get_int64(bytes.ptr + 9),
+        .outbox = {bytes.ptr + head, bytes.len - head},
+        .mark = head == TW_CART_PROGRESS_HEAD_MAX ? get_int64(bytes.ptr + TW_CART_PROGRESS_HEAD) : 0,
+    };
+
+    memcpy(progress.last_hash, bytes.ptr + 17, sizeof(progress.last_hash));
+    return progress;
 }
 
 bool tw_cart_progress_unpack(struct tw_str bytes, struct tw_progress *ret_progress)
 {
-    struct tw_progress progress = {0};
+    size_t             head = bytes.len > 0 ? progress_head(bytes.ptr[0]) : 0;
+    struct tw_progress progress;
 
     if (bytes.len == 0) {
-        *ret_progress = progress;
+        *ret_progress = (struct tw_progress){0};
         return true;
     }
-    if (bytes.len < TW_CART_PROGRESS_HEAD || bytes.ptr[0] != PROGRESS_VERSION)
+    if (head == 0 || bytes.len < head)
         return false;
-    progress.next_offset = get_int64(bytes.ptr + 1);
-    progress.clock_ms = get_int64(bytes.ptr + 9);
-    memcpy(progress.last_hash, bytes.ptr + 17, sizeof(progress.last_hash));
-    progress.outbox = (struct tw_str){bytes.ptr + TW_CART_PROGRESS_HEAD, bytes.len - TW_CART_PROGRESS_HEAD};
-    if (progress.next_offset < 0)
+    progress = read_progress(bytes, head);
+    if (progress.next_offset < 0 || (bytes.ptr[0] == PROGRESS_FROZEN && progress.mark == 0))
         return false;
     *ret_progress = progress;
+    return true;
+}
+
+bool tw_cart_epoch_unpack(struct tw_str bytes, int64_t *ret_epoch)
+{
+    int64_t epoch = 0;
+
+    if (bytes.len > 0 && (!tw_str_to_int(bytes, &epoch) || epoch < 0))
+        return false;
+    *ret_epoch = epoch;
     return true;
 }
 
@@ -277,4 +346,22 @@ enum tw_rc tw_redis_uris_parse(const char *uris, struct tw_redis_uri ret_uris[TW
     }
     *ret_count = count;
     return TW_OK;
+}
+
+void tw_redis_uris_on(const char *uris, const int *dbs, struct tw_buf *out)
+{
+    struct tw_str rest = tw_str_of(uris);
+    size_t        count = 0;
+
+    for (bool more = true; more; count++) {
+        struct tw_str one = rest, credentials, place, address, db;
+
+        more = cut(rest, ',', false, &one, &rest);
+        place = (struct tw_str){one.ptr + sizeof(REDIS_SCHEME) - 1, one.len - sizeof(REDIS_SCHEME) + 1};
+        cut(place, '@', true, &credentials, &place);
+        address = place;
+        cut(place, '/', false, &address, &db);
+        tw_buf_add(out, one.ptr, (size_t)(address.ptr + address.len - one.ptr));
+        tw_buf_printf(out, more ? "/%d," : "/%d", dbs[count]);
+    }
 }

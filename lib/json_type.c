@@ -23,7 +23,7 @@ static void write_bytes(struct tw_json *json, const uint8_t *bytes, size_t len)
     tw_json_text(json, (struct tw_str){text, 2 * len});
 }
 
-static void write_list(struct tw_json *json, const struct tw_field *field, const void *member);
+static void write_list(struct tw_json *json, const struct tw_field *field, const void *member, tw_json_shows_fn shows);
 
 static void write_map(struct tw_json *json, const void *member)
 {
@@ -38,7 +38,7 @@ static void write_map(struct tw_json *json, const void *member)
     tw_json_close(json, '}');
 }
 
-static void write_value(struct tw_json *json, const struct tw_field *field, const void *member)
+static void write_value(struct tw_json *json, const struct tw_field *field, const void *member, tw_json_shows_fn shows)
 {
     switch ((enum tw_kind)field->kind) {
     case TW_KIND_UUID:
@@ -61,6 +61,7 @@ static void write_value(struct tw_json *json, const struct tw_field *field, cons
         tw_json_bool(json, READ(bool, member));
         break;
     case TW_KIND_DECIMAL:
+    case TW_KIND_DECIMAL_INT:
         tw_json_money(json, READ(int64_t, member));
         break;
     case TW_KIND_ENUM:
@@ -68,18 +69,18 @@ static void write_value(struct tw_json *json, const struct tw_field *field, cons
         tw_json_text(json, field->values[READ(uint32_t, member)]);
         break;
     case TW_KIND_LIST:
-        write_list(json, field, member);
+        write_list(json, field, member, shows);
         break;
     case TW_KIND_MAP:
         write_map(json, member);
         break;
     case TW_KIND_STRUCT:
-        tw_json_struct(json, field->layout, member);
+        tw_json_struct_where(json, field->layout, member, shows);
         break;
     }
 }
 
-static void write_list(struct tw_json *json, const struct tw_field *field, const void *member)
+static void write_list(struct tw_json *json, const struct tw_field *field, const void *member, tw_json_shows_fn shows)
 {
     struct tw_list list = tw_list_get(member);
     const char    *items = list.items;
@@ -89,19 +90,20 @@ static void write_list(struct tw_json *json, const struct tw_field *field, const
         const void *item = items + (size_t)i * field->item_size;
 
         if (field->layout)
-            tw_json_struct(json, field->layout, item);
+            tw_json_struct_where(json, field->layout, item, shows);
         else
-            write_value(json, field->item, item);
+            write_value(json, field->item, item, shows);
     }
     tw_json_close(json, ']');
 }
 
-static bool is_shown(const struct tw_field *field, const char *value)
+static bool has_value(const struct tw_field *field, const char *value)
 {
-    return !field->internal && (!field->optional || READ(bool, value + field->has_offset));
+    return !field->optional || READ(bool, value + field->has_offset);
 }
 
-void tw_json_struct(struct tw_json *json, const struct tw_layout *layout, const void *value)
+void tw_json_struct_where(struct tw_json *json, const struct tw_layout *layout, const void *value,
+                          tw_json_shows_fn shows)
 {
     const char *bytes = value;
 
@@ -109,10 +111,20 @@ void tw_json_struct(struct tw_json *json, const struct tw_layout *layout, const 
     for (size_t i = 0; i < layout->field_count; i++) {
         const struct tw_field *field = &layout->fields[i];
 
-        if (!is_shown(field, bytes))
+        if (!shows(field) || !has_value(field, bytes))
             continue;
         tw_json_key(json, field->name);
-        write_value(json, field, bytes + field->offset);
+        write_value(json, field, bytes + field->offset, shows);
     }
     tw_json_close(json, '}');
+}
+
+static bool is_for_everybody(const struct tw_field *field)
+{
+    return !field->internal;
+}
+
+void tw_json_struct(struct tw_json *json, const struct tw_layout *layout, const void *value)
+{
+    tw_json_struct_where(json, layout, value, is_for_everybody);
 }

@@ -143,7 +143,14 @@ enum tw_rc tw_kafka_fail(struct tw_err *reterr, const char *where, rd_kafka_resp
                    rd_kafka_err2str(error));
 }
 
-static size_t take_headers(const rd_kafka_message_t *message, struct tw_header headers[TW_KAFKA_HEADERS_MAX])
+size_t tw_kafka_header_count(const rd_kafka_message_t *message)
+{
+    rd_kafka_headers_t *list;
+
+    return rd_kafka_message_headers(message, &list) == RD_KAFKA_RESP_ERR_NO_ERROR ? rd_kafka_header_cnt(list) : 0;
+}
+
+static size_t take_headers(const rd_kafka_message_t *message, struct tw_header *headers, size_t max)
 {
     rd_kafka_headers_t *list;
     const char         *name;
@@ -153,8 +160,7 @@ static size_t take_headers(const rd_kafka_message_t *message, struct tw_header h
 
     if (rd_kafka_message_headers(message, &list) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return 0;
-    while (count < TW_KAFKA_HEADERS_MAX &&
-           rd_kafka_header_get_all(list, count, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    while (count < max && rd_kafka_header_get_all(list, count, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         headers[count].name = tw_str_of(name);
         headers[count].value = (struct tw_str){value, value ? size : 0};
         count++;
@@ -162,8 +168,20 @@ static size_t take_headers(const rd_kafka_message_t *message, struct tw_header h
     return count;
 }
 
-void tw_kafka_record(const rd_kafka_message_t *message, struct tw_header headers[TW_KAFKA_HEADERS_MAX],
-                     struct tw_record *ret_record)
+static enum tw_time_type time_type_of(rd_kafka_timestamp_type_t type)
+{
+    switch (type) {
+    case RD_KAFKA_TIMESTAMP_CREATE_TIME:
+        return TW_TIME_CREATE;
+    case RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME:
+        return TW_TIME_LOG_APPEND;
+    default:
+        return TW_TIME_UNKNOWN;
+    }
+}
+
+void tw_kafka_record_of(const rd_kafka_message_t *message, struct tw_header *headers, size_t max,
+                        struct tw_record *ret_record)
 {
     rd_kafka_timestamp_type_t type;
 
@@ -174,8 +192,15 @@ void tw_kafka_record(const rd_kafka_message_t *message, struct tw_header headers
         .key = {message->key, message->key_len},
         .value = {message->payload, message->len},
         .headers = headers,
-        .header_count = take_headers(message, headers),
+        .header_count = take_headers(message, headers, max),
     };
+    ret_record->time_type = time_type_of(type);
+}
+
+void tw_kafka_record(const rd_kafka_message_t *message, struct tw_header headers[TW_KAFKA_HEADERS_MAX],
+                     struct tw_record *ret_record)
+{
+    tw_kafka_record_of(message, headers, TW_KAFKA_HEADERS_MAX, ret_record);
 }
 
 int tw_kafka_brokers_up(const char *statistics_json)

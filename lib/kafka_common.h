@@ -28,10 +28,15 @@ enum tw_rc tw_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, rd_kafka_t 
 /** UNREACHED for what passes by itself, BROKEN for the rest; the message ends with librdkafka's words. */
 enum tw_rc tw_kafka_fail(struct tw_err *reterr, const char *where, rd_kafka_resp_err_t error, const char *subject);
 
-enum { TW_KAFKA_HEADERS_MAX = 64 };
+enum { TW_KAFKA_HEADERS_MAX = TW_HEADERS_MAX };
 /** Views into @p message; headers beyond TW_KAFKA_HEADERS_MAX are left out (such a record is refused by its envelope). */
 void tw_kafka_record(const rd_kafka_message_t *message, struct tw_header headers[TW_KAFKA_HEADERS_MAX],
                      struct tw_record *ret_record);
+
+/** The same with room for @p max headers. */
+void   tw_kafka_record_of(const rd_kafka_message_t *message, struct tw_header *headers, size_t max,
+                          struct tw_record *ret_record);
+size_t tw_kafka_header_count(const rd_kafka_message_t *message);
 
 /** Counts brokers in state UP in librdkafka's statistics JSON. */
 int tw_kafka_brokers_up(const char *statistics_json);

@@ -125,18 +125,21 @@ static rd_kafka_headers_t *make_headers(const struct tw_header *headers, size_t 
     return list;
 }
 
-enum tw_rc tw_producer_send(struct tw_producer *producer, const char *topic, int32_t partition, struct tw_str key,
-                            struct tw_str value, const struct tw_header *headers, size_t header_count, void *opaque,
-                            struct tw_err *reterr)
+/* With a timestamp of 0 librdkafka takes the present time. */
+enum tw_rc tw_producer_send_record(struct tw_producer *producer, const char *topic, const struct tw_record *record,
+                                   void *opaque, struct tw_err *reterr)
 {
     rd_kafka_topic_t   *handle = find_topic(producer, topic);
-    rd_kafka_headers_t *list = make_headers(headers, header_count);
+    rd_kafka_headers_t *list = make_headers(record->headers, record->header_count);
+    int32_t             partition = record->partition < 0 ? RD_KAFKA_PARTITION_UA : record->partition;
+    long long           bytes = (long long)(record->value.len + record->key.len);
     rd_kafka_vu_t       arguments[] = {
               {.vtype = handle ? RD_KAFKA_VTYPE_RKT : RD_KAFKA_VTYPE_TOPIC},
-              {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition < 0 ? RD_KAFKA_PARTITION_UA : partition},
+              {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition},
               {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
               {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = opaque},
               {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = list},
+              {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = record->timestamp_ms},
               {.vtype = RD_KAFKA_VTYPE_VALUE},
               {.vtype = RD_KAFKA_VTYPE_KEY},
     };
@@ -149,17 +152,17 @@ enum tw_rc tw_producer_send(struct tw_producer *producer, const char *topic, int
     else
         arguments[0].u.cstr = topic;
     /* librdkafka takes `void *` and copies (MSG_F_COPY); the union keeps the const away without a cast. */
-    memcpy(&arguments[5].u.mem.ptr, &value.ptr, sizeof(value.ptr));
-    arguments[5].u.mem.size = value.len;
-    memcpy(&arguments[6].u.mem.ptr, &key.ptr, sizeof(key.ptr));
-    arguments[6].u.mem.size = key.len;
-    if (!key.ptr)
+    memcpy(&arguments[6].u.mem.ptr, &record->value.ptr, sizeof(record->value.ptr));
+    arguments[6].u.mem.size = record->value.len;
+    memcpy(&arguments[7].u.mem.ptr, &record->key.ptr, sizeof(record->key.ptr));
+    arguments[7].u.mem.size = record->key.len;
+    if (!record->key.ptr)
         argument_count--;
-    atomic_fetch_add_explicit(&producer->queued_bytes, (long long)(value.len + key.len), memory_order_relaxed);
+    atomic_fetch_add_explicit(&producer->queued_bytes, bytes, memory_order_relaxed);
     error = rd_kafka_produceva(producer->rk, arguments, argument_count);
     if (!error)
         return TW_OK;
-    atomic_fetch_sub_explicit(&producer->queued_bytes, (long long)(value.len + key.len), memory_order_relaxed);
+    atomic_fetch_sub_explicit(&producer->queued_bytes, bytes, memory_order_relaxed);
     code = rd_kafka_error_code(error);
     rd_kafka_error_destroy(error);
     rd_kafka_headers_destroy(list);
@@ -168,6 +171,20 @@ enum tw_rc tw_producer_send(struct tw_producer *producer, const char *topic, int
         return tw_fail(reterr, TW_UNREACHED, "producer.send", code, "the producer gave up and must be made anew");
     }
     return tw_kafka_fail(reterr, "producer.send", code, topic);
+}
+
+enum tw_rc tw_producer_send(struct tw_producer *producer, const char *topic, int32_t partition, struct tw_str key,
+                            struct tw_str value, const struct tw_header *headers, size_t header_count, void *opaque,
+                            struct tw_err *reterr)
+{
+    const struct tw_record record = {.partition = partition,
+                                     .offset = -1,
+                                     .key = key,
+                                     .value = value,
+                                     .headers = headers,
+                                     .header_count = header_count};
+
+    return tw_producer_send_record(producer, topic, &record, opaque, reterr);
 }
 
 int tw_producer_poll(struct tw_producer *producer, int timeout_ms)

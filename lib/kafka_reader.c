@@ -15,6 +15,9 @@ struct tw_reader {
     rd_kafka_t         *rk;
     rd_kafka_queue_t   *queue;
     rd_kafka_message_t *batch[BATCH_MAX];
+    bool                all_headers;
+    struct tw_header   *headers; /* of the record that is handed over */
+    size_t              header_cap;
 };
 
 enum tw_rc tw_reader_open(const char *brokers, const char *client_id, struct tw_reader **ret_reader,
@@ -36,6 +39,8 @@ enum tw_rc tw_reader_open(const char *brokers, const char *client_id, struct tw_
     reader = tw_alloc_zeroed(1, sizeof(*reader));
     reader->rk = rk;
     reader->queue = rd_kafka_queue_get_consumer(rk);
+    reader->header_cap = TW_KAFKA_HEADERS_MAX;
+    reader->headers = tw_alloc(reader->header_cap * sizeof(*reader->headers));
     *ret_reader = reader;
     return TW_OK;
 }
@@ -75,6 +80,22 @@ static size_t take_batch(struct tw_reader *reader, int timeout_ms, size_t max)
     return 1 + (size_t)(more > 0 ? more : 0);
 }
 
+void tw_reader_take_all_headers(struct tw_reader *reader)
+{
+    reader->all_headers = true;
+}
+
+static void take_record(struct tw_reader *reader, const rd_kafka_message_t *message, struct tw_record *ret_record)
+{
+    size_t count = reader->all_headers ? tw_kafka_header_count(message) : 0;
+
+    if (count > reader->header_cap) {
+        reader->headers = tw_realloc(reader->headers, count * sizeof(*reader->headers));
+        reader->header_cap = count;
+    }
+    tw_kafka_record_of(message, reader->headers, reader->all_headers ? count : TW_KAFKA_HEADERS_MAX, ret_record);
+}
+
 enum tw_rc tw_reader_poll(struct tw_reader *reader, int timeout_ms, size_t max, tw_record_fn fn, void *self,
                           size_t *ret_count, struct tw_err *reterr)
 {
@@ -84,7 +105,6 @@ enum tw_rc tw_reader_poll(struct tw_reader *reader, int timeout_ms, size_t max, 
 
     for (size_t i = 0; i < taken; i++) {
         rd_kafka_message_t *message = reader->batch[i];
-        struct tw_header    headers[TW_KAFKA_HEADERS_MAX];
         struct tw_record    record;
 
         if (message->err) {
@@ -92,7 +112,7 @@ enum tw_rc tw_reader_poll(struct tw_reader *reader, int timeout_ms, size_t max, 
                 rc = tw_kafka_fail(reterr, "reader.poll", message->err,
                                    message->rkt ? rd_kafka_topic_name(message->rkt) : "consumer");
         } else {
-            tw_kafka_record(message, headers, &record);
+            take_record(reader, message, &record);
             fn(self, rd_kafka_topic_name(message->rkt), &record);
             count++;
         }
@@ -115,18 +135,19 @@ enum tw_rc tw_reader_bounds(struct tw_reader *reader, const char *topic, int32_t
     return TW_OK;
 }
 
-static enum tw_rc take_offsets(const rd_kafka_topic_partition_list_t *list, struct tw_position *positions, size_t count,
-                               struct tw_err *reterr)
+/* An answer that left an offset out has the time that was asked for there. */
+static enum tw_rc take_offsets(const rd_kafka_topic_partition_list_t *list, int64_t time, struct tw_position *positions,
+                               size_t count, struct tw_err *reterr)
 {
     for (size_t i = 0; i < count; i++) {
         if (list->elems[i].err)
             return tw_kafka_fail(reterr, "reader.offsets", list->elems[i].err, positions[i].topic);
-        if (list->elems[i].offset < 0) /* the answer left it out */
+        if (list->elems[i].offset == time || (time < 0 && list->elems[i].offset < 0))
             return tw_fail(reterr, TW_UNREACHED, "reader.offsets", 0, "an offset of '%s' %d was not told",
                            positions[i].topic, (int)positions[i].partition);
     }
     for (size_t i = 0; i < count; i++)
-        positions[i].offset = list->elems[i].offset;
+        positions[i].offset = list->elems[i].offset < 0 ? TW_OFFSET_END : list->elems[i].offset;
     return TW_OK;
 }
 
@@ -142,8 +163,8 @@ static enum tw_rc ask_offsets(struct tw_reader *reader, int64_t time, struct tw_
     for (size_t i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(list, positions[i].topic, positions[i].partition)->offset = time;
     error = rd_kafka_offsets_for_times(reader->rk, list, timeout_ms);
-    rc = error ? tw_kafka_fail(reterr, "reader.offsets", error, "cannot ask for ends or beginnings")
-               : take_offsets(list, positions, count, reterr);
+    rc = error ? tw_kafka_fail(reterr, "reader.offsets", error, "cannot ask for offsets")
+               : take_offsets(list, time, positions, count, reterr);
     rd_kafka_topic_partition_list_destroy(list);
     return rc;
 }
@@ -160,6 +181,12 @@ enum tw_rc tw_reader_beginnings(struct tw_reader *reader, struct tw_position *po
     return ask_offsets(reader, RD_KAFKA_OFFSET_BEGINNING, positions, count, timeout_ms, reterr);
 }
 
+enum tw_rc tw_reader_offsets_at(struct tw_reader *reader, int64_t time_ms, struct tw_position *positions, size_t count,
+                                int timeout_ms, struct tw_err *reterr)
+{
+    return ask_offsets(reader, time_ms, positions, count, timeout_ms, reterr);
+}
+
 void tw_reader_close(struct tw_reader *reader)
 {
     if (!reader)
@@ -167,5 +194,6 @@ void tw_reader_close(struct tw_reader *reader)
     rd_kafka_queue_destroy(reader->queue);
     rd_kafka_consumer_close(reader->rk);
     rd_kafka_destroy(reader->rk);
+    free(reader->headers);
     free(reader);
 }

@@ -2,6 +2,7 @@
  * The cluster's topics against the manifest, by librdkafka's admin interface. Each question is one request and one event
  * on a queue of its own.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,6 +254,14 @@ static enum tw_rc wait_until_there(struct admin *admin, const struct tw_topic *t
                    topic->name, admin->timeout_ms);
 }
 
+static enum tw_rc other_count(const struct tw_topic *topic, int partitions, struct tw_err *reterr)
+{
+    return tw_fail(reterr, TW_BROKEN, "topics", 0,
+                   "topic '%s' has %d partitions, the manifest says %" PRId32
+                   ": partition counts are part of the data and are never changed",
+                   topic->name, partitions, topic->partitions);
+}
+
 static enum tw_rc apply_topic(struct admin *admin, const struct tw_topic *topic, int replication,
                               struct tw_buf *ret_log, struct tw_err *reterr)
 {
@@ -266,10 +275,7 @@ static enum tw_rc apply_topic(struct admin *admin, const struct tw_topic *topic,
         return TW_OK;
     }
     if (partitions != topic->partitions)
-        return tw_fail(reterr, TW_BROKEN, "topics", 0,
-                       "topic '%s' has %d partitions, the manifest says %" PRId32
-                       ": partition counts are part of the data and are never changed",
-                       topic->name, partitions, topic->partitions);
+        return other_count(topic, partitions, reterr);
     TW_TRY(diff_settings(admin, topic, &differences, reterr));
     if (!differences.len)
         return TW_OK;
@@ -288,5 +294,111 @@ enum tw_rc tw_topics_apply(const char *brokers, int replication, int timeout_ms,
         TW_TRY(apply_topic(&admin, &tw_topics[i], replication, ret_log, reterr));
     for (size_t i = 0; i < tw_topic_count; i++)
         TW_TRY(wait_until_there(&admin, &tw_topics[i], reterr));
+    return TW_OK;
+}
+
+/* --- one topic, for exporting and importing ---------------------------------------------------------------------- */
+
+enum tw_rc tw_topic_count_partitions(const char *brokers, const char *topic, int timeout_ms, int *ret_count,
+                                     struct tw_err *reterr)
+{
+    TW_AUTO(close_admin) struct admin admin = {0};
+
+    TW_TRY(open_admin(brokers, timeout_ms, &admin, reterr));
+    return count_partitions(&admin, topic, ret_count, reterr);
+}
+
+/* What an import needs otherwise than the manifest has it: the broker's clock would overwrite the times of the records,
+ * and old ones would go before the import ends. */
+static const struct tw_topic_config for_import[] = {{"message.timestamp.type", "CreateTime"}, {"retention.ms", "-1"}};
+
+enum { CONFIGS_MAX = 32 };
+
+static struct tw_topic importing(const struct tw_topic *topic, struct tw_topic_config configs[CONFIGS_MAX])
+{
+    struct tw_topic changed = *topic;
+
+    assert(topic->config_count <= CONFIGS_MAX);
+    memcpy(configs, topic->configs, topic->config_count * sizeof(*configs));
+    for (size_t i = 0; i < topic->config_count; i++)
+        for (size_t j = 0; j < TW_LEN(for_import); j++)
+            if (!strcmp(configs[i].name, for_import[j].name))
+                configs[i] = for_import[j];
+    changed.configs = configs;
+    return changed;
+}
+
+/* The answer to a change comes before the brokers go by it. */
+static enum tw_rc settle(struct admin *admin, const struct tw_topic *topic, struct tw_err *reterr)
+{
+    const struct timespec pause = {0, 50 * 1000000L};
+    int64_t               deadline_us = tw_monotonic_us() + (int64_t)admin->timeout_ms * 1000;
+
+    for (;;) {
+        TW_AUTO(tw_buf_done) struct tw_buf differences = {0};
+
+        TW_TRY(diff_settings(admin, topic, &differences, reterr));
+        if (!differences.len)
+            break;
+        if (tw_monotonic_us() > deadline_us)
+            return tw_fail(reterr, TW_UNREACHED, "topics", 0, "topic '%s' does not go by its new settings after %d ms",
+                           topic->name, admin->timeout_ms);
+        nanosleep(&pause, NULL);
+    }
+    return TW_OK;
+}
+
+static enum tw_rc set_existing(struct admin *admin, const struct tw_topic *topic, struct tw_err *reterr)
+{
+    TW_AUTO(tw_buf_done) struct tw_buf differences = {0};
+
+    TW_TRY(diff_settings(admin, topic, &differences, reterr));
+    if (!differences.len)
+        return TW_OK;
+    TW_TRY(alter(admin, topic, reterr));
+    return settle(admin, topic, reterr);
+}
+
+enum tw_rc tw_topic_prepare_import(const char *brokers, const struct tw_topic *topic, int replication, int timeout_ms,
+                                   struct tw_err *reterr)
+{
+    TW_AUTO(close_admin) struct admin admin = {0};
+    struct tw_topic_config            configs[CONFIGS_MAX];
+    struct tw_topic                   changed = importing(topic, configs);
+    const struct timespec             moment = {1, 0};
+    int                               partitions = 0;
+
+    TW_TRY(open_admin(brokers, timeout_ms, &admin, reterr));
+    TW_TRY(count_partitions(&admin, topic->name, &partitions, reterr));
+    if (!partitions) {
+        TW_TRY(create(&admin, &changed, replication, reterr));
+        return wait_until_there(&admin, topic, reterr);
+    }
+    if (partitions != topic->partitions)
+        return other_count(topic, partitions, reterr);
+    TW_TRY(set_existing(&admin, &changed, reterr));
+    nanosleep(&moment, NULL); /* brokers tell of a change before they go by it; a record that came too early would have
+                                 the wrong time for ever */
+    return TW_OK;
+}
+
+enum tw_rc tw_topic_restore(const char *brokers, const struct tw_topic *topic, int timeout_ms, struct tw_err *reterr)
+{
+    TW_AUTO(close_admin) struct admin admin = {0};
+
+    TW_TRY(open_admin(brokers, timeout_ms, &admin, reterr));
+    return set_existing(&admin, topic, reterr);
+}
+
+enum tw_rc tw_cluster_id(const char *brokers, int timeout_ms, char ret_id[TW_CLUSTER_ID_MAX + 1], struct tw_err *reterr)
+{
+    TW_AUTO(close_admin) struct admin admin = {0};
+    char                             *id;
+
+    TW_TRY(open_admin(brokers, timeout_ms, &admin, reterr));
+    id = rd_kafka_clusterid(admin.rk, timeout_ms);
+    snprintf(ret_id, TW_CLUSTER_ID_MAX + 1, "%s", id ? id : "");
+    if (id)
+        rd_kafka_mem_free(admin.rk, id);
     return TW_OK;
 }

@@ -117,7 +117,7 @@ enum tw_rc tw_carts_watermark(struct tw_carts *carts, int32_t partition, int64_t
     char               key[TW_CART_KEY_SIZE];
     size_t             key_len = tw_cart_key_progress(partition, key);
     const char        *argv[] = {"GETRANGE", key, "0", last};
-    int                last_len = snprintf(last, sizeof(last), "%d", TW_CART_PROGRESS_HEAD - 1);
+    int                last_len = snprintf(last, sizeof(last), "%d", TW_CART_PROGRESS_HEAD_MAX - 1);
     size_t             lengths[] = {8, key_len, 1, (size_t)last_len};
     struct tw_progress progress;
     TW_AUTO(tw_redis_reply_release) redisReply *reply = NULL;

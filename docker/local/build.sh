@@ -1,4 +1,4 @@
-# The five programs, from cmake's `release` preset.
+# The six programs, from cmake's `release` preset.
 # shellcheck shell=bash
 
 build() {

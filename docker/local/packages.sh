@@ -9,7 +9,7 @@ packages_of() {
         build)
             echo gcc libc6-dev cmake ninja-build pkg-config python3 librdkafka-dev libpq-dev libmongoc-dev libbson-dev \
                 libhiredis-dev libmsgpack-dev libjwt-dev libcivetweb-dev libjansson-dev libsodium-dev libidn2-dev \
-                libunistring-dev libssl-dev
+                libunistring-dev libssl-dev libzstd-dev
             ;;
         kafka) echo "$JAVA_PACKAGE" maven ;;
         postgres) echo postgresql-15 postgresql-client-15 ;;
@@ -18,7 +18,7 @@ packages_of() {
         servers) local server; for server in $(local_servers); do packages_of "$server"; done ;;
         test)
             echo git libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 wrk python3-venv \
-                chromium haproxy
+                chromium haproxy locales
             ;;
         demo) echo python3-venv ;;
         bench) echo wrk python3-venv golang ;;

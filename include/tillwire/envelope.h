@@ -14,6 +14,12 @@ struct tw_header {
     struct tw_str value;
 };
 
+/** What a record's timestamp is, where it was read from a topic or a file. */
+enum tw_time_type { TW_TIME_UNKNOWN, TW_TIME_CREATE, TW_TIME_LOG_APPEND };
+
+/** Nobody looks at the headers of a record behind this many. */
+enum { TW_HEADERS_MAX = 64 };
+
 /** One record of a topic partition as it was read or as it is to be written. Views; see who made it for their life. */
 struct tw_record {
     int32_t                 partition;
@@ -23,6 +29,7 @@ struct tw_record {
     struct tw_str           value;
     const struct tw_header *headers;
     size_t                  header_count;
+    enum tw_time_type       time_type; /**< not part of tw_record_hash() */
 };
 
 enum { TW_FINGERPRINT_BYTES = 16, TW_RECORD_HASH_BYTES = 16 };

@@ -11,4 +11,10 @@
 /** One JSON object. @p value is the struct of @p layout and valid. */
 void tw_json_struct(struct tw_json *json, const struct tw_layout *layout, const void *value);
 
+/** Which fields are written, in @p value and in what it holds. */
+typedef bool (*tw_json_shows_fn)(const struct tw_field *field);
+/** The same with the fields that @p shows, `internal` or not. */
+void tw_json_struct_where(struct tw_json *json, const struct tw_layout *layout, const void *value,
+                          tw_json_shows_fn shows);
+
 #endif

@@ -45,6 +45,9 @@ enum tw_rc tw_producer_open(const struct tw_producer_options *options, struct tw
 enum tw_rc tw_producer_send(struct tw_producer *producer, const char *topic, int32_t partition, struct tw_str key,
                             struct tw_str value, const struct tw_header *headers, size_t header_count, void *opaque,
                             struct tw_err *reterr);
+/** The same for a record as it was elsewhere: to its partition, and with its time where the topic keeps a writer's time. */
+enum tw_rc tw_producer_send_record(struct tw_producer *producer, const char *topic, const struct tw_record *record,
+                                   void *opaque, struct tw_err *reterr);
 /** Serves reports for up to @p timeout_ms; returns how many. One thread at a time. */
 int        tw_producer_poll(struct tw_producer *producer, int timeout_ms);
 /** Saves a look-up by name with every record of @p topic. Before the first send; asks nobody. */
@@ -79,6 +82,8 @@ enum tw_rc tw_reader_open(const char *brokers, const char *client_id, struct tw_
 /** Replaces what is read. */
 enum tw_rc tw_reader_assign(struct tw_reader *reader, const struct tw_position *positions, size_t count,
                             struct tw_err *reterr);
+/** From now on records have all their headers, not only the first TW_HEADERS_MAX. */
+void       tw_reader_take_all_headers(struct tw_reader *reader);
 /** Waits up to @p timeout_ms for a first record, hands over what is there (at most @p max) and returns TW_OK, with the
  *  number in @p ret_count. BROKEN: an offset is not in the log. UNREACHED: brokers are away. */
 enum tw_rc tw_reader_poll(struct tw_reader *reader, int timeout_ms, size_t max, tw_record_fn fn, void *self,
@@ -93,6 +98,10 @@ enum tw_rc tw_reader_ends(struct tw_reader *reader, struct tw_position *position
 /** The same with the first offset there is. */
 enum tw_rc tw_reader_beginnings(struct tw_reader *reader, struct tw_position *positions, size_t count, int timeout_ms,
                                 struct tw_err *reterr);
+/** The same with that of the first record of @p time_ms or later; TW_OFFSET_END where there is none. The time is a number
+ *  above all offsets: later than 2000, say. */
+enum tw_rc tw_reader_offsets_at(struct tw_reader *reader, int64_t time_ms, struct tw_position *positions, size_t count,
+                                int timeout_ms, struct tw_err *reterr);
 void       tw_reader_close(struct tw_reader *reader);
 
 /* --- topics: the manifest of schemas/topics.json (generated: tillwire/gen/topics.h) ------------------------------ */
@@ -105,5 +114,22 @@ enum tw_rc tw_topics_diff(const char *brokers, const char *domain, int timeout_m
  *  count: such a difference is BROKEN and says so. What was done is appended to @p ret_log. */
 enum tw_rc tw_topics_apply(const char *brokers, int replication, int timeout_ms, struct tw_buf *ret_log,
                            struct tw_err *reterr);
+
+struct tw_topic;
+
+/** Partitions of a topic; 0: there is no such topic. */
+enum tw_rc tw_topic_count_partitions(const char *brokers, const char *topic, int timeout_ms, int *ret_count,
+                                     struct tw_err *reterr);
+/** Lets records keep the time they were written with, and keeps them for ever, until tw_topic_restore(); creates the
+ *  topic if need be. Settings otherwise as the manifest says. BROKEN: it has another number of partitions. */
+enum tw_rc tw_topic_prepare_import(const char *brokers, const struct tw_topic *topic, int replication, int timeout_ms,
+                                   struct tw_err *reterr);
+/** All settings as the manifest says. */
+enum tw_rc tw_topic_restore(const char *brokers, const struct tw_topic *topic, int timeout_ms, struct tw_err *reterr);
+
+enum { TW_CLUSTER_ID_MAX = 64 };
+/** The cluster's id; empty when it tells none. */
+enum tw_rc tw_cluster_id(const char *brokers, int timeout_ms, char ret_id[TW_CLUSTER_ID_MAX + 1],
+                         struct tw_err *reterr);
 
 #endif

@@ -17,6 +17,10 @@ enum tw_shadow_content {
     TW_SHADOW_MADE,    /**< a shadow that was begun, with its note */
     TW_SHADOW_OLD,     /**< the store as it was before the last swap(), kept for going back */
     TW_SHADOW_FOREIGN, /**< something that is not ours: it is never touched */
+    /* A swap of several steps was begun and not ended; lasting marks hold what it has not reached. Only the same call, with
+     * the marks there are, goes on with it; nothing else may be done. */
+    TW_SHADOW_SWAPPING,
+    TW_SHADOW_SWAPPING_BACK,
 };
 
 /** Longest note, without NUL. */
@@ -45,7 +49,8 @@ struct tw_shadow {
     /** Puts the shadow into the live store's place and keeps the old one; workers and edges need not be told. Needs every
      *  partition of the live store frozen as @p frozen says (FENCED when one is not: nothing has happened) and the shadow
      *  at the same watermarks with empty outboxes. At the end no partition is frozen. Where it is more than one step, the
-     *  marks are made lasting ones first; after a crash the call is made again, with those. @p tell may be NULL. */
+     *  marks are made lasting ones first; when look() tells that it was interrupted, the call is made again with the marks
+     *  of then, 0 where there is none. @p tell may be NULL. */
     enum tw_rc (*swap)(void *self, const struct tw_frozen *frozen, int32_t partition_count, tw_swap_fn tell,
                        void *teller, struct tw_err *reterr);
     /** The same with the old store, whatever its watermarks: workers fold on from there. What was the live one is kept as

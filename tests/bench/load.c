@@ -4,6 +4,7 @@
  *
  *   bench_load BROKERS members  ROUND COUNT   registrations of people no other round has; needs TW_ID_KEY_FILE
  *   bench_load BROKERS products ROUND COUNT   the catalogue, the same in every round
+ *   bench_load BROKERS assortment ROUND COUNT products that no other round has
  *   bench_load BROKERS views    ROUND COUNT   uniform over the catalogue of CATALOGUE products
  *   bench_load BROKERS zipf     ROUND COUNT   views of it, Zipf: of the n-th product in proportion to 1/n
  *   bench_load BROKERS hot      ROUND COUNT   views of it, 90 % of them of one product
@@ -115,13 +116,13 @@ static struct tw_str *product_tags(struct load *load, uint32_t *ret_len)
     return tags;
 }
 
-static void fill_product(struct load *load, int64_t i, struct draft *ret_draft)
+static void fill_product_of(struct load *load, struct tw_str sku, int64_t i, struct draft *ret_draft)
 {
     struct tw_product_create *product = &ret_draft->body.product;
 
     *product = (struct tw_product_create){
-        .sku = tw_arena_printf(&load->arena, "BENCH-%04" PRId64, i),
-        .product_id = product_of(load, i),
+        .sku = sku,
+        .product_id = tw_product_id_of_sku(sku),
         .name = tw_arena_printf(&load->arena, "Product number %" PRId64, i),
         .slug = tw_arena_printf(&load->arena, "product-number-%" PRId64, i),
         .has_description = true,
@@ -132,6 +133,16 @@ static void fill_product(struct load *load, int64_t i, struct draft *ret_draft)
     };
     product->tags = product_tags(load, &product->tags_len);
     ret_draft->aggregate = product->product_id;
+}
+
+static void fill_product(struct load *load, int64_t i, struct draft *ret_draft)
+{
+    fill_product_of(load, tw_arena_printf(&load->arena, "BENCH-%04" PRId64, i), i, ret_draft);
+}
+
+static void fill_new_product(struct load *load, int64_t i, struct draft *ret_draft)
+{
+    fill_product_of(load, tw_arena_printf(&load->arena, "NEW-%" PRId64 "-%" PRId64, load->round, i), i, ret_draft);
 }
 
 static void fill_view_of(struct load *load, int64_t product, struct draft *ret_draft)
@@ -204,6 +215,7 @@ static void fill_add(struct load *load, int64_t i, struct draft *ret_draft)
 static const struct recipe recipes[] = {
     {"members", TW_DOMAIN_MEMBER, &tw_member_register_type, fill_member},
     {"products", TW_DOMAIN_PRODUCT, &tw_product_create_type, fill_product},
+    {"assortment", TW_DOMAIN_PRODUCT, &tw_product_create_type, fill_new_product},
     {"views", TW_DOMAIN_PRODUCT, &tw_product_record_view_type, fill_view},
     {"zipf", TW_DOMAIN_PRODUCT, &tw_product_record_view_type, fill_zipf_view},
     {"hot", TW_DOMAIN_PRODUCT, &tw_product_record_view_type, fill_hot_view},

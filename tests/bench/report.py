@@ -1,5 +1,6 @@
 """The table at the end: medians, ratios round by round, and a warning where a ratio means little."""
 
+import argparse
 import os
 import statistics
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import stream_rounds
 import visible_rounds
 import worker_rounds
 from http_rounds import HttpResults
+from rebuild_rounds import RebuildResults
 from storm_rounds import StormResults
 from stream_rounds import StreamResults
 from visible_rounds import VisibleResults
@@ -29,6 +31,7 @@ WORKER_COLUMNS = (16, 10, 8, 20, 20, 9, 6, 6, 6, 8)
 VISIBLE_COLUMNS = (10, 24, 24)
 STORM_COLUMNS = (29, 22, 22, 12, 12, 14)
 STREAM_COLUMNS = (28, 24, 24, 14, 14)
+REBUILD_COLUMNS = (22, 14, 14, 14, 14, 14, 12)
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Results:
     storms: Optional[StormResults] = None
     streams: Optional[StreamResults] = None
     visible: Optional[VisibleResults] = None
+    rebuild: Optional[RebuildResults] = None
 
 
 def row(widths: tuple[int, ...], *cells: object) -> str:
@@ -139,6 +143,19 @@ def stream_table(results: StreamResults) -> list[str]:
     return lines
 
 
+def rebuild_table(results: RebuildResults, records: int) -> list[str]:
+    lines = [f"Rebuilds of a log of {records:,} commands, records a second of the whole command",
+             row(REBUILD_COLUMNS, "store", "live worker", "rebuild", "rebuild/live", "plain writes", "rebuild/plain",
+                 "memory")]
+    for domain, samples in results.samples.items():
+        live, rebuild, plain = ([getattr(sample, name) for sample in samples] for name in ("live", "rebuild", "plain"))
+        lines.append(row(REBUILD_COLUMNS, domain, f"{statistics.median(live):,.0f}", f"{statistics.median(rebuild):,.0f}",
+                         f"{ratio(rebuild, live):.2f}", f"{statistics.median(plain):,.0f}" if plain[0] else "-",
+                         f"{ratio(rebuild, plain):.2f}" if plain[0] else "-",
+                         f"{max(sample.kbytes for sample in samples) / 1024:,.0f} MiB"))
+    return lines
+
+
 def warning(where: str, reached: float, healthy: Optional[float], floor: str) -> list[str]:
     if healthy is None or reached >= FAR_BELOW * healthy:
         return []
@@ -146,10 +163,11 @@ def warning(where: str, reached: float, healthy: Optional[float], floor: str) ->
             "  something held it up, so the ratio to it says little"]
 
 
-def table(results: Results, records: int, views: int) -> list[str]:
+def table(results: Results, options: argparse.Namespace) -> list[str]:
+    """@p options: how many `records`, `views` and commands of a `log` there were."""
     lines = [f"--- {results.partitions} partitions ---"]
     if results.workers:
-        lines += worker_table(results.workers, records, views)
+        lines += worker_table(results.workers, options.records, options.views)
     if results.http:
         lines += http_table(results.http)
     if results.visible:
@@ -158,6 +176,8 @@ def table(results: Results, records: int, views: int) -> list[str]:
         lines += storm_table(results.storms)
     if results.streams:
         lines += stream_table(results.streams)
+    if results.rebuild:
+        lines += rebuild_table(results.rebuild, options.log)
     return lines
 
 

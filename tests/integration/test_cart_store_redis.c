@@ -1,298 +1,17 @@
-/* Links: PkgConfig::HIREDIS */
+/* Links: tw_carts_on_redis */
 /*
  * What the contract suite cannot know of the carts' store: the exact keys and values readers find, expiry, and what
- * Redis alone can do to a transaction. EMPTIES the database that TW_REDIS_URI names and the one after it, and for
- * moments sets limits of the whole server: never name a server that others use.
+ * Redis alone can do to a transaction. For moments it sets limits of the whole server (see carts_on_redis.h).
  */
 #include "workers/cart/cart_store.h"
 
-#include <hiredis/hiredis.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tillwire/cart_keys.h"
+#include "carts_on_redis.h"
 #include "tillwire/clock.h"
 #include "tillwire/ledger.h"
-#include "tillwire/log.h"
-#include "unit.h"
-
-enum { TIMEOUT_MS = 2000, PARTITION = 4 };
-
-#define DAY_MS  INT64_C(86400000)
-/* A partition clock beyond any wall clock of a test run, at noon; carts changed then live until 2050. */
-#define AT_MS   (INT64_C(29200) * DAY_MS + DAY_MS / 2)
-#define ENDS_MS (AT_MS + 7 * DAY_MS)
-
-#define ALICE "a11ce000-0000-8000-8000-000000000001"
-#define BOB   "b0b00000-0000-8000-8000-000000000002"
-#define SHIRT "51510000-0000-8000-8000-000000000003"
-#define SOCKS "52520000-0000-8000-8000-000000000004"
-
-/* --- the server --------------------------------------------------------------------------------------------------- */
-
-static struct tw_redis_uri server;
-static redisContext       *link_;
-
-/* An address of the server, its database counted from the one that was named. */
-static const char *uri_of(int db, const char *user, const char *password)
-{
-    static char texts[4][900];
-    static int  next;
-    char       *text = texts[next++ % 4];
-
-    snprintf(text, sizeof(texts[0]), "redis://%s:%s@%s:%d/%d", user, password, server.host, server.port,
-             server.db + db);
-    return text;
-}
-
-static redisReply *vask(const char *format, va_list args)
-{
-    redisReply *reply = redisvCommand(link_, format, args);
-
-    if (!reply)
-        fail_msg("%s: %s", format, link_->errstr);
-    return reply;
-}
-
-/* A command that must not be refused. */
-static void say(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    redisReply *reply = vask(format, args);
-    va_end(args);
-    if (reply->type == REDIS_REPLY_ERROR)
-        fail_msg("%s: %s", format, reply->str);
-    freeReplyObject(reply);
-}
-
-static long long ask_number(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    redisReply *reply = vask(format, args);
-    va_end(args);
-    long long number = reply->type == REDIS_REPLY_INTEGER ? reply->integer : -999;
-    freeReplyObject(reply);
-    return number;
-}
-
-static void assert_answer(const char *expected, const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    redisReply *reply = vask(format, args);
-    va_end(args);
-    assert_int_equal(reply->type, REDIS_REPLY_STRING);
-    assert_string_equal(reply->str, expected);
-    freeReplyObject(reply);
-}
-
-static int compare_texts(const void *left, const void *right)
-{
-    return strcmp(*(const char *const *)left, *(const char *const *)right);
-}
-
-/* All keys of the database, sorted, with a blank behind each. */
-static void assert_keys(const char *expected)
-{
-    redisReply   *keys = redisCommand(link_, "KEYS *");
-    const char   *names[64];
-    struct tw_buf all = {0};
-
-    assert_true(keys->elements < TW_LEN(names));
-    for (size_t i = 0; i < keys->elements; i++)
-        names[i] = keys->element[i]->str;
-    qsort(names, keys->elements, sizeof(names[0]), compare_texts);
-    for (size_t i = 0; i < keys->elements; i++)
-        tw_buf_printf(&all, "%s ", names[i]);
-    assert_str(tw_buf_str(&all), expected);
-    tw_buf_done(&all);
-    freeReplyObject(keys);
-}
-
-static void connect_to_server(void)
-{
-    link_ = redisConnectWithTimeout(server.host, server.port, (struct timeval){2, 0});
-    if (!link_ || link_->err)
-        fail_msg("cannot connect: %s", link_ ? link_->errstr : "no memory");
-    if (server.user[0])
-        say("AUTH %s %s", server.user, server.password);
-    else if (server.password[0])
-        say("AUTH %s", server.password);
-    say("SELECT %d", server.db);
-}
-
-/* --- a worker ----------------------------------------------------------------------------------------------------- */
-
-struct worker {
-    struct tw_store store;
-    struct tw_arena arena;
-    int64_t         next_offset;
-    struct tw_err   err;
-};
-
-static struct tw_uuid id_of(const char *text)
-{
-    struct tw_uuid id;
-
-    assert_true(tw_uuid_parse(tw_str_of(text), &id));
-    return id;
-}
-
-static void open_on(struct worker *worker, const char *uris)
-{
-    assert_rc(tw_cart_store_open(uris, TIMEOUT_MS, &worker->store, &worker->err), TW_OK, worker->err);
-}
-
-static int setup(void **state)
-{
-    struct worker *worker = tw_alloc_zeroed(1, sizeof(*worker));
-
-    say("SELECT %d", server.db + 1);
-    say("FLUSHDB");
-    say("SELECT %d", server.db);
-    say("FLUSHDB");
-    open_on(worker, uri_of(0, server.user, server.password));
-    *state = worker;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct worker *worker = *state;
-
-    tw_cart_store_close(&worker->store);
-    tw_arena_done(&worker->arena);
-    free(worker);
-    return 0;
-}
-
-static enum tw_rc look_in(struct worker *worker, int32_t partition)
-{
-    struct tw_progress progress;
-    enum tw_rc rc = worker->store.watermark(worker->store.self, partition, &worker->arena, &progress, &worker->err);
-
-    if (rc == TW_OK)
-        worker->next_offset = progress.next_offset;
-    return rc;
-}
-
-static enum tw_rc look(struct worker *worker)
-{
-    return look_in(worker, PARTITION);
-}
-
-/* One batch of one record. */
-struct batch {
-    int32_t                 partition;
-    struct tw_entity        entity;
-    const struct tw_entity *entities[1];
-    struct tw_ledger_row    row;
-    struct tw_load          load;
-    struct tw_uuid          ids[1];
-    int64_t                 clock_ms; /* after the batch */
-    int64_t                 row_ms;   /* of its record; 0: the same */
-};
-
-static struct batch *batch_of(struct worker *worker, const char *member)
-{
-    struct batch *batch = TW_NEW(&worker->arena, struct batch);
-
-    batch->partition = PARTITION;
-    batch->clock_ms = AT_MS;
-    batch->entity.key.id = id_of(member);
-    batch->ids[0] = (struct tw_uuid){{(uint8_t)worker->next_offset, 0x77}};
-    batch->load =
-        (struct tw_load){.entities = &batch->entity, .entity_count = 1, .ledger_ids = batch->ids, .ledger_id_count = 1};
-    return batch;
-}
-
-static enum tw_rc load(struct worker *worker, struct batch *batch)
-{
-    return worker->store.load(worker->store.self, batch->partition, worker->next_offset, &batch->load, &worker->arena,
-                              &worker->err);
-}
-
-static enum tw_rc commit(struct worker *worker, struct batch *batch, struct tw_cart *after)
-{
-    struct tw_changes changes = {
-        .partition = batch->partition,
-        .first_offset = worker->next_offset,
-        .after = {.next_offset = worker->next_offset + 1, .clock_ms = batch->clock_ms, .outbox = TW_STR("events")},
-        .entities = batch->entities,
-        .entity_count = after != NULL,
-        .rows = &batch->row,
-        .row_count = 1,
-    };
-
-    batch->entities[0] = &batch->entity;
-    batch->entity.state = after;
-    batch->entity.changed = after != NULL;
-    batch->row = (struct tw_ledger_row){
-        .id = batch->ids[0],
-        .type = TW_STR("cart.add_item"),
-        .at_ms = batch->row_ms ? batch->row_ms : batch->clock_ms,
-        .offset = worker->next_offset,
-    };
-    enum tw_rc rc = worker->store.commit(worker->store.self, &changes, &worker->err);
-    if (rc == TW_OK)
-        worker->next_offset++;
-    return rc;
-}
-
-/* A whole turn that makes a member's cart hold `after`. */
-static void fold(struct worker *worker, const char *member, struct tw_cart *after, int64_t clock_ms)
-{
-    struct batch *batch = batch_of(worker, member);
-
-    assert_rc(look(worker), TW_OK, worker->err);
-    batch->clock_ms = clock_ms;
-    assert_rc(load(worker, batch), TW_OK, worker->err);
-    assert_rc(commit(worker, batch, after), TW_OK, worker->err);
-}
-
-static struct tw_cart_line *lines_of_shirt_and_socks(struct worker *worker)
-{
-    struct tw_cart_line *lines = TW_NEW_ARRAY(&worker->arena, 2, struct tw_cart_line);
-
-    lines[0] = (struct tw_cart_line){.product_id = id_of(SHIRT),
-                                     .product_name = TW_STR("Shirt \"M\""),
-                                     .price_minor = 14900,
-                                     .quantity = 2,
-                                     .added_at_ms = AT_MS,
-                                     .product_version = 7,
-                                     .available = true};
-    lines[1] = (struct tw_cart_line){.product_id = id_of(SOCKS),
-                                     .product_name = TW_STR("Socks"),
-                                     .price_minor = 495,
-                                     .quantity = 3,
-                                     .added_at_ms = AT_MS,
-                                     .product_version = 1,
-                                     .available = true};
-    return lines;
-}
-
-/* A cart of the first `count` of shirt and socks, changed at `at_ms`. */
-static struct tw_cart *cart_of(struct worker *worker, const char *member, uint32_t count, int64_t at_ms)
-{
-    struct tw_cart *cart = TW_NEW(&worker->arena, struct tw_cart);
-
-    *cart = (struct tw_cart){.member_id = id_of(member),
-                             .version = 1,
-                             .created_at_ms = at_ms,
-                             .updated_at_ms = at_ms,
-                             .ends_at_ms = at_ms + 7 * DAY_MS,
-                             .lines = lines_of_shirt_and_socks(worker),
-                             .lines_len = count,
-                             .lines_cap = 2};
-    return cart;
-}
 
 /* --- keys and values ---------------------------------------------------------------------------------------------- */
 
@@ -615,6 +334,134 @@ static void forget_outbox__leaves_the_head_of_the_progress(void **state)
     assert_int_equal(worker->next_offset, 1);
 }
 
+/* --- frozen ------------------------------------------------------------------------------------------------------- */
+
+static enum tw_rc set_mark(struct worker *worker, int64_t next_offset, int64_t from, int64_t to)
+{
+    return worker->store.set_mark(worker->store.self, PARTITION, next_offset, from, to, &worker->err);
+}
+
+static void a_mark__stands_in_the_watched_value_before_the_outbox(void **state)
+{
+    struct worker *worker = *state;
+
+    fold(worker, ALICE, NULL, AT_MS);
+    assert_rc(set_mark(worker, 1, 0, 0x0706050403020109), TW_OK, worker->err);
+    assert_answer("\x02", "GETRANGE tw:progress:4 0 0");
+    assert_answer("\x09\x01\x02\x03\x04\x05\x06\x07"
+                  "events",
+                  "GETRANGE tw:progress:4 33 -1");
+    assert_rc(set_mark(worker, 1, 0x0706050403020109, 0), TW_OK, worker->err);
+    assert_answer("events", "GETRANGE tw:progress:4 33 -1");
+}
+
+/* Else the watch of the frozen value, which changed, would fence the first turn after. */
+static void a_worker_that_was_refused_by_a_mark__goes_on_with_the_same_connection(void **state)
+{
+    struct worker *worker = *state, other = {0};
+    struct batch  *batch;
+
+    fold(worker, ALICE, cart_of(worker, ALICE, 1, AT_MS), AT_MS);
+    open_on(&other, database(0));
+    assert_rc(set_mark(&other, 1, 0, 7), TW_OK, other.err);
+    batch = batch_of(worker, ALICE);
+    assert_rc(load(worker, batch), TW_OK, worker->err);
+    assert_rc(commit(worker, batch, cart_of(worker, ALICE, 2, AT_MS)), TW_FENCED, worker->err);
+    assert_non_null(strstr(worker->err.msg, "frozen"));
+    assert_rc(set_mark(&other, 1, 7, 0), TW_OK, other.err);
+    fold(worker, ALICE, cart_of(worker, ALICE, 2, AT_MS), AT_MS);
+    assert_int_equal(ask_number("EXISTS cart:" ALICE ":" SOCKS), 1);
+    close_worker(&other);
+}
+
+/* --- lists -------------------------------------------------------------------------------------------------------- */
+
+static enum tw_rc list(struct worker *worker, struct tw_key ret_keys[8], size_t *ret_count)
+{
+    return worker->store.list(worker->store.self, 0, true, ret_keys, 8, ret_count, &worker->err);
+}
+
+#define CAROL "00000000-0000-8000-8000-000000000001"
+#define DAVE  "00000000-0000-8000-8000-000000000002"
+
+/* Another list of servers moves partitions, and what they leave behind is read by nobody. */
+static void list__tells_a_cart_on_the_server_of_its_partition_only(void **state)
+{
+    static const char *const members[] = {CAROL, DAVE, ALICE, BOB};
+    struct worker           *one = *state, two = {0};
+    struct tw_key            keys[8];
+    char                     uris[2000];
+    size_t                   count = 0;
+
+    for (size_t i = 0; i < TW_LEN(members); i++)
+        fold_in(one, partition_of(members[i]), members[i], cart_of(one, members[i], 1, AT_MS), AT_MS);
+    snprintf(uris, sizeof(uris), "%s,%s", database(0), database(2));
+    open_on(&two, uris);
+    for (size_t i = 0; i < TW_LEN(members); i++)
+        if (partition_of(members[i]) % 2)
+            fold_in(&two, partition_of(members[i]), members[i], cart_of(&two, members[i], 1, AT_MS), AT_MS);
+    assert_rc(list(&two, keys, &count), TW_OK, two.err);
+    assert_int_equal(count, TW_LEN(members));
+    for (size_t i = 0; i < count; i++)
+        assert_true(tw_uuid_eq(keys[i].id, id_of(members[i])));
+    use(2);
+    say("FLUSHDB");
+    use(0);
+    assert_rc(list(&two, keys, &count), TW_OK, two.err);
+    assert_in_range(count, 1, TW_LEN(members) - 1); /* those left behind on the first server are not told */
+    close_worker(&two);
+}
+
+static void list__of_a_copy_with_a_strange_name_is_broken_and_names_it(void **state)
+{
+    static const char *const strange[] = {
+        "tw:cart:",
+        "tw:cart:sabotage",
+        "tw:cart:A11CE000-0000-8000-8000-000000000001",
+        "tw:cart:x" ALICE,
+    };
+    struct worker *worker = *state;
+    struct tw_key  keys[8];
+    size_t         count;
+
+    for (size_t i = 0; i < TW_LEN(strange); i++) {
+        say("SET %s x", strange[i]);
+        assert_rc(list(worker, keys, &count), TW_BROKEN, worker->err);
+        if (!strstr(worker->err.msg, strange[i]))
+            fail_msg("'%s' does not name %s", worker->err.msg, strange[i]);
+        say("DEL %s", strange[i]);
+    }
+}
+
+static void list_rows__reads_the_days_of_the_clock_only(void **state)
+{
+    struct worker *worker = *state;
+    struct tw_uuid ids[8];
+    size_t         count = 0;
+
+    fold(worker, ALICE, NULL, AT_MS);
+    fold(worker, ALICE, NULL, AT_MS + DAY_MS);
+    say("HSET tw:ledger:4:29190 0123456789abcdef row"); /* of a day that no commit knew of */
+    assert_rc(worker->store.list_rows(worker->store.self, PARTITION, true, ids, 8, &count, &worker->err), TW_OK,
+              worker->err);
+    assert_int_equal(count, 2);
+    assert_int_equal(ids[0].bytes[0], 0);
+    assert_int_equal(ids[1].bytes[0], 1);
+}
+
+static void list_rows__of_a_field_that_is_no_id_is_broken_and_names_the_hash(void **state)
+{
+    struct worker *worker = *state;
+    struct tw_uuid ids[8];
+    size_t         count;
+
+    fold(worker, ALICE, NULL, AT_MS);
+    say("HSET tw:ledger:4:29200 sabotage row");
+    assert_rc(worker->store.list_rows(worker->store.self, PARTITION, true, ids, 8, &count, &worker->err), TW_BROKEN,
+              worker->err);
+    assert_non_null(strstr(worker->err.msg, "tw:ledger:4:29200"));
+}
+
 /* --- refusals of the server --------------------------------------------------------------------------------------- */
 
 static void a_transaction_the_server_refuses_for_now__is_unreached_and_writes_nothing(void **state)
@@ -725,8 +572,7 @@ static void assert_look_on(const char *uri, enum tw_rc expected, const char *sen
 
     open_on(&worker, uri);
     enum tw_rc rc = look(&worker);
-    tw_cart_store_close(&worker.store);
-    tw_arena_done(&worker.arena);
+    close_worker(&worker);
     assert_rc(rc, expected, worker.err);
     if (!strstr(worker.err.msg, sentence))
         fail_msg("'%s' does not say %s", worker.err.msg, sentence);
@@ -737,11 +583,10 @@ static void a_server_that_evicts__is_refused(void **state)
     (void)state;
     say("CONFIG SET maxmemory-policy allkeys-lru");
     struct worker worker = {0};
-    open_on(&worker, uri_of(0, server.user, server.password));
+    open_on(&worker, database(0));
     enum tw_rc rc = look(&worker);
     say("CONFIG SET maxmemory-policy noeviction");
-    tw_cart_store_close(&worker.store);
-    tw_arena_done(&worker.arena);
+    close_worker(&worker);
     assert_rc(rc, TW_BROKEN, worker.err);
     assert_non_null(strstr(worker.err.msg, "noeviction"));
 }
@@ -788,8 +633,7 @@ static void a_server_that_does_not_answer__is_unreached_in_time(void **state)
     int64_t       begin_us;
 
     (void)state;
-    assert_rc(tw_cart_store_open(uri_of(0, server.user, server.password), 200, &worker.store, &worker.err), TW_OK,
-              worker.err);
+    assert_rc(tw_cart_store_open(database(0), 200, &worker.store, &worker.err), TW_OK, worker.err);
     assert_rc(look(&worker), TW_OK, worker.err);
     say("CLIENT PAUSE 600 ALL");
     begin_us = tw_monotonic_us();
@@ -799,8 +643,7 @@ static void a_server_that_does_not_answer__is_unreached_in_time(void **state)
     assert_rc(rc, TW_UNREACHED, worker.err);
     assert_non_null(strstr(worker.err.msg, "no answer in time"));
     assert_rc(look(&worker), TW_OK, worker.err);
-    tw_cart_store_close(&worker.store);
-    tw_arena_done(&worker.arena);
+    close_worker(&worker);
 }
 
 static void two_servers__share_the_partitions(void **state)
@@ -809,8 +652,7 @@ static void two_servers__share_the_partitions(void **state)
     char          uris[2000];
 
     (void)state;
-    snprintf(uris, sizeof(uris), "%s,%s", uri_of(0, server.user, server.password),
-             uri_of(1, server.user, server.password));
+    snprintf(uris, sizeof(uris), "%s,%s", database(0), database(1));
     open_on(&worker, uris);
     for (int32_t partition = 2; partition < 4; partition++) {
         assert_rc(look_in(&worker, partition), TW_OK, worker.err);
@@ -820,11 +662,10 @@ static void two_servers__share_the_partitions(void **state)
         assert_rc(commit(&worker, batch, NULL), TW_OK, worker.err);
     }
     assert_keys("tw:ledger:2:29200 tw:progress:2 ");
-    say("SELECT %d", server.db + 1);
+    use(1);
     assert_keys("tw:ledger:3:29200 tw:progress:3 ");
-    say("SELECT %d", server.db);
-    tw_cart_store_close(&worker.store);
-    tw_arena_done(&worker.arena);
+    use(0);
+    close_worker(&worker);
 }
 
 static void a_wrong_address__is_refused_at_open(void **state)
@@ -863,6 +704,12 @@ static int run_all(void)
         RULE(an_abandoned_turn__does_not_fence_the_next_one),
         RULE(a_connection_cut_between_load_and_commit__never_leads_to_a_bare_transaction),
         RULE(forget_outbox__leaves_the_head_of_the_progress),
+        RULE(a_mark__stands_in_the_watched_value_before_the_outbox),
+        RULE(a_worker_that_was_refused_by_a_mark__goes_on_with_the_same_connection),
+        RULE(list__tells_a_cart_on_the_server_of_its_partition_only),
+        RULE(list__of_a_copy_with_a_strange_name_is_broken_and_names_it),
+        RULE(list_rows__reads_the_days_of_the_clock_only),
+        RULE(list_rows__of_a_field_that_is_no_id_is_broken_and_names_the_hash),
         RULE(a_transaction_the_server_refuses_for_now__is_unreached_and_writes_nothing),
         RULE(an_error_inside_exec__is_broken),
         RULE(a_set_of_holders_that_is_none__is_broken_before_anything_is_written),
@@ -885,24 +732,5 @@ static int run_all(void)
 
 int main(void)
 {
-    const char *uri = getenv("TW_REDIS_URI");
-    const char *skips = getenv("TW_SKIP_STORES");
-    bool        may_skip = skips && !strcmp(skips, "1");
-    size_t      count = 0;
-
-    signal(SIGPIPE, SIG_IGN); /* as every program of ours does */
-    tw_log_init("cart_store_redis", TW_LOG_ERROR);
-    if (!uri || !*uri) {
-        fprintf(stderr, "cart_store_redis: TW_REDIS_URI is not set: %s\n",
-                may_skip ? "ALL ITS TESTS ARE SKIPPED (TW_SKIP_STORES=1)" : "no server to test against");
-        return may_skip ? 0 : 1;
-    }
-    static struct tw_redis_uri uris[TW_REDIS_SERVERS_MAX];
-    if (tw_redis_uris_parse(uri, uris, &count, NULL) != TW_OK)
-        return 1;
-    server = uris[0];
-    connect_to_server();
-    int failed = run_all();
-    redisFree(link_);
-    return failed;
+    return on_redis("cart_store_redis", run_all);
 }

@@ -137,8 +137,8 @@ static void assert_refuses(struct world *world, part_fn *part, const char *claus
 
 static void empty_database__gets_every_migration_and_its_pins(void **state)
 {
-    assert_says(*state, tw_ctl_postgres_diff, "migration 003_email_changes.sql is not applied\n");
-    assert_says(*state, tw_ctl_postgres_apply, "migration 003_email_changes.sql applied\nid_key_check pinned to ");
+    assert_says(*state, tw_ctl_postgres_diff, "migration 004_marks.sql is not applied\n");
+    assert_says(*state, tw_ctl_postgres_apply, "migration 004_marks.sql applied\nid_key_check pinned to ");
     assert_silent(*state, tw_ctl_postgres_diff);
 }
 

@@ -650,19 +650,24 @@ static void a_broker_that_goes_away__is_waited_for(void **unused)
     assert_int_equal(read_topic("cart.events").added, 6);
 }
 
-static long owned_partitions(void)
+/* @p line: a metric's name between a line break and a blank. */
+static long metric(const char *line)
 {
-    static const char name[] = "\ntillwire_partitions ";
-    struct tw_buf     metrics = {0};
-    const char       *found;
-    long              owned;
+    struct tw_buf metrics = {0};
+    const char   *found;
+    long          value;
 
     tw_metrics_render(&metrics);
     tw_buf_add(&metrics, "", 1);
-    found = strstr(metrics.ptr, name);
-    owned = found ? strtol(found + strlen(name), NULL, 10) : -1;
+    found = strstr(metrics.ptr, line);
+    value = found ? strtol(found + strlen(line), NULL, 10) : -1;
     tw_buf_done(&metrics);
-    return owned;
+    return value;
+}
+
+static long owned_partitions(void)
+{
+    return metric("\ntillwire_partitions ");
 }
 
 static void a_static_member_that_is_fenced__joins_again(void **unused)
@@ -680,6 +685,124 @@ static void a_static_member_that_is_fenced__joins_again(void **unused)
     send_add(1, 2, 1);
     wait_for_watermark(2);
     assert_int_equal(stop_worker(), 0);
+}
+
+static long frozen_partitions(void)
+{
+    return metric("\ntillwire_frozen_partitions ");
+}
+
+/* What /readyz answers begins and ends so. */
+static bool readiness_is(const char *head, const char *line)
+{
+    char               answer[1024];
+    static const char  request[] = "GET /readyz HTTP/1.1\r\nHost: test\r\n\r\n";
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int                fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    size_t             used = 0;
+    ssize_t            got;
+
+    address.sin_port = htons((uint16_t)strtol(strchr(admin_listen, ':') + 1, NULL, 10));
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(write(fd, request, strlen(request)), strlen(request));
+    while ((got = read(fd, answer + used, sizeof(answer) - 1 - used)) > 0)
+        used += (size_t)got;
+    close(fd);
+    answer[used] = '\0';
+    return strncmp(answer, head, strlen(head)) == 0 && strstr(answer, line) != NULL;
+}
+
+/* As who rebuilds the store: again until no commit comes between. Returns the watermark it is frozen at. */
+static int64_t freeze(int64_t mark)
+{
+    for (int tries = 0;; tries++) {
+        int64_t offset = stored_watermark();
+
+        if (shared_store.set_mark(shared_store.self, PARTITION, offset, 0, mark, NULL) == TW_OK)
+            return offset;
+        assert_int_not_equal(tries, 10000);
+    }
+}
+
+static void thaw(int64_t offset, int64_t mark)
+{
+    assert_int_equal(shared_store.set_mark(shared_store.self, PARTITION, offset, mark, 0, NULL), TW_OK);
+}
+
+static void a_frozen_partition__is_not_folded_and_its_worker_stays_ready(void **unused)
+{
+    (void)unused;
+    start_worker();
+    send_add(1, 1, 1);
+    wait_for_watermark(1);
+    AWAIT(outbox_is_empty());
+    freeze(7);
+    AWAIT(frozen_partitions() == 1); /* idle, it looks every second */
+    for (uint32_t i = 0; i < 3; i++)
+        send_add(1, 2, 1);
+    AWAIT(readiness_is("HTTP/1.1 200 ", "\r\n\r\nready: partition 0 is frozen: a rebuild or verify is at work\n"));
+    assert_int_equal(stored_watermark(), 1);
+    thaw(1, 7);
+    wait_for_watermark(4);
+    assert_int_equal(frozen_partitions(), 0);
+    assert_int_equal(stop_worker(), 0);
+    assert_int_equal(read_topic("cart.events").added, 4);
+}
+
+/* Whoever froze it waits for that: then all that was folded is public, and nothing more comes. */
+static void a_partition_frozen_under_load__publishes_what_it_folded_and_goes_on_there(void **unused)
+{
+    enum { HALF = 30, MARK = -7 };
+    int64_t     frozen_at;
+    struct seen seen;
+
+    (void)unused;
+    start_worker();
+    send_add(1, 0, 1);
+    wait_for_watermark(1);
+    for (uint32_t i = 1; i < HALF; i++)
+        send_add(i % 3, i, 1);
+    frozen_at = freeze(MARK);
+    for (uint32_t i = HALF; i < 2 * HALF; i++)
+        send_add(i % 3, i, 1);
+    AWAIT(outbox_is_empty());
+    AWAIT(frozen_partitions() == 1);
+    assert_int_equal(stored_watermark(), frozen_at);
+    seen = read_topic("cart.events");
+    assert_int_equal(seen.added, frozen_at);
+    assert_int_equal(seen.last_cause, frozen_at - 1);
+    thaw(frozen_at, MARK);
+    wait_for_watermark(INT64_C(2) * HALF);
+    assert_int_equal(stop_worker(), 0);
+    assert_int_equal(read_topic("cart.events").added, 2 * HALF);
+}
+
+/* Nobody was there when it was frozen: whoever comes publishes what the last owner left behind. */
+static void a_worker_that_starts_on_a_frozen_partition__publishes_the_outbox_that_was_left(void **unused)
+{
+    struct tw_memory_db    *db = tw_memory_store_db(&shared_store);
+    struct tw_memory_image *image;
+
+    (void)unused;
+    for (uint32_t i = 0; i < 3; i++)
+        send_add(i, 1, 1);
+    start_worker();
+    AWAIT(!outbox_is_empty() && stored_watermark() == 3);
+    image = tw_memory_take(db); /* with its outbox */
+    assert_int_equal(stop_worker(), 0);
+    tw_memory_put_back(db, image);
+    tw_memory_image_free(image);
+    assert_int_equal(freeze(7), 3);
+    assert_false(outbox_is_empty());
+    start_worker();
+    AWAIT(outbox_is_empty());
+    AWAIT(frozen_partitions() == 1);
+    assert_int_equal(read_topic("cart.events").added, 3);
+    thaw(3, 7);
+    send_add(1, 2, 1);
+    wait_for_watermark(4);
+    assert_int_equal(stop_worker(), 0);
+    assert_int_equal(read_topic("cart.events").added, 4);
 }
 
 static void commit_foreign_progress(int64_t next_offset, const uint8_t *hash)
@@ -807,6 +930,9 @@ int main(void)
         WORKER_TEST(a_producer_that_dies__is_replaced_without_a_gap),
         WORKER_TEST(a_broker_that_goes_away__is_waited_for),
         WORKER_TEST(a_static_member_that_is_fenced__joins_again),
+        WORKER_TEST(a_frozen_partition__is_not_folded_and_its_worker_stays_ready),
+        WORKER_TEST(a_partition_frozen_under_load__publishes_what_it_folded_and_goes_on_there),
+        WORKER_TEST(a_worker_that_starts_on_a_frozen_partition__publishes_the_outbox_that_was_left),
         WORKER_TEST(a_log_shorter_than_the_store_remembers__stops_the_worker),
         WORKER_TEST(a_log_with_another_last_record__stops_the_worker),
     };

@@ -114,7 +114,7 @@ void tw_tally_assert_problems(const struct tw_tally *tally, const enum tw_proble
 /* --- other batches ------------------------------------------------------------------------------------------------ */
 
 /** The live fold and others of the whole log dump the same: all at once, in small and in larger batches, swept after
- *  each, with a cache and without. The live one is at its end. */
+ *  each, with a cache and without, and in silence. The live one is at its end. */
 void tw_history_assert_same_in_any_batches(struct tw_history *base);
 /** The same of one other fold, which the test made itself in batches of @p batch. */
 void tw_history_assert_same_dump(const struct tw_history *base, struct tw_fold *fold, const struct tw_buf *expected,

@@ -102,6 +102,22 @@ static void readiness__needs_every_loop(void **unused)
     assert_answer("/readyz", 503, "the store is away");
 }
 
+/* A rolling restart must not wait for a rebuild. */
+static void a_remark__leaves_it_ready_and_is_shown(void **unused)
+{
+    (void)unused;
+    tw_admin_set_ready(admin, TW_ALL_LOOPS, NULL);
+    assert_answer("/readyz", 200, "\r\n\r\nready\n");
+    tw_admin_set_ready(admin, 1, "a rebuild is at work");
+    assert_answer("/readyz", 200, "\r\n\r\nready: a rebuild is at work\n");
+    tw_admin_set(admin, 2, "the store is away");
+    assert_answer("/readyz", 503, "\r\n\r\nthe store is away\n");
+    tw_admin_set_ready(admin, 2, NULL);
+    assert_answer("/readyz", 200, "ready: a rebuild is at work");
+    tw_admin_set_ready(admin, 1, NULL);
+    assert_answer("/readyz", 200, "\r\n\r\nready\n");
+}
+
 static void one_loop_that_stands_still__is_no_health(void **unused)
 {
     (void)unused;
@@ -148,6 +164,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(readiness__needs_every_loop, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_remark__leaves_it_ready_and_is_shown, set_up, tear_down),
         cmocka_unit_test_setup_teardown(one_loop_that_stands_still__is_no_health, set_up, tear_down),
         cmocka_unit_test_setup_teardown(waiting_before_any_loop_began__is_healthy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(address_that_is_none__is_refused_by_name, set_up, tear_down),

@@ -1,4 +1,5 @@
 """The bench's report: what its numbers are made of, and that it fits a page."""
+import argparse
 import sys
 import unittest
 from pathlib import Path
@@ -8,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 
 import report  # noqa: E402
 from http_rounds import FLOOR, OURS, PEER, HttpResults  # noqa: E402
+from rebuild_rounds import RebuildResults, RebuildSample  # noqa: E402
 from storm_rounds import REQUESTS, StormResults, StormSample  # noqa: E402
 from stream_rounds import CASES, StreamResults, StreamSample  # noqa: E402
 from visible_rounds import VisibleResults, VisibleSample  # noqa: E402
@@ -16,6 +18,7 @@ from worker_rounds import FLOOR as CONSUMER  # noqa: E402
 from wrk import Sample  # noqa: E402
 
 PAGE = 120
+OPTIONS = argparse.Namespace(records=200_000, views=500_000, log=10_000_000)
 
 
 def sample(per_second=1.0, p99_ms=1.0):
@@ -46,7 +49,9 @@ def wide_results():
                            for what in REQUESTS})
     streams = StreamResults({case: [StreamSample(sample(999_999, 9_999.9), sample(999_999, 9_999.9))] for case in CASES},
                             [9_999.0])
-    return report.Results(1000, http, workers, storms, streams, visible)
+    rebuild = RebuildResults({domain: [RebuildSample(9_999_999.0, 9_999_999.0, 9_999_999, 9_999_999.0)]
+                              for domain in ("member", "product", "cart")})
+    return report.Results(1000, http, workers, storms, streams, visible, rebuild)
 
 
 def line_of(lines, start):
@@ -55,12 +60,12 @@ def line_of(lines, start):
 
 class BenchReport(unittest.TestCase):
     def test_no_line_is_longer_than_a_page(self):
-        lines = report.table(wide_results(), 200_000, 500_000)
+        lines = report.table(wide_results(), OPTIONS)
         self.assertTrue(any("warning" in line for line in lines))
         self.assertEqual([line for line in lines if len(line) > PAGE], [])
 
     def test_cells_of_a_row_stay_in_their_columns(self):
-        lines = report.table(wide_results(), 200_000, 500_000)
+        lines = report.table(wide_results(), OPTIONS)
         for head, first_cell in (("worker ", "member"), ("connections", "32"), ("chain", "Go"), ("request", "GET"), ("what", "views,")):
             head_line, line = line_of(lines, head), line_of(lines, first_cell)
             for at in (i for i in range(1, len(head_line)) if head_line[i - 2:i] == "  " and head_line[i] != " "):

@@ -34,6 +34,51 @@ static void keys__have_their_released_names(void **state)
     assert_key(tw_cart_key_ends(5, key), key, "tw:ends:5");
 }
 
+static void keys__tell_whose_they_are(void **state)
+{
+    struct tw_uuid member_id, product_id = member;
+
+    (void)state;
+    assert_true(tw_cart_key_is_copy(tw_str_of("tw:cart:" MEMBER), &member_id));
+    assert_true(tw_uuid_eq(member_id, member));
+    member_id = tw_uuid_nil;
+    assert_true(tw_cart_key_is_readers(tw_str_of("cart:" MEMBER ":" PRODUCT), &member_id, &product_id));
+    assert_true(tw_uuid_eq(member_id, member));
+    assert_true(tw_uuid_eq(product_id, product));
+    assert_true(tw_cart_key_is_readers(tw_str_of("cart:" MEMBER ":summary"), &member_id, &product_id));
+    assert_true(tw_uuid_is_nil(product_id));
+}
+
+static void keys__of_another_form_are_nobodys(void **state)
+{
+    static const char *const wrong[] = {
+        "",
+        "c",
+        "cart:",
+        "tw:cart:",
+        "cart:" MEMBER,
+        "tw:cart:" MEMBER "x",
+        "xw:cart:" MEMBER,
+        "cart:" MEMBER ":",
+        "cart:" MEMBER ":summary2",
+        "cart:" MEMBER ":" PRODUCT "0",
+        "cart:" MEMBER "-" PRODUCT,
+        "cart:3E7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11:summary",
+        "tw:cart:3E7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11",
+        "cart:" MEMBER ":00000000-0000-0000-0000-000000000000",
+    };
+    struct tw_uuid member_id, product_id;
+
+    (void)state;
+    for (size_t i = 0; i < TW_LEN(wrong); i++) {
+        struct tw_str key = tw_guarded(tw_str_of(wrong[i]));
+
+        assert_false(tw_cart_key_is_copy(key, &member_id));
+        assert_false(tw_cart_key_is_readers(key, &member_id, &product_id));
+        tw_guarded_free(key);
+    }
+}
+
 static void keys__of_extreme_numbers_fit(void **state)
 {
     char key[TW_CART_KEY_SIZE];
@@ -112,6 +157,45 @@ static void progress__has_its_released_form(void **state)
     tw_buf_done(&packed);
 }
 
+/* Whoever watches the value must notice a mark that comes or goes. */
+static void progress__of_a_frozen_partition_has_its_mark_before_the_outbox(void **state)
+{
+    static const char  form[] = "\x02\x08\x07\x06\x05\x04\x03\x02\x01\xfe\xff\xff\xff\xff\xff\xff\xff"
+                                "\xa0\xa1\xa2\xa3\xa4\xa5\xa6\xa7\xa8\xa9\xaa\xab\xac\xad\xae\xaf"
+                                "\xfd\xff\xff\xff\xff\xff\xff\xffout\0box";
+    struct tw_progress frozen = sample, progress;
+    struct tw_buf      packed = {0};
+
+    (void)state;
+    frozen.mark = -3;
+    tw_cart_progress_pack(&frozen, &packed);
+    assert_int_equal(packed.len, sizeof(form) - 1);
+    assert_memory_equal(packed.ptr, form, packed.len);
+    assert_true(tw_cart_progress_unpack(tw_buf_str(&packed), &progress));
+    assert_int_equal(progress.mark, -3);
+    assert_int_equal(progress.next_offset, sample.next_offset);
+    assert_int_equal(progress.clock_ms, sample.clock_ms);
+    assert_memory_equal(progress.last_hash, sample.last_hash, sizeof(sample.last_hash));
+    assert_true(tw_str_eq(progress.outbox, sample.outbox));
+    tw_buf_done(&packed);
+}
+
+/* GETRANGE 0 40, as the fence and the edge read it. */
+static void progress__tells_of_a_mark_without_its_outbox(void **state)
+{
+    struct tw_progress frozen = sample, progress;
+    struct tw_buf      packed = {0};
+
+    (void)state;
+    frozen.mark = 0x1112131415161718;
+    tw_cart_progress_pack(&frozen, &packed);
+    assert_true(tw_cart_progress_unpack((struct tw_str){packed.ptr, TW_CART_PROGRESS_HEAD_MAX}, &progress));
+    assert_int_equal(progress.mark, frozen.mark);
+    assert_int_equal(progress.next_offset, sample.next_offset);
+    assert_int_equal(progress.outbox.len, 0);
+    tw_buf_done(&packed);
+}
+
 static void progress__comes_back_with_and_without_its_outbox(void **state)
 {
     struct tw_progress progress;
@@ -141,22 +225,33 @@ static void progress__of_no_bytes_is_that_of_nothing_folded(void **state)
     assert_int_equal(progress.outbox.len, 0);
 }
 
+static void assert_refused_when_cut_short(const struct tw_buf *packed, size_t head, struct tw_progress *progress)
+{
+    for (size_t len = 1; len < head; len++) {
+        struct tw_str cut = tw_guarded((struct tw_str){packed->ptr, len});
+        assert_false(tw_cart_progress_unpack(cut, progress));
+        tw_guarded_free(cut);
+    }
+}
+
 static void progress__refuses_other_bytes_and_leaves_the_result_alone(void **state)
 {
-    struct tw_progress progress = sample;
+    struct tw_progress progress = sample, frozen = sample;
     struct tw_buf      packed = {0};
 
     (void)state;
     tw_cart_progress_pack(&sample, &packed);
-    for (size_t len = 1; len < TW_CART_PROGRESS_HEAD; len++) {
-        struct tw_str cut = tw_guarded((struct tw_str){packed.ptr, len});
-        assert_false(tw_cart_progress_unpack(cut, &progress));
-        tw_guarded_free(cut);
-    }
+    assert_refused_when_cut_short(&packed, TW_CART_PROGRESS_HEAD, &progress);
     packed.ptr[8] = (char)0x80; /* a negative offset */
     assert_false(tw_cart_progress_unpack(tw_buf_str(&packed), &progress));
     packed.ptr[8] = 1;
-    packed.ptr[0] = 2; /* a later release */
+    packed.ptr[0] = 3; /* a later release */
+    assert_false(tw_cart_progress_unpack(tw_buf_str(&packed), &progress));
+    tw_buf_clear(&packed);
+    frozen.mark = 1;
+    tw_cart_progress_pack(&frozen, &packed);
+    assert_refused_when_cut_short(&packed, TW_CART_PROGRESS_HEAD_MAX, &progress);
+    packed.ptr[TW_CART_PROGRESS_HEAD] = 0; /* frozen, and by nobody */
     assert_false(tw_cart_progress_unpack(tw_buf_str(&packed), &progress));
     assert_int_equal(progress.next_offset, sample.next_offset);
     tw_buf_done(&packed);
@@ -226,6 +321,18 @@ static void redis_uris__keep_the_order_of_the_list(void **state)
     assert_string_equal(uris[0].host, "a");
     assert_string_equal(uris[1].host, "b");
     assert_string_equal(uris[2].password, "p");
+}
+
+static void redis_uris__can_be_moved_to_other_databases(void **state)
+{
+    const int     dbs[] = {1, 12, 0, 7};
+    struct tw_buf moved = {0};
+
+    (void)state;
+    tw_redis_uris_on("redis://a,redis://u:p@s%2f/x@b:7000/3,redis://[::1]/,redis://:@[fe80::1]:9/2147483647", dbs,
+                     &moved);
+    assert_str(tw_buf_str(&moved), "redis://a/1,redis://u:p@s%2f/x@b:7000/12,redis://[::1]/0,redis://:@[fe80::1]:9/7");
+    tw_buf_done(&moved);
 }
 
 static void redis_uris__that_are_wrong_are_refused_without_showing_them(void **state)
@@ -304,12 +411,16 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys__have_their_released_names),
+        cmocka_unit_test(keys__tell_whose_they_are),
+        cmocka_unit_test(keys__of_another_form_are_nobodys),
         cmocka_unit_test(keys__of_extreme_numbers_fit),
         cmocka_unit_test(day__begins_at_midnight_also_before_1970),
         cmocka_unit_test(server_of__is_partition_modulo_servers),
         cmocka_unit_test(totals__count_available_lines_only),
         cmocka_unit_test(a_cart__is_live_until_its_end),
         cmocka_unit_test(progress__has_its_released_form),
+        cmocka_unit_test(progress__of_a_frozen_partition_has_its_mark_before_the_outbox),
+        cmocka_unit_test(progress__tells_of_a_mark_without_its_outbox),
         cmocka_unit_test(progress__comes_back_with_and_without_its_outbox),
         cmocka_unit_test(progress__of_no_bytes_is_that_of_nothing_folded),
         cmocka_unit_test(progress__refuses_other_bytes_and_leaves_the_result_alone),
@@ -317,6 +428,7 @@ int main(void)
         cmocka_unit_test(redis_uri__has_user_password_port_and_database),
         cmocka_unit_test(redis_uri__may_name_an_ipv6_host),
         cmocka_unit_test(redis_uris__keep_the_order_of_the_list),
+        cmocka_unit_test(redis_uris__can_be_moved_to_other_databases),
         cmocka_unit_test(redis_uris__that_are_wrong_are_refused_without_showing_them),
         cmocka_unit_test(redis_uris__are_refused_beyond_64_servers),
         cmocka_unit_test(redis_uri__parts_that_are_too_long_are_refused),

@@ -971,12 +971,13 @@ static void fill_mixed_log(struct world *world)
     }
 }
 
-static void dump_fold(size_t batch, size_t cache_bytes, struct tw_buf *out)
+static void dump_fold(size_t batch, size_t cache_bytes, bool silent, struct tw_buf *out)
 {
     struct world *world = new_world(&tw_cart_domain);
 
     tw_cache_free(world->cache);
     world->cache = tw_cache_new(cache_bytes);
+    world->config.silent = silent;
     fill_mixed_log(world);
     fold_all(world, batch);
     assert_int_equal(world->store.forget_outbox(world->store.self, PARTITION, world->progress.next_offset, NULL),
@@ -991,16 +992,77 @@ static void the_same_log__gives_the_same_store_for_any_batch_size(void **unused)
     struct tw_buf       first = {0};
 
     (void)unused;
-    dump_fold(500, 1 << 20, &first);
+    dump_fold(500, 1 << 20, false, &first);
     assert_true(first.len > 10000);
     for (size_t i = 0; i < TW_LEN(batches); i++) {
         struct tw_buf other = {0};
 
-        dump_fold(batches[i], i % 2 ? 0 : i == 4 ? 4096 : 1 << 20, &other);
+        dump_fold(batches[i], i % 2 ? 0 : i == 4 ? 4096 : 1 << 20, i % 3 == 0, &other);
         assert_true(tw_str_eq(tw_buf_str(&first), tw_buf_str(&other)));
         tw_buf_done(&other);
     }
     tw_buf_done(&first);
+}
+
+/* Records that end in every way there is. */
+static void fold_every_end(struct world *world)
+{
+    struct tw_envelope envelope =
+        tw_test_envelope(&world->log, &tw_cart_add_item_type, tw_test_keyed_id(&world->log, TW_DOMAIN_CART, 7));
+
+    append_add(world, 1, 1, 2, &envelope);
+    append_add(world, 1, 1, 2, &envelope);                    /* a repeat */
+    append_add(world, 1, 1, 999, NULL);                       /* rejected */
+    append_add(world, 2, 1, 1, NULL)->value = TW_STR("\xc1"); /* a dead letter with a row */
+    append_add(world, 2, 1, 1, NULL)->header_count = 0;       /* and one without */
+    append_add(world, 2, 2, 1, NULL);                         /* passed over */
+    append_add(world, 2, 3, 1, NULL);
+    tw_verdicts_add(&world->verdicts, 5);
+    fold_all(world, 7);
+}
+
+static void a_silent_turn__makes_the_same_changes_and_tells_nobody(void **unused)
+{
+    struct world *loud = new_world(&tw_cart_domain), *silent = new_world(&tw_cart_domain);
+    struct tw_buf expected = {0}, is = {0};
+
+    (void)unused;
+    silent->config.silent = true;
+    fold_every_end(loud);
+    fold_every_end(silent);
+    assert_true(loud->progress.outbox.len > 0 && loud->turn.event_count > 0);
+    assert_int_equal(silent->progress.outbox.len, 0);
+    assert_int_equal(silent->turn.event_count, 0);
+    assert_memory_equal(&silent->turn.counts, &loud->turn.counts, sizeof(loud->turn.counts));
+    assert_int_equal(silent->turn.counts.dead + silent->turn.counts.passed_over, 3);
+    assert_int_equal(silent->turn.changes.entity_count, loud->turn.changes.entity_count);
+    assert_int_equal(silent->turn.changes.row_count, loud->turn.changes.row_count);
+    assert_int_equal(loud->store.forget_outbox(loud->store.self, PARTITION, 7, NULL), TW_OK);
+    tw_memory_dump(tw_memory_store_db(&loud->store), &expected);
+    tw_memory_dump(tw_memory_store_db(&silent->store), &is);
+    assert_true(tw_str_eq(tw_buf_str(&is), tw_buf_str(&expected)));
+    tw_buf_done(&expected);
+    tw_buf_done(&is);
+    free_world(silent);
+    free_world(loud);
+}
+
+static void silent_views__are_counted_though_nobody_hears_of_them(void **unused)
+{
+    struct world  *world = new_world(&tw_product_domain);
+    struct tw_uuid product_id;
+
+    (void)unused;
+    world->config.silent = true;
+    product_id = append_product(world);
+    fold_all(world, 1);
+    for (int i = 0; i < 5; i++)
+        append_view(world, product_id, NULL);
+    fold_all(world, 5);
+    assert_int_equal(world->progress.outbox.len, 0);
+    assert_int_equal(world->turn.changes.entity_count, 1);
+    assert_int_equal(((const struct tw_product *)world->turn.changes.entities[0]->state)->view_count, 5);
+    free_world(world);
 }
 
 static void an_outbox_that_is_damaged__is_refused_at_every_byte(void **unused)
@@ -1053,6 +1115,8 @@ int main(void)
         cmocka_unit_test(a_pending_command__whose_row_was_swept_ends_all_the_same),
         cmocka_unit_test(commands_of_a_batch__keep_their_rows_when_one_of_them_ends_another),
         cmocka_unit_test(the_same_log__gives_the_same_store_for_any_batch_size),
+        cmocka_unit_test(a_silent_turn__makes_the_same_changes_and_tells_nobody),
+        cmocka_unit_test(silent_views__are_counted_though_nobody_hears_of_them),
         cmocka_unit_test(an_outbox_that_is_damaged__is_refused_at_every_byte),
     };
 

@@ -2,13 +2,11 @@
  * The sets are read with SSCAN, which never blocks the server for long. A lane for each server: they are the policy's
  * own, so no WATCH of the worker's is ever on them.
  */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cart_policy.h"
-#include "redis_lane.h"
+#include "redis_scan.h"
 #include "tillwire/gen/topics.h"
 
 static const char where[] = "cart.reprice.holders";
@@ -19,44 +17,18 @@ struct redis_holders {
     struct tw_lane     *lanes; /* by server */
 };
 
-static enum tw_rc broken_page(struct tw_lane *lane, const char *key, struct tw_err *reterr)
+static enum tw_rc read_members(struct tw_lane *lane, const redisReply *found, const char *key, struct tw_arena *arena,
+                               struct tw_uuid **ret_members, struct tw_err *reterr)
 {
-    return tw_lane_broken(lane, where, key, "SSCAN did not answer with a cursor and members' ids", reterr);
-}
+    struct tw_uuid *members = TW_NEW_ARRAY(arena, found->elements, struct tw_uuid);
 
-/* [cursor, [member, …]] */
-static enum tw_rc read_page(struct tw_lane *lane, const redisReply *reply, const char *key, struct tw_arena *arena,
-                            struct tw_uuid **ret_members, size_t *ret_count, uint64_t *ret_cursor,
-                            struct tw_err *reterr)
-{
-    const redisReply *found = reply->elements == 2 ? reply->element[1] : NULL;
-    struct tw_uuid   *members;
-    char             *end;
-
-    if (!found || reply->element[0]->type != REDIS_REPLY_STRING || found->type != REDIS_REPLY_ARRAY)
-        return broken_page(lane, key, reterr);
-    members = TW_NEW_ARRAY(arena, found->elements, struct tw_uuid);
     for (size_t i = 0; i < found->elements; i++) {
-        if (found->element[i]->type != REDIS_REPLY_STRING || found->element[i]->len != sizeof(members->bytes))
-            return broken_page(lane, key, reterr);
+        if (found->element[i]->len != sizeof(members->bytes))
+            return tw_lane_broken(lane, where, key, "it holds what is not a member's id", reterr);
         memcpy(members[i].bytes, found->element[i]->str, sizeof(members->bytes));
     }
-    *ret_cursor = strtoull(reply->element[0]->str, &end, 10);
     *ret_members = members;
-    *ret_count = found->elements;
     return TW_OK;
-}
-
-static void put_scan(struct tw_lane *lane, const char *key, size_t key_len, uint64_t cursor, size_t count)
-{
-    char text[24];
-    int  len = snprintf(text, sizeof(text), "%" PRIu64, cursor);
-
-    tw_lane_command(lane, "SSCAN", 4);
-    tw_lane_arg(lane, key, key_len);
-    tw_lane_arg(lane, text, (size_t)len);
-    tw_lane_text(lane, "COUNT");
-    tw_lane_number(lane, (int64_t)count);
 }
 
 static enum tw_rc redis_page(void *self, int32_t partition, struct tw_uuid product_id, uint64_t cursor, size_t count,
@@ -65,17 +37,18 @@ static enum tw_rc redis_page(void *self, int32_t partition, struct tw_uuid produ
 {
     struct redis_holders              *holders = self;
     struct tw_lane                    *lane = &holders->lanes[tw_cart_server_of(partition, holders->server_count)];
-    TW_AUTO(tw_reply_free) redisReply *reply = NULL;
+    TW_AUTO(tw_reply_free) redisReply *found = NULL;
     char                               key[TW_CART_KEY_SIZE];
-    size_t                             key_len = tw_cart_key_holders(partition, product_id, key);
+    const struct tw_redis_scan scan = {"SSCAN", {key, tw_cart_key_holders(partition, product_id, key)}, NULL, count};
 
     lane->partition = partition;
     if (!lane->redis)
         TW_TRY(tw_lane_open(lane, where, reterr));
-    put_scan(lane, key, key_len, cursor, count);
-    TW_TRY(tw_lane_send(lane, where, reterr));
-    TW_TRY(tw_lane_receive(lane, REDIS_REPLY_ARRAY, where, key, &reply, reterr));
-    return read_page(lane, reply, key, arena, ret_members, ret_count, ret_cursor, reterr);
+    TW_TRY(tw_redis_scan(lane, &scan, &cursor, where, &found, reterr));
+    TW_TRY(read_members(lane, found, key, arena, ret_members, reterr));
+    *ret_count = found->elements;
+    *ret_cursor = cursor;
+    return TW_OK;
 }
 
 static void close_holders(void *self)

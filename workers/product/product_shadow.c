@@ -248,7 +248,9 @@ static enum tw_rc look(void *shadow, enum tw_shadow_content *ret_content, char r
     TW_TRY(find_marker(self, &marker, reterr));
     if (!marker.is_there)
         TW_TRY(is_empty(self, &empty, reterr));
-    if (marker.is_ours)
+    if (marker.is_ours && marker.step != NONE)
+        *ret_content = marker.state == MADE ? TW_SHADOW_SWAPPING : TW_SHADOW_SWAPPING_BACK;
+    else if (marker.is_ours)
         *ret_content = of_state[marker.state];
     else
         *ret_content = empty ? TW_SHADOW_NONE : TW_SHADOW_FOREIGN;

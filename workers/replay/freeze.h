@@ -21,6 +21,12 @@ struct tw_freeze {
     struct tw_arena        arena;
 };
 
+/** How far each partition is folded, and all that this left to publish is published: its dead letters are in their topic.
+ *  Waits for the worker a while where it has to. @p ret_vector: without outboxes. UNREACHED: nobody publishes; the
+ *  vector is there all the same. */
+enum tw_rc tw_settled_vector(const struct tw_store *store, int32_t partition_count, const atomic_bool *stop,
+                             struct tw_progress *ret_vector, struct tw_err *reterr);
+
 /** Freezes all partitions, or none. FENCED: somebody else holds one of them. */
 enum tw_rc tw_freeze_take(struct tw_freeze *freeze, const struct tw_store *store, int32_t partition_count,
                           struct tw_err *reterr);

@@ -33,5 +33,7 @@ enum tw_rc tw_source_open_kafka(const char *brokers, enum tw_domain_number domai
  *  them. */
 enum tw_rc tw_source_open_files(const char *folder, enum tw_domain_number domain, struct tw_source *ret_source,
                                 struct tw_err *reterr);
+/** Reads @p files and then @p cluster, both of which it closes. */
+void       tw_source_chain(struct tw_source files, struct tw_source cluster, struct tw_source *ret_source);
 
 #endif

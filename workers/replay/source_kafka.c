@@ -1,4 +1,3 @@
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,12 +93,12 @@ static void kafka_close(void *source)
 
 static enum tw_rc check_topics(const char *brokers, enum tw_domain_number domain, int timeout_ms, struct tw_err *reterr)
 {
-    TW_AUTO(tw_buf_done) struct tw_buf differences = {0};
-    const char                        *commands = tw_topic_of(domain, TW_TOPIC_COMMANDS)->name;
-    char                               name[16];
+    TW_AUTO(tw_buf_done) struct tw_buf     differences = {0};
+    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    const char                            *commands = tw_topic_of(domain, TW_TOPIC_COMMANDS)->name;
+    struct tw_str name = tw_arena_copy(&arena, (struct tw_str){commands, strcspn(commands, ".")});
 
-    snprintf(name, sizeof(name), "%.*s", (int)strcspn(commands, "."), commands);
-    TW_TRY(tw_topics_diff(brokers, name, timeout_ms, &differences, reterr));
+    TW_TRY(tw_topics_diff(brokers, name.ptr, timeout_ms, &differences, reterr));
     if (differences.len)
         return tw_fail(reterr, TW_BROKEN, "replay.source", 0, "topics differ from the manifest: %.*s",
                        TW_STR_ARG(tw_buf_str(&differences)));

@@ -16,7 +16,8 @@ enum { RETRY_MS = 1000 };
 
 struct loop_state {
     int64_t alive_at_us;
-    char    reason[256]; /* empty: ready */
+    bool    is_ready;
+    char    text[TW_ADMIN_TEXT]; /* why not; or a remark, empty: none */
 };
 
 struct tw_admin {
@@ -52,19 +53,25 @@ static void answer_metrics(struct mg_connection *connection)
     tw_buf_done(&text);
 }
 
-/* The state of the loop that has been silent longest, or of the first that is not ready. */
+static bool is_worse(const struct loop_state *loop, const struct loop_state *other, bool by_silence)
+{
+    if (by_silence)
+        return loop->alive_at_us < other->alive_at_us;
+    if (loop->is_ready != other->is_ready)
+        return !loop->is_ready;
+    return *loop->text && !*other->text;
+}
+
+/* The state of the loop that has been silent longest; or of the first that is not ready, or has a remark. */
 static struct loop_state worst(struct tw_admin *admin, bool by_silence)
 {
     struct loop_state found;
 
     pthread_mutex_lock(&admin->lock);
     found = admin->loops[0];
-    for (int i = 1; i < admin->loop_count; i++) {
-        const struct loop_state *loop = &admin->loops[i];
-
-        if (by_silence ? loop->alive_at_us < found.alive_at_us : !*found.reason)
-            found = *loop;
-    }
+    for (int i = 1; i < admin->loop_count; i++)
+        if (is_worse(&admin->loops[i], &found, by_silence))
+            found = admin->loops[i];
     pthread_mutex_unlock(&admin->lock);
     return found;
 }
@@ -80,10 +87,11 @@ static void answer_health(struct mg_connection *connection, struct tw_admin *adm
 static void answer_ready(struct mg_connection *connection, struct tw_admin *admin)
 {
     struct loop_state state = worst(admin, false);
-    char              line[sizeof(state.reason) + 2];
+    char              line[sizeof("ready: \n") + sizeof(state.text)];
 
-    snprintf(line, sizeof(line), "%s\n", *state.reason ? state.reason : "ready");
-    answer(connection, *state.reason ? 503 : 200, "text/plain", tw_str_of(line));
+    snprintf(line, sizeof(line), "%s%s%s\n", state.is_ready ? "ready" : "", state.is_ready && *state.text ? ": " : "",
+             state.text);
+    answer(connection, state.is_ready ? 200 : 503, "text/plain", tw_str_of(line));
 }
 
 static int on_request(struct mg_connection *connection)
@@ -135,16 +143,27 @@ enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_ad
     return TW_OK;
 }
 
-void tw_admin_set(struct tw_admin *admin, int loop, const char *reason)
+static void set_state(struct tw_admin *admin, int loop, bool is_ready, const char *text)
 {
     pthread_mutex_lock(&admin->lock);
     for (int i = 0; i < admin->loop_count; i++) {
         if (loop != TW_ALL_LOOPS && loop != i)
             continue;
         admin->loops[i].alive_at_us = tw_monotonic_us();
-        snprintf(admin->loops[i].reason, sizeof(admin->loops[i].reason), "%s", reason ? reason : "");
+        admin->loops[i].is_ready = is_ready;
+        snprintf(admin->loops[i].text, sizeof(admin->loops[i].text), "%s", text ? text : "");
     }
     pthread_mutex_unlock(&admin->lock);
+}
+
+void tw_admin_set(struct tw_admin *admin, int loop, const char *reason)
+{
+    set_state(admin, loop, reason == NULL, reason);
+}
+
+void tw_admin_set_ready(struct tw_admin *admin, int loop, const char *remark)
+{
+    set_state(admin, loop, true, remark);
 }
 
 void tw_retry_pause(struct tw_retry *retry, struct tw_admin *admin, int loop, const struct tw_err *err)

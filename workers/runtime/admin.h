@@ -15,8 +15,13 @@ struct tw_admin;
 enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_admin, struct tw_err *reterr);
 enum { TW_ALL_LOOPS = -1 }; /* while none has begun yet */
 
+/** Longest text that is kept, with its NUL. */
+enum { TW_ADMIN_TEXT = 256 };
+
 /** Loop number @p loop is alive and @p reason (copied) is why it is not ready; NULL: it is. */
 void tw_admin_set(struct tw_admin *admin, int loop, const char *reason);
+/** It is alive and ready; @p remark (copied) is shown to whoever asks; NULL: there is none. */
+void tw_admin_set_ready(struct tw_admin *admin, int loop, const char *remark);
 
 /** A step of the start that is tried until it works: tells why once, and pauses for a second. */
 struct tw_retry {

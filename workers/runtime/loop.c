@@ -218,7 +218,8 @@ static size_t room_to_fetch(const struct loop *loop, int *ret_timeout_ms)
             room = 0;
         if (tw_partition_is_busy(partition))
             *ret_timeout_ms = 0;
-        else if (partition->state == TW_PARTITION_RECOVERING && *ret_timeout_ms > RECOVERING_POLL_MS)
+        else if (partition->state == TW_PARTITION_RECOVERING && !tw_partition_is_frozen(partition) &&
+                 *ret_timeout_ms > RECOVERING_POLL_MS)
             *ret_timeout_ms = RECOVERING_POLL_MS;
     }
     return room;
@@ -274,29 +275,52 @@ static void tell_offsets(struct loop *loop)
     free(positions);
 }
 
-static void tell_health(struct loop *loop)
+static const char *why_not_ready(const struct loop *loop, char text[TW_ADMIN_TEXT])
 {
-    char        text[256];
-    const char *reason = NULL;
-
     if (*loop->context->stop)
-        reason = "stopping";
-    else if (loop->consumer_lost)
-        reason = "the group consumer gave up; a new one is about to join";
-    else if (!loop->joined)
-        reason = "waiting for the broker: not in the consumer group yet";
-    else if (!tw_consumer_is_connected(loop->consumer))
-        reason = "the broker does not answer";
-    for (int32_t i = 0; !reason && i < loop->env.turn.partition_count; i++) {
+        return "stopping";
+    if (loop->consumer_lost)
+        return "the group consumer gave up; a new one is about to join";
+    if (!loop->joined)
+        return "waiting for the broker: not in the consumer group yet";
+    if (!tw_consumer_is_connected(loop->consumer))
+        return "the broker does not answer";
+    for (int32_t i = 0; i < loop->env.turn.partition_count; i++) {
         const struct tw_partition *partition = loop->partitions[i];
 
-        if (!partition || partition->state == TW_PARTITION_RUNNING)
+        if (!partition || partition->state == TW_PARTITION_RUNNING || tw_partition_is_frozen(partition))
             continue;
-        snprintf(text, sizeof(text), "partition %" PRId32 " is recovering: %.200s", i,
+        snprintf(text, TW_ADMIN_TEXT, "partition %" PRId32 " is recovering: %.200s", i,
                  partition->last_error.rc ? partition->last_error.msg : "reading its watermark");
-        reason = text;
+        return text;
     }
-    tw_admin_set(loop->context->admin, loop->number, reason);
+    return NULL;
+}
+
+/* Somebody wants the store to stand still. That is no fault of the worker: it is ready to go on. */
+static const char *what_is_frozen(const struct loop *loop, char text[TW_ADMIN_TEXT])
+{
+    for (int32_t i = 0; i < loop->env.turn.partition_count; i++) {
+        const struct tw_partition *partition = loop->partitions[i];
+
+        if (!partition || !tw_partition_is_frozen(partition))
+            continue;
+        snprintf(text, TW_ADMIN_TEXT, "partition %" PRId32 " is frozen: a rebuild or verify is at work%s", i,
+                 partition->mark > 0 ? "" : "; if none runs, start the rebuild again: it goes on");
+        return text;
+    }
+    return NULL;
+}
+
+static void tell_health(struct loop *loop)
+{
+    char        text[TW_ADMIN_TEXT];
+    const char *reason = why_not_ready(loop, text);
+
+    if (reason)
+        tw_admin_set(loop->context->admin, loop->number, reason);
+    else
+        tw_admin_set_ready(loop->context->admin, loop->number, what_is_frozen(loop, text));
 }
 
 static void drop_partitions(struct loop *loop)

@@ -14,6 +14,7 @@ enum {
     BACKOFF_LAST_MS = 5000,
     IDLE_CHECK_US = 1000000,
     SWEEP_US = 10000000,
+    FROZEN_LOOK_US = 200000,
     REPORT_WAIT_MS = 1000
 };
 
@@ -32,13 +33,16 @@ static struct tw_metric recoveries = {.name = "tillwire_recoveries_total",
                                       .help = "Times a partition went back to its watermark after trouble."};
 static struct tw_metric fences = {.name = "tillwire_fences_total",
                                   .help = "Times another one had moved a partition's watermark."};
+static struct tw_metric frozen = {.name = "tillwire_frozen_partitions",
+                                  .kind = TW_GAUGE,
+                                  .help = "Partitions of this worker that wait for a rebuild or verify."};
 static struct tw_metric batch_records = {
     .name = "tillwire_batch_records", .kind = TW_SIZES, .help = "Records of a committed batch."};
 static struct tw_metric turn_time = {.name = "messaging_process_duration_seconds",
                                      .labels = "messaging_system=\"kafka\",messaging_operation_name=\"fold\"",
                                      .kind = TW_HISTOGRAM,
                                      .help = "From the first record of a batch to its commit."};
-TW_METRICS_SHOWN(&succeeded, &rejected, &repeated, &dead, &passed_over, &recoveries, &fences, &batch_records,
+TW_METRICS_SHOWN(&succeeded, &rejected, &repeated, &dead, &passed_over, &recoveries, &fences, &frozen, &batch_records,
                  &turn_time)
 
 struct tw_partition *tw_partition_new(struct tw_partition_env *env, int32_t number)
@@ -80,6 +84,8 @@ void tw_partition_free(struct tw_partition *partition, int flush_ms)
     if (!partition)
         return;
     store = partition->env->turn.store;
+    if (partition->mark)
+        tw_metric_add(&frozen, -1);
     drop_records(partition, partition->lane_len);
     if (partition->env->publisher) { /* else it is closed: the last one out */
         tw_publisher_wait(partition->env->publisher, &partition->flight, flush_ms);
@@ -106,6 +112,15 @@ static void retry_in(struct tw_partition *partition, int least_ms)
         partition->backoff_ms = BACKOFF_FIRST_MS;
 }
 
+/* Nothing of what it has counts any more. */
+static void go_back(struct tw_partition *partition)
+{
+    drop_records(partition, partition->lane_len);
+    tw_cache_clear(partition->cache);
+    partition->state = TW_PARTITION_RECOVERING;
+    partition->retry_at_us = 0;
+}
+
 void tw_partition_fail(struct tw_partition *partition, const struct tw_err *err)
 {
     const struct tw_log_field where[] = {TW_F_TEXT("topic", partition->env->commands_topic),
@@ -114,9 +129,7 @@ void tw_partition_fail(struct tw_partition *partition, const struct tw_err *err)
                                          {0}};
     bool                      news = partition->last_error.rc != err->rc;
 
-    drop_records(partition, partition->lane_len);
-    tw_cache_clear(partition->cache);
-    partition->state = TW_PARTITION_RECOVERING;
+    go_back(partition);
     partition->last_error = *err;
     if (tw_rc_action(err->rc) == TW_BISECT)
         partition->backoff_ms = 0; /* halving is progress, not trouble */
@@ -142,6 +155,68 @@ static enum tw_rc narrow_down(struct tw_partition *partition, size_t batch_len, 
     partition->condemned.offset = partition->progress.next_offset;
     memcpy(partition->condemned.message, reterr->msg, sizeof(partition->condemned.message));
     return TW_REFUSED;
+}
+
+/* --- frozen ------------------------------------------------------------------------------------------------------ */
+
+static void see_mark(struct tw_partition *partition, int64_t mark)
+{
+    if (mark == partition->mark)
+        return;
+    if (!partition->mark || !mark) {
+        tw_metric_add(&frozen, mark ? 1 : -1);
+        tw_log(TW_LOG_INFO,
+               mark ? "partition is frozen: a rebuild or verify is at work" : "partition is no longer frozen",
+               TW_F_TEXT("topic", partition->env->commands_topic), TW_F_INT("partition", partition->number));
+    }
+    partition->mark = mark;
+    partition->mark_since_us = tw_monotonic_us();
+}
+
+/* Whoever froze the partition waits for an empty outbox, and no commit will replace it. */
+static enum tw_rc empty_outbox(struct tw_partition *partition, const struct tw_progress *progress,
+                               struct tw_err *reterr)
+{
+    struct tw_partition_env *env = partition->env;
+    const struct tw_store   *store = env->turn.store;
+
+    if (!progress->outbox.len)
+        return TW_OK;
+    TW_TRY(tw_publisher_put(env->publisher, &partition->flight, progress->outbox, progress->next_offset, reterr));
+    if (!tw_publisher_wait(env->publisher, &partition->flight, REPORT_WAIT_MS))
+        return tw_fail(reterr, TW_UNREACHED, "partition", 0, "the broker does not acknowledge the outbox");
+    return store->forget_outbox(store->self, partition->number, progress->next_offset, reterr);
+}
+
+static enum tw_rc take_lease_away(struct tw_partition *partition, struct tw_err *reterr)
+{
+    const struct tw_store *store = partition->env->turn.store;
+
+    TW_TRY(
+        store->set_mark(store->self, partition->number, partition->progress.next_offset, partition->mark, 0, reterr));
+    tw_log(TW_LOG_WARN, "partition was frozen by somebody who is gone: it goes on",
+           TW_F_TEXT("topic", partition->env->commands_topic), TW_F_INT("partition", partition->number));
+    return TW_OK;
+}
+
+static enum tw_rc stay_frozen(struct tw_partition *partition, const struct tw_progress *progress, struct tw_err *reterr)
+{
+    bool is_lease = partition->mark > 0;
+
+    TW_TRY(empty_outbox(partition, progress, reterr));
+    partition->progress = *progress;
+    partition->progress.outbox = (struct tw_str){NULL, 0};
+    partition->last_error = (struct tw_err){0};
+    partition->backoff_ms = 0;
+    if (is_lease && tw_monotonic_us() - partition->mark_since_us >= TW_LEASE_MS * INT64_C(1000))
+        return take_lease_away(partition, reterr); /* and looks at once */
+    partition->retry_at_us = tw_monotonic_us() + FROZEN_LOOK_US;
+    return TW_OK;
+}
+
+bool tw_partition_is_frozen(const struct tw_partition *partition)
+{
+    return partition->mark && partition->last_error.rc == TW_OK;
 }
 
 /* --- recovery ---------------------------------------------------------------------------------------------------- */
@@ -177,6 +252,9 @@ static enum tw_rc recover(struct tw_partition *partition, struct tw_err *reterr)
     /* What is still on its way may be a dead letter that the verdicts below must include. */
     if (!tw_publisher_wait(env->publisher, &partition->flight, REPORT_WAIT_MS))
         return tw_fail(reterr, TW_UNREACHED, "partition", 0, "the broker does not acknowledge the outbox");
+    see_mark(partition, progress.mark);
+    if (progress.mark)
+        return stay_frozen(partition, &progress, reterr);
     TW_TRY(check_bounds(partition, progress.next_offset, reterr));
     TW_TRY(tw_verdicts_read(&partition->verdicts, env->reader, env->dlq_topic, partition->number,
                             env->broker_timeout_ms, reterr));
@@ -390,7 +468,7 @@ static enum tw_rc fold_batch(struct tw_partition *partition, struct tw_err *rete
     return move_on(partition, &turn, reterr);
 }
 
-/* Someone else may have moved the watermark, or the store lost its tail: look every second. */
+/* Someone else may have moved the watermark or frozen the partition, or the store lost its tail: look every second. */
 static enum tw_rc keep_house(struct tw_partition *partition, struct tw_err *reterr)
 {
     struct tw_partition_env *env = partition->env;
@@ -409,6 +487,9 @@ static enum tw_rc keep_house(struct tw_partition *partition, struct tw_err *rete
     if (progress.next_offset != partition->progress.next_offset)
         return tw_fail(reterr, TW_FENCED, "partition", 0, "the store's watermark is %" PRId64 ", expected %" PRId64,
                        progress.next_offset, partition->progress.next_offset);
+    see_mark(partition, progress.mark);
+    if (progress.mark)
+        go_back(partition);
     return TW_OK;
 }
 

@@ -8,6 +8,10 @@
  * There is one way back from every trouble: forget what was fetched, read the watermark, publish the outbox it carries,
  * and fetch again from there.
  *
+ * A mark beside the watermark (tw_store.set_mark) freezes the partition: it stays RECOVERING and looks again a few times
+ * a second. Whoever froze it waits for an empty outbox, so what is left of one is published and forgotten meanwhile. A
+ * lease that nobody renews is taken away.
+ *
  * Threads: the worker's loop only.
  */
 #ifndef TILLWIRE_RUNTIME_PARTITION_H
@@ -53,7 +57,9 @@ struct tw_partition {
     size_t                   batch_limit; /**< records a turn; halved while a refused record is searched */
     int64_t                  retry_at_us;
     int                      backoff_ms;
-    struct tw_err            last_error; /**< why it is recovering; rc TW_OK: no trouble */
+    struct tw_err            last_error;    /**< why it is recovering; rc TW_OK: no trouble */
+    int64_t                  mark;          /**< that freezes it, as last seen; 0: none */
+    int64_t                  mark_since_us; /**< seen for the first time; by the monotonic clock */
     /* habits */
     struct tw_cache         *cache;
     int64_t                  checked_at_us; /**< watermark compared with the store */
@@ -74,6 +80,8 @@ int64_t    tw_partition_fetch_offset(const struct tw_partition *partition);
 void       tw_partition_fail(struct tw_partition *partition, const struct tw_err *err);
 /** One step: recovers, or folds one batch, or keeps house. BROKEN: the worker must stop; all else is handled here. */
 enum tw_rc tw_partition_step(struct tw_partition *partition, struct tw_err *reterr);
+/** Does it wait for whoever froze it, and for nothing else? */
+bool       tw_partition_is_frozen(const struct tw_partition *partition);
 /** Has it fetched enough for now? */
 bool       tw_partition_is_full(const struct tw_partition *partition);
 /** Has it something to do right now? */

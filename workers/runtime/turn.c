@@ -272,6 +272,8 @@ void *tw_state_change(struct tw_decision *d, size_t index)
 
 static void add_event(struct tw_turn *turn, struct tw_item *cause, const struct tw_type *type, const void *payload)
 {
+    if (turn->config->silent)
+        return;
     tw_buf_clear(&turn->scratch);
     type->pack(payload, &turn->scratch);
     turn->events = tw_arena_grow(turn->arena, turn->events, turn->event_count, &turn->event_cap, sizeof(*turn->events));
@@ -299,8 +301,10 @@ static void tell_coalesced(struct tw_turn *turn, struct tw_entity *entity)
 
     if (entity->coalesce_offset < 0)
         return;
-    type = turn->config->domain->coalesced(entity->state, turn->arena, &payload);
-    add_event(turn, &turn->items[entity->coalesce_offset - turn->before.next_offset], type, payload);
+    if (!turn->config->silent) {
+        type = turn->config->domain->coalesced(entity->state, turn->arena, &payload);
+        add_event(turn, &turn->items[entity->coalesce_offset - turn->before.next_offset], type, payload);
+    }
     entity->coalesce_offset = -1;
 }
 
@@ -508,7 +512,7 @@ static struct tw_str pack_outbox(struct tw_turn *turn)
 
         for (; event < turn->event_count && turn->events[event].cause_offset == item->record->offset; event++)
             tw_outbox_pack_event(&turn->outbox, &turn->events[event]);
-        if (item->kind == ITEM_DEAD)
+        if (item->kind == ITEM_DEAD && !turn->config->silent)
             tw_outbox_pack_dead_letter(&turn->outbox, item->record, tw_dead_reason_code(item->reason), item->message,
                                        turn->config->program);
     }

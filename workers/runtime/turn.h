@@ -33,6 +33,7 @@ struct tw_turn_config {
     uint8_t                 id_key[TW_ID_KEY_BYTES];
     int32_t                 partition_count; /**< of the command topic, by the manifest */
     const char             *program;         /**< "tillwire-cart 0.1.0", into dead letters */
+    bool silent; /**< tells nobody: no events, no dead letters, an empty outbox. State and ledger are the same */
 };
 
 /** A record the store refused for good, found by bisecting; offset -1: none. */

@@ -44,18 +44,22 @@ void tw_verdicts_add(struct tw_verdicts *verdicts, int64_t offset)
     verdicts->count++;
 }
 
-static void take_dead_letter(void *self, const char *topic, const struct tw_record *record)
+void tw_verdicts_take(struct tw_verdicts *verdicts, const struct tw_record *dead_letter)
 {
-    struct tw_verdicts *verdicts = self;
-    int64_t             offset;
+    int64_t offset;
 
-    (void)topic;
-    verdicts->read_to = record->offset + 1;
-    if (tw_str_to_int(tw_header_find(record, TW_H_DLQ_OFFSET), &offset))
+    verdicts->read_to = dead_letter->offset + 1;
+    if (tw_str_to_int(tw_header_find(dead_letter, TW_H_DLQ_OFFSET), &offset))
         tw_verdicts_add(verdicts, offset);
     else
-        tw_log(TW_LOG_WARN, "dead letter without an origin offset is ignored", TW_F_INT("partition", record->partition),
-               TW_F_INT("offset", record->offset));
+        tw_log(TW_LOG_WARN, "dead letter without an origin offset is ignored",
+               TW_F_INT("partition", dead_letter->partition), TW_F_INT("offset", dead_letter->offset));
+}
+
+static void take_dead_letter(void *self, const char *topic, const struct tw_record *record)
+{
+    (void)topic;
+    tw_verdicts_take(self, record);
 }
 
 enum tw_rc tw_verdicts_read(struct tw_verdicts *verdicts, struct tw_reader *reader, const char *dlq_topic,

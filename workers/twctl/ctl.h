@@ -24,8 +24,21 @@ struct tw_ctl_settings {
     const char *name;
     const char *ttl;
     const char *label;
+    const char *to;
+    const char *from;
+    const char *until;
     const char *argument; /**< what stands behind the command's name: a token's id */
+    const char *log_folder;
+    const char *dump;
+    const char *snapshot;
+    const char *shadow;
+    const char *upto;
+    const char *output;
+    bool        against_log;
+    bool        roll_back;
+    bool        drop;
     bool        json;
+    int64_t     threads;
     int64_t     replication;
     int64_t     wait_s;
     int64_t     store_timeout_ms;
@@ -58,6 +71,10 @@ enum tw_ctl_exit tw_ctl_schema_diff(const struct tw_ctl_settings *settings);
 enum tw_ctl_exit tw_ctl_token_issue(const struct tw_ctl_settings *settings);
 enum tw_ctl_exit tw_ctl_token_list(const struct tw_ctl_settings *settings);
 enum tw_ctl_exit tw_ctl_token_revoke(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_log_export(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_log_import(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_log_check(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_trace(const struct tw_ctl_settings *settings);
 enum tw_ctl_exit tw_ctl_ping(const struct tw_ctl_settings *settings);
 
 #endif

@@ -13,9 +13,14 @@ enum {
     TOKEN_LIST = 32,
     TOKEN_REVOKE = 64,
     PING = 128,
+    LOG_EXPORT = 256,
+    LOG_IMPORT = 512,
+    LOG_CHECK = 1024,
+    TRACE = 2048,
     REPLAY = 1u << 31, /* commands of tillwire-replay, which has their settings */
 };
 enum { TOPICS = TOPICS_APPLY | TOPICS_DIFF, SCHEMA = SCHEMA_APPLY | SCHEMA_DIFF };
+enum { LOGS = LOG_EXPORT | LOG_IMPORT | TRACE }; /* what asks the brokers about them */
 enum { BY_COMMAND = TOKEN_ISSUE | TOKEN_REVOKE, TOKENS = BY_COMMAND | TOKEN_LIST };
 
 static const struct tw_ctl_command commands[] = {
@@ -35,6 +40,16 @@ static const struct tw_ctl_command commands[] = {
     {TOKEN_REVOKE, "token revoke", "JTI",
      "Revokes the token with that id; edges refuse it within a second. A running tillwire-member is needed.",
      tw_ctl_token_revoke, NULL},
+    {LOG_EXPORT, "log export", "TOPIC", "Writes all records of a topic to a file, with every byte, offset and time.",
+     tw_ctl_log_export, NULL},
+    {LOG_IMPORT, "log import", "FILE",
+     "Gives an empty topic the records of such a file, at their offsets and times. An interrupted one goes on.",
+     tw_ctl_log_import, NULL},
+    {LOG_CHECK, "log check", "FILE", "Shows what such a file holds, and that every byte of it is as it was written.",
+     tw_ctl_log_check, NULL},
+    {TRACE, "trace", "ID",
+     "Shows what the logs hold of a command, a member, a product or a cart: records, events, outcomes, dead letters.",
+     tw_ctl_trace, NULL},
     {PING, "ping", NULL, "Shows which servers answer.", tw_ctl_ping, NULL},
     {REPLAY, "verify", "DOMAIN", "Proves that a store is what its log says: a hash, and where they differ.", NULL,
      "tillwire-replay"},
@@ -47,7 +62,7 @@ static const struct tw_ctl_command commands[] = {
 #define AT(member) offsetof(struct tw_ctl_settings, member)
 
 static const struct tw_ctl_setting settings_of[] = {
-    {TOPICS | BY_COMMAND | PING,
+    {TOPICS | BY_COMMAND | LOGS | PING,
      {"kafka", TW_SET_TEXT, AT(kafka), "127.0.0.1:9092", 1, 1024, NULL, false, "Kafka brokers, comma separated."}},
     {SCHEMA | TOKENS | PING,
      {"postgres_uri", TW_SET_TEXT, AT(postgres_uri), NULL, 1, 1024, NULL, true,
@@ -84,15 +99,23 @@ static const struct tw_ctl_setting settings_of[] = {
     {BY_COMMAND,
      {"wait_s", TW_SET_INT, AT(wait_s), "30", 1, 600, NULL, false,
       "How long to wait for the worker's decision, seconds."}},
-    {TOKEN_LIST,
+    {TOKEN_LIST | TRACE,
      {"json", TW_SET_BOOL, AT(json), "off", 0, 0, NULL, false, "A JSON array instead of a table for people."}},
-    {TOPICS_APPLY,
+    {LOG_EXPORT,
+     {"to", TW_SET_TEXT, AT(to), NULL, 1, 4000, NULL, false, "Folder that the file <topic>.twlog is written to."}},
+    {TRACE,
+     {"from", TW_SET_TEXT, AT(from), "", 0, 40, NULL, false,
+      "Only records of that time and later: 2026-11-23T10:00:00Z. Default: from the beginning."}},
+    {TRACE,
+     {"until", TW_SET_TEXT, AT(until), "", 0, 40, NULL, false,
+      "Only records before that time. Default: to the end as it is now."}},
+    {TOPICS_APPLY | LOG_IMPORT,
      {"replication", TW_SET_INT, AT(replication), "1", 1, 16, NULL, false,
       "Copies of each partition of a topic that is created."}},
     {SCHEMA | TOKENS | PING,
      {"store_timeout_ms", TW_SET_INT, AT(store_timeout_ms), "5000", 100, 60000, NULL, false,
       "A store that takes longer to answer is not reached, ms."}},
-    {TOPICS | BY_COMMAND | PING,
+    {TOPICS | BY_COMMAND | LOGS | PING,
      {"broker_timeout_ms", TW_SET_INT, AT(broker_timeout_ms), "10000", 500, 60000, NULL, false,
       "A broker that takes longer to answer is not reached, ms."}},
 };

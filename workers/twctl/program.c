@@ -4,8 +4,10 @@
 #include <limits.h>
 #include <signal.h>
 #include <sodium.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tillwire/arena.h"
@@ -122,20 +124,51 @@ static bool take_argument(const struct tw_ctl_program *program, const struct tw_
     return true;
 }
 
-/* Becomes the program that stands beside this one; comes back only when there is none. */
-static enum tw_ctl_exit become(const struct tw_ctl_program *program, const char *elsewhere, char **argv)
+/* Of the program that stands beside this one. */
+static void path_beside(const char *name, char ret_path[PATH_MAX])
 {
-    char    path[PATH_MAX];
-    ssize_t len = readlink("/proc/self/exe", path, sizeof(path) - 1);
-    char   *name;
+    ssize_t len = readlink("/proc/self/exe", ret_path, PATH_MAX - 1);
+    char   *slash;
 
-    path[len > 0 ? len : 0] = '\0';
-    name = strrchr(path, '/');
-    name = name ? name + 1 : path;
-    snprintf(name, sizeof(path) - (size_t)(name - path), "%s", elsewhere);
-    execv(path, argv);
-    fprintf(stderr, "%s: cannot start '%s', which has this command: %s\n", program->name, path, strerror(errno));
-    return TW_CTL_REFUSED;
+    ret_path[len > 0 ? len : 0] = '\0';
+    slash = strrchr(ret_path, '/');
+    slash = slash ? slash + 1 : ret_path;
+    snprintf(slash, PATH_MAX - (size_t)(slash - ret_path), "%s", name);
+}
+
+static volatile sig_atomic_t child; /* to whom a request to end is handed on */
+
+static void hand_on(int number)
+{
+    if (child > 0)
+        kill((pid_t)child, number);
+}
+
+static enum tw_ctl_exit exit_of(int status)
+{
+    return WIFEXITED(status) ? (enum tw_ctl_exit)WEXITSTATUS(status) : TW_CTL_REFUSED;
+}
+
+/* A process of its own, not exec(): libmongoc's constructor keeps a file by the number of this one until it ends. */
+static enum tw_ctl_exit run_elsewhere(const struct tw_ctl_program *program, const char *elsewhere, char **argv)
+{
+    struct sigaction forward = {.sa_handler = hand_on, .sa_flags = SA_RESTART};
+    char             path[PATH_MAX];
+    pid_t            pid;
+    int              failed, status = 0;
+
+    path_beside(elsewhere, path);
+    failed = posix_spawn(&pid, path, NULL, NULL, argv, environ);
+    if (failed) {
+        fprintf(stderr, "%s: cannot start '%s', which has this command: %s\n", program->name, path, strerror(failed));
+        return TW_CTL_REFUSED;
+    }
+    child = pid;
+    sigaction(SIGTERM, &forward, NULL);
+    signal(SIGINT, SIG_IGN); /* a terminal tells both */
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return exit_of(status);
 }
 
 static enum tw_ctl_exit run(const struct tw_ctl_program *program, const struct tw_ctl_command *command, int argc,
@@ -148,7 +181,7 @@ static enum tw_ctl_exit run(const struct tw_ctl_program *program, const struct t
     int                           words = word_count(command);
 
     if (command->elsewhere)
-        return become(program, command->elsewhere, argv);
+        return run_elsewhere(program, command->elsewhere, argv);
     snprintf(usage, sizeof(usage), "%s %s", program->name, command->name);
     select_rows(program, command->bit, table);
     switch (tw_settings_read(table, usage, command->about, argc - words, argv + words, &settings,

@@ -1,0 +1,370 @@
+/*
+ * What a store holds, as one hash, and whether its log says the same. The store is held still while it is read; folding
+ * the log, which takes longer, happens before, up to where the store is, and what came meanwhile is folded behind it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "canonical.h"
+#include "fold_store.h"
+#include "freeze.h"
+#include "progress_bar.h"
+#include "replay.h"
+#include "scan.h"
+#include "tillwire/ledger.h"
+
+struct verification {
+    const struct tw_replay_domain *domain;
+    const struct tw_ctl_settings  *settings;
+    int32_t                        partition_count;
+    struct tw_store                store;
+    struct tw_store                log_store; /* the log, folded; all zero: not asked for */
+    struct tw_source               source;
+    struct tw_freeze               freeze;
+    FILE                          *dump; /* NULL: not asked for */
+    /* results */
+    crypto_hash_sha256_state       hash;
+    struct tw_buf                  line;
+    struct tw_buf                  other_line;
+    struct tw_buf                  first;    /* the first difference, as a sentence */
+    struct tw_buf                  findings; /* of what readers see; a line each */
+    struct tw_arena                arena;
+    int64_t                        entities, rows, differences, compared_for_readers;
+};
+
+static void verification_done(struct verification *v)
+{
+    tw_freeze_done(&v->freeze);
+    tw_fold_store_close(&v->log_store);
+    v->domain->close_store(&v->store);
+    if (v->source.close)
+        v->source.close(v->source.self);
+    if (v->dump)
+        fclose(v->dump);
+    tw_buf_done(&v->line);
+    tw_buf_done(&v->other_line);
+    tw_buf_done(&v->first);
+    tw_buf_done(&v->findings);
+    tw_arena_done(&v->arena);
+}
+
+/* --- the log ------------------------------------------------------------------------------------------------------ */
+
+static enum tw_rc fold_up_to(struct verification *v, const struct tw_progress *vector, struct tw_err *reterr)
+{
+    struct tw_progress_bar bar;
+    struct tw_fold         fold;
+    atomic_llong           folded = 0;
+    int64_t                all = 0;
+
+    TW_TRY(tw_replay_fold_config(v->domain, v->settings, &fold, reterr));
+    fold.config.store = &v->log_store;
+    fold.source = &v->source;
+    fold.sweeps = true;
+    fold.folded = &folded;
+    for (int32_t p = 0; p < v->partition_count; p++)
+        all += vector[p].next_offset;
+    tw_progress_bar_begin(&bar, v->domain->domain->name, "records", all);
+    for (int32_t p = 0; p < v->partition_count; p++) {
+        struct tw_fold_end end = {vector[p].next_offset, INT64_MAX};
+        struct tw_progress at;
+
+        TW_TRY(tw_fold_partition(&fold, p, end, &at, reterr));
+        tw_progress_bar_show(&bar, folded);
+        if (tw_replay_stop)
+            return tw_fail(reterr, TW_UNREACHED, "verify", 0, "interrupted");
+        if (v->freeze.frozen)
+            TW_TRY(tw_freeze_renew(&v->freeze, reterr));
+    }
+    tw_progress_bar_end(&bar);
+    return TW_OK;
+}
+
+/* What was there when the command was given; the rest is folded while the store is held. */
+static enum tw_rc fold_most(struct verification *v, struct tw_err *reterr)
+{
+    struct tw_progress *vector = tw_alloc_zeroed((size_t)v->partition_count, sizeof(*vector));
+    enum tw_rc          rc = tw_settled_vector(&v->store, v->partition_count, &tw_replay_stop, vector, reterr);
+
+    if (rc == TW_OK || rc == TW_UNREACHED) /* a store without a worker can be verified, too */
+        rc = fold_up_to(v, vector, reterr);
+    free(vector);
+    return rc;
+}
+
+/* --- one record --------------------------------------------------------------------------------------------------- */
+
+/* The line of what counts, into @p line; empty: it has ended. */
+static void make_line(struct verification *v, const struct tw_scan_item *item, struct tw_buf *line)
+{
+    int64_t clock_ms = v->freeze.vector[item->partition].clock_ms;
+
+    tw_buf_clear(line);
+    if (item->what == TW_SCAN_ENTITY) {
+        const void *live = tw_canonical_live(item->type, item->entity->before, clock_ms, &v->arena);
+
+        if (live)
+            tw_canonical_entity(item->type, &item->entity->key, live, line);
+    } else if (tw_ledger_row_counts(item->row, clock_ms)) {
+        tw_canonical_row(item->partition, item->row, line);
+    }
+}
+
+static void take_line(struct verification *v, const struct tw_scan_item *item)
+{
+    if (!v->line.len)
+        return;
+    if (item->what == TW_SCAN_ENTITY)
+        v->entities++;
+    else
+        v->rows++;
+    tw_buf_add(&v->line, "\n", 1);
+    crypto_hash_sha256_update(&v->hash, (const unsigned char *)v->line.ptr, v->line.len);
+    if (v->dump)
+        fwrite(v->line.ptr, 1, v->line.len, v->dump);
+}
+
+static void tell_name(const struct tw_scan_item *item, struct tw_buf *out)
+{
+    char id[TW_UUID_TEXT + 1];
+
+    if (item->what == TW_SCAN_ENTITY) {
+        tw_canonical_name(item->type, &item->entity->key, out);
+        return;
+    }
+    tw_uuid_format(item->row->id, id);
+    tw_buf_printf(out, "command %s in partition %" PRId32, id, item->partition);
+}
+
+/* Counts a difference; true when it is the first, which is told. */
+static bool is_first(struct verification *v)
+{
+    return v->differences++ == 0;
+}
+
+static void tell_difference(struct verification *v, const struct tw_scan_item *stored,
+                            const struct tw_scan_item *wanted)
+{
+    static const char other[] = "the log says";
+
+    if (!is_first(v))
+        return;
+    tell_name(stored, &v->first);
+    tw_buf_add_str(&v->first, TW_STR(": "));
+    if (stored->what == TW_SCAN_ENTITY) {
+        int64_t clock_ms = v->freeze.vector[stored->partition].clock_ms;
+
+        tw_canonical_difference(
+            stored->type, tw_canonical_live(stored->type, stored->entity->before, clock_ms, &v->arena),
+            tw_canonical_live(wanted->type, wanted->entity->before, clock_ms, &v->arena), other, &v->first);
+    } else {
+        tw_canonical_row_difference(stored->row, wanted->row, other, &v->first);
+    }
+}
+
+static void tell_missing(struct verification *v, const struct tw_scan_item *item, const char *what)
+{
+    if (!is_first(v))
+        return;
+    tell_name(item, &v->first);
+    tw_buf_printf(&v->first, " %s", what);
+}
+
+/* --- all of them -------------------------------------------------------------------------------------------------- */
+
+/* Both lines are made; an empty one is of something that has ended, or is not there. */
+static void compare(struct verification *v, const struct tw_scan_item *stored, const struct tw_scan_item *wanted)
+{
+    bool has_stored = v->line.len > 0, has_wanted = v->other_line.len > 0;
+
+    if (has_stored && !has_wanted)
+        tell_missing(v, stored, "is not in the log");
+    else if (!has_stored && has_wanted)
+        tell_missing(v, wanted, "is missing");
+    else if (!tw_str_eq(tw_buf_str(&v->line), tw_buf_str(&v->other_line)))
+        tell_difference(v, stored, wanted);
+}
+
+/* Two sorted streams side by side; without a log the other one is empty. */
+static enum tw_rc walk(struct verification *v, struct tw_scan *store_scan, struct tw_scan *log_scan,
+                       struct tw_err *reterr)
+{
+    struct tw_scan_item stored, wanted = {.what = TW_SCAN_END};
+
+    TW_TRY(tw_scan_next(store_scan, &stored, reterr));
+    if (log_scan)
+        TW_TRY(tw_scan_next(log_scan, &wanted, reterr));
+    while (stored.what != TW_SCAN_END || wanted.what != TW_SCAN_END) {
+        int order = tw_scan_cmp(&stored, &wanted);
+
+        tw_arena_reset(&v->arena);
+        tw_buf_clear(&v->line);
+        tw_buf_clear(&v->other_line);
+        if (order <= 0)
+            make_line(v, &stored, &v->line);
+        if (order >= 0)
+            make_line(v, &wanted, &v->other_line);
+        if (log_scan)
+            compare(v, &stored, &wanted);
+        take_line(v, &stored);
+        if (order <= 0)
+            TW_TRY(tw_scan_next(store_scan, &stored, reterr));
+        if (order >= 0 && log_scan)
+            TW_TRY(tw_scan_next(log_scan, &wanted, reterr));
+        TW_TRY(tw_freeze_renew(&v->freeze, reterr));
+        if (tw_replay_stop)
+            return tw_fail(reterr, TW_UNREACHED, "verify", 0, "interrupted");
+    }
+    return TW_OK;
+}
+
+static enum tw_rc walk_both(struct verification *v, struct tw_err *reterr)
+{
+    struct tw_scan *store_scan = tw_scan_open(v->domain->domain, &v->store, v->freeze.vector, v->partition_count);
+    struct tw_scan *log_scan =
+        v->log_store.self ? tw_scan_open(v->domain->domain, &v->log_store, v->freeze.vector, v->partition_count) : NULL;
+    enum tw_rc rc = walk(v, store_scan, log_scan, reterr);
+
+    tw_scan_close(store_scan);
+    tw_scan_close(log_scan);
+    return rc;
+}
+
+static enum tw_rc check_readers(struct verification *v, struct tw_err *reterr)
+{
+    bool more = v->domain->check_readers != NULL;
+
+    for (bool first = true; more; first = false) {
+        TW_TRY(v->domain->check_readers(&v->store, first, &v->findings, &v->compared_for_readers, &more, reterr));
+        TW_TRY(tw_freeze_renew(&v->freeze, reterr));
+        if (tw_replay_stop)
+            return tw_fail(reterr, TW_UNREACHED, "verify", 0, "interrupted");
+    }
+    return TW_OK;
+}
+
+/* --- the whole ---------------------------------------------------------------------------------------------------- */
+
+static enum tw_rc look(struct verification *v, struct tw_err *reterr)
+{
+    if (v->settings->against_log) {
+        TW_TRY(tw_replay_open_source(v->domain, v->settings, &v->source, reterr));
+        tw_fold_store_open(v->domain->domain, &v->log_store);
+        TW_TRY(fold_most(v, reterr));
+    }
+    TW_TRY(tw_freeze_take(&v->freeze, &v->store, v->partition_count, reterr));
+    if (v->settings->against_log)
+        TW_TRY(fold_up_to(v, v->freeze.vector, reterr));
+    TW_TRY(walk_both(v, reterr));
+    TW_TRY(check_readers(v, reterr));
+    tw_freeze_release(&v->freeze);
+    return TW_OK;
+}
+
+/* The file is made before anything is held, and for its owner only. */
+static enum tw_rc open_dump(struct verification *v, struct tw_err *reterr)
+{
+    const char *path = v->settings->dump;
+    int         fd;
+
+    if (!*path)
+        return TW_OK;
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    v->dump = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (!v->dump)
+        return tw_fail(reterr, TW_INVALID, "verify", errno, "cannot write '%s': %s", path, strerror(errno));
+    return TW_OK;
+}
+
+static enum tw_rc close_dump(struct verification *v, struct tw_err *reterr)
+{
+    bool failed;
+
+    if (!v->dump)
+        return TW_OK;
+    failed = ferror(v->dump) | fclose(v->dump);
+    v->dump = NULL;
+    if (failed)
+        return tw_fail(reterr, TW_UNREACHED, "verify", errno, "cannot write '%s' to its end: %s", v->settings->dump,
+                       strerror(errno));
+    return TW_OK;
+}
+
+static void tell_vector(const struct verification *v)
+{
+    printf("%s: watermarks", v->domain->domain->name);
+    for (int32_t p = 0; p < v->partition_count; p++)
+        printf(" %" PRId64, v->freeze.vector[p].next_offset);
+    printf("\n");
+}
+
+static enum tw_ctl_exit tell(struct verification *v)
+{
+    const char   *name = v->domain->domain->name;
+    unsigned char digest[crypto_hash_sha256_BYTES];
+    char          hex[2 * sizeof(digest) + 1];
+
+    crypto_hash_sha256_final(&v->hash, digest);
+    sodium_bin2hex(hex, sizeof(hex), digest, sizeof(digest));
+    tell_vector(v);
+    printf("%s: sha256 %s of %" PRId64 " aggregates and %" PRId64 " remembered commands\n", name, hex, v->entities,
+           v->rows);
+    if (v->domain->check_readers)
+        printf("%s: what readers see was compared: %" PRId64 " keys\n", name, v->compared_for_readers);
+    tw_ctl_print_lines(name, tw_buf_str(&v->findings));
+    if (v->differences)
+        printf("%s: %.*s\n%s: %" PRId64 " of %" PRId64 " differ from the log\n", name,
+               TW_STR_ARG(tw_buf_str(&v->first)), name, v->differences, v->entities + v->rows);
+    else if (v->settings->against_log)
+        printf("%s: the log says the same of all %" PRId64 "\n", name, v->entities + v->rows);
+    return v->differences || v->findings.len ? TW_CTL_REFUSED : TW_CTL_DONE;
+}
+
+static enum tw_ctl_exit verify(const struct tw_replay_domain *domain, const struct tw_ctl_settings *settings)
+{
+    const char   *uri = tw_replay_uri(domain, settings);
+    struct tw_err err;
+    enum tw_rc    rc;
+    TW_AUTO(verification_done)
+    struct verification v = {
+        .domain = domain, .settings = settings, .partition_count = tw_replay_partition_count(domain)};
+
+    if (!uri)
+        return TW_CTL_USAGE;
+    crypto_hash_sha256_init(&v.hash);
+    rc = open_dump(&v, &err);
+    if (rc == TW_OK)
+        rc = tw_replay_open_store(domain, settings, uri, &v.store, &err);
+    if (rc == TW_OK)
+        rc = look(&v, &err);
+    if (rc == TW_OK)
+        rc = close_dump(&v, &err);
+    return rc == TW_OK ? tell(&v) : tw_ctl_failed(domain->domain->name, &err);
+}
+
+enum tw_ctl_exit tw_replay_verify(const struct tw_ctl_settings *settings)
+{
+    enum tw_ctl_exit worst = TW_CTL_DONE;
+
+    if (strcmp(settings->argument, "all") != 0) {
+        const struct tw_replay_domain *domain = tw_replay_domain_find(settings->argument);
+
+        return domain ? verify(domain, settings) : TW_CTL_USAGE;
+    }
+    if (*settings->dump) {
+        fprintf(stderr, "twctl: a dump is of one domain: verify member, product or cart\n");
+        return TW_CTL_USAGE;
+    }
+    for (size_t i = 0; i < tw_replay_domain_count && !tw_replay_stop; i++) {
+        enum tw_ctl_exit of_this = verify(&tw_replay_domains[i], settings);
+
+        worst = of_this > worst ? of_this : worst;
+    }
+    return worst;
+}

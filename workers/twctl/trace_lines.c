@@ -1,0 +1,377 @@
+#include "trace_lines.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "table.h"
+#include "tillwire/clock.h"
+#include "tillwire/gen/cart_messages.h"
+#include "tillwire/gen/member_messages.h"
+#include "tillwire/gen/product_messages.h"
+#include "tillwire/gen/shared_messages.h"
+#include "tillwire/outcome.h"
+
+/* --- what a record says of itself --------------------------------------------------------------------------------- */
+
+static bool header_is_id(const struct tw_record *record, const char *name, struct tw_uuid id)
+{
+    struct tw_uuid found;
+
+    return tw_uuid_parse(tw_header_find(record, name), &found) && tw_uuid_eq(found, id);
+}
+
+static int64_t header_number(const struct tw_record *record, const char *name, int64_t otherwise)
+{
+    int64_t number;
+
+    return tw_str_to_int(tw_header_find(record, name), &number) && number >= 0 ? number : otherwise;
+}
+
+static bool is_outcome(const struct tw_record *record)
+{
+    return tw_str_is(tw_header_find(record, TW_H_TYPE), tw_command_outcome_type.ce_type);
+}
+
+/* The last step of a saga ends its first: the outcome stands at the last and names the first. */
+static bool ends_command(const struct tw_record *record, struct tw_uuid id)
+{
+    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    struct tw_command_outcome              outcome;
+
+    return is_outcome(record) && tw_command_outcome_type.unpack(record->value, &arena, &outcome, NULL) == TW_OK &&
+           tw_uuid_eq(outcome.command_id, id);
+}
+
+bool tw_trace_is_about(const struct tw_topic *topic, const struct tw_record *record, enum tw_trace_subject subject,
+                       struct tw_uuid id)
+{
+    struct tw_uuid key;
+
+    if (subject == TW_TRACE_AGGREGATE)
+        return tw_uuid_parse(record->key, &key) && tw_uuid_eq(key, id);
+    if (topic->kind == TW_TOPIC_EVENTS)
+        return header_is_id(record, TW_H_COMMAND_ID, id) || ends_command(record, id);
+    return header_is_id(record, TW_H_ID, id);
+}
+
+static struct tw_str copy_run(struct tw_arena *arena, struct tw_str run)
+{
+    return run.ptr ? tw_arena_copy(arena, run) : run;
+}
+
+static int64_t cause_of(const struct tw_topic *topic, const struct tw_record *record)
+{
+    switch (topic->kind) {
+    case TW_TOPIC_COMMANDS:
+        return record->offset;
+    case TW_TOPIC_EVENTS:
+        return header_number(record, TW_H_CAUSE_OFFSET, INT64_MAX);
+    case TW_TOPIC_DLQ:
+        break;
+    }
+    return header_number(record, TW_H_DLQ_OFFSET, INT64_MAX);
+}
+
+struct tw_trace_line tw_trace_line_of(const struct tw_topic *topic, const struct tw_record *record,
+                                      struct tw_arena *arena)
+{
+    struct tw_header    *headers = TW_NEW_ARRAY(arena, record->header_count, struct tw_header);
+    struct tw_trace_line line = {.topic = topic, .record = *record, .cause = cause_of(topic, record)};
+
+    line.n = topic->kind == TW_TOPIC_EVENTS ? header_number(record, TW_H_N, 0) : 0;
+    line.record.key = copy_run(arena, record->key);
+    line.record.value = copy_run(arena, record->value);
+    line.record.headers = headers;
+    for (size_t i = 0; i < record->header_count; i++)
+        headers[i] =
+            (struct tw_header){copy_run(arena, record->headers[i].name), copy_run(arena, record->headers[i].value)};
+    return line;
+}
+
+/* --- their order -------------------------------------------------------------------------------------------------- */
+
+static int compare_numbers(int64_t a, int64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+/* The kinds of enum tw_topic_kind are in the order of what happens. */
+static int compare_lines(const void *left, const void *right)
+{
+    const struct tw_trace_line *a = left, *b = right;
+    const int                   steps[] = {
+                          compare_numbers(a->topic->domain, b->topic->domain),
+                          compare_numbers(a->record.partition, b->record.partition),
+                          compare_numbers(a->cause, b->cause),
+                          compare_numbers(a->topic->kind, b->topic->kind),
+                          compare_numbers(a->n, b->n),
+                          compare_numbers(a->record.offset, b->record.offset),
+    };
+
+    for (size_t i = 0; i < TW_LEN(steps); i++)
+        if (steps[i])
+            return steps[i];
+    return 0;
+}
+
+static bool is_again(const struct tw_trace_line *line, const struct tw_trace_line *first)
+{
+    return line->topic == first->topic && line->topic->kind == TW_TOPIC_EVENTS &&
+           line->record.partition == first->record.partition && line->cause == first->cause &&
+           line->cause != INT64_MAX && line->n == first->n;
+}
+
+size_t tw_trace_sort(struct tw_trace_line *lines, size_t count)
+{
+    size_t left = 0;
+
+    if (count > 0)
+        qsort(lines, count, sizeof(*lines), compare_lines);
+    for (size_t i = 0; i < count; i++) {
+        if (left > 0 && is_again(&lines[i], &lines[left - 1]))
+            lines[left - 1].repeats++;
+        else
+            lines[left++] = lines[i];
+    }
+    return left;
+}
+
+/* --- bodies ------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const struct tw_type *const *types;
+    const size_t                *count;
+} families[] = {
+    {tw_member_commands, &tw_member_command_count},   {tw_member_events, &tw_member_event_count},
+    {tw_product_commands, &tw_product_command_count}, {tw_product_events, &tw_product_event_count},
+    {tw_cart_commands, &tw_cart_command_count},       {tw_cart_events, &tw_cart_event_count},
+    {tw_shared_events, &tw_shared_event_count},
+};
+
+static const struct tw_type *find_type(struct tw_str ce_type)
+{
+    for (size_t i = 0; i < TW_LEN(families); i++)
+        for (size_t j = 0; j < *families[i].count; j++)
+            if (tw_str_is(ce_type, families[i].types[j]->ce_type))
+                return families[i].types[j];
+    return NULL;
+}
+
+/* Schemas call every such field so; a test asks all of them. */
+bool tw_trace_shows(const struct tw_field *field)
+{
+    static const char hidden[] = "_hash";
+    size_t            len = strlen(field->name);
+
+    return len < sizeof(hidden) - 1 || strcmp(field->name + len - (sizeof(hidden) - 1), hidden) != 0;
+}
+
+/* The body as a JSON object; false with a clause when it cannot be read. Bytes that cannot be read are never shown: they
+ * may hold anything. */
+static bool add_body(const struct tw_record *record, struct tw_json *json, struct tw_arena *arena,
+                     struct tw_str *ret_why_not)
+{
+    const struct tw_type *type = find_type(tw_header_find(record, TW_H_TYPE));
+    struct tw_err         err = {0};
+    void                 *body;
+
+    if (!type) {
+        *ret_why_not = tw_arena_printf(arena, "%zu bytes of a type that this program does not know", record->value.len);
+        return false;
+    }
+    body = tw_arena_alloc(arena, type->size);
+    if (type->unpack(record->value, arena, body, &err) != TW_OK) {
+        *ret_why_not = tw_arena_printf(arena, "%zu bytes that cannot be decoded: %s", record->value.len, err.msg);
+        return false;
+    }
+    tw_json_struct_where(json, type->layout, body, tw_trace_shows);
+    return true;
+}
+
+/* Text from outside, which may be anything. */
+static struct tw_str shown(struct tw_str text, struct tw_arena *arena)
+{
+    return tw_str_is_utf8(text) ? text : tw_arena_printf(arena, "(%zu bytes)", text.len);
+}
+
+static struct tw_str shown_header(const struct tw_record *record, const char *name, struct tw_arena *arena)
+{
+    return shown(tw_header_find(record, name), arena);
+}
+
+/* --- the table ---------------------------------------------------------------------------------------------------- */
+
+enum { TIME, TOPIC, PARTITION, OFFSET, CAUSE, TYPE, KEY, SAYS, COLUMNS };
+
+static const char *text_of(struct tw_str text, struct tw_arena *arena)
+{
+    return tw_arena_copy(arena, text).ptr;
+}
+
+/* "rejected 422 line-quantity-limit: the line would hold 1000 pieces" */
+static bool add_outcome(const struct tw_record *record, struct tw_buf *out, struct tw_arena *arena)
+{
+    struct tw_command_outcome outcome;
+    char                      id[TW_UUID_TEXT + 1];
+
+    if (tw_command_outcome_type.unpack(record->value, arena, &outcome, NULL) != TW_OK)
+        return false;
+    tw_uuid_format(outcome.command_id, id);
+    tw_buf_printf(out, "%s %d", tw_status_name((enum tw_status)outcome.status), (int)outcome.http_status);
+    if (outcome.has_problem_code)
+        tw_buf_printf(out, " %.*s", TW_STR_ARG(outcome.problem_code));
+    if (outcome.has_detail)
+        tw_buf_printf(out, ": %.*s", TW_STR_ARG(outcome.detail));
+    if (outcome.has_resource)
+        tw_buf_printf(out, ", %.*s", TW_STR_ARG(outcome.resource));
+    tw_buf_printf(out, "%s, command %s", outcome.repeated ? " (a repeat)" : "", id);
+    return true;
+}
+
+static void add_body_or_why_not(const struct tw_record *record, struct tw_buf *out, struct tw_arena *arena)
+{
+    struct tw_json json = {out, false};
+    struct tw_str  why_not;
+
+    if (!add_body(record, &json, arena, &why_not))
+        tw_buf_add_str(out, why_not);
+}
+
+/* What the line says; NUL-terminated. */
+static const char *says(const struct tw_trace_line *line, struct tw_arena *arena)
+{
+    TW_AUTO(tw_buf_done) struct tw_buf out = {0};
+    const struct tw_record            *record = &line->record;
+
+    if (line->topic->kind == TW_TOPIC_DLQ)
+        tw_buf_printf(&out, "given up, %.*s: %.*s; ", TW_STR_ARG(shown_header(record, TW_H_DLQ_REASON, arena)),
+                      TW_STR_ARG(shown_header(record, TW_H_DLQ_MESSAGE, arena)));
+    if (!is_outcome(record) || !add_outcome(record, &out, arena))
+        add_body_or_why_not(record, &out, arena);
+    if (line->repeats)
+        tw_buf_printf(&out, " (came %" PRId64 " times)", line->repeats + 1);
+    return text_of(tw_buf_str(&out), arena);
+}
+
+static const char *cause_text(const struct tw_trace_line *line, struct tw_arena *arena)
+{
+    if (line->topic->kind == TW_TOPIC_COMMANDS)
+        return "";
+    if (line->cause == INT64_MAX)
+        return "?";
+    if (line->topic->kind == TW_TOPIC_DLQ)
+        return tw_arena_printf(arena, "%" PRId64, line->cause).ptr;
+    return tw_arena_printf(arena, "%" PRId64 "/%" PRId64, line->cause, line->n).ptr;
+}
+
+static void fill_row(const struct tw_trace_line *line, const char *cells[COLUMNS], struct tw_arena *arena)
+{
+    char time[TW_TIME_TEXT + 1];
+
+    tw_time_format(line->record.timestamp_ms, time);
+    cells[TIME] = text_of(tw_str_of(time), arena);
+    cells[TOPIC] = line->topic->name;
+    cells[PARTITION] = tw_arena_printf(arena, "%" PRId32, line->record.partition).ptr;
+    cells[OFFSET] = tw_arena_printf(arena, "%" PRId64, line->record.offset).ptr;
+    cells[CAUSE] = cause_text(line, arena);
+    cells[TYPE] = text_of(shown_header(&line->record, TW_H_TYPE, arena), arena);
+    cells[KEY] = text_of(shown(line->record.key, arena), arena);
+    cells[SAYS] = says(line, arena);
+}
+
+void tw_trace_add_table(const struct tw_trace_line *lines, size_t count, struct tw_buf *out)
+{
+    static const char *const heading[COLUMNS] = {"TIME", "TOPIC", "P", "OFFSET", "CAUSE", "TYPE", "KEY", "SAYS"};
+    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    const char                           **cells = TW_NEW_ARRAY(&arena, (count + 1) * COLUMNS, const char *);
+
+    memcpy(cells, heading, sizeof(heading));
+    for (size_t i = 0; i < count; i++)
+        fill_row(&lines[i], cells + (i + 1) * COLUMNS, &arena);
+    tw_ctl_table_add(out, cells, count + 1, COLUMNS);
+}
+
+/* --- JSON --------------------------------------------------------------------------------------------------------- */
+
+static void add_member(struct tw_json *json, const char *name, struct tw_str text)
+{
+    tw_json_key(json, name);
+    tw_json_text(json, text);
+}
+
+static void add_number(struct tw_json *json, const char *name, int64_t number)
+{
+    tw_json_key(json, name);
+    tw_json_int(json, number);
+}
+
+static void add_place(struct tw_json *json, const struct tw_trace_line *line, struct tw_arena *arena)
+{
+    add_member(json, "topic", tw_str_of(line->topic->name));
+    add_number(json, "partition", line->record.partition);
+    add_number(json, "offset", line->record.offset);
+    tw_json_key(json, "time");
+    tw_json_time(json, line->record.timestamp_ms);
+    add_member(json, "type", shown_header(&line->record, TW_H_TYPE, arena));
+    add_member(json, "id", shown_header(&line->record, TW_H_ID, arena));
+    add_member(json, "key", shown(line->record.key, arena));
+}
+
+static void add_cause(struct tw_json *json, const struct tw_trace_line *line, struct tw_arena *arena)
+{
+    if (line->topic->kind == TW_TOPIC_COMMANDS || line->cause == INT64_MAX)
+        return;
+    add_number(json, "cause_offset", line->cause);
+    if (line->topic->kind == TW_TOPIC_DLQ)
+        return;
+    add_number(json, "n", line->n);
+    add_member(json, "command_id", shown_header(&line->record, TW_H_COMMAND_ID, arena));
+    if (line->repeats)
+        add_number(json, "repeats", line->repeats);
+}
+
+static void add_dead_letter(struct tw_json *json, const struct tw_record *record, struct tw_arena *arena)
+{
+    tw_json_key(json, "dead_letter");
+    tw_json_open(json, '{');
+    add_member(json, "reason", shown_header(record, TW_H_DLQ_REASON, arena));
+    add_member(json, "message", shown_header(record, TW_H_DLQ_MESSAGE, arena));
+    add_member(json, "program", shown_header(record, TW_H_DLQ_PROGRAM, arena));
+    tw_json_close(json, '}');
+}
+
+static void add_content(struct tw_json *json, const struct tw_record *record, struct tw_arena *arena)
+{
+    TW_AUTO(tw_buf_done) struct tw_buf body = {0};
+    struct tw_json                     inner = {&body, false};
+    struct tw_str                      why_not;
+
+    if (!add_body(record, &inner, arena, &why_not)) {
+        add_member(json, "not_decoded", why_not);
+        return;
+    }
+    tw_json_key(json, "body");
+    tw_buf_add_str(json->out, tw_buf_str(&body));
+    json->comma = true;
+}
+
+void tw_trace_add_json(const struct tw_trace_line *lines, size_t count, struct tw_buf *out)
+{
+    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    struct tw_json                         json = {out, false};
+
+    tw_json_open(&json, '[');
+    for (size_t i = 0; i < count; i++) {
+        tw_json_open(&json, '{');
+        add_place(&json, &lines[i], &arena);
+        add_cause(&json, &lines[i], &arena);
+        if (lines[i].topic->kind == TW_TOPIC_DLQ)
+            add_dead_letter(&json, &lines[i].record, &arena);
+        add_content(&json, &lines[i].record, &arena);
+        tw_json_close(&json, '}');
+        tw_arena_reset(&arena);
+    }
+    tw_json_close(&json, ']');
+    tw_buf_add(out, "\n", 1);
+}
