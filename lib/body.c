@@ -328,6 +328,7 @@ static void read_value(const struct reading *reading, const struct tw_field *fie
         return;
     case TW_KIND_UUID_BIN:
     case TW_KIND_BYTES:
+    case TW_KIND_DECIMAL_INT:
     case TW_KIND_ENUM_INT:
         break; /* the generator refuses them in bodies */
     }

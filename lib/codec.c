@@ -186,6 +186,7 @@ const char *tw_kind_text(enum tw_kind kind)
     case TW_KIND_BYTES:
         return "must be bytes";
     case TW_KIND_INT:
+    case TW_KIND_DECIMAL_INT:
     case TW_KIND_TIME:
     case TW_KIND_ENUM_INT:
         return "must be an integer";
@@ -242,6 +243,7 @@ void tw_field_range_text(const struct tw_field *field, char *ret_text, size_t si
         bounds_text(field, " bytes long", ret_text, size_bytes);
         return;
     case TW_KIND_INT:
+    case TW_KIND_DECIMAL_INT:
         bounds_text(field, "", ret_text, size_bytes);
         return;
     case TW_KIND_LIST:
@@ -374,6 +376,7 @@ static void pack_value(struct tw_buf *out, const struct tw_field *field, const v
         pack_bin(out, member, (size_t)field->max);
         return;
     case TW_KIND_INT:
+    case TW_KIND_DECIMAL_INT:
     case TW_KIND_TIME:
         put_int64(out, *(const int64_t *)member);
         return;
@@ -890,6 +893,7 @@ static enum tw_rc read_value(struct reader *reader, const struct tw_field *field
     case TW_KIND_BYTES:
         return read_bytes(reader, field, path, token, ret_member);
     case TW_KIND_INT:
+    case TW_KIND_DECIMAL_INT:
     case TW_KIND_TIME:
         return read_integer(reader, field, path, token, ret_member);
     case TW_KIND_BOOL:

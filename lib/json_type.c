@@ -61,6 +61,7 @@ static void write_value(struct tw_json *json, const struct tw_field *field, cons
         tw_json_bool(json, READ(bool, member));
         break;
     case TW_KIND_DECIMAL:
+    case TW_KIND_DECIMAL_INT:
         tw_json_money(json, READ(int64_t, member));
         break;
     case TW_KIND_ENUM:

@@ -23,19 +23,20 @@ struct tw_pair {
 
 /** How a field is held in C and written in msgpack. */
 enum tw_kind {
-    TW_KIND_UUID,     /**< struct tw_uuid; 36 characters */
-    TW_KIND_UUID_BIN, /**< struct tw_uuid; bin of 16 */
-    TW_KIND_STRING,   /**< struct tw_str; UTF-8 without NUL, min..max bytes */
-    TW_KIND_BYTES,    /**< uint8_t[max]; bin of exactly max */
-    TW_KIND_INT,      /**< int64_t min..max */
-    TW_KIND_TIME,     /**< int64_t, ms since 1970 */
-    TW_KIND_BOOL,     /**< bool */
-    TW_KIND_DECIMAL,  /**< int64_t hundredths; text "199.00" */
-    TW_KIND_ENUM,     /**< an enum; its name as text */
-    TW_KIND_ENUM_INT, /**< an enum; its number */
-    TW_KIND_LIST,     /**< T *, uint32_t len, uint32_t cap; array of min..max */
-    TW_KIND_MAP,      /**< struct tw_pair *, len, cap; map of text to text */
-    TW_KIND_STRUCT,   /**< embedded struct; map */
+    TW_KIND_UUID,        /**< struct tw_uuid; 36 characters */
+    TW_KIND_UUID_BIN,    /**< struct tw_uuid; bin of 16 */
+    TW_KIND_STRING,      /**< struct tw_str; UTF-8 without NUL, min..max bytes */
+    TW_KIND_BYTES,       /**< uint8_t[max]; bin of exactly max */
+    TW_KIND_INT,         /**< int64_t min..max */
+    TW_KIND_TIME,        /**< int64_t, ms since 1970 */
+    TW_KIND_BOOL,        /**< bool */
+    TW_KIND_DECIMAL,     /**< int64_t hundredths; text "199.00" */
+    TW_KIND_DECIMAL_INT, /**< int64_t hundredths; their number */
+    TW_KIND_ENUM,        /**< an enum; its name as text */
+    TW_KIND_ENUM_INT,    /**< an enum; its number */
+    TW_KIND_LIST,        /**< T *, uint32_t len, uint32_t cap; array of min..max */
+    TW_KIND_MAP,         /**< struct tw_pair *, len, cap; map of text to text */
+    TW_KIND_STRUCT,      /**< embedded struct; map */
 };
 
 /** Rules for the text of a string beyond its length. A closed list: the schemas name them in lower case. */

@@ -9,7 +9,8 @@ KINDS = {
     "uuid": "UUID", "string": "STRING", "bytes": "BYTES", "int": "INT", "bool": "BOOL", "money": "DECIMAL",
     "hundredths": "DECIMAL", "time": "TIME", "enum": "ENUM", "list": "LIST", "map": "MAP", "struct": "STRUCT",
 }
-COMPACT_KINDS = {**KINDS, "uuid": "UUID_BIN", "money": "INT", "hundredths": "INT", "enum": "ENUM_INT"}
+COMPACT_KINDS = {**KINDS, "uuid": "UUID_BIN", "money": "DECIMAL_INT", "hundredths": "DECIMAL_INT",
+                 "enum": "ENUM_INT"}
 
 
 def c_string(text: str) -> str:

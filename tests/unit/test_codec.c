@@ -228,6 +228,7 @@ static void fill_value(struct filler *filler, const struct tw_field *field, char
     case TW_KIND_INT:
     case TW_KIND_TIME:
     case TW_KIND_DECIMAL:
+    case TW_KIND_DECIMAL_INT:
         *(int64_t *)(void *)member = fill_number(filler, field);
         return;
     case TW_KIND_LIST:
@@ -301,6 +302,7 @@ static void say_scalar(struct tw_buf *out, const struct tw_field *field, const c
     case TW_KIND_INT:
     case TW_KIND_TIME:
     case TW_KIND_DECIMAL:
+    case TW_KIND_DECIMAL_INT:
         tw_buf_printf(out, "%" PRId64, *(const int64_t *)(const void *)member);
         return;
     case TW_KIND_LIST:

@@ -241,7 +241,10 @@ static bool list_differs(struct comparison *comparison, const struct tw_field *f
         if (differs_inside(comparison, field->layout, name, (const char *)a.items + at, (const char *)b.items + at))
             return true;
     }
-    return a.len != b.len && tell(comparison, field, stored, wanted);
+    if (a.len != b.len)
+        tw_buf_printf(comparison->out, "%s%s has %u elements, %s %u", comparison->path, field->name,
+                      (unsigned int)a.len, comparison->other, (unsigned int)b.len);
+    return a.len != b.len;
 }
 
 static bool field_differs(struct comparison *comparison, const struct tw_field *field, const char *stored,

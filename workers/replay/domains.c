@@ -27,6 +27,7 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .open_store = tw_member_store_open,
         .close_store = tw_member_store_close,
         .pin_id_key = tw_member_store_pin,
+        .bulk = tw_member_store_bulk,
         .open_shadow = tw_member_shadow_open,
         .sweeps_rows = true,
     },

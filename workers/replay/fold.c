@@ -8,8 +8,8 @@
 #include "digest.h"
 #include "tillwire/clock.h"
 
-/* Of one turn: what makes few commits of much, in memory that stays under a hundred megabytes. */
-enum { TURN_RECORDS = 20000, TURN_BYTES = 8 << 20 };
+/* Of one turn: what makes few commits of much, in memory that stays well under a hundred megabytes. */
+enum { TURN_RECORDS = 10000, TURN_BYTES = 4 << 20 };
 enum { QUIET_READS_MAX = 30 }; /* reads of a second each that bring nothing although there is more */
 
 #define DAY_MS (INT64_C(24) * 60 * 60 * 1000)
@@ -79,6 +79,7 @@ static enum tw_rc begin(struct state *state, struct tw_err *reterr)
 
     TW_TRY(store->watermark(store->self, state->partition, &state->records_arena, &state->at, reterr));
     TW_TRY(read_digest(state, reterr));
+    state->at.outbox = (struct tw_str){NULL, 0};
     if (state->at.next_offset >= state->end.offset) {
         state->has_ended = true;
         return TW_OK;
@@ -141,8 +142,9 @@ static enum tw_rc read_more(struct state *state, struct tw_err *reterr)
     tw_arena_reset(&state->records_arena);
     for (int quiet = 0; !state->count; quiet++) {
         if (quiet == QUIET_READS_MAX)
-            return tw_fail(reterr, TW_UNREACHED, "fold", 0, "%s gives no records of partition %" PRId32, source->name,
-                           state->partition);
+            return tw_fail(reterr, TW_UNREACHED, "fold", 0,
+                           "%s: record %" PRId64 " of partition %" PRId32 " does not come", source->name,
+                           state->at.next_offset, state->partition);
         if (atomic_load_explicit(state->fold->stop, memory_order_relaxed))
             return TW_OK;
         TW_TRY(source->read(source->self, TURN_RECORDS, TURN_BYTES, &state->records_arena, state->records,

@@ -36,14 +36,14 @@ static enum tw_rc chain_bounds(void *source, int32_t partition, int64_t *ret_low
     return TW_OK;
 }
 
-/* The last record of the files is read once more, to be compared. */
-static enum tw_rc go_to_cluster(struct chain *self, struct tw_err *reterr)
+/* @p joins: the last record of the files is read once more, to be compared. */
+static enum tw_rc go_to_cluster(struct chain *self, bool joins, struct tw_err *reterr)
 {
     int64_t low, high;
 
     self->in_cluster = true;
     TW_TRY(self->cluster.bounds(self->cluster.self, self->partition, &low, &high, reterr));
-    self->joins = self->next > 0 && self->next == self->files_end;
+    self->joins = joins;
     if (low > self->next - self->joins)
         return tw_fail(reterr, TW_BROKEN, "replay.source", 0,
                        "partition %" PRId32 ": %s end before %" PRId64 ", and the cluster begins only at %" PRId64,
@@ -62,11 +62,7 @@ static enum tw_rc chain_seek(void *source, int32_t partition, int64_t offset, st
     self->in_cluster = false;
     if (offset < self->files_end)
         return self->files.seek(self->files.self, partition, offset, reterr);
-    TW_TRY(go_to_cluster(self, reterr));
-    if (self->joins) /* nothing of the files was read: whoever folds compares the hash it has */
-        TW_TRY(self->cluster.seek(self->cluster.self, partition, offset, reterr));
-    self->joins = false;
-    return TW_OK;
+    return go_to_cluster(self, false, reterr); /* nothing of the files was read: whoever folds has a hash to compare */
 }
 
 static enum tw_rc check_joint(struct chain *self, struct tw_record *records, size_t *count, struct tw_err *reterr)
@@ -91,7 +87,7 @@ static enum tw_rc chain_read(void *source, size_t max, size_t max_bytes, struct 
     struct tw_source *part;
 
     if (!self->in_cluster && self->next == self->files_end)
-        TW_TRY(go_to_cluster(self, reterr));
+        TW_TRY(go_to_cluster(self, self->next > 0, reterr));
     part = self->in_cluster ? &self->cluster : &self->files;
     TW_TRY(part->read(part->self, max, max_bytes, arena, ret_records, ret_count, reterr));
     if (!*ret_count)

@@ -1,6 +1,7 @@
 #include "upto.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tillwire/clock.h"
@@ -16,8 +17,13 @@ static struct tw_str cut(struct tw_str *rest, char mark)
     return part;
 }
 
-static enum tw_rc apply_one(struct tw_str pair, struct tw_fold_end *ends, int32_t partition_count,
-                            struct tw_err *reterr)
+struct ends {
+    struct tw_fold_end *of;       /* by partition */
+    bool               *is_named; /* beside it */
+    int32_t             partition_count;
+};
+
+static enum tw_rc apply_one(struct tw_str pair, struct ends *ends, struct tw_err *reterr)
 {
     struct tw_str rest = pair;
     int64_t       partition, offset;
@@ -26,28 +32,44 @@ static enum tw_rc apply_one(struct tw_str pair, struct tw_fold_end *ends, int32_
         return tw_fail(reterr, TW_INVALID, "upto", 0,
                        "upto: '%.*s' is neither a time like 2026-11-23T10:00:00Z nor an offset like 0:120",
                        TW_STR_ARG(pair));
-    if (partition < 0 || partition >= partition_count)
+    if (partition < 0 || partition >= ends->partition_count)
         return tw_fail(reterr, TW_INVALID, "upto", 0, "upto: there is no partition %" PRId64 ", only 0 to %" PRId32,
-                       partition, partition_count - 1);
-    if (offset > ends[partition].offset)
+                       partition, ends->partition_count - 1);
+    if (ends->is_named[partition])
+        return tw_fail(reterr, TW_INVALID, "upto", 0, "upto: partition %" PRId64 " is named twice", partition);
+    if (offset > ends->of[partition].offset)
         return tw_fail(reterr, TW_INVALID, "upto", 0,
                        "upto: partition %" PRId64 " is folded up to %" PRId64 " so far, not %" PRId64, partition,
-                       ends[partition].offset, offset);
-    ends[partition].offset = offset;
+                       ends->of[partition].offset, offset);
+    ends->is_named[partition] = true;
+    ends->of[partition].offset = offset;
+    return TW_OK;
+}
+
+static enum tw_rc apply_all(struct tw_str list, struct ends *ends, struct tw_err *reterr)
+{
+    bool is_last;
+
+    do {
+        is_last = !list.len || !memchr(list.ptr, ',', list.len);
+        TW_TRY(apply_one(cut(&list, ','), ends, reterr));
+    } while (!is_last);
     return TW_OK;
 }
 
 enum tw_rc tw_upto_apply(const char *text, struct tw_fold_end *ends, int32_t partition_count, struct tw_err *reterr)
 {
-    struct tw_str rest = tw_str_of(text);
-    int64_t       time_ms;
+    struct ends all = {.of = ends, .partition_count = partition_count};
+    int64_t     time_ms;
+    enum tw_rc  rc;
 
-    if (tw_time_parse(rest, &time_ms)) {
+    if (tw_time_parse(tw_str_of(text), &time_ms)) {
         for (int32_t p = 0; p < partition_count; p++)
             ends[p].time_ms = time_ms;
         return TW_OK;
     }
-    while (rest.len)
-        TW_TRY(apply_one(cut(&rest, ','), ends, partition_count, reterr));
-    return TW_OK;
+    all.is_named = tw_alloc_zeroed((size_t)partition_count, sizeof(*all.is_named));
+    rc = apply_all(tw_str_of(text), &all, reterr);
+    free(all.is_named);
+    return rc;
 }
