@@ -155,7 +155,7 @@ static void a_record__keeps_its_time_and_all_its_headers_for_who_asks(void **sta
     (void)state;
     send_old_record();
     assert_read_with(TW_HEADERS_MAX);
-    tw_reader_take_all_headers(reader);
+    tw_reader_take_all_headers(reader, true);
     assert_read_with(MANY);
 }
 
