@@ -18,7 +18,7 @@ from broker import Broker
 from canonical import Canonical, clocks_of, forget_what_ended
 from messages import COMMANDS
 from model import Model
-from recorded_log import HOUR_MS, MINUTE_MS, SPAN_MS, Author, Plan
+from recorded_log import DAY_MS, HOUR_MS, MINUTE_MS, Author, Plan
 from rules import State
 from stack import WORKERS, Stack, wait_until
 from stores import Stores
@@ -26,6 +26,7 @@ from topics import Record, Topics
 
 SEED = 20_261_127
 RECORDS = {"member": 20_000, "product": 23_000, "cart": 59_000}
+SPAN_MS = 14 * DAY_MS
 REFUSALS = {
     "addresses-limit", "cart-lines-limit", "dead-lettered", "default-address", "email-taken", "gone",
     "idempotency-key-reused", "images-limit", "line-quantity-limit", "member-not-active", "not-found",
@@ -56,7 +57,7 @@ def log(servers: Stack, topics: Topics, stores: Stores, id_key: bytes) -> Iterat
     broker = Broker(servers)
     broker.forget_all()
     now_ms = time.time_ns() // 1_000_000
-    author = Author(Plan(SEED, now_ms - SPAN_MS - HOUR_MS, RECORDS, members=2000, products=600), id_key)
+    author = Author(Plan(SEED, now_ms - SPAN_MS - HOUR_MS, SPAN_MS, RECORDS, members=2000, products=600), id_key)
     records = author.write_all()
     with broker.times_of_writers({f"{domain}.commands" for domain in ids.DOMAINS}):
         broker.write(records)
