@@ -94,6 +94,43 @@ size_t tw_cart_key_ends(int32_t partition, char ret_key[TW_CART_KEY_SIZE])
     return key_of_number("tw:ends:", partition, ret_key);
 }
 
+/* The text of an id from @p at on; a key that is shorter has none there. */
+static bool uuid_at(struct tw_str key, size_t at, struct tw_uuid *ret_id)
+{
+    return key.len >= at + TW_UUID_TEXT && tw_uuid_parse((struct tw_str){key.ptr + at, TW_UUID_TEXT}, ret_id);
+}
+
+bool tw_cart_key_is_copy(struct tw_str key, struct tw_uuid *ret_member_id)
+{
+    struct tw_uuid member_id;
+    char           again[TW_CART_KEY_SIZE];
+
+    if (!uuid_at(key, sizeof("tw:cart:") - 1, &member_id) ||
+        !tw_str_eq(key, (struct tw_str){again, tw_cart_key_copy(member_id, again)}))
+        return false;
+    *ret_member_id = member_id;
+    return true;
+}
+
+bool tw_cart_key_is_readers(struct tw_str key, struct tw_uuid *ret_member_id, struct tw_uuid *ret_product_id)
+{
+    struct tw_uuid member_id, product_id;
+    char           again[TW_CART_KEY_SIZE];
+    size_t         len;
+
+    if (!uuid_at(key, sizeof("cart:") - 1, &member_id))
+        return false;
+    if (!uuid_at(key, sizeof("cart::") - 1 + TW_UUID_TEXT, &product_id))
+        product_id = tw_uuid_nil;
+    len = tw_uuid_is_nil(product_id) ? tw_cart_key_summary(member_id, again)
+                                     : tw_cart_key_item(member_id, product_id, again);
+    if (!tw_str_eq(key, (struct tw_str){again, len}))
+        return false;
+    *ret_member_id = member_id;
+    *ret_product_id = product_id;
+    return true;
+}
+
 int64_t tw_cart_day(int64_t time_ms)
 {
     return time_ms / DAY_MS - (time_ms % DAY_MS < 0);

@@ -328,11 +328,10 @@ static struct tw_topic importing(const struct tw_topic *topic, struct tw_topic_c
     return changed;
 }
 
-/* The answer to a change comes before the brokers that lead the partitions go by it: a moment more than until they tell
- * of it. A record that came too early would have the wrong time for ever. */
+/* The answer to a change comes before the brokers go by it. */
 static enum tw_rc settle(struct admin *admin, const struct tw_topic *topic, struct tw_err *reterr)
 {
-    const struct timespec pause = {0, 50 * 1000000L}, moment = {1, 0};
+    const struct timespec pause = {0, 50 * 1000000L};
     int64_t               deadline_us = tw_monotonic_us() + (int64_t)admin->timeout_ms * 1000;
 
     for (;;) {
@@ -346,7 +345,6 @@ static enum tw_rc settle(struct admin *admin, const struct tw_topic *topic, stru
                            topic->name, admin->timeout_ms);
         nanosleep(&pause, NULL);
     }
-    nanosleep(&moment, NULL);
     return TW_OK;
 }
 
@@ -367,6 +365,7 @@ enum tw_rc tw_topic_prepare_import(const char *brokers, const struct tw_topic *t
     TW_AUTO(close_admin) struct admin admin = {0};
     struct tw_topic_config            configs[CONFIGS_MAX];
     struct tw_topic                   changed = importing(topic, configs);
+    const struct timespec             moment = {1, 0};
     int                               partitions = 0;
 
     TW_TRY(open_admin(brokers, timeout_ms, &admin, reterr));
@@ -377,7 +376,10 @@ enum tw_rc tw_topic_prepare_import(const char *brokers, const struct tw_topic *t
     }
     if (partitions != topic->partitions)
         return other_count(topic, partitions, reterr);
-    return set_existing(&admin, &changed, reterr);
+    TW_TRY(set_existing(&admin, &changed, reterr));
+    nanosleep(&moment, NULL); /* brokers tell of a change before they go by it; a record that came too early would have
+                                 the wrong time for ever */
+    return TW_OK;
 }
 
 enum tw_rc tw_topic_restore(const char *brokers, const struct tw_topic *topic, int timeout_ms, struct tw_err *reterr)

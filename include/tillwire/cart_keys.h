@@ -29,6 +29,10 @@ size_t tw_cart_key_copy(struct tw_uuid member_id, char ret_key[TW_CART_KEY_SIZE]
 size_t tw_cart_key_item(struct tw_uuid member_id, struct tw_uuid product_id, char ret_key[TW_CART_KEY_SIZE]);
 /** The totals, for readers: `cart:<member_id>:summary`. */
 size_t tw_cart_key_summary(struct tw_uuid member_id, char ret_key[TW_CART_KEY_SIZE]);
+/** Whose copy a key is; false: it is the name of none. */
+bool   tw_cart_key_is_copy(struct tw_str key, struct tw_uuid *ret_member_id);
+/** Whose line or totals a key is; ret_product_id nil: the totals. False: it is the name of neither. */
+bool   tw_cart_key_is_readers(struct tw_str key, struct tw_uuid *ret_member_id, struct tw_uuid *ret_product_id);
 /** Watermark, clock, hash, mark and outbox of a partition: `tw:progress:<partition>`. */
 size_t tw_cart_key_progress(int32_t partition, char ret_key[TW_CART_KEY_SIZE]);
 /** Commands decided on one day of the partition's clock, a hash: `tw:ledger:<partition>:<day>`. Its fields are the 16

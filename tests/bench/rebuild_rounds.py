@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from stack import BenchError, Stack, numbers, run, say
 from worker_rounds import CART, MEMBER, PRODUCTS, Domain, WorkerRounds
 
-NEW_PRODUCTS = 5  # of so many commands one makes a product; the others are views of the catalogue
+NEW_PRODUCTS = 20  # of so many commands one makes a product; the others are views of the catalogue
 ROUND = 1000  # its members and carts are of no other round
 TIMEOUT_S = 900
 

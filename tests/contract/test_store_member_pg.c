@@ -117,6 +117,9 @@ static void postgres_open(void *self, struct tw_store *ret_store)
 
     if (tw_member_store_open(postgres->uri, TIMEOUT_MS, ret_store, &err) != TW_OK)
         die("cannot open the store", err.msg);
+#ifdef TW_TEST_BULK
+    tw_member_store_bulk(ret_store);
+#endif
 }
 
 static void postgres_close(void *self, struct tw_store *store)

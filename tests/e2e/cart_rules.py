@@ -1,7 +1,4 @@
-"""What the commands of carts mean, written a second time in plain Python.
-
-Left out because no test lives that long: a cart's end after 7 days.
-"""
+"""What the commands of carts mean, written a second time in plain Python."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,20 +58,28 @@ class Cart:
 
 
 class CartRules:
-    """The store of carts. A rule is a method named after its command; a refusal changes nothing."""
+    """The store of carts, those that ended and that nobody changed since among them. A rule is a method named after its
+    command; a refusal changes nothing."""
 
     def __init__(self) -> None:
         super().__init__()
         self.carts: dict[str, Cart] = {}
 
+    def live_cart(self, member_id: str, clock_ms: int) -> Cart | None:
+        """What has ended has ended."""
+        cart = self.carts.get(member_id)
+        return cart if cart and clock_ms < cart.ends_ms else None
+
     def _lines(self, c: Command) -> dict[str, Line]:
         """As they are; a new cart is not kept."""
-        return self.carts.get(c.body["member_id"], Cart(0)).lines
+        cart = self.live_cart(c.body["member_id"], c.clock_ms)
+        return cart.lines if cart else {}
 
     def _touch(self, c: Command) -> Cart:
         """A change by the member. A cart's first version is behind the offset of the record that makes it; then it
         counts by one."""
-        cart = self.carts.setdefault(c.body["member_id"], Cart(c.offset, c.at_ms))
+        cart = self.live_cart(c.body["member_id"], c.clock_ms) or Cart(c.offset, c.at_ms)
+        self.carts[c.body["member_id"]] = cart
         cart.version += 1
         cart.updated_ms = max(cart.updated_ms, c.at_ms)
         return cart

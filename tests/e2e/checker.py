@@ -437,7 +437,7 @@ def folded_tables(model: Model) -> dict[str, dict[tuple[Any, ...], dict[str, Any
             "change_id": change["command"].id,
             "email": change["email"],
             "email_folded": change["email_folded"],
-            "caller": change["command"].caller,
+            "caller": change["command"].caller or NOBODY,
             "fingerprint": change["command"].fingerprint,
             "record_offset": change["command"].offset,
             "submitted_at": change["command"].submitted_ms,
@@ -871,7 +871,7 @@ class Checker:
         for record in self.topics.all():
             yield (
                 f"{record.topic} {record.partition}/{record.offset}",
-                b"\n".join([record.value, record.key or b"", *(value for _, value in record.headers)]),
+                b"\n".join([record.value, record.key or b"", *(value or b"" for _, value in record.headers)]),
             )
         yield from self._log_texts()
 

@@ -1,8 +1,6 @@
 """What the command log means, folded a second time in plain Python: the turn of a record here, the rules of the
 domains in rules.py. The checker compares stores, events and dead letters with it, so nothing in it may be learnt from
 them: only from the log, the schemas and the written rules.
-
-Left out because no test lives that long: ledger rows that ended a day ago.
 """
 
 import re
@@ -20,6 +18,7 @@ from topics import Record, Topics
 
 TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)")
 LAST_VERSION = re.compile(r"\.[^.]*$")
+LEDGER_LIFE_MS = 24 * 60 * 60 * 1000
 GIVEN_UP = Outcome("dead_lettered", 500, "dead-lettered")
 KEY_REUSED = rejected(422, "idempotency-key-reused")
 
@@ -174,7 +173,8 @@ class Turn:
 
     @property
     def known(self) -> Row | None:
-        return self.partition.ledger.get(ids.ledger_id(self.id))
+        row = self.partition.ledger.get(ids.ledger_id(self.id))
+        return row if row and self.clock_ms - row.at_ms < LEDGER_LIFE_MS else None
 
     @property
     def is_remembered(self) -> bool:
@@ -246,10 +246,12 @@ class Model:
         for (domain, number), partition in self.partitions.items():
             records = topics.partition(f"{domain}.commands", number)
             for record in records[self._next[domain, number] :]:
-                self._fold(partition, record)
+                self.fold(record)
             self._next[domain, number] = len(records)
 
-    def _fold(self, partition: Partition, record: Record) -> None:
+    def fold(self, record: Record) -> None:
+        """The next record of its partition."""
+        partition = self.partitions[record.topic.partition(".")[0], record.partition]
         partition.clock_ms = max(partition.clock_ms, record.timestamp_ms)
         envelope = read_envelope(record)
         if not envelope:
@@ -305,7 +307,7 @@ class Model:
             return
         wanted = turn.envelope.if_version
         key = turn.body[COMMANDS[turn.envelope.type]["key"]]
-        if wanted >= 0 and wanted != self.state.version(turn.partition.domain, key):
+        if wanted >= 0 and wanted != self.state.version(turn.partition.domain, key, turn.clock_ms):
             outcome = rejected(412, "precondition-failed")
         else:
             outcome = self.state.decide(turn.envelope.command_type, turn)

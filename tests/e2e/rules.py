@@ -15,9 +15,10 @@ class State(MemberRules, ProductRules, CartRules):
         outcome: Outcome = getattr(self, command_type.replace(".", "_"))(c)
         return outcome
 
-    def version(self, domain: str, key: str) -> int:
+    def version(self, domain: str, key: str, clock_ms: int) -> int:
         """What If-Match compares: the version of the aggregate with that id."""
         if domain == "cart":
-            return self.carts[key].version if key in self.carts else 0
+            cart = self.live_cart(key, clock_ms)
+            return cart.version if cart else 0
         known = self.products.get(key) if domain == "product" else self.members.get(key)
         return int(known["version"]) if known else 0

@@ -41,6 +41,14 @@ class Stores:
         self._mongo.close()
         self.redis.close()
 
+    def empty(self) -> None:
+        """All three, but for their schemas."""
+        self.empty_postgres()
+        for name in self.mongo.list_collection_names():
+            self.mongo[name].delete_many({})
+        for server in self.redis.servers:
+            server.flushdb()
+
     # --- PostgreSQL
 
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Servers that stop, hang, or are not there yet; stores that lose what they had."""
+"""Servers that stop, hang, or are not there yet. Stores that lose what they had are in test_lost_stores.py."""
 
 import threading
 import time
@@ -168,60 +168,6 @@ def test_programs_that_start_without_the_broker_name_it_and_wait(healed: Stack, 
     healed.wait_ready("cart")
     healed.wait_ready("edge")
     assert anyone.view(product).status_code == 202
-
-
-# --- a store that lost its content
-
-
-@pytest.mark.parametrize("idle", [True, False], ids=["while idle", "under load"])
-def test_an_emptied_redis_is_refilled_from_the_log(
-    healed: Stack, shopper: Client, product: str, stores: Stores, checker: Checker, idle: bool
-) -> None:
-    shopper.add(product, 1)
-    checker.drained()
-    before = stores.all_carts()
-    assert before
-    started = time.monotonic()
-    if not idle:
-        for _ in range(50):
-            shopper.add(product, 1, wait=False)
-    stores.redis.flushall()
-    if not idle:
-        for _ in range(50):
-            shopper.add(product, 1, wait=False)
-    checker.drained(20)
-    assert time.monotonic() - started < 20
-    if idle:
-        assert stores.all_carts() == before
-    checker.check()
-
-
-def test_the_same_log_refills_an_emptied_postgres(
-    healed: Stack, anyone: Client, stores: Stores, checker: Checker
-) -> None:
-    anyone.new_member()
-    checker.drained()
-    content = "select * from members order by id"
-    before = stores.rows(content)
-    stores.empty_postgres()
-    wait_until("the members are back", lambda: stores.rows(content) == before, 30)
-    checker.check()
-
-
-def test_the_same_log_refills_an_emptied_mongodb(
-    healed: Stack, anyone: Client, product: str, stores: Stores, checker: Checker
-) -> None:
-    anyone.view(product)
-    checker.drained()
-
-    def content() -> list[dict[str, object]]:
-        return sorted(stores.mongo["products"].find({}, {"guard": 0}), key=lambda document: document["_id"])
-
-    before = content()
-    for name in ("tw_progress", "tw_applied", "tw_ledger", "tw_ratings", "products"):
-        stores.mongo[name].delete_many({})
-    wait_until("the products are back", lambda: content() == before, 60)
-    checker.check()
 
 
 def test_ids_and_partitions_are_those_of_the_written_rules(stores: Stores, id_key: bytes) -> None:

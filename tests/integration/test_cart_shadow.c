@@ -603,7 +603,7 @@ static void a_swap_that_died_between_two_servers__is_finished_by_the_next_call(v
 
     given_shadow(scene);
     crash("swap", "swap_between=exit");
-    assert_content(scene, TW_SHADOW_MADE, "of a test");
+    assert_content(scene, TW_SHADOW_SWAPPING, "");
     assert_lines(0, ALICE, 1);
     assert_lines(2, BOB, 2);
     assert_int_equal(progress_of(&scene->live, 4).mark, 0);
@@ -628,6 +628,7 @@ static void a_swap_back_that_died_between_two_servers__is_not_undone_on_the_firs
     assert_rc(swap(scene), TW_OK, scene->err);
     freeze(scene);
     crash("swap_back", "swap_between=exit");
+    assert_content(scene, TW_SHADOW_SWAPPING_BACK, "");
     assert_lines(0, ALICE, 2);
     assert_lines(2, BOB, 1);
     freeze(scene); /* the first server's partitions once more: that must not matter */

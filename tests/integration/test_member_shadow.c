@@ -6,9 +6,11 @@
 #include "workers/member/member_shadow.h"
 
 #include <libpq-fe.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <threads.h>
 
 #include "tillwire/embedded.h"
 #include "tillwire/gen/member_messages.h"
@@ -646,6 +648,128 @@ static void what_a_swap_would_leave_behind__is_in_the_way(void **state)
     assert_int_equal(content(world), TW_SHADOW_NONE);
 }
 
+/* --- a worker that never stops ------------------------------------------------------------------------------------ */
+
+/* Folds "the member's version is the watermark", one record a commit, as fast as it can. */
+struct busy_worker {
+    struct tw_store store;
+    struct tw_arena arena;
+    atomic_bool     stop;
+    atomic_bool     failed;
+    atomic_long     commits;
+    char            complaint[300]; /* empty: none */
+};
+
+static bool complain(struct busy_worker *worker, const char *what, const struct tw_err *err)
+{
+    snprintf(worker->complaint, sizeof(worker->complaint), "%s: %s %s", what, tw_rc_name(err->rc), err->msg);
+    atomic_store(&worker->failed, true);
+    return false;
+}
+
+/* False: the thread is over. What is fenced or not reached is tried again, as the runtime does. */
+static bool one_turn(struct busy_worker *worker)
+{
+    struct tw_store        *store = &worker->store;
+    struct tw_err           err = {0};
+    struct tw_progress      at;
+    struct tw_member        after;
+    struct tw_entity        entity = {.key = {.id = {{1}}}};
+    const struct tw_entity *entities[] = {&entity};
+    struct tw_load          wanted = {.entities = &entity, .entity_count = 1};
+    struct tw_changes       changes = {.entities = entities, .entity_count = 1};
+    enum tw_rc              rc;
+
+    tw_arena_reset(&worker->arena);
+    rc = store->watermark(store->self, 0, &worker->arena, &at, &err);
+    if (rc == TW_OK)
+        rc = store->load(store->self, 0, at.next_offset, &wanted, &worker->arena, &err);
+    if (rc == TW_FENCED || rc == TW_UNREACHED)
+        return true;
+    if (rc != TW_OK)
+        return complain(worker, "load", &err);
+    memcpy(&after, entity.before, sizeof(after));
+    if (after.version != at.next_offset)
+        return complain(worker, "a member of another moment than its watermark", &err);
+    after.version = changes.after.next_offset = at.next_offset + 1;
+    changes.first_offset = at.next_offset;
+    entity.state = &after;
+    entity.changed = true;
+    rc = store->commit(store->self, &changes, &err);
+    if (rc != TW_OK && rc != TW_FENCED && rc != TW_UNREACHED)
+        return complain(worker, "commit", &err);
+    if (rc == TW_OK)
+        atomic_fetch_add(&worker->commits, 1);
+    return true;
+}
+
+static int turn_for_ever(void *arg)
+{
+    struct busy_worker *worker = arg;
+
+    while (!atomic_load(&worker->stop) && one_turn(worker))
+        ;
+    return 0;
+}
+
+static void wait_for_commits(struct busy_worker *worker, long more)
+{
+    long enough = atomic_load(&worker->commits) + more;
+
+    while (atomic_load(&worker->commits) < enough && !atomic_load(&worker->failed))
+        thrd_sleep(&(struct timespec){.tv_nsec = 1000 * 1000}, NULL);
+}
+
+/* Freezes partition 0 wherever it is, and says where. */
+static int64_t freeze_moving(struct world *world)
+{
+    for (;;) {
+        int64_t    at = progress(world, &world->live, 0).next_offset;
+        enum tw_rc rc = world->live.set_mark(world->live.self, 0, at, 0, MARK, &world->err);
+
+        if (rc == TW_OK)
+            return at;
+        assert_int_equal(rc, TW_FENCED);
+    }
+}
+
+static void swap_under(struct world *world)
+{
+    struct tw_member added = member(1, "ana@example.com");
+    struct tw_frozen frozen = {.mark = MARK};
+
+    make_shadow(world);
+    frozen.next_offset = added.version = freeze_moving(world);
+    assert_rc(commit(world, &world->copy, 0, frozen.next_offset, NULL, &added, NULL), TW_OK, world->err);
+    tw_member_store_close(&world->copy);
+    while (world->shadow.swap(world->shadow.self, &frozen, 1, NULL, NULL, &world->err) != TW_OK)
+        assert_rc(world->err.rc, TW_UNREACHED, world->err); /* a turn held its lock */
+}
+
+static void a_worker_that_never_stops__loses_no_commit_to_a_swap(void **state)
+{
+    struct world      *world = *state;
+    struct busy_worker worker = {0};
+    struct tw_member   first = member(1, "ana@example.com");
+    thrd_t             thread;
+
+    assert_rc(commit(world, &world->live, 0, 1, NULL, &first, NULL), TW_OK, world->err);
+    assert_rc(tw_member_store_open(uri, TIMEOUT_MS, &worker.store, &world->err), TW_OK, world->err);
+    assert_int_equal(thrd_create(&thread, turn_for_ever, &worker), thrd_success);
+    for (int i = 0; i < 5; i++) {
+        wait_for_commits(&worker, 5);
+        swap_under(world);
+        wait_for_commits(&worker, 5);
+        assert_rc(world->shadow.drop(world->shadow.self, &world->err), TW_OK, world->err);
+    }
+    atomic_store(&worker.stop, true);
+    thrd_join(thread, NULL);
+    assert_string_equal(worker.complaint, "");
+    assert_int_equal(progress(world, &world->live, 0).next_offset, 1 + atomic_load(&worker.commits));
+    tw_member_store_close(&worker.store);
+    tw_arena_done(&worker.arena);
+}
+
 /* --- swap back ---------------------------------------------------------------------------------------------------- */
 
 static void going_back__brings_the_old_store_at_its_own_watermark(void **state)
@@ -727,6 +851,7 @@ int main(void)
         RULE(a_turn_that_is_under_way__is_waited_for_and_not_long),
         RULE(rights_of_others__hold_after_a_swap),
         RULE(what_a_swap_would_leave_behind__is_in_the_way),
+        RULE(a_worker_that_never_stops__loses_no_commit_to_a_swap),
         RULE(going_back__brings_the_old_store_at_its_own_watermark),
         RULE(going_back_and_forth__works_as_often_as_one_likes),
         RULE(going_back__needs_a_frozen_store_and_one_to_go_to),

@@ -109,12 +109,14 @@ struct world {
     struct tw_member member; /* a valid one that tests spoil */
 };
 
+static const char emptying[] = "truncate members, member_addresses, jwt_tokens, tw_ledger, tw_progress,"
+                               " tw_email_claims, tw_email_changes";
+
 static int setup(void **state)
 {
     struct world *world = tw_alloc_zeroed(1, sizeof(*world));
 
-    run("truncate tillwire.members, tillwire.member_addresses, tillwire.jwt_tokens, tillwire.tw_ledger,"
-        " tillwire.tw_progress, tillwire.tw_email_claims, tillwire.tw_email_changes");
+    run(emptying);
     assert_rc(tw_member_store_open(uri, TIMEOUT_MS, &world->store, &world->err), TW_OK, world->err);
     world->member = (struct tw_member){
         .member_id = {{1}},
@@ -521,6 +523,207 @@ static void a_lock__is_waited_for_only_so_long(void **state)
     assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_OK, world->err);
 }
 
+/* --- bulk commits -------------------------------------------------------------------------------------------------- */
+
+/* A commit with new rows of every kind and every optional value, there and not. */
+static void commit_everything(struct world *world)
+{
+    struct tw_member       other = world->member;
+    struct tw_member_claim claim = {.claim_id = {{1}}, .member_id = {{77}}, .created_at_ms = AT_MS};
+    struct tw_ledger_row   rows[] = {ledger_row(1, AT_MS), ledger_row(2, AT_MS + 1)};
+    struct tw_entity       entities[] = {
+              {.key = {.id = world->member.member_id}, .state = &world->member, .changed = true},
+              {.key = {.id = {{2}}}, .state = &other, .changed = true},
+              {.key = {.kind = TW_MEMBER_CLAIM_ENTITY, .id = claim.claim_id}, .state = &claim, .changed = true},
+    };
+    const struct tw_entity *changed[] = {&entities[0], &entities[1], &entities[2]};
+    struct tw_changes       changes = {
+              .partition = PARTITION,
+              .after = {.next_offset = 1, .clock_ms = AT_MS, .last_hash = {1, 2, 3}},
+              .entities = changed,
+              .entity_count = TW_LEN(changed),
+              .rows = rows,
+              .row_count = TW_LEN(rows),
+    };
+
+    give_addresses(world, 2);
+    world->member.addresses[1].has_address_line2 = true;
+    world->member.addresses[1].address_line2 = TW_STR("2nd floor\t\\ \"quoted\"\n");
+    give_tokens(world, 3);
+    memset(world->member.tokens[2].token_hash, 0xfe, sizeof(world->member.tokens[2].token_hash));
+    give_email_change(&world->member, 1);
+    other.member_id = (struct tw_uuid){{2}};
+    other.email = other.email_folded = TW_STR("");
+    other.addresses_len = other.tokens_len = 0;
+    other.has_password_hash = other.has_email_change = false;
+    other.has_phone_number = other.has_last_login_at = true;
+    other.phone_number = TW_STR("+62");
+    other.last_login_at_ms = 0;
+    rows[1].caller = other.member_id;
+    rows[1].outcome = tw_rejected(TW_PROBLEM_EMAIL_TAKEN, "a member with this e-mail address exists");
+    assert_int_equal(next_offset(world), 0);
+    assert_rc(world->store.commit(world->store.self, &changes, &world->err), TW_OK, world->err);
+}
+
+static void use_bulk(struct world *world)
+{
+    tw_member_store_close(&world->store);
+    assert_rc(tw_member_store_open(uri, TIMEOUT_MS, &world->store, &world->err), TW_OK, world->err);
+    tw_member_store_bulk(&world->store);
+}
+
+static void a_bulk_commit__writes_the_same_rows_as_any_other(void **state)
+{
+    static const char content[] =
+        "select (select string_agg(m::text, ' ' order by id) from members m) ||"
+        " (select string_agg(a::text, ' ' order by id) from member_addresses a) ||"
+        " (select string_agg(t::text, ' ' order by id) from jwt_tokens t) ||"
+        " (select string_agg(c::text, ' ') from tw_email_changes c) || (select string_agg(c::text, ' ')"
+        " from tw_email_claims c) || (select string_agg(l::text, ' ' order by id) from tw_ledger l) ||"
+        " (select string_agg(p::text, ' ') from tw_progress p)";
+    struct world *world = *state;
+    char          expected[4096];
+
+    commit_everything(world);
+    snprintf(expected, sizeof(expected), "%s", ask(content));
+    assert_true(strlen(expected) > 1500);
+    run(emptying);
+    use_bulk(world);
+    commit_everything(world);
+    assert_string_equal(ask(content), expected);
+}
+
+static void bulk_commits__follow_one_another_at_the_watermark_of_a_snapshot(void **state)
+{
+    struct world           *world = *state;
+    struct tw_entity        entity = {.state = &world->member, .changed = true};
+    const struct tw_entity *entities[] = {&entity};
+    struct tw_changes       changes = {.partition = PARTITION, .entities = entities, .entity_count = 1};
+    char                    email[32];
+
+    use_bulk(world);
+    assert_int_equal(next_offset(world), 0);
+    for (uint8_t n = 1; n <= 3; n++) { /* all but the last from 0 to 0 */
+        snprintf(email, sizeof(email), "ana.%d@example.com", n);
+        world->member.member_id = entity.key.id = (struct tw_uuid){{n}};
+        world->member.email_folded = tw_str_of(email);
+        changes.after.next_offset = n == 3 ? 4711 : 0;
+        assert_rc(world->store.commit(world->store.self, &changes, &world->err), TW_OK, world->err);
+    }
+    assert_string_equal(ask("select count(*) from members"), "3");
+    assert_int_equal(next_offset(world), 4711);
+}
+
+static void a_bulk_commit__of_what_can_never_be_written_leaves_nothing(void **state)
+{
+    struct world *world = *state;
+
+    use_bulk(world);
+    next_offset(world);
+    world->member.full_name = TW_STR("\xff");
+    assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_REFUSED, world->err);
+    assert_clause(world, "insert_members: SQLSTATE 22021");
+    world->member.full_name = TW_STR("Ana");
+    give_addresses(world, 2);
+    world->member.addresses[1].is_default = true;
+    assert_int_equal(next_offset(world), 0);
+    assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_BROKEN, world->err);
+    assert_int_equal(next_offset(world), 0);
+    assert_string_equal(ask("select count(*) from members"), "0");
+    world->member.addresses_len = 1;
+    assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_OK, world->err);
+}
+
+static void a_bulk_commit__does_not_wait_for_the_disk(void **state)
+{
+    struct world *world = *state;
+
+    run("create function tillwire.note_setting() returns trigger language plpgsql as $$ begin"
+        " new.password_hash := current_setting('synchronous_commit'); return new; end $$;"
+        "create trigger note_setting before insert on members for each row execute function tillwire.note_setting()");
+    next_offset(world);
+    assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_OK, world->err);
+    use_bulk(world);
+    next_offset(world);
+    world->member.member_id.bytes[0]++;
+    world->member.email_folded = TW_STR("ben@example.com");
+    assert_rc(commit(world, 1, NULL, &world->member, NULL), TW_OK, world->err);
+    run("drop trigger note_setting on members; drop function tillwire.note_setting()");
+    assert_string_equal(ask("select string_agg(password_hash, ' ' order by id) from members"), "on off");
+}
+
+static void a_connection_lost_in_a_copy__surely_wrote_nothing(void **state)
+{
+    struct world *world = *state;
+
+    use_bulk(world);
+    next_offset(world);
+    tw_net_fault(TW_NET_LOSE_REQUEST, "PGCOPY");
+    assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_UNREACHED, world->err);
+    assert_true(tw_net_fault_clear());
+    assert_int_equal(next_offset(world), 0);
+    assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_OK, world->err);
+}
+
+/* A batch of thousands of rows, each of them found again. */
+static void a_large_bulk_commit__is_one_step(void **state)
+{
+    enum { COUNT = 50000 };
+    struct world            *world = *state;
+    struct tw_member_claim  *claims = tw_alloc_zeroed(COUNT, sizeof(*claims));
+    struct tw_entity        *entities = tw_alloc_zeroed(COUNT, sizeof(*entities));
+    const struct tw_entity **changed = tw_alloc_zeroed(COUNT, sizeof(struct tw_entity *));
+    struct tw_changes        changes = {
+               .partition = PARTITION, .after.next_offset = 9, .entities = changed, .entity_count = COUNT};
+
+    for (size_t i = 0; i < COUNT; i++) {
+        claims[i].claim_id = (struct tw_uuid){{(uint8_t)(i >> 16), (uint8_t)(i >> 8), (uint8_t)i}};
+        entities[i] = (struct tw_entity){
+            .key = {.kind = TW_MEMBER_CLAIM_ENTITY, .id = claims[i].claim_id}, .state = &claims[i], .changed = true};
+        changed[i] = &entities[i];
+    }
+    use_bulk(world);
+    next_offset(world);
+    assert_rc(world->store.commit(world->store.self, &changes, &world->err), TW_OK, world->err);
+    assert_string_equal(ask("select count(*) from tw_email_claims"), "50000");
+    assert_int_equal(next_offset(world), 9);
+    free(claims);
+    free(entities);
+    free(changed);
+}
+
+/* --- marks and lists ---------------------------------------------------------------------------------------------- */
+
+static void a_mark_on_a_partition_without_records__is_a_row_of_zeros(void **state)
+{
+    struct world      *world = *state;
+    struct tw_progress progress;
+
+    assert_rc(world->store.set_mark(world->store.self, PARTITION, 0, 0, -5, &world->err), TW_OK, world->err);
+    assert_string_equal(ask("select next_offset || ' ' || clock_ms || ' ' || last_hash || ' ' || outbox || ' ' || mark"
+                            " from tw_progress"),
+                        "0 0 \\x00000000000000000000000000000000 \\x -5");
+    assert_rc(watermark(world, &progress), TW_OK, world->err);
+    assert_int_equal(progress.mark, -5);
+}
+
+static void the_last_id_there_can_be__ends_a_list(void **state)
+{
+    struct world          *world = *state;
+    struct tw_member_claim claim = {.member_id = {{77}}};
+    struct tw_key          key;
+    size_t                 count;
+
+    next_offset(world);
+    memset(&claim.claim_id, 0xff, sizeof(claim.claim_id));
+    assert_rc(commit_claim(world, 0, NULL, &claim), TW_OK, world->err);
+    for (size_t page = 0; page < 3; page++) {
+        assert_rc(world->store.list(world->store.self, TW_MEMBER_CLAIM_ENTITY, page == 0, &key, 1, &count, &world->err),
+                  TW_OK, world->err);
+        assert_int_equal(count, page == 0 ? 1 : 0);
+    }
+}
+
 /* --- changes of e-mail addresses ---------------------------------------------------------------------------------- */
 
 static void an_email_change__is_a_row_that_comes_changes_and_goes(void **state)
@@ -869,6 +1072,14 @@ int main(void)
         RULE(a_connection_lost_before_commit_was_sent__surely_wrote_nothing),
         RULE(an_owner_asleep_in_a_commit__is_ended_by_the_next),
         RULE(a_lock__is_waited_for_only_so_long),
+        RULE(a_bulk_commit__writes_the_same_rows_as_any_other),
+        RULE(bulk_commits__follow_one_another_at_the_watermark_of_a_snapshot),
+        RULE(a_bulk_commit__of_what_can_never_be_written_leaves_nothing),
+        RULE(a_bulk_commit__does_not_wait_for_the_disk),
+        RULE(a_connection_lost_in_a_copy__surely_wrote_nothing),
+        RULE(a_large_bulk_commit__is_one_step),
+        RULE(a_mark_on_a_partition_without_records__is_a_row_of_zeros),
+        RULE(the_last_id_there_can_be__ends_a_list),
         RULE(an_email_change__is_a_row_that_comes_changes_and_goes),
         RULE(a_member_whose_email_change_ends__takes_the_address_in_the_same_commit),
         RULE(a_claim__names_a_member_of_any_partition),

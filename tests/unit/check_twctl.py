@@ -9,7 +9,7 @@ import unittest
 SOURCE, BUILD = (pathlib.Path(argument) for argument in sys.argv[1:3])
 NOBODY = "127.0.0.1:1"
 COMMANDS = ("topics apply", "topics diff", "schema apply", "schema diff", "token issue", "token list", "token revoke",
-            "ping")
+            "log export", "log import", "log check", "trace", "ping")
 SOME_ID = "7d0b1e52-43aa-8f0e-b1c5-91f3e7a4c820"
 
 
@@ -82,6 +82,26 @@ class Twctl(unittest.TestCase):
             done = twctl("token", "revoke", word, **self.settings)
             self.assert_refused(done, 2, word, "no token id", "twctl token list")
         self.assert_refused(twctl("token", "list", SOME_ID, **self.settings), 2, "one argument too many")
+
+    def test_a_log_is_asked_for_by_topic_or_file(self):
+        self.assert_refused(twctl("log"), 2, "log what?", "twctl log export TOPIC", "twctl log import FILE")
+        self.assert_refused(twctl("log", "export", "cart.commands", kafka=NOBODY), 2, "to must be given")
+        done = twctl("log", "export", "cart.wishes", "--to", "/tmp", kafka=NOBODY)
+        self.assert_refused(done, 2, "'cart.wishes' is none of the topics member.commands, ")
+        for command in ("import", "check"):
+            settings = {"kafka": NOBODY} if command == "import" else {}
+            done = twctl("log", command, "/nowhere/cart.commands.twlog", **settings)
+            self.assert_refused(done, 2, "cannot open '/nowhere/cart.commands.twlog': No such file")
+            self.assert_refused(twctl("log", command, "/tmp", **settings), 2, "'/tmp' is no file")
+        done = twctl("log", "export", "cart.dlq", "--to", "/tmp", kafka=NOBODY, broker_timeout_ms="500")
+        self.assert_refused(done, 3)
+
+    def test_a_trace_is_asked_for_by_an_id(self):
+        for word in ("everything", SOME_ID[:-1], "00000000-0000-0000-0000-000000000000"):
+            self.assert_refused(twctl("trace", word, kafka=NOBODY), 2, f"'{word}' is no id")
+        done = twctl("trace", SOME_ID, "--until", "tomorrow", kafka=NOBODY)
+        self.assert_refused(done, 2, "until 'tomorrow' is no time")
+        self.assert_refused(twctl("trace", SOME_ID, kafka=NOBODY, broker_timeout_ms="500"), 3)
 
     def test_a_list_needs_no_key_and_no_broker(self):
         settings = {"postgres_uri": self.settings["postgres_uri"]}

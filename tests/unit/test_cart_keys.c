@@ -34,6 +34,51 @@ static void keys__have_their_released_names(void **state)
     assert_key(tw_cart_key_ends(5, key), key, "tw:ends:5");
 }
 
+static void keys__tell_whose_they_are(void **state)
+{
+    struct tw_uuid member_id, product_id = member;
+
+    (void)state;
+    assert_true(tw_cart_key_is_copy(tw_str_of("tw:cart:" MEMBER), &member_id));
+    assert_true(tw_uuid_eq(member_id, member));
+    member_id = tw_uuid_nil;
+    assert_true(tw_cart_key_is_readers(tw_str_of("cart:" MEMBER ":" PRODUCT), &member_id, &product_id));
+    assert_true(tw_uuid_eq(member_id, member));
+    assert_true(tw_uuid_eq(product_id, product));
+    assert_true(tw_cart_key_is_readers(tw_str_of("cart:" MEMBER ":summary"), &member_id, &product_id));
+    assert_true(tw_uuid_is_nil(product_id));
+}
+
+static void keys__of_another_form_are_nobodys(void **state)
+{
+    static const char *const wrong[] = {
+        "",
+        "c",
+        "cart:",
+        "tw:cart:",
+        "cart:" MEMBER,
+        "tw:cart:" MEMBER "x",
+        "xw:cart:" MEMBER,
+        "cart:" MEMBER ":",
+        "cart:" MEMBER ":summary2",
+        "cart:" MEMBER ":" PRODUCT "0",
+        "cart:" MEMBER "-" PRODUCT,
+        "cart:3E7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11:summary",
+        "tw:cart:3E7c2b7a-1f60-8c5d-9a31-5b0f6c2d9e11",
+        "cart:" MEMBER ":00000000-0000-0000-0000-000000000000",
+    };
+    struct tw_uuid member_id, product_id;
+
+    (void)state;
+    for (size_t i = 0; i < TW_LEN(wrong); i++) {
+        struct tw_str key = tw_guarded(tw_str_of(wrong[i]));
+
+        assert_false(tw_cart_key_is_copy(key, &member_id));
+        assert_false(tw_cart_key_is_readers(key, &member_id, &product_id));
+        tw_guarded_free(key);
+    }
+}
+
 static void keys__of_extreme_numbers_fit(void **state)
 {
     char key[TW_CART_KEY_SIZE];
@@ -366,6 +411,8 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys__have_their_released_names),
+        cmocka_unit_test(keys__tell_whose_they_are),
+        cmocka_unit_test(keys__of_another_form_are_nobodys),
         cmocka_unit_test(keys__of_extreme_numbers_fit),
         cmocka_unit_test(day__begins_at_midnight_also_before_1970),
         cmocka_unit_test(server_of__is_partition_modulo_servers),

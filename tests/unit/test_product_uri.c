@@ -34,8 +34,8 @@ static void a_uri_beside__is_for_the_same_account(void **state)
 {
     (void)state;
     assert_beside("mongodb://me:secret%2F@h/shop", "mongodb://me:secret%2F@h/other?authSource=shop");
-    assert_beside("mongodb://me:secret@h/my%20shop?tls=true",
-                  "mongodb://me:secret@h/other?tls=true&authSource=my%20shop");
+    assert_beside("mongodb://me:secret@h/my%2Bshop?tls=true",
+                  "mongodb://me:secret@h/other?tls=true&authSource=my%2Bshop");
     assert_beside("mongodb://me:secret@h/shop?authSource=admin", "mongodb://me:secret@h/other?authSource=admin");
     assert_beside("mongodb+srv://me:secret@shop.example.com/shop", "mongodb+srv://me:secret@shop.example.com/other");
 }

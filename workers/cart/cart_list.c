@@ -10,8 +10,6 @@
 
 #include "cart_part.h"
 #include "redis_scan.h"
-#include "tillwire/envelope.h"
-#include "tillwire/gen/topics.h"
 
 enum { PAGE = 1000, FIRST_IDS = 1024 };
 
@@ -60,23 +58,6 @@ static const struct tw_uuid *take_ids(struct tw_cart_ids *ids, size_t max, size_
 
 /* ---- carts ---- */
 
-static bool lives_on(struct tw_str id_text, size_t server, size_t server_count)
-{
-    int32_t partitions = tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions;
-
-    return server_count == 1 || tw_cart_server_of(tw_partition_of(id_text, partitions), server_count) == server;
-}
-
-static bool member_of_copy(struct tw_str key, struct tw_uuid *ret_member_id)
-{
-    char again[TW_CART_KEY_SIZE];
-
-    if (key.len < TW_UUID_TEXT ||
-        !tw_uuid_parse((struct tw_str){key.ptr + key.len - TW_UUID_TEXT, TW_UUID_TEXT}, ret_member_id))
-        return false;
-    return tw_str_eq(key, (struct tw_str){again, tw_cart_key_copy(*ret_member_id, again)});
-}
-
 static enum tw_rc add_copies(struct tw_cart_store *store, struct tw_lane *lane, size_t server, const redisReply *found,
                              const char *where, struct tw_err *reterr)
 {
@@ -84,9 +65,9 @@ static enum tw_rc add_copies(struct tw_cart_store *store, struct tw_lane *lane, 
         struct tw_str  key = {found->element[i]->str, found->element[i]->len};
         struct tw_uuid member_id;
 
-        if (!member_of_copy(key, &member_id))
+        if (!tw_cart_key_is_copy(key, &member_id))
             return tw_lane_broken(lane, where, key.ptr, "the name is not that of a cart", reterr);
-        if (lives_on((struct tw_str){key.ptr + key.len - TW_UUID_TEXT, TW_UUID_TEXT}, server, store->server_count))
+        if (tw_cart_lives_on(store, member_id, server))
             add_id(&store->carts, member_id);
     }
     return TW_OK;

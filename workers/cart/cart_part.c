@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tillwire/envelope.h"
 #include "tillwire/failpoint.h"
+#include "tillwire/gen/topics.h"
 
 /* ---- partitions ---- */
 
@@ -84,6 +86,21 @@ enum tw_rc tw_cart_server_lane(struct tw_cart_store *store, size_t server, const
     return TW_OK;
 }
 
+int32_t tw_cart_partition_of(struct tw_uuid member_id)
+{
+    char text[TW_UUID_TEXT + 1];
+
+    tw_uuid_format(member_id, text);
+    return tw_partition_of((struct tw_str){text, TW_UUID_TEXT},
+                           tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions);
+}
+
+bool tw_cart_lives_on(const struct tw_cart_store *store, struct tw_uuid member_id, size_t server)
+{
+    return store->server_count == 1 ||
+           tw_cart_server_of(tw_cart_partition_of(member_id), store->server_count) == server;
+}
+
 /* ---- progress ---- */
 
 void tw_cart_part_put_get(struct tw_cart_part *part)
@@ -133,6 +150,18 @@ enum tw_rc tw_cart_part_receive_epoch(struct tw_cart_part *part, enum tw_rc chan
                        part->lane.partition);
     }
     part->epoch = epoch;
+    return TW_OK;
+}
+
+enum tw_rc tw_cart_part_receive_time(struct tw_cart_part *part, const char *where, struct tw_err *reterr)
+{
+    TW_AUTO(tw_reply_free) redisReply *reply = NULL;
+    int64_t                            seconds;
+
+    TW_TRY(tw_lane_receive(&part->lane, REDIS_REPLY_ARRAY, where, "TIME", &reply, reterr));
+    if (reply->elements != 2 || !tw_str_to_int(tw_str_of(reply->element[0]->str), &seconds))
+        return tw_lane_refuse(&part->lane, reply, where, "TIME", reterr);
+    part->server_ms = seconds * 1000;
     return TW_OK;
 }
 

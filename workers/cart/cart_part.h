@@ -33,7 +33,7 @@ struct tw_cart_part {
     bool               watching;  /**< a WATCH of the progress is pending, and `known` was read under it */
     struct tw_progress known;     /**< without outbox: as the last watermark, load or commit had it */
     int64_t            epoch;     /**< of the database, as first read; -1: not yet */
-    int64_t            server_ms; /**< the server's clock at the last load */
+    int64_t            server_ms; /**< the server's clock when it was last asked */
     struct tw_buf      value;     /**< scratch for one value */
     struct tw_arena    arena;     /**< of one transaction; kept for its memory */
     struct tw_cart_ids rows;      /**< of list_rows() */
@@ -47,8 +47,11 @@ struct tw_cart_store {
     int                   timeout_ms;
     struct tw_cart_part **parts; /**< by partition; NULL: not owned */
     size_t                part_count;
-    struct tw_lane       *lanes; /**< by server, for what looks at all partitions; NULL: nobody did */
-    struct tw_cart_ids    carts; /**< of list() */
+    struct tw_lane       *lanes;        /**< by server, for what looks at all partitions; NULL: nobody did */
+    struct tw_cart_ids    carts;        /**< of list() */
+    bool                  seeks_strays; /**< tw_cart_store_check() is at its second way */
+    size_t                stray_server; /**< where it is then */
+    uint64_t              stray_cursor;
 };
 
 /** NULL: there is none. */
@@ -67,6 +70,11 @@ void                 tw_cart_part_free(struct tw_cart_part *part);
 enum tw_rc tw_cart_server_lane(struct tw_cart_store *store, size_t server, const char *where, struct tw_lane **ret_lane,
                                struct tw_err *reterr);
 
+/** Partition of a member's commands. */
+int32_t tw_cart_partition_of(struct tw_uuid member_id);
+/** Is this the server of the member's partition? What an earlier list of servers left on another is read by nobody. */
+bool    tw_cart_lives_on(const struct tw_cart_store *store, struct tw_uuid member_id, size_t server);
+
 /** GET of the whole progress; the answer is received with tw_cart_part_receive_progress(). */
 void       tw_cart_part_put_get(struct tw_cart_part *part);
 /** GET of the database's epoch. What was read before a swap must not be taken for what is there now, though the
@@ -79,6 +87,9 @@ enum tw_rc tw_cart_part_receive_progress(struct tw_cart_part *part, const char *
                                          struct tw_progress *ret_progress, struct tw_err *reterr);
 /** Keeps a progress as known, without its outbox. */
 void       tw_cart_part_know(struct tw_cart_part *part, const struct tw_progress *progress);
+
+/** The next answer: that of TIME, kept in `server_ms`. */
+enum tw_rc tw_cart_part_receive_time(struct tw_cart_part *part, const char *where, struct tw_err *reterr);
 
 /** The next answer of @p lane: a member's cart, in the arena, or NULL when there is none. */
 enum tw_rc tw_cart_receive_copy(struct tw_lane *lane, struct tw_uuid member_id, struct tw_arena *arena,

@@ -32,8 +32,7 @@ struct cart_shadow {
     int                 dbs[TW_REDIS_SERVERS_MAX];     /* the others */
     size_t              server_count;
     struct tw_lane     *lanes; /* by server */
-    struct tw_buf       uri;
-    char               *place;
+    struct tw_buf       uri, place;
 };
 
 /* What one server's other database says of itself. */
@@ -666,17 +665,15 @@ static enum tw_rc choose_databases(struct cart_shadow *shadow, const char *name,
 /* "database 1 of Redis" or, when it is not the same everywhere, "databases 1, 7 of Redis". */
 static void name_place(struct cart_shadow *shadow)
 {
-    struct tw_buf place = {0};
-    bool          same = true;
+    bool same = true;
 
     for (size_t i = 1; i < shadow->server_count; i++)
         same = same && shadow->dbs[i] == shadow->dbs[0];
-    tw_buf_printf(&place, "database%s %d", same ? "" : "s", shadow->dbs[0]);
+    tw_buf_printf(&shadow->place, "database%s %d", same ? "" : "s", shadow->dbs[0]);
     for (size_t i = 1; !same && i < shadow->server_count; i++)
-        tw_buf_printf(&place, ", %d", shadow->dbs[i]);
-    tw_buf_printf(&place, " of Redis");
-    shadow->place = tw_strdup(place.ptr);
-    tw_buf_done(&place);
+        tw_buf_printf(&shadow->place, ", %d", shadow->dbs[i]);
+    tw_buf_printf(&shadow->place, " of Redis");
+    tw_buf_add(&shadow->place, "", 1);
 }
 
 static void shadow_close(void *self)
@@ -691,7 +688,7 @@ static void shadow_close(void *self)
     if (shadow->uri.ptr)
         explicit_bzero(shadow->uri.ptr, shadow->uri.len);
     tw_buf_done(&shadow->uri);
-    free(shadow->place);
+    tw_buf_done(&shadow->place);
     explicit_bzero(shadow->servers, sizeof(shadow->servers));
     free(shadow);
 }
@@ -724,7 +721,7 @@ enum tw_rc tw_cart_shadow_open(const char *live_uris, const char *name, int time
     name_place(shadow);
     *ret_shadow = (struct tw_shadow){
         .uri = shadow->uri.ptr,
-        .place = shadow->place,
+        .place = shadow->place.ptr,
         .look = shadow_look,
         .make = shadow_make,
         .drop = shadow_drop,

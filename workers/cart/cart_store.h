@@ -18,4 +18,20 @@ enum tw_rc tw_cart_store_open(const char *uris, int timeout_ms, struct tw_store 
 /** Accepts NULL and a zeroed store. */
 void tw_cart_store_close(struct tw_store *store);
 
+/* ---- what readers see, compared with what it follows from ---- */
+
+/** One difference: `cart:…:summary: total_price is 10.00, the copy says 12.00`. The keys' names are all it tells of whose
+ *  cart it is. */
+typedef void (*tw_cart_finding_fn)(void *self, const char *sentence);
+
+/**
+ * Compares the readers' keys with the worker's copies, both ways: values to the byte, when they end, and keys that follow
+ * from no copy. A call does the next thousand, @p from_start or behind those of the last one; ret_more false: these were
+ * the last. ret_compared: keys of this call. A cart that has ended, by the partition's clock or the server's, or does so
+ * within a minute, may lack its keys. Only on a store that stands still, like tw_store.list, which goes on from nowhere
+ * meanwhile. BROKEN: also when a server is older than Redis 7, which is needed to tell when keys end.
+ */
+enum tw_rc tw_cart_store_check(struct tw_store *store, bool from_start, tw_cart_finding_fn found, void *self,
+                               int64_t *ret_compared, bool *ret_more, struct tw_err *reterr);
+
 #endif

@@ -77,18 +77,6 @@ static void put_load(struct tw_cart_part *part, const struct tw_load *load)
     }
 }
 
-static enum tw_rc receive_server_time(struct tw_cart_part *part, const char *where, struct tw_err *reterr)
-{
-    TW_AUTO(tw_reply_free) redisReply *reply = NULL;
-    int64_t                            seconds;
-
-    TW_TRY(tw_lane_receive(&part->lane, REDIS_REPLY_ARRAY, where, "TIME", &reply, reterr));
-    if (reply->elements != 2 || !tw_str_to_int(tw_str_of(reply->element[0]->str), &seconds))
-        return tw_lane_refuse(&part->lane, reply, where, "TIME", reterr);
-    part->server_ms = seconds * 1000;
-    return TW_OK;
-}
-
 /* Only to learn that it is a sorted set. */
 static enum tw_rc receive_ends_type(struct tw_cart_part *part, const char *where, struct tw_err *reterr)
 {
@@ -150,7 +138,7 @@ static enum tw_rc receive_load(struct tw_cart_part *part, int64_t first_offset, 
                                struct tw_arena *arena, const char *where, struct tw_err *reterr)
 {
     TW_TRY(tw_cart_part_receive_watch(part, first_offset, where, reterr));
-    TW_TRY(receive_server_time(part, where, reterr));
+    TW_TRY(tw_cart_part_receive_time(part, where, reterr));
     TW_TRY(receive_ends_type(part, where, reterr));
     load->rows = TW_NEW_ARRAY(arena, load->ledger_id_count, struct tw_ledger_row);
     load->row_count = 0;

@@ -321,27 +321,29 @@ static enum tw_rc log_in(struct tw_lane *lane, const char *where, struct tw_err 
     return tw_lane_receive_ok(lane, where, "SELECT", reterr);
 }
 
-/* SET … PXAT came with 6.2. */
-static bool is_recent(const char *info)
+/* 702 for 7.2; 0: it does not say. */
+static int version_of(const char *info)
 {
     static const char name[] = "redis_version:";
     const char       *version = strstr(info, name);
     char             *end;
 
     if (!version)
-        return false;
+        return 0;
     long major = strtol(version + sizeof(name) - 1, &end, 10);
     long minor = *end == '.' ? strtol(end + 1, NULL, 10) : 0;
-    return major > 6 || (major == 6 && minor >= 2);
+    return (int)(100 * major + minor % 100);
 }
 
+/* SET … PXAT came with 6.2. */
 static enum tw_rc check_version(struct tw_lane *lane, const char *where, struct tw_err *reterr)
 {
     TW_AUTO(tw_reply_free) redisReply *info = NULL;
 
     TW_TRY(tw_lane_receive(lane, REDIS_REPLY_STRING, where, "INFO", &info, reterr));
     assert(info);
-    if (!info->str || !is_recent(info->str))
+    lane->version = info->str ? version_of(info->str) : 0;
+    if (lane->version < 602)
         return tw_lane_broken(lane, where, "INFO", "the server is older than 6.2", reterr);
     if (strstr(info->str, "redis_mode:cluster"))
         return tw_lane_broken(lane, where, "INFO", "the server is part of a cluster, where keys of one cart live apart",

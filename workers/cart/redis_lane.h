@@ -26,6 +26,7 @@ struct tw_lane {
     const struct tw_redis_uri *server;
     int                        timeout_ms;
     redisContext              *redis;       /**< NULL: closed */
+    int                        version;     /**< of the server: 702 is 7.2 */
     size_t                     unanswered;  /**< commands put whose answer was not received */
     int                        write_errno; /**< of the first write that failed; 0: none did */
     bool                       told_about_eviction;

@@ -8,6 +8,11 @@
  * commit: tw_advance() first, which compares and raises; then rows that go, defaults that are lost, rows that come or
  * change, the ledger. Only rows that differ from what was loaded are written. Partitions touch disjoint rows and
  * tw_advance() holds the partition's, so two commits never wait for each other elsewhere.
+ *
+ * A bulk commit writes the rows that come by COPY, which costs a round trip each kind, as a pipeline takes none, and
+ * less of the server. Measured with new members of five rows each, seconds of the server's processor time per 100,000
+ * rows by unnest and by COPY: 0.60 and 0.55 in batches of 2,000 members, 0.60 and 0.50 of 20,000, 0.95 and 0.70 of
+ * 50,000. It also does not wait for the disk: the transaction is asynchronous.
  */
 #include "member_store.h"
 
@@ -19,53 +24,58 @@
 #include "member_rows.h"
 #include "member_store_pg.h"
 #include "tillwire/email.h"
+#include "tillwire/settings.h"
 
 /* --- statements --------------------------------------------------------------------------------------------------- */
 
 /* The rows of a statement, one array a column, in the order that send_members() and its like have. */
-#define MEMBER_ROWS                                                                                    \
-    "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as row (id, email, email_folded,"  \
-    " password_hash, full_name, phone_number, status, created_at, updated_at, last_login_at, version," \
-    " credential_version, is_service)"
+#define MEMBER_COLUMNS                                                                                 \
+    "id, email, email_folded, password_hash, full_name, phone_number, status, created_at, updated_at," \
+    " last_login_at, version, credential_version, is_service"
+#define MEMBER_ROWS "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as row (" MEMBER_COLUMNS ")"
 #define MEMBER_TYPES                                                                                                 \
     {                                                                                                                \
         TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TIMESTAMPS, \
             TW_PG_TIMESTAMPS, TW_PG_TIMESTAMPS, TW_PG_INT8S, TW_PG_INT8S, TW_PG_BOOLS                                \
     }
-#define ADDRESS_ROWS                                                                               \
-    "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as row (id, member_id, label, address_line1," \
-    " address_line2, city, province, postal_code, is_default, created_at)"
+#define ADDRESS_COLUMNS \
+    "id, member_id, label, address_line1, address_line2, city, province, postal_code, is_default, created_at"
+#define ADDRESS_ROWS "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as row (" ADDRESS_COLUMNS ")"
 #define ADDRESS_TYPES                                                                                           \
     {                                                                                                           \
         TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, \
             TW_PG_BOOLS, TW_PG_TIMESTAMPS                                                                       \
     }
-#define TOKEN_ROWS                                                                                        \
-    "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as row (id, member_id, family_id, kind, token_hash," \
-    " scope, label, expires_at, is_revoked, created_at)"
-#define TOKEN_TYPES                                                                                                   \
-    {                                                                                                                 \
-        TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_BYTEAS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TIMESTAMPS, \
-            TW_PG_BOOLS, TW_PG_TIMESTAMPS                                                                             \
+#define TOKEN_COLUMNS "id, member_id, family_id, kind, token_hash, scope, label, expires_at, is_revoked, created_at"
+#define TOKEN_ROWS    "unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as row (" TOKEN_COLUMNS ")"
+#define TOKEN_TYPES                                                                                                  \
+    {                                                                                                                \
+        TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TIMESTAMPS, \
+            TW_PG_BOOLS, TW_PG_TIMESTAMPS                                                                            \
     }
-#define EMAIL_CHANGE_ROWS                                                                               \
-    "unnest($1, $2, $3, $4, $5, $6, $7, $8) as row (member_id, change_id, email, email_folded, caller," \
-    " fingerprint, record_offset, submitted_at)"
+#define EMAIL_CHANGE_COLUMNS \
+    "member_id, change_id, email, email_folded, caller, fingerprint, record_offset, submitted_at"
+#define EMAIL_CHANGE_ROWS "unnest($1, $2, $3, $4, $5, $6, $7, $8) as row (" EMAIL_CHANGE_COLUMNS ")"
 #define EMAIL_CHANGE_TYPES                                                                                           \
     {                                                                                                                \
         TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_UUIDS, TW_PG_BYTEAS, TW_PG_INT8S, TW_PG_TIMESTAMPS \
     }
-#define CLAIM_ROWS "unnest($1, $2, $3) as row (id, member_id, created_at)"
+#define CLAIM_COLUMNS "id, member_id, created_at"
+#define CLAIM_ROWS    "unnest($1, $2, $3) as row (" CLAIM_COLUMNS ")"
 #define CLAIM_TYPES                                \
     {                                              \
         TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_TIMESTAMPS \
     }
+#define LEDGER_COLUMNS                                                                                  \
+    "partition, id, caller, fingerprint, command_type, status, http_status, problem, detail, resource," \
+    " cause_offset, submitted_at, decided_at"
 
 /* Enums are read as text: another schema in this one's place has types of its own, and what a prepared statement
  * results in must not change. */
 static const struct tw_pg_statement statements[] = {
     [BEGIN_READ] = {"begin_read", "begin isolation level repeatable read, read only", {0}},
     [BEGIN_WRITE] = {"begin_write", "begin isolation level read committed", {0}},
+    [ASYNCHRONOUS] = {"asynchronous", "set local synchronous_commit = off", {0}},
     [COMMIT] = {"commit", "commit", {0}},
     [WATERMARK] = {"watermark", "select next_offset from tw_progress where partition = $1", {TW_PG_INT4}},
     [PROGRESS] = {"progress",
@@ -111,8 +121,7 @@ static const struct tw_pg_statement statements[] = {
                        {TW_PG_UUIDS}},
     /* New rows by a plain insert, changed ones by an update: what is not as it was loaded must not go unnoticed. */
     [INSERT_MEMBERS] = {"insert_members",
-                        "insert into members (id, email, email_folded, password_hash, full_name, phone_number, status,"
-                        " created_at, updated_at, last_login_at, version, credential_version, is_service)"
+                        "insert into members (" MEMBER_COLUMNS ")"
                         " select id, email, email_folded, password_hash, full_name, phone_number,"
                         " status::member_status, created_at, updated_at, last_login_at, version, credential_version,"
                         " is_service from " MEMBER_ROWS,
@@ -127,8 +136,7 @@ static const struct tw_pg_statement statements[] = {
                         " from " MEMBER_ROWS " where m.id = row.id",
                         MEMBER_TYPES},
     [INSERT_ADDRESSES] = {"insert_addresses",
-                          "insert into member_addresses (id, member_id, label, address_line1, address_line2, city,"
-                          " province, postal_code, is_default, created_at) select * from " ADDRESS_ROWS,
+                          "insert into member_addresses (" ADDRESS_COLUMNS ") select * from " ADDRESS_ROWS,
                           ADDRESS_TYPES},
     [UPDATE_ADDRESSES] = {"update_addresses",
                           "update member_addresses as a set label = row.label, address_line1 = row.address_line1,"
@@ -137,20 +145,19 @@ static const struct tw_pg_statement statements[] = {
                           " from " ADDRESS_ROWS " where a.id = row.id",
                           ADDRESS_TYPES},
     [INSERT_TOKENS] = {"insert_tokens",
-                       "insert into jwt_tokens (id, member_id, family_id, kind, token_hash, scope, label, expires_at,"
-                       " is_revoked, created_at)"
-                       " select id, member_id, family_id, kind::member_token_kind, encode(token_hash, 'hex'), scope,"
+                       "insert into jwt_tokens (" TOKEN_COLUMNS ")"
+                       " select id, member_id, family_id, kind::member_token_kind, token_hash, scope,"
                        " label, expires_at, is_revoked, created_at from " TOKEN_ROWS,
                        TOKEN_TYPES},
     [UPDATE_TOKENS] = {"update_tokens",
                        "update jwt_tokens as t set family_id = row.family_id, kind = row.kind::member_token_kind,"
-                       " token_hash = encode(row.token_hash, 'hex'), scope = row.scope, label = row.label,"
+                       " token_hash = row.token_hash, scope = row.scope, label = row.label,"
                        " expires_at = row.expires_at, is_revoked = row.is_revoked, created_at = row.created_at"
                        " from " TOKEN_ROWS " where t.id = row.id",
                        TOKEN_TYPES},
     [INSERT_EMAIL_CHANGES] = {"insert_email_changes",
-                              "insert into tw_email_changes (member_id, change_id, email, email_folded, caller,"
-                              " fingerprint, record_offset, submitted_at) select * from " EMAIL_CHANGE_ROWS,
+                              "insert into tw_email_changes (" EMAIL_CHANGE_COLUMNS
+                              ") select * from " EMAIL_CHANGE_ROWS,
                               EMAIL_CHANGE_TYPES},
     [UPDATE_EMAIL_CHANGES] = {"update_email_changes",
                               "update tw_email_changes as c set change_id = row.change_id, email = row.email,"
@@ -158,8 +165,7 @@ static const struct tw_pg_statement statements[] = {
                               " record_offset = row.record_offset, submitted_at = row.submitted_at"
                               " from " EMAIL_CHANGE_ROWS " where c.member_id = row.member_id",
                               EMAIL_CHANGE_TYPES},
-    [INSERT_CLAIMS] = {"insert_claims",
-                       "insert into tw_email_claims (id, member_id, created_at) select * from " CLAIM_ROWS,
+    [INSERT_CLAIMS] = {"insert_claims", "insert into tw_email_claims (" CLAIM_COLUMNS ") select * from " CLAIM_ROWS,
                        CLAIM_TYPES},
     [UPDATE_CLAIMS] = {"update_claims",
                        "update tw_email_claims as c set member_id = row.member_id, created_at = row.created_at"
@@ -171,14 +177,12 @@ static const struct tw_pg_statement statements[] = {
                        "delete from tw_ledger where id = any ($1) and partition = $2",
                        {TW_PG_UUIDS, TW_PG_INT4}},
     [INSERT_LEDGER] = {"insert_ledger",
-                       "insert into tw_ledger (partition, id, caller, fingerprint, command_type, status, http_status,"
-                       " problem, detail, resource, cause_offset, submitted_at, decided_at)"
-                       " select $1, id, caller, fingerprint, command_type, status::command_status, http_status,"
+                       "insert into tw_ledger (" LEDGER_COLUMNS ")"
+                       " select partition, id, caller, fingerprint, command_type, status::command_status, http_status,"
                        " problem, detail, resource, cause_offset, submitted_at, decided_at"
-                       " from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
-                       " as row (id, caller, fingerprint, command_type, status, http_status, problem, detail, resource,"
-                       " cause_offset, submitted_at, decided_at)",
-                       {TW_PG_INT4, TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_BYTEAS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_INT4S,
+                       " from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+                       " as row (" LEDGER_COLUMNS ")",
+                       {TW_PG_INT4S, TW_PG_UUIDS, TW_PG_UUIDS, TW_PG_BYTEAS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_INT2S,
                         TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_TEXTS, TW_PG_INT8S, TW_PG_TIMESTAMPS, TW_PG_TIMESTAMPS}},
     [FORGET_OUTBOX] = {"forget_outbox", "select tw_forget_outbox($1, $2)", {TW_PG_INT4, TW_PG_INT8}},
     [SWEEP] = {"sweep",
@@ -197,9 +201,21 @@ static const struct tw_pg_statement statements[] = {
                      {TW_PG_UUID, TW_PG_INT8, TW_PG_INT4}},
 };
 
+/* The same rows by COPY, for bulk commits. */
+#define COPY(table, columns) "copy " table " (" columns ") from stdin (format binary)"
+static const char *const copies[] = {
+    [INSERT_MEMBERS] = COPY("members", MEMBER_COLUMNS),
+    [INSERT_ADDRESSES] = COPY("member_addresses", ADDRESS_COLUMNS),
+    [INSERT_TOKENS] = COPY("jwt_tokens", TOKEN_COLUMNS),
+    [INSERT_EMAIL_CHANGES] = COPY("tw_email_changes", EMAIL_CHANGE_COLUMNS),
+    [INSERT_CLAIMS] = COPY("tw_email_claims", CLAIM_COLUMNS),
+    [INSERT_LEDGER] = COPY("tw_ledger", LEDGER_COLUMNS),
+};
+
 enum {
     SWEEP_PAGES = 1024, /* 8 MB, some 50,000 rows: about 10 ms when none of them goes */
     SWEEP_ROWS_MAX = 5000,
+    BULK_TIMES = 10, /* a bulk commit takes longer than a worker would wait for, and nobody waits behind it */
 };
 
 /* --- connection --------------------------------------------------------------------------------------------------- */
@@ -630,11 +646,26 @@ static void start_columns(struct tw_member_store *self, const enum tw_pg_type *e
         tw_pg_array_start(&self->columns[i], elements[i]);
 }
 
-static void send_columns(struct tw_member_store *self, enum statement statement, struct tw_pg_args *args, size_t count)
+static void copy_columns(struct tw_member_store *self, enum statement statement, size_t count)
 {
+    tw_pg_copy_rows(self->columns, count, &self->copied);
+    self->copy_rc =
+        tw_pg_copy(self->pg, statements[statement].name, copies[statement], tw_buf_str(&self->copied), self->copy_err);
+}
+
+/* Of new rows, while a bulk commit is at that, by COPY, as long as that works. */
+static void send_columns(struct tw_member_store *self, enum statement statement, size_t count)
+{
+    struct tw_pg_args args = {0};
+
+    if (self->copying) {
+        if (self->copy_rc == TW_OK)
+            copy_columns(self, statement, count);
+        return;
+    }
     for (size_t i = 0; i < count; i++)
-        tw_pg_arg_array(args, &self->columns[i]);
-    tw_pg_send(self->pg, statement, args);
+        tw_pg_arg_array(&args, &self->columns[i]);
+    tw_pg_send(self->pg, statement, &args);
 }
 
 static void add_optional_str(struct tw_pg_array *column, bool has, struct tw_str text)
@@ -680,7 +711,6 @@ static void send_members(struct tw_member_store *self, enum statement statement,
         TW_PG_TIMESTAMP, TW_PG_TIMESTAMP, TW_PG_TIMESTAMP, TW_PG_INT8, TW_PG_INT8, TW_PG_BOOL,
     };
     struct tw_pg_array *column = self->columns;
-    struct tw_pg_args   args = {0};
 
     if (!count)
         return;
@@ -705,7 +735,7 @@ static void send_members(struct tw_member_store *self, enum statement statement,
         tw_pg_add_int8(&column[11], member->credential_version);
         tw_pg_add_bool(&column[12], member->is_service);
     }
-    send_columns(self, statement, &args, TW_LEN(elements));
+    send_columns(self, statement, TW_LEN(elements));
 }
 
 static void send_addresses(struct tw_member_store *self, enum statement statement, const struct tw_address_row *rows,
@@ -716,7 +746,6 @@ static void send_addresses(struct tw_member_store *self, enum statement statemen
         TW_PG_TEXT, TW_PG_TEXT, TW_PG_TEXT, TW_PG_BOOL, TW_PG_TIMESTAMP,
     };
     struct tw_pg_array *column = self->columns;
-    struct tw_pg_args   args = {0};
 
     if (!count)
         return;
@@ -735,18 +764,25 @@ static void send_addresses(struct tw_member_store *self, enum statement statemen
         tw_pg_add_bool(&column[8], address->is_default);
         tw_pg_add_time(&column[9], address->created_at_ms);
     }
-    send_columns(self, statement, &args, TW_LEN(elements));
+    send_columns(self, statement, TW_LEN(elements));
+}
+
+static void add_token_hash(struct tw_pg_array *column, const struct tw_member_token *token)
+{
+    char text[2 * sizeof(token->token_hash) + 1];
+
+    tw_hex_format(token->token_hash, sizeof(token->token_hash), text);
+    tw_pg_add_bytes(column, tw_str_of(text));
 }
 
 static void send_tokens(struct tw_member_store *self, enum statement statement, const struct tw_token_row *rows,
                         uint32_t count)
 {
     static const enum tw_pg_type elements[] = {
-        TW_PG_UUID, TW_PG_UUID, TW_PG_UUID,      TW_PG_TEXT, TW_PG_BYTEA,
+        TW_PG_UUID, TW_PG_UUID, TW_PG_UUID,      TW_PG_TEXT, TW_PG_TEXT,
         TW_PG_TEXT, TW_PG_TEXT, TW_PG_TIMESTAMP, TW_PG_BOOL, TW_PG_TIMESTAMP,
     };
     struct tw_pg_array *column = self->columns;
-    struct tw_pg_args   args = {0};
 
     if (!count)
         return;
@@ -758,14 +794,14 @@ static void send_tokens(struct tw_member_store *self, enum statement statement, 
         tw_pg_add_uuid(&column[1], rows[i].member_id);
         tw_pg_add_uuid(&column[2], token->family_id);
         tw_pg_add_bytes(&column[3], tw_str_of(token_kind_names[token->kind]));
-        tw_pg_add_bytes(&column[4], (struct tw_str){(const char *)token->token_hash, sizeof(token->token_hash)});
+        add_token_hash(&column[4], token);
         tw_pg_add_bytes(&column[5], token->scope);
         tw_pg_add_bytes(&column[6], token->label);
         tw_pg_add_time(&column[7], token->expires_at_ms);
         tw_pg_add_bool(&column[8], token->is_revoked);
         tw_pg_add_time(&column[9], token->created_at_ms);
     }
-    send_columns(self, statement, &args, TW_LEN(elements));
+    send_columns(self, statement, TW_LEN(elements));
 }
 
 static void send_email_changes(struct tw_member_store *self, enum statement statement,
@@ -775,7 +811,6 @@ static void send_email_changes(struct tw_member_store *self, enum statement stat
         TW_PG_UUID, TW_PG_UUID, TW_PG_TEXT, TW_PG_TEXT, TW_PG_UUID, TW_PG_BYTEA, TW_PG_INT8, TW_PG_TIMESTAMP,
     };
     struct tw_pg_array *column = self->columns;
-    struct tw_pg_args   args = {0};
 
     if (!count)
         return;
@@ -792,14 +827,13 @@ static void send_email_changes(struct tw_member_store *self, enum statement stat
         tw_pg_add_int8(&column[6], change->record_offset);
         tw_pg_add_time(&column[7], change->submitted_at_ms);
     }
-    send_columns(self, statement, &args, TW_LEN(elements));
+    send_columns(self, statement, TW_LEN(elements));
 }
 
 static void send_claims(struct tw_member_store *self, enum statement statement,
                         const struct tw_member_claim *const *claims, uint32_t count)
 {
     static const enum tw_pg_type elements[] = {TW_PG_UUID, TW_PG_UUID, TW_PG_TIMESTAMP};
-    struct tw_pg_args            args = {0};
 
     if (!count)
         return;
@@ -809,7 +843,7 @@ static void send_claims(struct tw_member_store *self, enum statement statement,
         tw_pg_add_uuid(&self->columns[1], claims[i]->member_id);
         tw_pg_add_time(&self->columns[2], claims[i]->created_at_ms);
     }
-    send_columns(self, statement, &args, TW_LEN(elements));
+    send_columns(self, statement, TW_LEN(elements));
 }
 
 /* Only rows that the load found are taken out: looking for the others would cost a descent of the index each. */
@@ -836,38 +870,36 @@ static void send_replaced_rows(struct tw_member_store *self, const struct tw_cha
 static void send_ledger(struct tw_member_store *self, const struct tw_changes *changes)
 {
     static const enum tw_pg_type elements[] = {
-        TW_PG_UUID, TW_PG_UUID, TW_PG_BYTEA, TW_PG_TEXT, TW_PG_TEXT,      TW_PG_INT4,
-        TW_PG_TEXT, TW_PG_TEXT, TW_PG_TEXT,  TW_PG_INT8, TW_PG_TIMESTAMP, TW_PG_TIMESTAMP,
+        TW_PG_INT4, TW_PG_UUID, TW_PG_UUID, TW_PG_BYTEA, TW_PG_TEXT,      TW_PG_TEXT,      TW_PG_INT2,
+        TW_PG_TEXT, TW_PG_TEXT, TW_PG_TEXT, TW_PG_INT8,  TW_PG_TIMESTAMP, TW_PG_TIMESTAMP,
     };
     struct tw_pg_array *column = self->columns;
-    struct tw_pg_args   args = {0};
 
     if (!changes->row_count)
         return;
-    send_replaced_rows(self, changes);
     start_columns(self, elements, TW_LEN(elements));
     for (size_t i = 0; i < changes->row_count; i++) {
         const struct tw_ledger_row *row = &changes->rows[i];
         const struct tw_outcome    *outcome = &row->outcome;
 
-        tw_pg_add_uuid(&column[0], row->id);
+        tw_pg_add_int4(&column[0], changes->partition);
+        tw_pg_add_uuid(&column[1], row->id);
         if (tw_uuid_is_nil(row->caller))
-            tw_pg_add_null(&column[1]);
+            tw_pg_add_null(&column[2]);
         else
-            tw_pg_add_uuid(&column[1], row->caller);
-        tw_pg_add_bytes(&column[2], (struct tw_str){(const char *)row->fingerprint, sizeof(row->fingerprint)});
-        tw_pg_add_bytes(&column[3], row->type);
-        tw_pg_add_bytes(&column[4], tw_str_of(command_status_names[outcome->status]));
-        tw_pg_add_int4(&column[5], outcome->http_status);
-        add_optional_str(&column[6], outcome->problem != TW_PROBLEM_NONE, tw_str_of(tw_problem_code(outcome->problem)));
-        add_optional_str(&column[7], outcome->detail.len > 0, outcome->detail);
-        add_optional_str(&column[8], outcome->resource.len > 0, outcome->resource);
-        tw_pg_add_int8(&column[9], row->offset);
-        tw_pg_add_time(&column[10], row->submitted_ms);
-        tw_pg_add_time(&column[11], row->at_ms);
+            tw_pg_add_uuid(&column[2], row->caller);
+        tw_pg_add_bytes(&column[3], (struct tw_str){(const char *)row->fingerprint, sizeof(row->fingerprint)});
+        tw_pg_add_bytes(&column[4], row->type);
+        tw_pg_add_bytes(&column[5], tw_str_of(command_status_names[outcome->status]));
+        tw_pg_add_int2(&column[6], (int16_t)outcome->http_status);
+        add_optional_str(&column[7], outcome->problem != TW_PROBLEM_NONE, tw_str_of(tw_problem_code(outcome->problem)));
+        add_optional_str(&column[8], outcome->detail.len > 0, outcome->detail);
+        add_optional_str(&column[9], outcome->resource.len > 0, outcome->resource);
+        tw_pg_add_int8(&column[10], row->offset);
+        tw_pg_add_time(&column[11], row->submitted_ms);
+        tw_pg_add_time(&column[12], row->at_ms);
     }
-    tw_pg_arg_int4(&args, changes->partition);
-    send_columns(self, INSERT_LEDGER, &args, TW_LEN(elements));
+    send_columns(self, INSERT_LEDGER, TW_LEN(elements));
 }
 
 static struct tw_member_rows gather_rows(const struct tw_changes *changes, struct tw_arena *arena)
@@ -886,38 +918,71 @@ static struct tw_member_rows gather_rows(const struct tw_changes *changes, struc
     return rows;
 }
 
-static void send_rows(struct tw_member_store *self, const struct tw_member_rows *rows)
+/* Rows that go or change. */
+static void send_changed(struct tw_member_store *self, const struct tw_changes *changes,
+                         const struct tw_member_rows *rows)
 {
     send_ids(self, DELETE_TOKENS, rows->gone_tokens, rows->gone_tokens_len);
     send_ids(self, DELETE_ADDRESSES, rows->gone_addresses, rows->gone_addresses_len);
     send_ids(self, DELETE_EMAIL_CHANGES, rows->gone_changes, rows->gone_changes_len);
     send_ids(self, TAKE_DEFAULTS, rows->lost_defaults, rows->lost_defaults_len);
-    send_members(self, INSERT_MEMBERS, rows->new_members, rows->new_members_len);
     send_members(self, UPDATE_MEMBERS, rows->members, rows->members_len);
-    send_addresses(self, INSERT_ADDRESSES, rows->new_addresses, rows->new_addresses_len);
     send_addresses(self, UPDATE_ADDRESSES, rows->addresses, rows->addresses_len);
-    send_tokens(self, INSERT_TOKENS, rows->new_tokens, rows->new_tokens_len);
     send_tokens(self, UPDATE_TOKENS, rows->tokens, rows->tokens_len);
-    send_email_changes(self, INSERT_EMAIL_CHANGES, rows->new_changes, rows->new_changes_len);
     send_email_changes(self, UPDATE_EMAIL_CHANGES, rows->changes, rows->changes_len);
-    send_claims(self, INSERT_CLAIMS, rows->new_claims, rows->new_claims_len);
     send_claims(self, UPDATE_CLAIMS, rows->claims, rows->claims_len);
+    send_replaced_rows(self, changes);
+}
+
+static void send_new(struct tw_member_store *self, const struct tw_changes *changes, const struct tw_member_rows *rows)
+{
+    send_members(self, INSERT_MEMBERS, rows->new_members, rows->new_members_len);
+    send_addresses(self, INSERT_ADDRESSES, rows->new_addresses, rows->new_addresses_len);
+    send_tokens(self, INSERT_TOKENS, rows->new_tokens, rows->new_tokens_len);
+    send_email_changes(self, INSERT_EMAIL_CHANGES, rows->new_changes, rows->new_changes_len);
+    send_claims(self, INSERT_CLAIMS, rows->new_claims, rows->new_claims_len);
+    send_ledger(self, changes);
+}
+
+/* A pipeline takes no COPY: what is new is written between two of them. */
+static enum tw_rc copy_new(struct tw_member_store *self, const struct tw_changes *changes,
+                           const struct tw_member_rows *rows, struct tw_err *reterr)
+{
+    TW_TRY(tw_pg_run(self->pg, NULL, reterr));
+    self->copying = true;
+    self->copy_rc = TW_OK;
+    self->copy_err = reterr;
+    send_new(self, changes, rows);
+    self->copying = false;
+    TW_TRY(self->copy_rc);
+    return tw_pg_start(self->pg, reterr);
+}
+
+static enum tw_rc send_changes(struct tw_member_store *self, const struct tw_changes *changes, struct tw_err *reterr)
+{
+    struct tw_member_rows rows = gather_rows(changes, &self->rows_arena);
+
+    TW_TRY(tw_pg_start(self->pg, reterr));
+    tw_pg_send(self->pg, BEGIN_WRITE, NULL);
+    if (self->is_bulk)
+        tw_pg_send(self->pg, ASYNCHRONOUS, NULL);
+    send_advance(self, changes);
+    send_changed(self, changes, &rows);
+    if (self->is_bulk)
+        return copy_new(self, changes, &rows, reterr);
+    send_new(self, changes, &rows);
+    return TW_OK;
 }
 
 static enum tw_rc store_commit(void *store, const struct tw_changes *changes, struct tw_err *reterr)
 {
     struct tw_member_store *self = store;
-    struct tw_member_rows   rows;
     enum tw_rc              rc;
 
     tw_arena_reset(&self->rows_arena);
-    rows = gather_rows(changes, &self->rows_arena);
-    TW_TRY(tw_pg_start(self->pg, reterr));
-    tw_pg_send(self->pg, BEGIN_WRITE, NULL);
-    send_advance(self, changes);
-    send_rows(self, &rows);
-    send_ledger(self, changes);
-    rc = tw_pg_commit(self->pg, COMMIT, reterr);
+    rc = send_changes(self, changes, reterr);
+    if (rc == TW_OK)
+        rc = tw_pg_commit(self->pg, COMMIT, reterr);
     self->commit_failed = rc == TW_UNREACHED;
     return rc;
 }
@@ -936,7 +1001,7 @@ static enum tw_rc store_forget_outbox(void *store, int32_t partition, int64_t ne
     return tw_pg_run(self->pg, NULL, reterr);
 }
 
-/* Ledger rows only. Ended tokens are dropped by their member's next change, a function of the log; if a sweep did it, a
+/* Ledger rows only; of a store that is being made anew all there are, for it is swept once a day of its log. Ended tokens are dropped by their member's next change, a function of the log; if a sweep did it, a
  * command id that comes again would be decided by whether the sweep had come by. */
 static enum tw_rc store_sweep(void *store, int32_t partition, int64_t next_offset, int64_t clock_ms,
                               struct tw_err *reterr)
@@ -948,8 +1013,8 @@ static enum tw_rc store_sweep(void *store, int32_t partition, int64_t next_offse
     tw_pg_arg_int4(&args, partition);
     tw_pg_arg_int8(&args, next_offset);
     tw_pg_arg_time(&args, clock_ms - TW_LEDGER_LIFE_MS);
-    tw_pg_arg_int4(&args, SWEEP_PAGES);
-    tw_pg_arg_int4(&args, SWEEP_ROWS_MAX);
+    tw_pg_arg_int4(&args, self->is_bulk ? INT32_MAX : SWEEP_PAGES);
+    tw_pg_arg_int4(&args, self->is_bulk ? INT32_MAX : SWEEP_ROWS_MAX);
     tw_pg_send(self->pg, SWEEP, &args);
     return tw_pg_run(self->pg, NULL, reterr);
 }
@@ -974,6 +1039,7 @@ static void free_store(struct tw_member_store *self)
     for (size_t i = 0; i < COLUMNS_MAX; i++)
         tw_pg_array_done(&self->columns[i]);
     tw_arena_done(&self->rows_arena);
+    tw_buf_done(&self->copied);
     free(self->uri);
     free(self);
 }
@@ -1013,6 +1079,15 @@ void tw_member_store_pin(struct tw_store *store, const char *id_key_check)
 
     assert(len < sizeof(self->id_key_check));
     memcpy(self->id_key_check, id_key_check, len + 1);
+}
+
+void tw_member_store_bulk(struct tw_store *store)
+{
+    struct tw_member_store *self = store->self;
+
+    assert(!tw_pg_is_open(self->pg));
+    self->is_bulk = true;
+    tw_pg_wait_longer(self->pg, BULK_TIMES);
 }
 
 void tw_member_store_close(struct tw_store *store)

@@ -10,6 +10,7 @@
 enum statement {
     BEGIN_READ,
     BEGIN_WRITE,
+    ASYNCHRONOUS,
     COMMIT,
     WATERMARK,
     PROGRESS,
@@ -61,6 +62,11 @@ struct tw_member_store {
     bool                    commit_failed;    /* the last commit did not get through: somebody may hold its rows */
     struct tw_arena         rows_arena;       /* what a commit gathers; kept for its memory */
     struct tw_pg_array      columns[COLUMNS_MAX];
+    bool                    is_bulk;
+    bool                    copying; /* rows go by COPY now, and this is how it went */
+    enum tw_rc              copy_rc;
+    struct tw_err          *copy_err;
+    struct tw_buf           copied;              /* kept for its memory */
     struct tw_member_cursor listed, listed_rows; /* where the last list() and list_rows() ended */
 };
 

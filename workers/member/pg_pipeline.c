@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 struct tw_pg {
     const char                   *uri;
     int                           timeout_ms;
+    int                           answer_ms; /* of a pipeline; more than timeout_ms: tw_pg_wait_longer() */
     const struct tw_pg_statement *statements;
     size_t                        statement_count;
     PGconn                       *conn;                    /* NULL: closed */
@@ -120,7 +122,7 @@ static enum tw_rc fail_statement(const struct tw_pg *pg, const PGresult *result,
 
 static void restart_clock(struct tw_pg *pg)
 {
-    pg->deadline_us = tw_monotonic_us() + (int64_t)pg->timeout_ms * 1000;
+    pg->deadline_us = tw_monotonic_us() + (int64_t)pg->answer_ms * 1000;
 }
 
 /* Waits until the socket is ready and reads what there is. */
@@ -183,8 +185,19 @@ enum tw_rc tw_pg_new(const char *uri, int timeout_ms, const struct tw_pg_stateme
         return tw_fail(reterr, TW_INVALID, "member.store", 0, "the PostgreSQL URI cannot be read");
     PQconninfoFree(options);
     *ret_pg = tw_alloc_zeroed(1, sizeof(**ret_pg));
-    **ret_pg = (struct tw_pg){.uri = uri, .timeout_ms = timeout_ms, .statements = statements, .statement_count = count};
+    **ret_pg = (struct tw_pg){
+        .uri = uri,
+        .timeout_ms = timeout_ms,
+        .answer_ms = timeout_ms,
+        .statements = statements,
+        .statement_count = count,
+    };
     return TW_OK;
+}
+
+void tw_pg_wait_longer(struct tw_pg *pg, int times)
+{
+    pg->answer_ms = pg->timeout_ms < INT_MAX / times ? pg->timeout_ms * times : INT_MAX;
 }
 
 void tw_pg_free(struct tw_pg *pg)
@@ -258,7 +271,7 @@ static enum tw_rc set_up_session(struct tw_pg *pg, struct tw_err *reterr)
         "set statement_timeout = %d; set lock_timeout = %d; set idle_in_transaction_session_timeout = %d;"
         "set tcp_user_timeout = %d;"
         "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3",
-        pg->timeout_ms, pg->timeout_ms / 2, pg->timeout_ms, pg->timeout_ms);
+        pg->answer_ms, pg->timeout_ms / 2, pg->answer_ms, pg->timeout_ms);
     return tw_pg_query(pg, "set-up", sql, NULL, reterr);
 }
 
@@ -449,4 +462,56 @@ enum tw_rc tw_pg_commit(struct tw_pg *pg, size_t commit_index, struct tw_err *re
     if (tw_failpoint("in_commit"))
         return lose(pg, "failpoint in_commit", reterr);
     return gather(pg, NULL, reterr);
+}
+
+/* --- COPY --------------------------------------------------------------------------------------------------------- */
+
+enum { COPY_CHUNK_BYTES = 256 * 1024 }; /* so that libpq does not keep a second copy of all of it */
+
+/* The result of a COPY's beginning or end. */
+static enum tw_rc expect(struct tw_pg *pg, const char *name, ExecStatusType expected, struct tw_err *reterr)
+{
+    TW_AUTO(clear_result) PGresult *result = NULL;
+
+    TW_TRY(next_result(pg, &result, reterr));
+    if (!result)
+        return lose(pg, PQerrorMessage(pg->conn), reterr);
+    return PQresultStatus(result) == expected ? TW_OK : fail_statement(pg, result, name, reterr);
+}
+
+static enum tw_rc put_bytes(struct tw_pg *pg, struct tw_str bytes, struct tw_err *reterr)
+{
+    for (size_t at = 0; at < bytes.len; at += COPY_CHUNK_BYTES) {
+        size_t len = bytes.len - at < COPY_CHUNK_BYTES ? bytes.len - at : COPY_CHUNK_BYTES;
+
+        pg->send_failed = PQputCopyData(pg->conn, bytes.ptr + at, (int)len) != 1;
+        TW_TRY(flush(pg, reterr));
+    }
+    pg->send_failed = PQputCopyEnd(pg->conn, NULL) != 1;
+    return flush(pg, reterr);
+}
+
+static enum tw_rc copy(struct tw_pg *pg, const char *name, const char *sql, struct tw_str bytes, struct tw_err *reterr)
+{
+    PGresult *end;
+
+    pg->send_failed = !PQexitPipelineMode(pg->conn) || !PQsendQuery(pg->conn, sql);
+    TW_TRY(flush(pg, reterr));
+    TW_TRY(expect(pg, name, PGRES_COPY_IN, reterr));
+    TW_TRY(put_bytes(pg, bytes, reterr));
+    TW_TRY(expect(pg, name, PGRES_COMMAND_OK, reterr));
+    TW_TRY(next_result(pg, &end, reterr));
+    assert(!end);
+    return PQenterPipelineMode(pg->conn) ? TW_OK : lose(pg, PQerrorMessage(pg->conn), reterr);
+}
+
+enum tw_rc tw_pg_copy(struct tw_pg *pg, const char *name, const char *sql, struct tw_str bytes, struct tw_err *reterr)
+{
+    enum tw_rc rc;
+
+    TW_TRY(tw_pg_start(pg, reterr));
+    rc = copy(pg, name, sql, bytes, reterr);
+    if (rc != TW_OK)
+        tw_pg_close(pg);
+    return rc;
 }

@@ -34,6 +34,8 @@ struct tw_pg;
 enum tw_rc tw_pg_new(const char *uri, int timeout_ms, const struct tw_pg_statement *statements, size_t count,
                      struct tw_pg **ret_pg, struct tw_err *reterr);
 void       tw_pg_free(struct tw_pg *pg);
+/** Before it is opened: answers, not connections and locks, are waited for @p times as long. */
+void       tw_pg_wait_longer(struct tw_pg *pg, int times);
 
 /** Connects and sets the session up. UNREACHED. */
 enum tw_rc tw_pg_open(struct tw_pg *pg, struct tw_err *reterr);
@@ -55,6 +57,10 @@ enum tw_rc tw_pg_run(struct tw_pg *pg, struct tw_pg_results *ret_results, struct
 /** Sends the rest, then statement @p commit_index, and waits for all. UNREACHED only while the commit cannot have
  *  happened; UNKNOWN when it may have. */
 enum tw_rc tw_pg_commit(struct tw_pg *pg, size_t commit_index, struct tw_err *reterr);
+
+/** Runs `copy … from stdin (format binary)` with @p bytes in the transaction that a tw_pg_run() left open. A failure
+ *  closes the connection, and so undoes the transaction. @p name: in failures. */
+enum tw_rc tw_pg_copy(struct tw_pg *pg, const char *name, const char *sql, struct tw_str bytes, struct tw_err *reterr);
 
 /** What a failure with this SQLSTATE means, when its transaction surely had no effect. */
 enum tw_rc tw_pg_rc(const char *sqlstate);

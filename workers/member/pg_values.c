@@ -1,6 +1,7 @@
 /*
  * An array on the wire is: dimensions (1), has-null flag, element type, number of elements, lower bound (1), then each
- * element as a length and its bytes; length -1 is NULL. Numbers are big-endian. A timestamp is microseconds since 2000.
+ * element as a length and its bytes; length -1 is NULL. A row of a binary COPY is the number of its values, then each in
+ * that very form. Numbers are big-endian. A timestamp is microseconds since 2000.
  */
 #include "pg_values.h"
 
@@ -8,7 +9,7 @@
 #include <endian.h>
 #include <string.h>
 
-enum { ARRAY_HEADER_BYTES = 20 };
+enum { ARRAY_HEADER_BYTES = 20, COPY_MAX_BYTES = 1 << 30 };
 
 static const int64_t ms_from_1970_to_2000 = INT64_C(946684800000);
 
@@ -71,6 +72,13 @@ void tw_pg_add_bool(struct tw_pg_array *array, bool value)
     add_element(array, &wire, sizeof(wire));
 }
 
+void tw_pg_add_int2(struct tw_pg_array *array, int16_t value)
+{
+    uint16_t wire = htobe16((uint16_t)value);
+
+    add_element(array, &wire, sizeof(wire));
+}
+
 void tw_pg_add_int4(struct tw_pg_array *array, int32_t value)
 {
     uint32_t wire = htobe32((uint32_t)value);
@@ -88,6 +96,40 @@ void tw_pg_add_int8(struct tw_pg_array *array, int64_t value)
 void tw_pg_add_time(struct tw_pg_array *array, int64_t time_ms)
 {
     tw_pg_add_int8(array, to_pg_time(time_ms));
+}
+
+/* Adds the element at @p at and gives the place of the next. */
+static size_t copy_element(const struct tw_pg_array *column, size_t at, struct tw_buf *bytes)
+{
+    uint32_t wire_len;
+    size_t   len = sizeof(wire_len);
+
+    memcpy(&wire_len, column->bytes.ptr + at, sizeof(wire_len));
+    if (wire_len != UINT32_MAX)
+        len += be32toh(wire_len);
+    tw_buf_add(bytes, column->bytes.ptr + at, len);
+    return at + len;
+}
+
+void tw_pg_copy_rows(const struct tw_pg_array *columns, size_t count, struct tw_buf *ret_bytes)
+{
+    static const char header[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0"; /* no flags, nothing more in the header */
+    const uint16_t    fields = htobe16((uint16_t)count), end = UINT16_MAX;
+    size_t            at[TW_PG_COLUMNS_MAX];
+
+    assert(count <= TW_LEN(at));
+    for (size_t i = 0; i < count; i++)
+        at[i] = ARRAY_HEADER_BYTES;
+    tw_buf_clear(ret_bytes);
+    ret_bytes->max_bytes = COPY_MAX_BYTES;
+    tw_buf_add(ret_bytes, header, sizeof(header)); /* the last zero is the literal's own */
+    for (uint32_t row = 0; row < columns[0].count; row++) {
+        tw_buf_add(ret_bytes, &fields, sizeof(fields));
+        for (size_t i = 0; i < count; i++)
+            at[i] = copy_element(&columns[i], at[i], ret_bytes);
+    }
+    tw_buf_add(ret_bytes, &end, sizeof(end));
+    assert(!ret_bytes->overflow);
 }
 
 /* --- arguments ---------------------------------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@ enum tw_pg_type {
     TW_PG_BOOL = 16,
     TW_PG_BYTEA = 17,
     TW_PG_INT8 = 20,
+    TW_PG_INT2 = 21,
     TW_PG_INT4 = 23,
     TW_PG_TEXT = 25,
     TW_PG_TIMESTAMP = 1114,
@@ -22,12 +23,16 @@ enum tw_pg_type {
     /* arrays of these */
     TW_PG_BOOLS = 1000,
     TW_PG_BYTEAS = 1001,
+    TW_PG_INT2S = 1005,
     TW_PG_INT4S = 1007,
     TW_PG_TEXTS = 1009,
     TW_PG_INT8S = 1016,
     TW_PG_TIMESTAMPS = 1115,
     TW_PG_UUIDS = 2951,
 };
+
+/** Of one statement. */
+enum { TW_PG_COLUMNS_MAX = 16 };
 
 /** One column of the rows a statement writes: an array value that grows. Zero-initialised needs tw_pg_array_start(). */
 struct tw_pg_array {
@@ -45,17 +50,22 @@ void tw_pg_add_uuid(struct tw_pg_array *array, struct tw_uuid id);
 /** Text or bytea. */
 void tw_pg_add_bytes(struct tw_pg_array *array, struct tw_str bytes);
 void tw_pg_add_bool(struct tw_pg_array *array, bool value);
+void tw_pg_add_int2(struct tw_pg_array *array, int16_t value);
 void tw_pg_add_int4(struct tw_pg_array *array, int32_t value);
 void tw_pg_add_int8(struct tw_pg_array *array, int64_t value);
 /** @p time_ms since 1970, as a timestamp in UTC. */
 void tw_pg_add_time(struct tw_pg_array *array, int64_t time_ms);
 
+/** The rows of @p count columns in the format of a binary COPY; replaces what is in @p ret_bytes. All columns have the
+ *  same number of elements. */
+void tw_pg_copy_rows(const struct tw_pg_array *columns, size_t count, struct tw_buf *ret_bytes);
+
 /** Arguments of one statement. Zero-initialised is none. Bytes and arrays are views: they live until it was sent. */
 struct tw_pg_args {
-    const char *values[16];
-    int         lengths[16];
+    const char *values[TW_PG_COLUMNS_MAX];
+    int         lengths[TW_PG_COLUMNS_MAX];
     int         count;
-    char        numbers[16][8];
+    char        numbers[TW_PG_COLUMNS_MAX][8];
 };
 
 void tw_pg_arg_int4(struct tw_pg_args *args, int32_t value);

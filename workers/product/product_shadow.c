@@ -36,7 +36,7 @@ enum state { UNFINISHED, MADE, OLD };
 static const char *const state_names[] = {[UNFINISHED] = "unfinished", [MADE] = "made", [OLD] = "old"};
 
 /* What a swap does next. Up to COMPARE both stores are as they were, from FREE on the exchange is done. */
-enum step { NONE, COMPARE, BRING, KEEP, FREE };
+enum step { NONE, MARK, COMPARE, BRING, KEEP, FREE };
 
 /* The document. */
 struct marker {
@@ -265,6 +265,11 @@ static bool is_content(const char *collection)
     return strcmp(collection, COLLECTION) != 0;
 }
 
+static bool is_marker(const char *collection)
+{
+    return !is_content(collection);
+}
+
 /* The marker stays. */
 static enum tw_rc forget_content(struct product_shadow *self, struct marker *marker, struct tw_err *reterr)
 {
@@ -292,14 +297,15 @@ static enum tw_rc make(void *shadow, const char *note, struct tw_err *reterr)
     return write_marker(self, &marker, reterr);
 }
 
+/* Not by dropDatabase: the stand-in takes every database for meant whose name begins alike. One without collections is
+ * no more. */
 static enum tw_rc drop(void *shadow, struct tw_err *reterr)
 {
-    TW_AUTO(free_bson) bson_t *command = BCON_NEW("dropDatabase", BCON_INT32(1));
-    struct product_shadow     *self = shadow;
-    enum tw_shadow_content     content;
-    struct marker              marker;
-    char                       note[TW_SHADOW_NOTE + 1];
-    bool                       is_held = false;
+    struct product_shadow *self = shadow;
+    enum tw_shadow_content content;
+    struct marker          marker;
+    char                   note[TW_SHADOW_NOTE + 1];
+    bool                   is_held = false;
 
     TW_TRY(look(self, &content, note, reterr));
     if (content == TW_SHADOW_FOREIGN)
@@ -313,7 +319,7 @@ static enum tw_rc drop(void *shadow, struct tw_err *reterr)
         return tw_fail(reterr, TW_BROKEN, where, 0, "%s is on its way into the live store's place: end that first",
                        self->place);
     TW_TRY(forget_content(self, &marker, reterr));
-    return tw_mongo_command(&self->shadow, command, self->place, NULL, reterr);
+    return tw_mongo_drop(&self->shadow, is_marker, reterr);
 }
 
 /* --- swap: before anything happens -------------------------------------------------------------------------------- */
@@ -424,13 +430,12 @@ static void give_back(struct product_shadow *self, const struct tw_frozen *froze
             (void)set_mark(self, i, frozen[i].next_offset, lasting(frozen[i].mark), frozen[i].mark, NULL);
 }
 
-static enum tw_rc make_lasting(struct product_shadow *self, const struct tw_frozen *frozen, struct marker *marker,
+static enum tw_rc make_lasting(struct product_shadow *self, const struct tw_frozen *frozen, const struct marker *marker,
                                struct tw_err *reterr)
 {
     for (int32_t i = 0; i < marker->mark_count; i++) {
         enum tw_rc rc = TW_OK;
 
-        marker->marks[i] = lasting(frozen[i].mark);
         if (frozen[i].mark > 0)
             rc = set_mark(self, i, frozen[i].next_offset, frozen[i].mark, marker->marks[i], reterr);
         if (rc == TW_FENCED)
@@ -442,11 +447,15 @@ static enum tw_rc make_lasting(struct product_shadow *self, const struct tw_froz
 
 /* --- swap --------------------------------------------------------------------------------------------------------- */
 
+/* The marks are written down before they are set, so that it can be told whose they are. */
 static enum tw_rc begin(struct product_shadow *self, struct marker *marker, const struct tw_frozen *frozen,
                         int32_t partition_count, struct tw_err *reterr)
 {
     TW_TRY(check_all(self, marker->state, frozen, partition_count, reterr));
     marker->mark_count = partition_count;
+    for (int32_t i = 0; i < partition_count; i++)
+        marker->marks[i] = lasting(frozen[i].mark);
+    TW_TRY(move_on(self, marker, MARK, reterr));
     TW_TRY(make_lasting(self, frozen, marker, reterr));
     return move_on(self, marker, COMPARE, reterr);
 }

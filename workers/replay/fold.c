@@ -8,8 +8,8 @@
 #include "digest.h"
 #include "tillwire/clock.h"
 
-/* Of one turn: what makes few commits of much, in memory that stays under a hundred megabytes. */
-enum { TURN_RECORDS = 20000, TURN_BYTES = 8 << 20 };
+/* Of one turn: what makes few commits of much, in memory that stays well under a hundred megabytes. */
+enum { TURN_RECORDS = 10000, TURN_BYTES = 4 << 20 };
 enum { QUIET_READS_MAX = 30 }; /* reads of a second each that bring nothing although there is more */
 
 #define DAY_MS (INT64_C(24) * 60 * 60 * 1000)
@@ -49,6 +49,7 @@ static enum tw_rc check_bounds(const struct state *state, struct tw_err *reterr)
 {
     struct tw_source *source = state->fold->source;
     int64_t           next = state->at.next_offset, low, high;
+    int64_t folded = state->end.offset != INT64_MAX ? state->end.offset : next; /* by the store that is copied */
 
     TW_TRY(source->bounds(source->self, state->partition, &low, &high, reterr));
     if (low > (next ? next - 1 : 0))
@@ -56,11 +57,11 @@ static enum tw_rc check_bounds(const struct state *state, struct tw_err *reterr)
                        "the log of partition %" PRId32 " begins at %" PRId64 " in %s, but is needed from %" PRId64
                        ": its beginning is gone",
                        state->partition, low, source->name, next ? next - 1 : 0);
-    if (high < next)
+    if (high < folded)
         return tw_fail(reterr, TW_BROKEN, "fold", 0,
                        "the log of partition %" PRId32 " ends at %" PRId64 " in %s, but was folded up to %" PRId64
                        ": lost tail, re-created topic or another cluster",
-                       state->partition, high, source->name, next);
+                       state->partition, high, source->name, folded);
     return TW_OK;
 }
 

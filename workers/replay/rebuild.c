@@ -188,9 +188,24 @@ static enum tw_rc prepare_shadow(const struct rebuild *r, struct tw_err *reterr)
 
 /* --- folding ------------------------------------------------------------------------------------------------------ */
 
-static enum tw_rc fold(const struct rebuild *r, struct tw_err *reterr)
+static enum tw_rc renew(void *self, struct tw_err *reterr)
 {
-    const struct tw_fold_threads threads = {r->domain, r->settings, r->shadow.uri, r->ends, r->at};
+    struct rebuild *r = self;
+
+    return r->freeze.frozen ? tw_freeze_renew(&r->freeze, reterr) : TW_OK;
+}
+
+static enum tw_rc fold(struct rebuild *r, struct tw_err *reterr)
+{
+    const struct tw_fold_threads threads = {
+        .domain = r->domain,
+        .settings = r->settings,
+        .uri = r->shadow.uri,
+        .ends = r->ends,
+        .ret_at = r->at,
+        .go_on = renew,
+        .self = r,
+    };
 
     return tw_fold_threads_run(&threads, reterr);
 }
@@ -272,9 +287,10 @@ static enum tw_rc check_readers(const struct rebuild *r, struct tw_store *store,
 {
     TW_AUTO(tw_buf_done) struct tw_buf findings = {0};
     int64_t                            compared = 0;
+    bool                               more = r->domain->check_readers != NULL;
 
-    for (int32_t p = 0; r->domain->check_readers && p < r->partition_count; p++)
-        TW_TRY(r->domain->check_readers(store, p, &r->at[p], &findings, &compared, reterr));
+    for (bool first = true; more && !tw_replay_stop; first = false)
+        TW_TRY(r->domain->check_readers(store, first, &findings, &compared, &more, reterr));
     if (!findings.len)
         return TW_OK;
     return tw_fail(reterr, TW_BROKEN, "rebuild", 0, "%s: %.150s", r->shadow.place, tw_buf_str(&findings).ptr);

@@ -238,12 +238,13 @@ static enum tw_rc walk_both(struct verification *v, struct tw_err *reterr)
 
 static enum tw_rc check_readers(struct verification *v, struct tw_err *reterr)
 {
-    if (!v->domain->check_readers)
-        return TW_OK;
-    for (int32_t p = 0; p < v->partition_count; p++) {
-        TW_TRY(v->domain->check_readers(&v->store, p, &v->freeze.vector[p], &v->findings, &v->compared_for_readers,
-                                        reterr));
+    bool more = v->domain->check_readers != NULL;
+
+    for (bool first = true; more; first = false) {
+        TW_TRY(v->domain->check_readers(&v->store, first, &v->findings, &v->compared_for_readers, &more, reterr));
         TW_TRY(tw_freeze_renew(&v->freeze, reterr));
+        if (tw_replay_stop)
+            return tw_fail(reterr, TW_UNREACHED, "verify", 0, "interrupted");
     }
     return TW_OK;
 }
@@ -315,8 +316,7 @@ static enum tw_ctl_exit tell(struct verification *v)
     printf("%s: sha256 %s of %" PRId64 " aggregates and %" PRId64 " remembered commands\n", name, hex, v->entities,
            v->rows);
     if (v->domain->check_readers)
-        printf("%s: %" PRId64 " keys for readers compared with what they are made from\n", name,
-               v->compared_for_readers);
+        printf("%s: what readers see was compared: %" PRId64 " keys\n", name, v->compared_for_readers);
     tw_ctl_print_lines(name, tw_buf_str(&v->findings));
     if (v->differences)
         printf("%s: %.*s\n%s: %" PRId64 " of %" PRId64 " differ from the log\n", name,

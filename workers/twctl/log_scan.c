@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "tillwire/clock.h"
 
@@ -22,6 +23,38 @@ enum tw_rc tw_ctl_topic_named(const char *name, const struct tw_topic **ret_topi
                    TW_STR_ARG(tw_buf_str(&known)));
 }
 
+/* Ends first: what goes meanwhile is in neither. */
+static enum tw_rc ask_bounds(struct tw_reader *reader, struct tw_position *positions, size_t count, int timeout_ms,
+                             struct tw_log_bounds *ret_bounds, struct tw_err *reterr)
+{
+    TW_TRY(tw_reader_ends(reader, positions, count, timeout_ms, reterr));
+    for (size_t i = 0; i < count; i++)
+        ret_bounds[i].behind = positions[i].offset;
+    TW_TRY(tw_reader_beginnings(reader, positions, count, timeout_ms, reterr));
+    for (size_t i = 0; i < count; i++) {
+        ret_bounds[i].first = positions[i].offset;
+        if (ret_bounds[i].behind < ret_bounds[i].first)
+            ret_bounds[i].behind = ret_bounds[i].first;
+    }
+    return TW_OK;
+}
+
+/* Of a topic that was just made brokers may not know yet who leads it. */
+static enum tw_rc ask_bounds_patiently(struct tw_reader *reader, struct tw_position *positions, size_t count,
+                                       int timeout_ms, struct tw_log_bounds *ret_bounds, struct tw_err *reterr)
+{
+    const struct timespec pause = {0, POLL_MS * 1000000L};
+    int64_t               deadline_us = tw_monotonic_us() + (int64_t)timeout_ms * 1000;
+
+    for (;;) {
+        enum tw_rc rc = ask_bounds(reader, positions, count, timeout_ms, ret_bounds, reterr);
+
+        if (rc != TW_UNREACHED || tw_monotonic_us() > deadline_us)
+            return rc;
+        nanosleep(&pause, NULL);
+    }
+}
+
 enum tw_rc tw_ctl_topic_bounds(const char *brokers, struct tw_reader *reader, const struct tw_topic *topic,
                                int timeout_ms, struct tw_log_bounds *ret_bounds, struct tw_err *reterr)
 {
@@ -39,16 +72,7 @@ enum tw_rc tw_ctl_topic_bounds(const char *brokers, struct tw_reader *reader, co
     positions = tw_alloc_zeroed(count, sizeof(*positions));
     for (size_t i = 0; i < count; i++)
         positions[i] = (struct tw_position){topic->name, (int32_t)i, 0};
-    rc = tw_reader_ends(reader, positions, count, timeout_ms, reterr);
-    for (size_t i = 0; rc == TW_OK && i < count; i++)
-        ret_bounds[i].behind = positions[i].offset;
-    if (rc == TW_OK) /* asked second: what went meanwhile is not in them */
-        rc = tw_reader_beginnings(reader, positions, count, timeout_ms, reterr);
-    for (size_t i = 0; rc == TW_OK && i < count; i++) {
-        ret_bounds[i].first = positions[i].offset;
-        if (ret_bounds[i].behind < ret_bounds[i].first)
-            ret_bounds[i].behind = ret_bounds[i].first;
-    }
+    rc = ask_bounds_patiently(reader, positions, count, timeout_ms, ret_bounds, reterr);
     free(positions);
     return rc;
 }

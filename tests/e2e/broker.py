@@ -1,0 +1,100 @@
+"""What the broker is made to do that no program of ours asks for: forgetting a log, taking one with its own times, and
+keeping a group to itself."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+
+from messages import TOPICS
+from stack import Stack, wait_until
+from topics import Record
+
+NOT_THERE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND)
+POLICY_GROUPS = ("tillwire-member-policy", "tillwire-cart-policy")
+GROUPS = (*POLICY_GROUPS, "tillwire-member", "tillwire-product", "tillwire-cart")
+
+
+def _settle(futures: dict[Any, "Future[Any]"]) -> bool:
+    """False: something is not over yet, ask again."""
+    for future in futures.values():
+        try:
+            future.result(30)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.NON_EMPTY_GROUP:
+                return False
+            if error.args[0].code() not in NOT_THERE:
+                raise
+    return True
+
+
+class Broker:
+    def __init__(self, servers: Stack) -> None:
+        self._servers = servers
+        self._brokers = servers.environment["TW_KAFKA"]
+        self._admin = AdminClient({"bootstrap.servers": self._brokers, "log_level": 0})
+
+    def forget_all(self) -> None:
+        """As if nothing had ever been written. No program may be running."""
+        _settle(self._admin.delete_topics(list(TOPICS)))
+        wait_until(
+            "whoever was in a group is gone", lambda: _settle(self._admin.delete_consumer_groups(list(GROUPS))), 60, 0.5
+        )
+        wait_until("topics are gone", lambda: not set(TOPICS) & set(self._admin.list_topics(timeout=10).topics))
+        self._servers.twctl("topics", "apply")
+
+    @contextmanager
+    def times_of_writers(self, topics: set[str]) -> Iterator[None]:
+        """Records keep the time they are given; as a rule the broker puts its own."""
+        self._set_timestamps(topics, "CreateTime")
+        yield
+        self._set_timestamps(topics, "LogAppendTime")
+
+    def _set_timestamps(self, topics: set[str], value: str) -> None:
+        entry = ConfigEntry("message.timestamp.type", value, incremental_operation=AlterConfigOpType.SET)
+        resources = [ConfigResource("TOPIC", name, incremental_configs=[entry]) for name in topics]
+        _settle(self._admin.incremental_alter_configs(resources))
+
+    def write(self, records: list[Record]) -> None:
+        """As they are, each at its place."""
+        failed: list[KafkaError] = []
+        producer = Producer({"bootstrap.servers": self._brokers, "acks": "all", "linger.ms": 50, "log_level": 0,
+                             "enable.idempotence": True, "queue.buffering.max.messages": 1_000_000})  # fmt: skip
+        for record in records:
+            producer.produce(
+                record.topic,
+                record.value,
+                record.key,
+                record.partition,
+                lambda error, _: failed.append(error) if error else None,
+                timestamp=record.timestamp_ms,
+                headers=list(record.headers),
+            )
+            producer.poll(0)
+        assert producer.flush(60) == 0 and not failed, f"the broker did not take {failed[:3]}"
+
+    @contextmanager
+    def policies_stay_out(self) -> Iterator[None]:
+        """The log stays as it is: somebody who speaks another protocol is in the groups of the policies, which
+        therefore cannot join. A worker folds all the same."""
+        guards = [self._guard(group) for group in POLICY_GROUPS]
+        yield
+        for guard in guards:
+            guard.close()
+
+    def _guard(self, group: str) -> Consumer:
+        assigned: list[bool] = []
+        guard = Consumer({"bootstrap.servers": self._brokers, "group.id": group, "log_level": 0,
+                          "partition.assignment.strategy": "roundrobin", "max.poll.interval.ms": 3_600_000,
+                          "session.timeout.ms": 45_000, "enable.auto.commit": False})  # fmt: skip
+        guard.subscribe(["member.dlq"], on_assign=lambda *_: assigned.append(True))
+
+        def is_in() -> bool:
+            guard.poll(0.1)
+            return bool(assigned)
+
+        wait_until(f"the group {group} is taken", is_in, 60)
+        return guard

@@ -1,0 +1,291 @@
+"""One recorded log, folded into emptied stores by workers of every shape: how many they are, how large their batches,
+whoever comes, goes or is killed meanwhile, wherever and whenever they run. It is the same stores every time."""
+
+import os
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+import checker as rules
+import ids
+from broker import Broker
+from canonical import Canonical, clocks_of, forget_what_ended
+from messages import COMMANDS
+from model import Model
+from recorded_log import HOUR_MS, MINUTE_MS, SPAN_MS, Author, Plan
+from rules import State
+from stack import WORKERS, Stack, wait_until
+from stores import Stores
+from topics import Record, Topics
+
+SEED = 20_261_127
+RECORDS = {"member": 20_000, "product": 23_000, "cart": 59_000}
+REFUSALS = {
+    "addresses-limit", "cart-lines-limit", "dead-lettered", "default-address", "email-taken", "gone",
+    "idempotency-key-reused", "images-limit", "line-quantity-limit", "member-not-active", "not-found",
+    "precondition-failed", "price-rule", "session-limit", "sku-taken", "stale-credentials", "superseded",
+    "unauthenticated",
+}  # fmt: skip
+DYNAMIC = {"TW_INSTANCE_ID": ""}  # who leaves is missed at once
+SMALL = {"TW_BATCH_RECORDS": "4"}  # the fold lasts long enough to befall it
+
+
+@dataclass
+class Log:
+    """What the topics hold."""
+
+    records: list[Record]
+    model: Model
+    ends: dict[tuple[str, int], int]
+    written_ms: int
+    ends_met: set[tuple[str, str]]  # (ce_type, problem or status)
+
+    def end_of(self, domain: str) -> int:
+        return sum(end for (topic, _), end in self.ends.items() if topic == f"{domain}.commands")
+
+
+@pytest.fixture(scope="module")
+def log(servers: Stack, topics: Topics, stores: Stores, id_key: bytes) -> Iterator[Log]:
+    """The only one in the topics: before it and behind it they are empty, and so are the stores."""
+    broker = Broker(servers)
+    broker.forget_all()
+    now_ms = time.time_ns() // 1_000_000
+    author = Author(Plan(SEED, now_ms - SPAN_MS - HOUR_MS, RECORDS, members=2000, products=600), id_key)
+    records = author.write_all()
+    with broker.times_of_writers({f"{domain}.commands" for domain in ids.DOMAINS}):
+        broker.write(records)
+    forget_what_ended(author.model)
+    yield Log(records, author.model, topics.ends(), now_ms, set(author.ends))
+    broker.forget_all()
+    stores.empty()
+
+
+@dataclass
+class Fold:
+    """A log on its way into emptied stores."""
+
+    servers: Stack
+    stores: Stores
+    log: Log
+    settings: dict[str, str] = field(default_factory=dict)
+    counts: dict[str, Counter[str]] = field(default_factory=dict)  # by program as it was last seen
+    gone: Counter[str] = field(default_factory=Counter)  # "cart rejected": of programs that ended
+
+    def start(self, name: str) -> None:
+        self.servers.start(name, settings=self.settings, ready=False)
+
+    def look(self, name: str) -> None:
+        """Keeps what the program has counted."""
+        if not self.servers.is_listening(name):
+            return
+        counts: Counter[str] = Counter()
+        for line in self.servers.admin(name, "/metrics").text.splitlines():
+            if line.startswith("tillwire_records_total{"):
+                counts[line.split('"')[1]] = int(float(line.split()[1]))
+        self.counts[name] = counts
+
+    def end(self, name: str, how: Callable[[str], None]) -> None:
+        self.look(name)
+        how(name)
+        domain = name.rstrip("0123456789")
+        self.gone.update({f"{domain} {what}": n for what, n in self.counts.pop(name, Counter()).items()})
+
+    def end_all(self) -> None:
+        for domain in WORKERS:
+            for name in (domain, *(f"{domain}{n}" for n in range(2, 5))):
+                if self.servers.is_running(name):
+                    self.end(name, self.servers.stop)
+
+    def folded(self, domain: str) -> int:
+        return sum(self.stores.watermarks(domain))
+
+    def is_folded(self, domain: str) -> bool:
+        return self.folded(domain) == self.log.end_of(domain)
+
+    def wait(self) -> None:
+        wait_until("the log is folded", lambda: all(self.is_folded(domain) for domain in WORKERS), 300, 0.1)
+
+    def steps(self, count: int) -> Iterator[str]:
+        """The domain that has come a step further, `count` of them until its log is folded."""
+        seen = dict.fromkeys(WORKERS, 0)
+        while any(steps < count for steps in seen.values()):
+            for domain in WORKERS:
+                if self.folded(domain) * (count + 1) >= (seen[domain] + 1) * self.log.end_of(domain):
+                    seen[domain] += 1
+                    yield domain
+            time.sleep(0.02)
+
+
+def come_and_go(fold: Fold) -> None:
+    """A second worker joins and leaves, or the first one leaves to it."""
+    dice = random.Random(SEED)
+    for domain in fold.steps(8):
+        one, other = dice.sample([domain, f"{domain}2"], 2)
+        if not fold.servers.is_running(other):
+            fold.start(other)
+        elif fold.servers.is_running(one):
+            fold.end(one, fold.servers.stop)
+        else:
+            fold.start(one)
+    fold.wait()
+
+
+def kill(fold: Fold) -> None:
+    for domain in fold.steps(10):
+        fold.end(domain, fold.servers.kill)
+        fold.start(domain)
+    fold.wait()
+
+
+def elsewhere(folder: Path, **environment: str) -> dict[str, str]:
+    """See tests/lib/elsewhere.c. A library that looks for the locale at its start loses a few bytes."""
+    suppressions = folder / "lsan"
+    suppressions.write_text("leak:__argz_add_sep\n")
+    return {
+        "LD_PRELOAD": str(Path(os.environ["TW_BIN_DIR"]) / "elsewhere.so"),
+        "ASAN_OPTIONS": "verify_asan_link_order=0",
+        "LSAN_OPTIONS": f"suppressions={suppressions}:print_suppressions=0",
+        **environment,
+    }
+
+
+def in_turkish(folder: Path) -> dict[str, str]:
+    """Where a comma stands before decimals, and i and I are not the same letter."""
+    subprocess.run(["localedef", "-i", "tr_TR", "-f", "UTF-8", folder / "tr_TR.UTF-8"], check=True)
+    return elsewhere(folder, LOCPATH=str(folder), LC_ALL="tr_TR.UTF-8", TZ="Pacific/Kiritimati")
+
+
+def in_a_month(folder: Path) -> dict[str, str]:
+    return elsewhere(folder, ELSEWHERE_AHEAD_S=str(30 * 24 * 3600))
+
+
+@dataclass
+class Shape:
+    workers: int = 1
+    settings: dict[str, str] = field(default_factory=dict)
+    place: Callable[[Path], dict[str, str]] | None = None
+    befalls: Callable[[Fold], None] = Fold.wait  # until the log is folded
+
+    def names(self) -> list[str]:
+        return [f"{domain}{n if n > 1 else ''}" for n in range(1, self.workers + 1) for domain in WORKERS]
+
+
+SHAPES = {
+    "killed at any time": Shape(settings=SMALL, befalls=kill),
+    "one by one": Shape(settings={"TW_BATCH_RECORDS": "1", "TW_THREADS": "1"}),
+    "four workers with large batches": Shape(
+        workers=4, settings={"TW_BATCH_RECORDS": "1000", "TW_BATCH_KBYTES": "1024", **DYNAMIC}
+    ),
+    "workers that come and go": Shape(settings={**SMALL, **DYNAMIC}, befalls=come_and_go),
+    "in Turkish beyond the date line": Shape(settings=DYNAMIC, place=in_turkish),
+    "in a month": Shape(settings=DYNAMIC, place=in_a_month),
+}
+
+
+class Folder:
+    """Folds the log in any shape."""
+
+    def __init__(self, servers: Stack, stores: Stores, topics: Topics, log: Log, scratch: Path) -> None:
+        self.canonical = Canonical(stores, clocks_of(log.records), log.written_ms + 30 * MINUTE_MS)
+        self._servers, self._stores, self._topics, self._log = servers, stores, topics, log
+        self._scratch = scratch
+
+    def fold(self, shape: Shape) -> Counter[str]:
+        """What became of the records: "cart rejected" and so on."""
+        self._stores.empty()
+        settings = {**shape.settings, **(shape.place(self._scratch) if shape.place else {})}
+        fold = Fold(self._servers, self._stores, self._log, settings)
+        with Broker(self._servers).policies_stay_out():
+            for name in shape.names():
+                fold.start(name)
+            shape.befalls(fold)
+            fold.end_all()
+        assert self._topics.ends() == self._log.ends, "somebody wrote into the log"
+        return fold.gone
+
+    def digests(self) -> dict[str, str]:
+        return {domain: self.canonical.digest(domain) for domain in WORKERS}
+
+
+@pytest.fixture(scope="module")
+def folder(
+    servers: Stack, stores: Stores, topics: Topics, log: Log, tmp_path_factory: pytest.TempPathFactory
+) -> Folder:
+    return Folder(servers, stores, topics, log, tmp_path_factory.mktemp("elsewhere"))
+
+
+@pytest.fixture(scope="module")
+def counted(folder: Folder) -> Counter[str]:
+    """By one worker of each kind as they are by default; the stores stay as they leave them, for the first test."""
+    return folder.fold(Shape())
+
+
+@pytest.fixture(scope="module")
+def meant(counted: Counter[str], folder: Folder) -> dict[str, str]:
+    return folder.digests()
+
+
+def test_the_log_has_everything(log: Log) -> None:
+    went_through = {ce_type for ce_type, end in log.ends_met if end == "succeeded"}
+    assert COMMANDS.keys() <= went_through
+    assert REFUSALS <= {end for _, end in log.ends_met}
+    assert len(log.records) >= 100_000
+
+
+def test_the_stores_are_what_the_log_means(counted: Counter[str], folder: Folder, stores: Stores, log: Log) -> None:
+    """By the rules as they are written a second time."""
+    now, model = folder.canonical, log.model
+    wrong = rules.members_are_those_of_the_fold(model, now.tables())
+    wrong += rules.products_are_those_of_the_fold(model.state, now.products())
+    wrong += rules.ratings_are_those_of_the_fold(model.state, now.ratings())
+    wrong += rules.product_ledger_is_that_of_the_fold(model, now.product_ledger())
+    wrong += rules.cart_ledger_is_that_of_the_fold(model, set(now.cart_ledger()))
+    wrong += rules.copies_are_those_of_the_fold(model.state, now.cart_copies())
+    assert not wrong, "\n".join(wrong[:20])
+
+
+def test_readers_see_the_carts_that_live(counted: Counter[str], folder: Folder, log: Log) -> None:
+    keys = folder.canonical.readers_keys()
+    state = State()
+    state.carts = {
+        member_id: cart
+        for member_id, cart in log.model.state.carts.items()
+        if cart.ends_ms > folder.canonical.readable_to_ms
+    }
+    wrong = rules.carts_are_those_of_the_fold(state, keys)
+    assert keys and not wrong, "\n".join(wrong[:20])
+
+
+def test_dead_letters_are_the_poison(counted: Counter[str], topics: Topics, log: Log) -> None:
+    topics.read()
+    wrong = []
+    for (domain, p), partition in log.model.partitions.items():
+        commands = topics.partition(f"{domain}.commands", p)
+        wrong += rules.dead_letters_are_the_poison(partition, commands, topics.partition(f"{domain}.dlq", p))
+    assert not wrong, "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_same_stores_come_of_it(name: str, meant: dict[str, str], folder: Folder, counted: Counter[str]) -> None:
+    counts = folder.fold(SHAPES[name])
+    assert folder.digests() == meant
+    for domain in WORKERS:
+        for what in ("succeeded", "rejected", "repeated"):
+            assert counts[f"{domain} {what}"] > 0, counts
+        assert counts[f"{domain} passed_over"] > 0, "the verdicts of the first fold hold"
+
+
+def test_every_event_has_one_meaning(topics: Topics, log: Log, meant: dict[str, str]) -> None:
+    """All shapes published all of them: an id stands for the same bytes, and in the end it is what the log says."""
+    topics.read()
+    wrong = []
+    for (domain, p), partition in log.model.partitions.items():
+        events = topics.partition(f"{domain}.events", p)
+        wrong += rules.same_id_same_event(events) + rules.events_are_those_of_the_fold(partition, events)
+    assert not wrong, "\n".join(wrong[:20])
