@@ -188,9 +188,24 @@ static enum tw_rc prepare_shadow(const struct rebuild *r, struct tw_err *reterr)
 
 /* --- folding ------------------------------------------------------------------------------------------------------ */
 
-static enum tw_rc fold(const struct rebuild *r, struct tw_err *reterr)
+static enum tw_rc renew(void *self, struct tw_err *reterr)
 {
-    const struct tw_fold_threads threads = {r->domain, r->settings, r->shadow.uri, r->ends, r->at};
+    struct rebuild *r = self;
+
+    return r->freeze.frozen ? tw_freeze_renew(&r->freeze, reterr) : TW_OK;
+}
+
+static enum tw_rc fold(struct rebuild *r, struct tw_err *reterr)
+{
+    const struct tw_fold_threads threads = {
+        .domain = r->domain,
+        .settings = r->settings,
+        .uri = r->shadow.uri,
+        .ends = r->ends,
+        .ret_at = r->at,
+        .go_on = renew,
+        .self = r,
+    };
 
     return tw_fold_threads_run(&threads, reterr);
 }
