@@ -86,19 +86,16 @@ enum tw_rc tw_cart_server_lane(struct tw_cart_store *store, size_t server, const
     return TW_OK;
 }
 
-int32_t tw_cart_partition_of(struct tw_uuid member_id)
-{
-    char text[TW_UUID_TEXT + 1];
-
-    tw_uuid_format(member_id, text);
-    return tw_partition_of((struct tw_str){text, TW_UUID_TEXT},
-                           tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions);
-}
-
 bool tw_cart_lives_on(const struct tw_cart_store *store, struct tw_uuid member_id, size_t server)
 {
-    return store->server_count == 1 ||
-           tw_cart_server_of(tw_cart_partition_of(member_id), store->server_count) == server;
+    int32_t partitions = tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions;
+    char    text[TW_UUID_TEXT + 1];
+
+    if (store->server_count == 1)
+        return true;
+    tw_uuid_format(member_id, text);
+    return tw_cart_server_of(tw_partition_of((struct tw_str){text, TW_UUID_TEXT}, partitions), store->server_count) ==
+           server;
 }
 
 /* ---- progress ---- */

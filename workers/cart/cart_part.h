@@ -49,8 +49,7 @@ struct tw_cart_store {
     size_t                part_count;
     struct tw_lane       *lanes;        /**< by server, for what looks at all partitions; NULL: nobody did */
     struct tw_cart_ids    carts;        /**< of list() */
-    bool                  seeks_strays; /**< tw_cart_store_check() is at its second way */
-    size_t                stray_server; /**< where it is then */
+    size_t                stray_server; /**< where the search for strays is */
     uint64_t              stray_cursor;
 };
 
@@ -70,10 +69,8 @@ void                 tw_cart_part_free(struct tw_cart_part *part);
 enum tw_rc tw_cart_server_lane(struct tw_cart_store *store, size_t server, const char *where, struct tw_lane **ret_lane,
                                struct tw_err *reterr);
 
-/** Partition of a member's commands. */
-int32_t tw_cart_partition_of(struct tw_uuid member_id);
 /** Is this the server of the member's partition? What an earlier list of servers left on another is read by nobody. */
-bool    tw_cart_lives_on(const struct tw_cart_store *store, struct tw_uuid member_id, size_t server);
+bool tw_cart_lives_on(const struct tw_cart_store *store, struct tw_uuid member_id, size_t server);
 
 /** GET of the whole progress; the answer is received with tw_cart_part_receive_progress(). */
 void       tw_cart_part_put_get(struct tw_cart_part *part);

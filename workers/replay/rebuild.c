@@ -287,10 +287,9 @@ static enum tw_rc check_readers(const struct rebuild *r, struct tw_store *store,
 {
     TW_AUTO(tw_buf_done) struct tw_buf findings = {0};
     int64_t                            compared = 0;
-    bool                               more = r->domain->check_readers != NULL;
 
-    for (bool first = true; more && !tw_replay_stop; first = false)
-        TW_TRY(r->domain->check_readers(store, first, &findings, &compared, &more, reterr));
+    for (int32_t p = 0; r->domain->check_readers && p < r->partition_count; p++)
+        TW_TRY(r->domain->check_readers(store, p, &r->at[p], &findings, &compared, reterr));
     if (!findings.len)
         return TW_OK;
     return tw_fail(reterr, TW_BROKEN, "rebuild", 0, "%s: %.150s", r->shadow.place, tw_buf_str(&findings).ptr);

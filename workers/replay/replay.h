@@ -24,11 +24,10 @@ struct tw_replay_domain {
     enum tw_rc (*open_shadow)(const char *live_uri, const char *name, int timeout_ms, struct tw_shadow *ret_shadow,
                               struct tw_err *reterr);
     bool sweeps_rows; /**< the store's sweep() drops remembered commands and no aggregates; else commits drop them */
-    /** Compares what the store keeps for readers with what it decides on: a part of it, @p from_start or behind the last
-     *  one; ret_more false: that was all. A sentence for each difference is appended to @p findings with its line end;
-     *  @p compared counts on. NULL: readers see the very same. */
-    enum tw_rc (*check_readers)(struct tw_store *store, bool from_start, struct tw_buf *findings, int64_t *compared,
-                                bool *ret_more, struct tw_err *reterr);
+    /** Compares what the store keeps for readers with what it decides on; a sentence for each difference, appended to
+     *  @p findings with its line end. NULL: readers see the very same. */
+    enum tw_rc (*check_readers)(struct tw_store *store, int32_t partition, const struct tw_progress *at,
+                                struct tw_buf *findings, int64_t *ret_compared, struct tw_err *reterr);
 };
 
 extern const struct tw_replay_domain tw_replay_domains[];

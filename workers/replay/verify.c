@@ -238,10 +238,11 @@ static enum tw_rc walk_both(struct verification *v, struct tw_err *reterr)
 
 static enum tw_rc check_readers(struct verification *v, struct tw_err *reterr)
 {
-    bool more = v->domain->check_readers != NULL;
-
-    for (bool first = true; more; first = false) {
-        TW_TRY(v->domain->check_readers(&v->store, first, &v->findings, &v->compared_for_readers, &more, reterr));
+    if (!v->domain->check_readers)
+        return TW_OK;
+    for (int32_t p = 0; p < v->partition_count; p++) {
+        TW_TRY(v->domain->check_readers(&v->store, p, &v->freeze.vector[p], &v->findings, &v->compared_for_readers,
+                                        reterr));
         TW_TRY(tw_freeze_renew(&v->freeze, reterr));
         if (tw_replay_stop)
             return tw_fail(reterr, TW_UNREACHED, "verify", 0, "interrupted");
