@@ -60,6 +60,7 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .uri_offset = offsetof(struct tw_ctl_settings, mongo_uri),
         .open_store = tw_product_store_open,
         .close_store = tw_product_store_close,
+        .bulk = tw_product_store_bulk,
         .open_shadow = tw_product_shadow_open,
         .sweeps_rows = true,
     },
