@@ -57,6 +57,7 @@ struct product_shadow {
     struct tw_mongo shadow;
     struct tw_store live_store;
     struct tw_store shadow_store;
+    bson_oid_t      owner; /* while a swap is at work: this call */
     char           *uri;
     char            place[sizeof("database ") + NAME_MAX_BYTES];
 };
@@ -190,18 +191,13 @@ static enum tw_rc take_over(struct product_shadow *self, struct marker *marker, 
     return write_marker(self, marker, NULL, reterr);
 }
 
-struct owning {
-    struct product_shadow *self;
-    bson_oid_t             owner;
-};
-
 static enum tw_rc may_go_on(void *asked, struct tw_err *reterr)
 {
-    const struct owning *owning = asked;
-    struct marker        marker;
+    struct product_shadow *self = asked;
+    struct marker          marker;
 
-    TW_TRY(read_marker(owning->self, &marker, reterr));
-    if (!bson_oid_equal(&marker.owner, &owning->owner))
+    TW_TRY(read_marker(self, &marker, reterr));
+    if (!bson_oid_equal(&marker.owner, &self->owner))
         return tw_fail(reterr, TW_FENCED, where, 0, "another call goes on with the swap");
     return TW_OK;
 }
@@ -578,7 +574,6 @@ static enum tw_rc go_on(struct product_shadow *self, struct marker *marker, stru
 static enum tw_rc exchange(struct product_shadow *self, enum state wanted, const struct tw_frozen *frozen,
                            int32_t partition_count, struct tw_exchange *with, struct tw_err *reterr)
 {
-    struct owning owning = {.self = self};
     struct marker marker;
 
     TW_TRY(find_marker(self, &marker, reterr));
@@ -592,9 +587,9 @@ static enum tw_rc exchange(struct product_shadow *self, enum state wanted, const
                        (int)marker.mark_count, (int)partition_count);
     else
         TW_TRY(take_over(self, &marker, reterr));
-    owning.owner = marker.owner;
+    self->owner = marker.owner;
     with->may_go_on = may_go_on;
-    with->asked = &owning;
+    with->asked = self;
     with->partition_count = partition_count;
     if (marker.step == COMPARE)
         TW_TRY(compare(self, &marker, frozen, with, reterr));
