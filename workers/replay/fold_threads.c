@@ -59,11 +59,8 @@ static enum tw_rc fold_partitions(struct work *work, struct tools *tools, struct
     fold.keeps_digest = true;
     fold.sweeps = threads->domain->sweeps_rows;
     fold.folded = &work->folded;
-    while ((partition = atomic_fetch_add(&work->next_partition, 1)) < work->partition_count && !must_end(work)) {
+    while ((partition = atomic_fetch_add(&work->next_partition, 1)) < work->partition_count && !must_end(work))
         TW_TRY(tw_fold_partition(&fold, partition, threads->ends[partition], &threads->ret_at[partition], reterr));
-        if (threads->domain->finish && !must_end(work))
-            TW_TRY(threads->domain->finish(&tools->store, partition, reterr));
-    }
     return TW_OK;
 }
 
