@@ -373,6 +373,8 @@ static enum tw_rc finish_shadow(const struct rebuild *r, struct tw_store *store,
                            "partition %" PRId32 ": the shadow is at %" PRId64 ", the live store at %" PRId64
                            ", or they have folded different records",
                            p, at->next_offset, r->freeze.vector[p].next_offset);
+        if (r->domain->complete) /* it was empty, and the first records came now */
+            TW_TRY(r->domain->complete(store, p, reterr));
         TW_TRY(store->forget_outbox(store->self, p, at->next_offset, reterr));
     }
     return TW_OK;
