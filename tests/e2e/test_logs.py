@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 import ids
@@ -202,6 +203,18 @@ def test_a_shop_goes_on_with_an_imported_log(
     refused = twctl(healed, "log", "import", tmp_path / "cart.commands.twlog", code=1).stderr
     assert "it is not empty: " in refused and f"'cart.commands' partition {at} offset 0 has another " in refused
     assert setting(healed, "cart.commands", "message.timestamp.type") == "LogAppendTime"
+
+    # and whatever leaves a gap: a transaction's end takes an offset
+    writer = Producer({"bootstrap.servers": healed.environment["TW_KAFKA"], "transactional.id": "e2e-logs"})
+    writer.init_transactions(30)
+    writer.begin_transaction()
+    writer.produce("cart.commands", b"value", b"key", at)
+    writer.commit_transaction(30)
+    topics.write("cart.commands", b"key", b"value", [], at)
+    (tmp_path / "gap").mkdir()
+    refused = twctl(healed, "log", "export", "cart.commands", "--to", tmp_path / "gap", code=1).stderr
+    assert f"partition {at}: offset 3 comes where 2 should: records are missing" in refused
+    assert not list((tmp_path / "gap").iterdir())
     delete(healed, "cart.commands")
 
     # an older file, then the rest of the newer one; topics that exist and one that does not
