@@ -160,6 +160,7 @@ static void file__gives_back_every_byte_from_any_offset(void **state)
 {
     uint8_t               sha256[TW_LOG_SHA256_BYTES];
     struct tw_log_reader *reader;
+    struct stat           about;
 
     (void)state;
     write_small_file(sha256);
@@ -168,6 +169,8 @@ static void file__gives_back_every_byte_from_any_offset(void **state)
         for (int64_t offset = bounds[p].behind; offset >= bounds[p].first; offset--)
             assert_reads(reader, p, offset);
     assert_rc(tw_log_reader_check(reader, NULL, NULL, &err), TW_OK, err);
+    assert_int_equal(stat(path, &about), 0);
+    assert_int_equal(about.st_mode & 0777, 0600); /* it may hold hashes of passwords */
     assert_memory_equal(tw_log_reader_sha256(reader), sha256, sizeof(sha256));
     tw_log_reader_close(reader);
 }
