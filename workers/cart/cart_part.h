@@ -30,13 +30,14 @@ struct tw_cart_ids {
 /** All but the lane and `rows` counts for the connection of now only. */
 struct tw_cart_part {
     struct tw_lane     lane;
-    bool               watching;  /**< a WATCH of the progress is pending, and `known` was read under it */
-    struct tw_progress known;     /**< without outbox: as the last watermark, load or commit had it */
-    int64_t            epoch;     /**< of the database, as first read; -1: not yet */
-    int64_t            server_ms; /**< the server's clock when it was last asked */
-    struct tw_buf      value;     /**< scratch for one value */
-    struct tw_arena    arena;     /**< of one transaction; kept for its memory */
-    struct tw_cart_ids rows;      /**< of list_rows() */
+    bool               watching;    /**< a WATCH of the progress is pending, and `known` was read under it */
+    struct tw_progress known;       /**< without outbox: as the last watermark, load or commit had it */
+    int64_t            epoch;       /**< of the database, as first read; -1: not yet */
+    bool               unprojected; /**< readers' keys are left out until all of them are written; in bulk only */
+    int64_t            server_ms;   /**< the server's clock when it was last asked */
+    struct tw_buf      value;       /**< scratch for one value */
+    struct tw_arena    arena;       /**< of one transaction; kept for its memory */
+    struct tw_cart_ids rows;        /**< of list_rows() */
     /** Products whose set of holders is a set, or absent; by the first bytes of their id. */
     struct tw_uuid     checked[TW_CART_CHECKED_HOLDERS];
 };
@@ -45,6 +46,7 @@ struct tw_cart_store {
     struct tw_redis_uri   servers[TW_REDIS_SERVERS_MAX];
     size_t                server_count;
     int                   timeout_ms;
+    bool                  is_bulk;
     struct tw_cart_part **parts; /**< by partition; NULL: not owned */
     size_t                part_count;
     struct tw_lane       *lanes;        /**< by server, for what looks at all partitions; NULL: nobody did */
@@ -91,6 +93,10 @@ enum tw_rc tw_cart_part_receive_time(struct tw_cart_part *part, const char *wher
 /** The next answer of @p lane: a member's cart, in the arena, or NULL when there is none. */
 enum tw_rc tw_cart_receive_copy(struct tw_lane *lane, struct tw_uuid member_id, struct tw_arena *arena,
                                 const char *where, const struct tw_cart **ret_cart, struct tw_err *reterr);
+
+/** EXISTS of the mark that readers' keys are left out; its answer is kept in `unprojected`. */
+void       tw_cart_part_put_unprojected(struct tw_cart_part *part);
+enum tw_rc tw_cart_part_receive_unprojected(struct tw_cart_part *part, const char *where, struct tw_err *reterr);
 
 /** The fence: watches the progress and asks for it, without the outbox, and for the epoch. */
 void       tw_cart_part_put_watch(struct tw_cart_part *part);

@@ -18,6 +18,18 @@ enum tw_rc tw_cart_store_open(const char *uris, int timeout_ms, struct tw_store 
 /** Accepts NULL and a zeroed store. */
 void tw_cart_store_close(struct tw_store *store);
 
+/* ---- a shadow that is filled ---- */
+
+/**
+ * Called before anything else: the store is a shadow nobody reads, and takes batches of 50,000 records and 16 MiB. Partitions that are folded from
+ * offset 0 on, also in several commits that stay there, leave out what readers see until tw_cart_store_project(): for a
+ * cart that changes a thousand times it is written once. Others are not in a hurry.
+ */
+void       tw_cart_store_bulk(struct tw_store *store);
+/** Writes the readers' keys of a partition that lacks them; done at once when it does not. Can be interrupted and called
+ *  again, by another process, too; a shadow is not swapped before. FENCED: somebody folds into it. */
+enum tw_rc tw_cart_store_project(struct tw_store *store, int32_t partition, struct tw_err *reterr);
+
 /* ---- what readers see, compared with what it follows from ---- */
 
 /** One difference: `cart:…:summary: total_price is 10.00, the copy says 12.00`. The keys' names are all it tells of whose

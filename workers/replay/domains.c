@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cart_domain.h"
+#include "cart_readers.h"
 #include "cart_shadow.h"
 #include "cart_store.h"
 #include "member_domain.h"
@@ -38,6 +39,7 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .uri_offset = offsetof(struct tw_ctl_settings, mongo_uri),
         .open_store = tw_product_store_open,
         .close_store = tw_product_store_close,
+        .bulk = tw_product_store_bulk,
         .open_shadow = tw_product_shadow_open,
         .sweeps_rows = true,
     },
@@ -48,7 +50,10 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .uri_offset = offsetof(struct tw_ctl_settings, redis_uri),
         .open_store = tw_cart_store_open,
         .close_store = tw_cart_store_close,
+        .bulk = tw_cart_store_bulk,
+        .complete = tw_cart_store_project,
         .open_shadow = tw_cart_shadow_open,
+        .check_readers = tw_cart_readers_check,
     },
 };
 const size_t tw_replay_domain_count = TW_LEN(tw_replay_domains);
