@@ -283,17 +283,26 @@ static enum tw_rc read_digests(const struct rebuild *r, struct tw_store *store, 
     return TW_OK;
 }
 
+static enum tw_rc go_on(void *self, struct tw_err *reterr)
+{
+    (void)self; /* nobody else moves a shadow */
+    if (tw_replay_stop)
+        return tw_fail(reterr, TW_UNREACHED, "rebuild", 0, "interrupted: the same command goes on from here");
+    return TW_OK;
+}
+
 static enum tw_rc check_readers(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
 {
-    TW_AUTO(tw_buf_done) struct tw_buf findings = {0};
-    int64_t                            compared = 0;
-    bool                               more = r->domain->check_readers != NULL;
+    struct tw_readers_check check = {.go_on = go_on};
+    enum tw_rc              rc = TW_OK;
 
-    for (bool first = true; more && !tw_replay_stop; first = false)
-        TW_TRY(r->domain->check_readers(store, first, &findings, &compared, &more, reterr));
-    if (!findings.len)
-        return TW_OK;
-    return tw_fail(reterr, TW_BROKEN, "rebuild", 0, "%s: %.150s", r->shadow.place, tw_buf_str(&findings).ptr);
+    if (r->domain->check_readers)
+        rc = r->domain->check_readers(store, r->partition_count, &check, reterr);
+    if (rc == TW_OK && check.count)
+        rc = tw_fail(reterr, TW_BROKEN, "rebuild", 0, "%s: %" PRId64 " differences, the first: %.150s", r->shadow.place,
+                     check.count, tw_buf_str(&check.findings).ptr);
+    tw_buf_done(&check.findings);
+    return rc;
 }
 
 static enum tw_rc verify_shadow(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
