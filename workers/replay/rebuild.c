@@ -291,6 +291,15 @@ static enum tw_rc go_on(void *self, struct tw_err *reterr)
     return TW_OK;
 }
 
+/* The first of the lines, as much of it as a failure can tell. */
+static struct tw_str first_of(struct tw_str lines)
+{
+    const char *end = lines.len ? memchr(lines.ptr, '\n', lines.len) : NULL;
+    size_t      len = end ? (size_t)(end - lines.ptr) : lines.len;
+
+    return (struct tw_str){lines.ptr, len < 150 ? len : 150};
+}
+
 static enum tw_rc check_readers(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
 {
     struct tw_readers_check check = {.go_on = go_on};
@@ -299,8 +308,8 @@ static enum tw_rc check_readers(const struct rebuild *r, struct tw_store *store,
     if (r->domain->check_readers)
         rc = r->domain->check_readers(store, r->partition_count, &check, reterr);
     if (rc == TW_OK && check.count)
-        rc = tw_fail(reterr, TW_BROKEN, "rebuild", 0, "%s: %" PRId64 " differences, the first: %.150s", r->shadow.place,
-                     check.count, tw_buf_str(&check.findings).ptr);
+        rc = tw_fail(reterr, TW_BROKEN, "rebuild", 0, "%s: %" PRId64 " differences, the first: %.*s", r->shadow.place,
+                     check.count, TW_STR_ARG(first_of(tw_buf_str(&check.findings))));
     tw_buf_done(&check.findings);
     return rc;
 }

@@ -148,6 +148,7 @@ enum tw_rc tw_source_open_files(const char *folder, enum tw_domain_number domain
     enum tw_rc          rc;
 
     tw_buf_printf(&name, "the files in %s", folder);
+    tw_buf_add(&name, "", 1); /* its NUL */
     self->name = tw_strdup(name.ptr);
     tw_buf_done(&name);
     rc = open_topic(folder, tw_topic_of(domain, TW_TOPIC_COMMANDS), &self->commands, reterr);
