@@ -50,6 +50,8 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .uri_offset = offsetof(struct tw_ctl_settings, redis_uri),
         .open_store = tw_cart_store_open,
         .close_store = tw_cart_store_close,
+        .bulk = tw_cart_store_bulk,
+        .complete = tw_cart_store_project,
         .open_shadow = tw_cart_shadow_open,
         .check_readers = tw_cart_readers_check,
     },

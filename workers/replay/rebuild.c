@@ -314,6 +314,16 @@ static enum tw_rc check_readers(const struct rebuild *r, struct tw_store *store,
     return rc;
 }
 
+static enum tw_rc complete_shadow(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
+{
+    TW_TRY(read_shadow(r, store, reterr));
+    for (int32_t p = 0; r->domain->complete && p < r->partition_count; p++) {
+        TW_TRY(r->domain->complete(store, p, reterr));
+        TW_TRY(go_on(NULL, reterr));
+    }
+    return TW_OK;
+}
+
 static enum tw_rc verify_shadow(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
 {
     struct reading   reading = {0};
@@ -486,6 +496,7 @@ static enum tw_rc build(struct rebuild *r, struct tw_err *reterr)
         return roll_back(r, reterr);
     TW_TRY(prepare_shadow(r, reterr));
     TW_TRY(catch_up(r, reterr));
+    TW_TRY(with_shadow_store(r, complete_shadow, reterr));
     TW_TRY(with_shadow_store(r, verify_shadow, reterr));
     if (!is_a_look(r))
         TW_TRY(take_the_place(r, reterr));

@@ -34,6 +34,8 @@ struct tw_replay_domain {
     void (*pin_id_key)(struct tw_store *store, const char *id_key_check);
     /** From now on the store is a shadow that nobody reads, and takes large batches; NULL: it makes no difference. */
     void (*bulk)(struct tw_store *store);
+    /** Writes what bulk commits have left out of a partition of a shadow; once, before it is read. NULL: nothing is. */
+    enum tw_rc (*complete)(struct tw_store *store, int32_t partition, struct tw_err *reterr);
     enum tw_rc (*open_shadow)(const char *live_uri, const char *name, int timeout_ms, struct tw_shadow *ret_shadow,
                               struct tw_err *reterr);
     bool sweeps_rows; /**< the store's sweep() drops remembered commands and no aggregates; else commits drop them */
