@@ -88,7 +88,7 @@ static enum tw_rc check_log(const struct rebuild *r, struct tw_err *reterr)
         if (rc == TW_OK && low > (wanted ? wanted - 1 : 0))
             rc = tw_fail(reterr, TW_BROKEN, "rebuild", 0,
                          "the log of partition %" PRId32 " begins at %" PRId64 " in %s, but is needed from %" PRId64
-                         ": its beginning is gone",
+                         ": its beginning is gone, unless --log-folder or --snapshot has it",
                          p, low, source.name, wanted ? wanted - 1 : 0);
     }
     source.close(source.self);
@@ -248,8 +248,8 @@ struct reading {
 static enum tw_rc read_back(const struct rebuild *r, struct tw_scan *scan, struct reading *reading,
                             struct tw_err *reterr)
 {
-    struct tw_progress_bar bar;
-    struct tw_scan_item    item;
+    TW_AUTO(tw_progress_bar_end) struct tw_progress_bar bar = {0};
+    struct tw_scan_item                                 item;
 
     tw_progress_bar_begin(&bar, r->name, "aggregates read back", 0);
     TW_TRY(tw_scan_next(scan, &item, reterr));
@@ -260,7 +260,6 @@ static enum tw_rc read_back(const struct rebuild *r, struct tw_scan *scan, struc
             return tw_fail(reterr, TW_UNREACHED, "rebuild", 0, "interrupted: the same command goes on from here");
         TW_TRY(tw_scan_next(scan, &item, reterr));
     }
-    tw_progress_bar_end(&bar);
     return TW_OK;
 }
 
@@ -380,7 +379,7 @@ static enum tw_rc finish_shadow(const struct rebuild *r, struct tw_store *store,
             memcmp(at->last_hash, r->freeze.vector[p].last_hash, sizeof(at->last_hash)) != 0)
             return tw_fail(reterr, TW_BROKEN, "rebuild", 0,
                            "partition %" PRId32 ": the shadow is at %" PRId64 ", the live store at %" PRId64
-                           ", or they have folded different records",
+                           ", or they have folded different records: forget the shadow with --drop",
                            p, at->next_offset, r->freeze.vector[p].next_offset);
         TW_TRY(store->forget_outbox(store->self, p, at->next_offset, reterr));
     }

@@ -452,7 +452,8 @@ static enum tw_rc take_entity(struct loader *loader, struct tw_str rest, struct 
     TW_TRY(make_room(loader, tw_partition_of(tw_str_of(text), loader->snapshot->partition_count), rest.len, &part,
                      reterr));
     entity.state = tw_arena_alloc(&part->arena, type->size);
-    TW_TRY(type->unpack(tw_arena_copy(&part->arena, rest), &part->arena, entity.state, reterr));
+    if (type->unpack(tw_arena_copy(&part->arena, rest), &part->arena, entity.state, NULL) != TW_OK)
+        return damaged(loader->snapshot, "an aggregate is not as this release reads it", reterr);
     tw_digest_add(&part->digest, type, &entity.key, entity.state, &loader->scratch);
     part->entities[part->entity_count] = entity;
     part->pointers[part->entity_count] = &part->entities[part->entity_count];
@@ -474,7 +475,8 @@ static enum tw_rc take_row(struct loader *loader, struct tw_str rest, struct tw_
     TW_TRY(make_room(loader, partition, rest.len, &part, reterr));
     row = &part->rows[part->row_count];
     *row = (struct tw_ledger_row){.id = take_id(&rest)};
-    TW_TRY(tw_ledger_row_unpack(rest, &part->arena, row, reterr));
+    if (tw_ledger_row_unpack(rest, &part->arena, row, NULL) != TW_OK)
+        return damaged(loader->snapshot, "a remembered command is not as this release reads it", reterr);
     part->row_count++;
     return TW_OK;
 }
