@@ -94,6 +94,11 @@ size_t tw_cart_key_ends(int32_t partition, char ret_key[TW_CART_KEY_SIZE])
     return key_of_number("tw:ends:", partition, ret_key);
 }
 
+size_t tw_cart_key_unprojected(int32_t partition, char ret_key[TW_CART_KEY_SIZE])
+{
+    return key_of_number("tw:unprojected:", partition, ret_key);
+}
+
 /* The text of an id from @p at on; a key that is shorter has none there. */
 static bool uuid_at(struct tw_str key, size_t at, struct tw_uuid *ret_id)
 {

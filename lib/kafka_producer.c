@@ -132,7 +132,7 @@ enum tw_rc tw_producer_send_record(struct tw_producer *producer, const char *top
     rd_kafka_topic_t   *handle = find_topic(producer, topic);
     rd_kafka_headers_t *list = make_headers(record->headers, record->header_count);
     int32_t             partition = record->partition < 0 ? RD_KAFKA_PARTITION_UA : record->partition;
-    long long           bytes = (long long)(record->value.len + record->key.len);
+    long long           bytes = (long long)record->value.len + (long long)record->key.len;
     rd_kafka_vu_t       arguments[] = {
               {.vtype = handle ? RD_KAFKA_VTYPE_RKT : RD_KAFKA_VTYPE_TOPIC},
               {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition},

@@ -80,9 +80,9 @@ static size_t take_batch(struct tw_reader *reader, int timeout_ms, size_t max)
     return 1 + (size_t)(more > 0 ? more : 0);
 }
 
-void tw_reader_take_all_headers(struct tw_reader *reader)
+void tw_reader_take_all_headers(struct tw_reader *reader, bool all)
 {
-    reader->all_headers = true;
+    reader->all_headers = all;
 }
 
 static void take_record(struct tw_reader *reader, const rd_kafka_message_t *message, struct tw_record *ret_record)

@@ -243,12 +243,23 @@ static void print_values(const struct reading *reading)
 
 /* --- gathering texts from the four sources ---------------------------------------------------------------------- */
 
-static const char *mapped(struct tw_str text, char from, char to, int (*map)(int))
+/* The same in every locale: toupper('i') is no 'I' in some. */
+static char upper(char c)
+{
+    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
+
+static char hyphen(char c)
+{
+    return c == '_' ? '-' : c;
+}
+
+static const char *mapped(struct tw_str text, char (*map)(char))
 {
     char *copy = tw_arena_alloc(texts, text.len + 1);
 
     for (size_t i = 0; i < text.len; i++)
-        copy[i] = (char)(text.ptr[i] == from ? to : map((unsigned char)text.ptr[i]));
+        copy[i] = map(text.ptr[i]);
     return copy;
 }
 
@@ -256,8 +267,8 @@ static const char *mapped(struct tw_str text, char from, char to, int (*map)(int
 static void spell(const char *name, const char *ret_names[SOURCES])
 {
     ret_names[FROM_FILE] = name;
-    ret_names[FROM_ENVIRONMENT] = mapped(tw_arena_printf(texts, "TW_%s", name), '_', '_', toupper);
-    ret_names[FROM_COMMAND_LINE] = mapped(tw_arena_printf(texts, "--%s", name), '_', '-', tolower);
+    ret_names[FROM_ENVIRONMENT] = mapped(tw_arena_printf(texts, "TW_%s", name), upper);
+    ret_names[FROM_COMMAND_LINE] = mapped(tw_arena_printf(texts, "--%s", name), hyphen);
 }
 
 /* A secret that is itself the path of a file needs no second one. */

@@ -74,6 +74,7 @@ def main(arguments: list) -> int:
         if options.check or options.release:
             release.check(model)
         if options.release:
+            release.check_recorded(model)
             release.write(model)
         if options.out:
             write_changed(options.out, outputs(model))

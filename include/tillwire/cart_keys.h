@@ -44,6 +44,9 @@ size_t tw_cart_key_holders(int32_t partition, struct tw_uuid product_id, char re
 /** When carts end, a sorted set of member ids of 16 bytes by tw_cart_day(ends_at): `tw:ends:<partition>`. */
 size_t tw_cart_key_ends(int32_t partition, char ret_key[TW_CART_KEY_SIZE]);
 
+/** Of a shadow: the partition was folded in bulk, and its readers' keys are still to be written:
+ *  `tw:unprojected:<partition>`. */
+size_t tw_cart_key_unprojected(int32_t partition, char ret_key[TW_CART_KEY_SIZE]);
 /** Of a database that is not the live one: what it is for (a shadow, `tw:shadow`), or that it was the live one before the
  *  last swap (`tw:old`). Hashes. */
 #define TW_CART_KEY_SHADOW "tw:shadow"

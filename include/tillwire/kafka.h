@@ -82,8 +82,8 @@ enum tw_rc tw_reader_open(const char *brokers, const char *client_id, struct tw_
 /** Replaces what is read. */
 enum tw_rc tw_reader_assign(struct tw_reader *reader, const struct tw_position *positions, size_t count,
                             struct tw_err *reterr);
-/** From now on records have all their headers, not only the first TW_HEADERS_MAX. */
-void       tw_reader_take_all_headers(struct tw_reader *reader);
+/** From now on records have all their headers, or (as at the start) only the first TW_HEADERS_MAX. */
+void       tw_reader_take_all_headers(struct tw_reader *reader, bool all);
 /** Waits up to @p timeout_ms for a first record, hands over what is there (at most @p max) and returns TW_OK, with the
  *  number in @p ret_count. BROKEN: an offset is not in the log. UNREACHED: brokers are away. */
 enum tw_rc tw_reader_poll(struct tw_reader *reader, int timeout_ms, size_t max, tw_record_fn fn, void *self,

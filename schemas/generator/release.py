@@ -1,4 +1,5 @@
-"""released.json: what was ever released, so that it can never change under those who rely on it."""
+"""released.json: what was ever released, so that it can never change under those who rely on it: messages, and what the
+recorded logs of tests/data/logs fold into."""
 
 import hashlib
 import json
@@ -6,6 +7,7 @@ import json
 from .model import Field, Message, Model, Struct, refuse
 
 FILE = "released.json"
+LOGS = "tests/data/logs"
 
 
 def name_of(message: Message) -> str:
@@ -42,7 +44,13 @@ def current(model: Model) -> dict:
     messages = {name_of(m): {"key": m.key, "quiet": m.quiet, "compact": m.struct.compact,
                              "fields": {name: rule["digest"] for name, rule in rules_of(m).items()}}
                 for m in model.messages if m.kind != "body"}
-    return {"enums": {e.name: list(e.values) for e in model.enums.values()}, "messages": messages}
+    return {"enums": {e.name: list(e.values) for e in model.enums.values()}, "messages": messages,
+            "logs": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in logs(model)}}
+
+
+def logs(model: Model) -> list:
+    """Recorded logs, and what they fold into."""
+    return sorted(path for path in (model.folder.parent / LOGS).glob("*") if path.suffix in (".txt", ".sha256"))
 
 
 def released(model: Model) -> dict:
@@ -76,6 +84,20 @@ def check(model: Model) -> None:
     for name, message in old.get("messages", {}).items():
         refuse(name not in present, f"released {name} is gone: every released version decodes for ever")
         check_message(name, message, present[name])
+    for name, known in old.get("logs", {}).items():
+        refuse(current(model)["logs"].get(name) != known, f"released {LOGS}/{name} is gone or changed: what a recorded log "
+               "means holds for ever")
+
+
+def check_recorded(model: Model) -> None:
+    """Refuses when a command is in no recorded log: nobody would notice when its behaviour changed."""
+    recorded = set()
+    for path in logs(model):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        recorded.update(line.removeprefix("header ce_type ") for line in lines)
+    for message in model.messages:
+        refuse(message.kind == "command" and message.ce_type not in recorded,
+               f"command {message.ce_type} is in no log of {LOGS}: record one before it is released, see its README.md")
 
 
 def write(model: Model) -> None:

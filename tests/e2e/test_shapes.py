@@ -18,7 +18,7 @@ from broker import Broker
 from canonical import Canonical, clocks_of, forget_what_ended
 from messages import COMMANDS
 from model import Model
-from recorded_log import HOUR_MS, MINUTE_MS, SPAN_MS, Author, Plan
+from recorded_log import DAY_MS, HOUR_MS, MINUTE_MS, Author, Plan
 from rules import State
 from stack import WORKERS, Stack, wait_until
 from stores import Stores
@@ -26,6 +26,8 @@ from topics import Record, Topics
 
 SEED = 20_261_127
 RECORDS = {"member": 20_000, "product": 23_000, "cart": 59_000}
+PATIENCE_S = 300
+SPAN_MS = 14 * DAY_MS
 REFUSALS = {
     "addresses-limit", "cart-lines-limit", "dead-lettered", "default-address", "email-taken", "gone",
     "idempotency-key-reused", "images-limit", "line-quantity-limit", "member-not-active", "not-found",
@@ -56,7 +58,7 @@ def log(servers: Stack, topics: Topics, stores: Stores, id_key: bytes) -> Iterat
     broker = Broker(servers)
     broker.forget_all()
     now_ms = time.time_ns() // 1_000_000
-    author = Author(Plan(SEED, now_ms - SPAN_MS - HOUR_MS, RECORDS, members=2000, products=600), id_key)
+    author = Author(Plan(SEED, now_ms - SPAN_MS - HOUR_MS, SPAN_MS, RECORDS, members=2000, products=600), id_key)
     records = author.write_all()
     with broker.times_of_writers({f"{domain}.commands" for domain in ids.DOMAINS}):
         broker.write(records)
@@ -74,33 +76,30 @@ class Fold:
     stores: Stores
     log: Log
     settings: dict[str, str] = field(default_factory=dict)
-    counts: dict[str, Counter[str]] = field(default_factory=dict)  # by program as it was last seen
-    gone: Counter[str] = field(default_factory=Counter)  # "cart rejected": of programs that ended
+    running: set[str] = field(default_factory=set)
+    counted: Counter[str] = field(default_factory=Counter)  # "cart rejected": by programs that ended
 
     def start(self, name: str) -> None:
         self.servers.start(name, settings=self.settings, ready=False)
+        self.running.add(name)
 
-    def look(self, name: str) -> None:
-        """Keeps what the program has counted."""
+    def counts(self, name: str) -> dict[str, int]:
+        """What became of the records it folded, as far as it can be asked."""
         if not self.servers.is_listening(name):
-            return
-        counts: Counter[str] = Counter()
-        for line in self.servers.admin(name, "/metrics").text.splitlines():
-            if line.startswith("tillwire_records_total{"):
-                counts[line.split('"')[1]] = int(float(line.split()[1]))
-        self.counts[name] = counts
+            return {}
+        lines = self.servers.admin(name, "/metrics").text.splitlines()
+        counted = [line for line in lines if line.startswith("tillwire_records_total{")]
+        return {line.split('"')[1]: int(float(line.split()[1])) for line in counted}
 
     def end(self, name: str, how: Callable[[str], None]) -> None:
-        self.look(name)
-        how(name)
         domain = name.rstrip("0123456789")
-        self.gone.update({f"{domain} {what}": n for what, n in self.counts.pop(name, Counter()).items()})
+        self.counted.update({f"{domain} {what}": n for what, n in self.counts(name).items()})
+        how(name)
+        self.running.discard(name)
 
     def end_all(self) -> None:
-        for domain in WORKERS:
-            for name in (domain, *(f"{domain}{n}" for n in range(2, 5))):
-                if self.servers.is_running(name):
-                    self.end(name, self.servers.stop)
+        for name in sorted(self.running):
+            self.end(name, self.servers.stop)
 
     def folded(self, domain: str) -> int:
         return sum(self.stores.watermarks(domain))
@@ -109,16 +108,27 @@ class Fold:
         return self.folded(domain) == self.log.end_of(domain)
 
     def wait(self) -> None:
-        wait_until("the log is folded", lambda: all(self.is_folded(domain) for domain in WORKERS), 300, 0.1)
+        def are_folded() -> bool:
+            self.must_run()
+            return all(self.is_folded(domain) for domain in WORKERS)
+
+        wait_until("the log is folded", are_folded, PATIENCE_S, 0.1)
+
+    def must_run(self) -> None:
+        for name in self.running:
+            assert self.servers.is_running(name), f"{name} ended: {self.servers.log(name)[-2000:]}"
 
     def steps(self, count: int) -> Iterator[str]:
         """The domain that has come a step further, `count` of them until its log is folded."""
         seen = dict.fromkeys(WORKERS, 0)
+        deadline = time.monotonic() + PATIENCE_S
         while any(steps < count for steps in seen.values()):
             for domain in WORKERS:
-                if self.folded(domain) * (count + 1) >= (seen[domain] + 1) * self.log.end_of(domain):
+                if seen[domain] < count and self.folded(domain) * (count + 1) >= (seen[domain] + 1) * self.log.end_of(domain):
                     seen[domain] += 1
                     yield domain
+            self.must_run()
+            assert time.monotonic() < deadline, f"only {seen} steps of {count} within {PATIENCE_S} s"
             time.sleep(0.02)
 
 
@@ -207,10 +217,19 @@ class Folder:
             shape.befalls(fold)
             fold.end_all()
         assert self._topics.ends() == self._log.ends, "somebody wrote into the log"
-        return fold.gone
+        return fold.counted
 
     def digests(self) -> dict[str, str]:
-        return {domain: self.canonical.digest(domain) for domain in WORKERS}
+        """Ours and that of `twctl verify`."""
+        told = self._servers.twctl("verify", "all")
+        return {domain: self.canonical.digest(domain) for domain in WORKERS} | {
+            f"verify {domain}": next(line for line in told.splitlines() if line.startswith(f"{domain}: sha256"))
+            for domain in WORKERS
+        }
+
+    def against_log(self) -> None:
+        told = self._servers.twctl("verify", "all", "--against-log")
+        assert told.count("the log says the same of all") == len(WORKERS), told
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +267,11 @@ def test_the_stores_are_what_the_log_means(counted: Counter[str], folder: Folder
     wrong += rules.cart_ledger_is_that_of_the_fold(model, set(now.cart_ledger()))
     wrong += rules.copies_are_those_of_the_fold(model.state, now.cart_copies())
     assert not wrong, "\n".join(wrong[:20])
+
+
+def test_the_stores_are_what_the_log_folds_into(counted: Counter[str], folder: Folder) -> None:
+    """By the code that workers fold with."""
+    folder.against_log()
 
 
 def test_readers_see_the_carts_that_live(counted: Counter[str], folder: Folder, log: Log) -> None:

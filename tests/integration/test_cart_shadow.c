@@ -427,6 +427,19 @@ static void swap__with_a_shadow_that_is_not_ready_is_fenced(void **state)
     assert_not_swapped(scene);
 }
 
+static void swap__with_a_shadow_that_lacks_what_readers_see_is_fenced(void **state)
+{
+    struct scene *scene = *state;
+
+    given_shadow(scene);
+    use(1);
+    say("SET tw:unprojected:4 1");
+    use(0);
+    assert_rc(swap(scene), TW_FENCED, scene->err);
+    assert_non_null(strstr(scene->err.msg, "partition 4 of the shadow lacks what readers see"));
+    assert_not_swapped(scene);
+}
+
 /* --- workers that were not told ----------------------------------------------------------------------------------- */
 
 static void swap__fences_the_commit_of_a_worker_that_has_loaded(void **state)
@@ -688,7 +701,8 @@ static void a_shadow_of_another_list_of_servers__is_not_swapped(void **state)
 
 /* As schemas/redis/README.md tells them. */
 #define FOR_SHADOWS                                                                                             \
-    "+select +info +config|get +multi +exec +watch +unwatch +dbsize +get +set +del +hset +hdel +hmget +swapdb " \
+    "+select +info +config|get +multi +exec +watch +unwatch +dbsize +exists +get +set +del +hset +hdel +hmget " \
+    "+swapdb "                                                                                                  \
     "+flushdb"
 
 static void an_account_with_the_commands_of_the_documentation__can_swap(void **state)
@@ -724,6 +738,7 @@ static int run_all(void)
         ONE(swap__of_what_is_not_as_the_caller_says_is_fenced_and_changes_nothing),
         ONE(swap__with_events_to_publish_is_fenced),
         ONE(swap__with_a_shadow_that_is_not_ready_is_fenced),
+        ONE(swap__with_a_shadow_that_lacks_what_readers_see_is_fenced),
         ONE(swap__fences_the_commit_of_a_worker_that_has_loaded),
         ONE(swap__is_noticed_by_a_worker_that_slept_all_the_time),
         ONE(swap_back__brings_the_old_store_and_keeps_the_new_one),

@@ -11,6 +11,8 @@
 
 #include "carts_on_redis.h"
 #include "tillwire/clock.h"
+#include "tillwire/envelope.h"
+#include "tillwire/gen/topics.h"
 #include "tillwire/ledger.h"
 
 /* --- keys and values ---------------------------------------------------------------------------------------------- */
@@ -383,6 +385,11 @@ static enum tw_rc list(struct worker *worker, struct tw_key ret_keys[8], size_t 
 
 #define CAROL "00000000-0000-8000-8000-000000000001"
 #define DAVE  "00000000-0000-8000-8000-000000000002"
+
+static int32_t partition_of(const char *member)
+{
+    return tw_partition_of(tw_str_of(member), tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions);
+}
 
 /* Another list of servers moves partitions, and what they leave behind is read by nobody. */
 static void list__tells_a_cart_on_the_server_of_its_partition_only(void **state)

@@ -890,19 +890,23 @@ static void sweep__drops_only_rows_that_count_no_more(void **state)
 }
 
 /* A ledger of several pages, all of it old, behind watermark 1. */
-static void fill_old_ledger(struct world *world)
+static void fill_old_ledger(struct world *world, int rows)
 {
+    char sql[300];
+
     next_offset(world);
     assert_rc(commit(world, 0, NULL, NULL, NULL), TW_OK, world->err);
-    run("insert into tillwire.tw_ledger select gen_random_uuid(), 3, null, '\\x00', 'member.register', 'succeeded', "
-        "201,"
-        " null, null, null, n, '2026-11-01', '2026-11-01' from generate_series(1, 500) as n");
+    snprintf(sql, sizeof(sql),
+             "insert into tw_ledger select gen_random_uuid(), 3, null, '\\x00', 'member.register', 'succeeded', 201,"
+             " null, null, null, n, '2026-11-01', '2026-11-01' from generate_series(1, %d) as n",
+             rows);
+    run(sql);
     assert_string_equal(ask("select pg_relation_size('tillwire.tw_ledger') >= 5 * 8192"), "t");
 }
 
 static void sweep__drops_a_bounded_amount(void **state)
 {
-    fill_old_ledger(*state);
+    fill_old_ledger(*state, 500);
     run("select tillwire.tw_sweep(3, 1, '2026-11-02', 1024, 10)");
     assert_string_equal(ask("select count(*) from tillwire.tw_ledger"), "490");
     run("select tillwire.tw_sweep(3, 1, '2026-11-02', 1, 500)");
@@ -911,8 +915,19 @@ static void sweep__drops_a_bounded_amount(void **state)
 
 static void sweep__comes_to_every_page_sooner_or_later(void **state)
 {
-    fill_old_ledger(*state);
+    fill_old_ledger(*state, 500);
     run("select tillwire.tw_sweep(3, 1, '2026-11-02', 2, 500) from generate_series(1, 300)");
+    assert_string_equal(ask("select count(*) from tillwire.tw_ledger"), "0");
+}
+
+static void sweep__of_a_store_in_the_making_drops_all_there_are(void **state)
+{
+    struct world *world = *state;
+
+    fill_old_ledger(world, 6000); /* more than a sweep takes at once */
+    use_bulk(world);
+    next_offset(world);
+    assert_rc(world->store.sweep(world->store.self, PARTITION, 1, AT_MS, &world->err), TW_OK, world->err);
     assert_string_equal(ask("select count(*) from tillwire.tw_ledger"), "0");
 }
 
@@ -1091,6 +1106,7 @@ int main(void)
         RULE(sweep__drops_only_rows_that_count_no_more),
         RULE(sweep__drops_a_bounded_amount),
         RULE(sweep__comes_to_every_page_sooner_or_later),
+        RULE(sweep__of_a_store_in_the_making_drops_all_there_are),
         RULE(sweep__leaves_ended_tokens_to_the_next_change_of_their_member),
         RULE(forget_outbox__empties_it_under_the_fence),
         RULE(another_schema_version__is_refused),

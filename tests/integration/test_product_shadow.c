@@ -1,4 +1,4 @@
-/* The shadow of the products' store, and how it takes the live one's place. TW_MONGO_URI names the server; the databases
+/* The shadow of the products' store: folding into it in bulk, and how it takes the live one's place. TW_MONGO_URI names the server; the databases
  * are the one it names with `_live` and `_live_shadow` behind it, and are EMPTIED. */
 /* Links: tw_product_shadow tw_test PkgConfig::MONGOC */
 #include "workers/product/product_shadow.h"
@@ -15,7 +15,7 @@
 #include "workers/product/product_schema.h"
 #include "workers/product/product_store.h"
 
-enum { TIMEOUT_MS = 5000, PARTITIONS = 2, SAMPLES_APART = 10000, EXIT_AT_FAILPOINT = 86 };
+enum { TIMEOUT_MS = 30000, PARTITIONS = 2, SAMPLES_APART = 10000, EXIT_AT_FAILPOINT = 86 };
 
 static char           *live_uri;
 static char           *shadow_uri;
@@ -71,6 +71,8 @@ struct batch {
     uint32_t from;
     uint32_t entities;
     uint32_t rows;
+    int64_t  clock_ms;    /* 0: `next` */
+    bool     is_snapshot; /* its entities are new and of whatever age: nothing is loaded */
 };
 
 static struct tw_store open_store(const char *uri)
@@ -136,10 +138,11 @@ static void load_turn(struct tw_store *store, const struct batch *batch, struct 
     rows = TW_NEW_ARRAY(&turn->arena, batch->rows, struct tw_ledger_row);
     for (uint32_t i = 0; i < batch->entities; i++)
         load.entities[i].key = tw_sample_products.key(sample_of(batch, i));
-    assert_rc(store->load(store->self, batch->partition, batch->first, &load, &turn->arena, &err), TW_OK, err);
+    if (!batch->is_snapshot)
+        assert_rc(store->load(store->self, batch->partition, batch->first, &load, &turn->arena, &err), TW_OK, err);
     for (uint32_t i = 0; i < batch->entities; i++) {
         load.entities[i].state = tw_sample_products.make(sample_of(batch, i), batch->generation, &turn->arena);
-        load.entities[i].guard = batch->next - 1;
+        load.entities[i].guard = batch->is_snapshot ? 500 : batch->next - 1;
         load.entities[i].changed = true;
         changed[i] = &load.entities[i];
     }
@@ -149,7 +152,9 @@ static void load_turn(struct tw_store *store, const struct batch *batch, struct 
     turn->changes = (struct tw_changes){
         .partition = batch->partition,
         .first_offset = batch->first,
-        .after = {.next_offset = batch->next, .clock_ms = batch->next, .last_hash = {(uint8_t)batch->next}},
+        .after = {.next_offset = batch->next,
+                  .clock_ms = batch->clock_ms ? batch->clock_ms : batch->next,
+                  .last_hash = {(uint8_t)batch->next}},
         .entities = changed,
         .entity_count = batch->entities,
         .rows = rows,
@@ -157,17 +162,28 @@ static void load_turn(struct tw_store *store, const struct batch *batch, struct 
     };
 }
 
-static void fold(const char *uri, struct batch batch)
+static enum tw_rc try_fold(const char *uri, bool bulk, struct batch batch)
 {
     struct tw_store store = open_store(uri);
     struct turn     turn;
     struct tw_err   err = {0};
+    enum tw_rc      rc;
 
+    if (bulk)
+        tw_product_store_bulk(&store);
     batch.first = progress_of(&store, batch.partition).next_offset;
     load_turn(&store, &batch, &turn);
-    assert_rc(store.commit(store.self, &turn.changes, &err), TW_OK, err);
+    rc = store.commit(store.self, &turn.changes, &err);
+    if (rc != TW_OK)
+        fprintf(stderr, "%s\n", err.msg);
     tw_arena_done(&turn.arena);
     tw_product_store_close(&store);
+    return rc;
+}
+
+static void fold(const char *uri, struct batch batch)
+{
+    assert_int_equal(try_fold(uri, false, batch), TW_OK);
 }
 
 /* --- what a store holds ------------------------------------------------------------------------------------------- */
@@ -506,10 +522,10 @@ static void turn_fields_round(struct tw_mongo *mongo, const char *collection)
     bson_destroy(id);
 }
 
-/* More than one command takes, and the usual end of a rebuild: nothing was wrong. */
+/* The usual end of a rebuild: nothing was wrong. */
 static void swap__of_stores_that_are_the_same_writes_no_document(void **state)
 {
-    const struct batch many = {.partition = 0, .next = 10, .generation = 1, .entities = 1400, .rows = 3};
+    const struct batch many = {.partition = 0, .next = 10, .generation = 1, .entities = 60, .rows = 3};
     struct tw_shadow   shadow = open_shadow();
     struct told        told = {0};
     int64_t            documents;
@@ -784,9 +800,144 @@ static void swap_back__brings_the_old_store_whatever_its_watermarks_and_again_ba
     shadow.close(shadow.self);
 }
 
+/* --- bulk --------------------------------------------------------------------------------------------------------- */
+
+static void fold_in_bulk(struct batch batch)
+{
+    assert_int_equal(try_fold(shadow_uri, true, batch), TW_OK);
+}
+
+static const struct batch history[] = {
+    {.partition = 0, .next = 10, .generation = 1, .from = 0, .entities = 20, .rows = 5},
+    {.partition = 0, .next = 20, .generation = 2, .from = 4, .entities = 20, .rows = 2},
+    {.partition = 1, .next = 10, .generation = 1, .from = 0, .entities = 8, .rows = 3},
+    {.partition = 0, .next = 30, .generation = 3, .from = 8, .entities = 8},
+};
+
+static void a_store_in_bulk__comes_to_hold_the_same(void **state)
+{
+    struct tw_shadow shadow = open_shadow();
+    char            *of_live;
+
+    (void)state;
+    must_make(&shadow);
+    for (size_t i = 0; i < TW_LEN(history); i++) {
+        fold(live_uri, history[i]);
+        fold_in_bulk(history[i]);
+    }
+    of_live = dump(&live);
+    assert_holds(&beside, of_live);
+    free(of_live);
+    shadow.close(shadow.self);
+}
+
+/* Nobody can tell whether they are there. */
+static void a_row__that_counts_no_more_after_its_batch_is_not_written_in_bulk(void **state)
+{
+    struct batch     batch = history[0];
+    struct tw_shadow shadow = open_shadow();
+
+    (void)state;
+    must_make(&shadow);
+    batch.clock_ms = 1795428000000 + batch.generation + TW_LEDGER_LIFE_MS;
+    fold_in_bulk(batch);
+    assert_int_equal(count(&beside, TW_MONGO_LEDGER), 0);
+    batch = history[1];
+    batch.clock_ms = 1795428000000 + batch.generation + TW_LEDGER_LIFE_MS - 1;
+    fold_in_bulk(batch);
+    assert_int_equal(count(&beside, TW_MONGO_LEDGER), batch.rows);
+    shadow.close(shadow.self);
+}
+
+static struct batch part_of_snapshot(uint32_t n, int64_t next)
+{
+    return (struct batch){
+        .partition = 0, .next = next, .generation = 3, .from = 8 * n, .entities = 8, .rows = 0, .is_snapshot = true};
+}
+
+static void a_snapshot__is_loaded_by_any_number_of_commits_at_offset_0(void **state)
+{
+    struct tw_shadow shadow = open_shadow();
+
+    (void)state;
+    must_make(&shadow);
+    for (uint32_t n = 0; n < 4; n++)
+        fold_in_bulk(part_of_snapshot(n, n == 3 ? 501 : 0));
+    assert_int_equal(count(&beside, TW_MONGO_PRODUCTS) + count(&beside, TW_MONGO_RATINGS), 32);
+    fold_in_bulk((struct batch){.partition = 0, .next = 510, .generation = 4, .from = 0, .entities = 32});
+    shadow.close(shadow.self);
+}
+
 /* --- crashes ------------------------------------------------------------------------------------------------------ */
 
-static int play(bool back)
+static bool died(const char *deed, const char *failpoint)
+{
+    static struct tw_child child;
+    char                   setting[64];
+
+    snprintf(setting, sizeof(setting), "TW_FAIL=%s", failpoint);
+    tw_child_exec((const char *const[]){"/proc/self/exe", "play", deed, NULL}, (const char *const[]){setting, NULL},
+                  &child);
+    if (child.exit_code != EXIT_AT_FAILPOINT && child.exit_code != 0)
+        fail_msg("%s ended with %d: %.600s", deed, child.exit_code, child.err);
+    return child.exit_code == EXIT_AT_FAILPOINT;
+}
+
+static void need_failpoints(void)
+{
+#ifndef TW_FAILPOINTS
+    print_message("             not built with TW_FAILPOINTS\n");
+    skip();
+#endif
+}
+
+static const char *const gaps_of_bulk[] = {"in_commit=exit",  "after_redo=exit", "in_apply=exit@1",
+                                           "in_apply=exit@2", "in_apply=exit@3", "in_apply=exit@4",
+                                           "in_apply=exit@5", "in_apply=exit@*", "before_applied=exit"};
+
+/* New products and ratings, changed ones and rows, all in one batch. */
+static const struct batch mixed = {.partition = 0, .next = 20, .generation = 2, .from = 4, .entities = 20, .rows = 2};
+
+static void a_crash__in_bulk_is_finished_by_whoever_goes_on(void **state)
+{
+    char *uninterrupted = NULL;
+
+    (void)state;
+    need_failpoints();
+    for (size_t i = 0; i <= TW_LEN(gaps_of_bulk); i++) {
+        struct tw_shadow shadow = open_shadow();
+
+        wipe(NULL);
+        must_make(&shadow);
+        fold_in_bulk(history[0]);
+        if (i == 0)
+            fold_in_bulk(mixed);
+        else
+            assert_true(died("bulk", gaps_of_bulk[i - 1]));
+        fold_in_bulk((struct batch){.partition = 0, .next = 30, .generation = 3, .from = 0, .entities = 24});
+        if (i == 0)
+            uninterrupted = dump(&beside);
+        assert_holds(&beside, uninterrupted);
+        shadow.close(shadow.self);
+    }
+    free(uninterrupted);
+}
+
+static void a_crash__while_a_snapshot_is_loaded_is_finished_by_whoever_goes_on(void **state)
+{
+    struct tw_shadow shadow = open_shadow();
+
+    (void)state;
+    need_failpoints();
+    must_make(&shadow);
+    fold_in_bulk(part_of_snapshot(0, 0));
+    assert_true(died("load", "in_apply=exit@3")); /* the part before is applied once more, in two steps */
+    fold_in_bulk(part_of_snapshot(2, 501));
+    assert_int_equal(count(&beside, TW_MONGO_PRODUCTS) + count(&beside, TW_MONGO_RATINGS), 24);
+    shadow.close(shadow.self);
+}
+
+static int play_swap(bool back)
 {
     struct tw_shadow shadow = open_shadow();
     struct tw_frozen frozen[PARTITIONS];
@@ -801,18 +952,23 @@ static int play(bool back)
     return rc == TW_OK ? 0 : 1;
 }
 
+/* In a process of its own, which the failpoint ends. */
+static int play(const char *deed)
+{
+    if (!strcmp(deed, "bulk"))
+        return try_fold(shadow_uri, true, mixed) == TW_OK ? 0 : 1;
+    if (!strcmp(deed, "load"))
+        return try_fold(shadow_uri, true, part_of_snapshot(1, 0)) == TW_OK ? 0 : 1;
+    return play_swap(!strcmp(deed, "back"));
+}
+
 /* False: it came to its end before. */
 static bool crash(bool back, int write)
 {
-    static struct tw_child child;
-    char                   setting[64];
+    char failpoint[32];
 
-    snprintf(setting, sizeof(setting), "TW_FAIL=in_swap=exit@%d", write);
-    tw_child_exec((const char *const[]){"/proc/self/exe", "play", back ? "back" : "swap", NULL},
-                  (const char *const[]){setting, NULL}, &child);
-    if (child.exit_code != EXIT_AT_FAILPOINT && child.exit_code != 0)
-        fail_msg("the swap ended with %d: %.600s", child.exit_code, child.err);
-    return child.exit_code == EXIT_AT_FAILPOINT;
+    snprintf(failpoint, sizeof(failpoint), "in_swap=exit@%d", write);
+    return died(back ? "back" : "swap", failpoint);
 }
 
 /* Nothing is left to do when the last partition was free already, and then the shadow's place tells so. */
@@ -848,14 +1004,6 @@ static bool crash_and_go_on(const struct tw_shadow *shadow, bool back, int write
     free(of_other);
     free(of_live);
     return crashed;
-}
-
-static void need_failpoints(void)
-{
-#ifndef TW_FAILPOINTS
-    print_message("             not built with TW_FAILPOINTS\n");
-    skip();
-#endif
 }
 
 /* Stores of different watermarks, again and again put into each other's place. */
@@ -909,6 +1057,11 @@ static int run_all(void)
         cmocka_unit_test_setup(swap_back__without_an_old_store_is_refused, wipe),
         cmocka_unit_test_setup(swap__puts_right_what_is_in_another_ones_way, wipe),
         cmocka_unit_test_setup(swap_back__brings_the_old_store_whatever_its_watermarks_and_again_back, wipe),
+        cmocka_unit_test_setup(a_store_in_bulk__comes_to_hold_the_same, wipe),
+        cmocka_unit_test_setup(a_row__that_counts_no_more_after_its_batch_is_not_written_in_bulk, wipe),
+        cmocka_unit_test_setup(a_snapshot__is_loaded_by_any_number_of_commits_at_offset_0, wipe),
+        cmocka_unit_test_setup(a_crash__in_bulk_is_finished_by_whoever_goes_on, wipe),
+        cmocka_unit_test_setup(a_crash__while_a_snapshot_is_loaded_is_finished_by_whoever_goes_on, wipe),
         cmocka_unit_test_setup(swap__that_dies_after_any_of_its_writes_is_ended_by_the_next_call, wipe),
         cmocka_unit_test_setup(swap_back__that_dies_after_any_of_its_writes_is_ended_by_the_next_call, wipe),
     };
@@ -955,7 +1108,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "product_shadow: TW_MONGO_URI cannot be used\n");
         return 1;
     }
-    failed = argc == 3 && !strcmp(argv[1], "play") ? play(!strcmp(argv[2], "back")) : run_all();
+    failed = argc == 3 && !strcmp(argv[1], "play") ? play(argv[2]) : run_all();
     tw_mongo_done(&live);
     tw_mongo_done(&beside);
     free(live_uri);

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tillwire/envelope.h"
-#include "tillwire/gen/topics.h"
 #include "tillwire/log.h"
 #include "workers/cart/cart_store.h"
 
@@ -123,11 +121,6 @@ struct tw_uuid id_of(const char *text)
 
     assert_true(tw_uuid_parse(tw_str_of(text), &id));
     return id;
-}
-
-int32_t partition_of(const char *member)
-{
-    return tw_partition_of(tw_str_of(member), tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions);
 }
 
 void open_on(struct worker *worker, const char *uris)

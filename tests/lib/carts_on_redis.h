@@ -57,8 +57,6 @@ struct worker {
 };
 
 struct tw_uuid id_of(const char *text);
-/** Where a member's commands are; tests that do not care use PARTITION. */
-int32_t        partition_of(const char *member);
 void           open_on(struct worker *worker, const char *uris);
 void           close_worker(struct worker *worker);
 /** For cmocka: the databases are empty, *state is a worker on the first. */

@@ -350,13 +350,16 @@ static enum tw_rc memory_load(void *self, int32_t partition, int64_t first_offse
 /* What every adapter relies on and may break without. */
 static void assert_well_formed(const struct tw_memory_db *db, const struct tw_changes *changes)
 {
-    assert(changes->after.next_offset > changes->first_offset);
+    bool is_filling = changes->first_offset == 0 && changes->after.next_offset == 0;
+
+    assert(is_filling || changes->after.next_offset > changes->first_offset);
     assert(changes->after.mark == 0); /* it is never part of a commit */
     for (size_t i = 0; i < changes->entity_count; i++) {
         const struct tw_entity *entity = changes->entities[i];
 
         assert(entity->changed && entity->state && entity->key.kind < db->domain->state_count);
-        assert(entity->guard >= changes->first_offset && entity->guard < changes->after.next_offset);
+        assert(entity->guard >= changes->first_offset);
+        assert(is_filling || entity->guard < changes->after.next_offset);
         if (i > 0) {
             struct key before = entity_key(&changes->entities[i - 1]->key), key = entity_key(&entity->key);
 

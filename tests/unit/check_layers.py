@@ -66,6 +66,8 @@ def may_see(here: str, owner: str) -> bool:
         return owner.startswith("api-edge")
     if here == "workers/twctl":
         return owner in ("workers/twctl", "workers/runtime", "api-edge/auth") or owner.startswith("workers/")
+    if here == "workers/replay":
+        return owner.startswith("workers/")
     if here in ("workers/member", "workers/product", "workers/cart"):
         return owner in (here, "workers/runtime")
     return owner == here

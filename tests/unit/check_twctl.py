@@ -9,7 +9,7 @@ import unittest
 SOURCE, BUILD = (pathlib.Path(argument) for argument in sys.argv[1:3])
 NOBODY = "127.0.0.1:1"
 COMMANDS = ("topics apply", "topics diff", "schema apply", "schema diff", "token issue", "token list", "token revoke",
-            "log export", "log import", "log check", "trace", "ping")
+            "log export", "log import", "log check", "trace", "ping", "verify", "rebuild", "snapshot")
 SOME_ID = "7d0b1e52-43aa-8f0e-b1c5-91f3e7a4c820"
 
 
@@ -102,6 +102,47 @@ class Twctl(unittest.TestCase):
         done = twctl("trace", SOME_ID, "--until", "tomorrow", kafka=NOBODY)
         self.assert_refused(done, 2, "until 'tomorrow' is no time")
         self.assert_refused(twctl("trace", SOME_ID, kafka=NOBODY, broker_timeout_ms="500"), 3)
+
+    def test_a_replay_is_asked_for_by_a_domain(self):
+        for command in ("verify", "rebuild", "snapshot"):
+            self.assertIn(f"twctl {command} DOMAIN ", twctl("--help").stdout)
+            needed = () if command != "snapshot" else ("--output", "/nonexistent/file")
+            done = twctl(command, *needed, **self.settings)
+            self.assert_refused(done, 2, f"twctl {command}: needs one argument, DOMAIN")
+            done = twctl(command, *needed, "basket", **self.settings)
+            self.assert_refused(done, 2, "no domain 'basket'", "member, product or cart")
+        self.assert_refused(twctl("rebuild", "all", **self.settings), 2, "no domain 'all'")
+        self.assert_refused(twctl("verify", "member", "cart", **self.settings), 2, "needs one argument")
+
+    def test_the_store_of_a_replay_must_be_named(self):
+        stores = {"member": "postgres_uri", "product": "mongo_uri", "cart": "redis_uri"}
+        for domain, uri in stores.items():
+            settings = {name: value for name, value in self.settings.items() if name not in stores.values()}
+            for words in (("verify",), ("rebuild",), ("snapshot", "--output", "/nonexistent/file")):
+                done = twctl(*words, domain, **settings)
+                self.assert_refused(done, 2, f"{uri} must be given", f"the {domain} store")
+            self.assert_refused(twctl("verify", domain, **{**settings, uri: self.settings[uri]}), 3, f"{domain}: ")
+        done = twctl("verify", "all", **settings)
+        self.assert_refused(done, 2, *(f"{uri} must be given" for uri in stores.values()))
+
+    def test_wrong_settings_of_a_replay_are_named(self):
+        for words, refusal in ((("rebuild", "cart", "--threads", "0"), ("threads", "1..16")),
+                               (("rebuild", "cart", "--threads", "17"), ("threads", "1..16")),
+                               (("rebuild", "cart", "--shadow", "x" * 64), ("shadow", "0..63")),
+                               (("verify", "cart", "--store-timeout-ms", "99"), ("store_timeout_ms", "100..600000")),
+                               (("verify", "cart", "--against-log=perhaps"), ("against_log", "on|off")),
+                               (("snapshot", "cart"), ("output must be given",)),
+                               (("verify", "all", "--dump", "/nonexistent/dump"), ("a dump is of one domain",)),
+                               (("verify", "cart", "--dump", "/nonexistent/x"), ("cannot write '/nonexistent/x'",)),
+                               (("verify", "cart", "--upto", "0:1"), ("upto",))):
+            self.assert_refused(twctl(*words, **self.settings), 2, *refusal)
+
+    def test_a_replay_tells_which_server_is_away(self):
+        for words in (("verify",), ("rebuild",), ("snapshot", "--output", "/nonexistent/file")):
+            for domain in ("member", "product", "cart"):
+                done = twctl(*words, domain, **self.settings)
+                self.assert_refused(done, 3, f"twctl: {domain}: ")
+                self.assertNotIn("hidden", done.stdout + done.stderr)
 
     def test_a_list_needs_no_key_and_no_broker(self):
         settings = {"postgres_uri": self.settings["postgres_uri"]}

@@ -32,6 +32,7 @@ static void keys__have_their_released_names(void **state)
     assert_key(tw_cart_key_ledger(5, 20780, key), key, "tw:ledger:5:20780");
     assert_key(tw_cart_key_holders(5, product, key), key, "tw:holders:5:" PRODUCT);
     assert_key(tw_cart_key_ends(5, key), key, "tw:ends:5");
+    assert_key(tw_cart_key_unprojected(5, key), key, "tw:unprojected:5");
 }
 
 static void keys__tell_whose_they_are(void **state)

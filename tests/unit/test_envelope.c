@@ -242,10 +242,14 @@ static void record_hash__tells_records_apart_that_differ_in_any_part(void **stat
     static const struct tw_header h2[] = {HEADER("a", "bc")};
     static const struct tw_header h3[] = {HEADER("ab", "c"), HEADER("", "")};
     const struct tw_record        records[] = {
-               {0, 1, 2, TW_STR("k"), TW_STR("v"), NULL, 0}, {0, 2, 2, TW_STR("k"), TW_STR("v"), NULL, 0},
-               {0, 1, 3, TW_STR("k"), TW_STR("v"), NULL, 0}, {0, 1, 2, TW_STR("kv"), TW_STR(""), NULL, 0},
-               {0, 1, 2, TW_STR(""), TW_STR("kv"), NULL, 0}, {0, 1, 2, TW_STR("k"), TW_STR("v"), h1, 1},
-               {0, 1, 2, TW_STR("k"), TW_STR("v"), h2, 1},   {0, 1, 2, TW_STR("k"), TW_STR("v"), h3, 2},
+               {0, 1, 2, TW_STR("k"), TW_STR("v"), NULL, 0, TW_TIME_LOG_APPEND},
+               {0, 2, 2, TW_STR("k"), TW_STR("v"), NULL, 0, TW_TIME_LOG_APPEND},
+               {0, 1, 3, TW_STR("k"), TW_STR("v"), NULL, 0, TW_TIME_LOG_APPEND},
+               {0, 1, 2, TW_STR("kv"), TW_STR(""), NULL, 0, TW_TIME_LOG_APPEND},
+               {0, 1, 2, TW_STR(""), TW_STR("kv"), NULL, 0, TW_TIME_LOG_APPEND},
+               {0, 1, 2, TW_STR("k"), TW_STR("v"), h1, 1, TW_TIME_LOG_APPEND},
+               {0, 1, 2, TW_STR("k"), TW_STR("v"), h2, 1, TW_TIME_LOG_APPEND},
+               {0, 1, 2, TW_STR("k"), TW_STR("v"), h3, 2, TW_TIME_LOG_APPEND},
     };
     uint8_t hashes[TW_LEN(records)][TW_RECORD_HASH_BYTES];
 

@@ -494,6 +494,7 @@ class Refusals(Copy):
 class Released(Copy):
     def setUp(self):
         super().setUp()
+        shutil.copytree(ROOT / release.LOGS, self.folder / release.LOGS)
         release.write(load(self.schemas))
 
     def check(self) -> str:
@@ -537,6 +538,28 @@ class Released(Copy):
         self.assertEqual(self.check(), "")
         self.change("enums.json", lambda e: e["member_status"]["values"].insert(0, "NEW"))
         self.assertIn("values may only be added at the end", self.check())
+
+    def test_what_a_recorded_log_means_may_not_change(self):
+        for suffix in (".sha256", ".txt"):
+            path = next((self.folder / release.LOGS).glob(f"*{suffix}"))
+            path.write_text(path.read_text() + " ")
+            self.assertIn(f"{path.name} is gone or changed", self.check())
+            path.unlink()
+            self.assertIn(f"{path.name} is gone or changed", self.check())
+            shutil.copy(ROOT / release.LOGS / path.name, path)
+
+    def test_a_command_is_released_with_a_log_that_has_it(self):
+        (self.schemas / ADD).rename(self.schemas / ADD.replace("v1", "v2"))
+        self.change(ADD.replace("v1", "v2"), lambda m: m.update(version=2))
+        (self.schemas / "released.json").write_text("{}")
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            self.assertEqual(generate.main(["--schemas", str(self.schemas), "--release"]), 1)
+        self.assertIn("command cart.add_item.v2 is in no log of tests/data/logs", said.getvalue())
+        self.assertEqual((self.schemas / "released.json").read_text(), "{}")
+
+    def test_what_is_there_now_may_be_released(self):
+        release.check_recorded(load(SCHEMAS))
 
     def test_what_is_released_now_still_holds(self):
         release.check(load(SCHEMAS))

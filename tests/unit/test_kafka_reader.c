@@ -91,6 +91,74 @@ static void partition_that_is_not_there__is_an_error(void **state)
     assert_int_equal(positions[0].offset, -7);
 }
 
+enum { MANY = TW_HEADERS_MAX + 20 };
+#define TIME_MS INT64_C(1234567890123)
+
+static struct tw_report last_report;
+
+static void keep_report(void *self, const struct tw_report *report)
+{
+    (void)self;
+    last_report = *report;
+}
+
+/* A record as it was elsewhere, with more headers than anybody looks at; one of them has nothing for a value. */
+static void send_old_record(void)
+{
+    struct tw_producer_options options = {.brokers = rd_kafka_mock_cluster_bootstraps(cluster),
+                                          .client_id = "test",
+                                          .queue_kbytes = 1024,
+                                          .report = keep_report};
+    struct tw_header           headers[MANY];
+    struct tw_record           record = {
+                  .partition = 1, .timestamp_ms = TIME_MS, .key = {"", 0}, .headers = headers, .header_count = MANY};
+    struct tw_producer *producer;
+    struct tw_err       err;
+
+    for (size_t i = 0; i < MANY; i++)
+        headers[i] = (struct tw_header){TW_STR("name"), i ? TW_STR("") : (struct tw_str){NULL, 0}};
+    assert_rc(tw_producer_open(&options, &producer, &err), TW_OK, err);
+    assert_rc(tw_producer_send_record(producer, "a", &record, NULL, &err), TW_OK, err);
+    tw_producer_close(producer, 10000);
+    assert_int_equal(last_report.rc, TW_OK);
+    assert_int_equal(last_report.partition, 1);
+}
+
+static void assert_old_record(void *self, const char *topic, const struct tw_record *record)
+{
+    size_t *header_count = self;
+
+    assert_string_equal(topic, "a");
+    assert_int_equal(record->timestamp_ms, TIME_MS);
+    assert_int_equal(record->time_type, TW_TIME_CREATE);
+    assert_true(record->key.ptr && record->key.len == 0); /* empty, and not none */
+    assert_null(record->value.ptr);
+    assert_int_equal(record->header_count, *header_count);
+    assert_null(record->headers[0].value.ptr);
+    assert_non_null(record->headers[1].value.ptr);
+}
+
+static void assert_read_with(size_t header_count)
+{
+    const struct tw_position beginning = {"a", 1, 0};
+    struct tw_err            err;
+    size_t                   count = 0;
+
+    assert_rc(tw_reader_assign(reader, &beginning, 1, &err), TW_OK, err);
+    for (int i = 0; i < 100 && !count; i++)
+        tw_reader_poll(reader, 100, 10, assert_old_record, &header_count, &count, &err);
+    assert_int_equal(count, 1);
+}
+
+static void a_record__keeps_its_time_and_all_its_headers_for_who_asks(void **state)
+{
+    (void)state;
+    send_old_record();
+    assert_read_with(TW_HEADERS_MAX);
+    tw_reader_take_all_headers(reader, true);
+    assert_read_with(MANY);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -98,6 +166,7 @@ int main(void)
         TEST(ends__of_many_partitions_are_told_at_once),
         TEST(ends__are_all_told_or_none),
         TEST(partition_that_is_not_there__is_an_error),
+        TEST(a_record__keeps_its_time_and_all_its_headers_for_who_asks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

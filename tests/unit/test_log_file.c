@@ -88,8 +88,7 @@ static struct tw_record record_at(int32_t partition, int64_t offset)
 static void assert_bytes(struct tw_str actual, struct tw_str expected)
 {
     assert_int_equal(actual.ptr == NULL, expected.ptr == NULL); /* null is not empty */
-    assert_int_equal(actual.len, expected.len);
-    assert_true(expected.len == 0 || !memcmp(actual.ptr, expected.ptr, expected.len));
+    assert_true(tw_str_eq(actual, expected));
 }
 
 static void assert_record(const struct tw_record *actual, const struct tw_record *expected)

@@ -207,6 +207,7 @@ static void every_form__tells_its_guard(void **state)
         "{\"q\": {\"_id\": 1}, \"u\": {\"$setOnInsert\": {\"version\": 1, \"guard\": {\"$numberLong\": \"51\"}}}}",
         "{\"q\": {\"_id\": 1}, \"u\": {\"$max\": {\"guard\": {\"$numberLong\": \"51\"}}}}",
         "{\"q\": {\"_id\": 1, \"guard\": 4}, \"u\": {\"$set\": {\"guard\": {\"$numberLong\": \"51\"}}}}",
+        "{\"_id\": 1, \"guard\": {\"$numberLong\": \"51\"}}",
     };
 
     (void)state;
@@ -255,6 +256,91 @@ static void ledger_rows__stand_beside_the_products(void **state)
     bson_destroy(&redo);
 }
 
+/* --- in bulk ------------------------------------------------------------------------------------------------------ */
+
+static uint32_t count_in(const bson_t *redo, const char *name)
+{
+    uint32_t    count = 0;
+    bson_iter_t iter;
+    bson_iter_t item;
+
+    assert_true(bson_iter_init_find(&iter, redo, name) && bson_iter_recurse(&iter, &item));
+    while (bson_iter_next(&item))
+        count++;
+    return count;
+}
+
+/* A shadow's redo record of this one product. */
+static void assert_bulk(const struct given *given, uint32_t new_products, uint32_t statements)
+{
+    const struct tw_entity *entity = &given->entity;
+    struct tw_changes       changes = {.partition = 3, .first_offset = 50, .entities = &entity, .entity_count = 1};
+    bson_t                  redo;
+
+    tw_product_redo_build_bulk(&changes, &redo);
+    assert_int_equal(count_in(&redo, TW_REDO_NEW_PRODUCTS), new_products);
+    assert_int_equal(count_in(&redo, TW_REDO_NEW_RATINGS), 0);
+    assert_int_equal(count_in(&redo, TW_MONGO_PRODUCTS), statements);
+    assert_int_equal(count_in(&redo, TW_MONGO_RATINGS), 0);
+    bson_destroy(&redo);
+}
+
+static void in_bulk__what_is_new_is_a_document_and_any_other_a_statement(void **state)
+{
+    struct given *given = *state;
+
+    given->after->view_count++;
+    assert_bulk(given, 0, 1);
+    given->entity.before = NULL;
+    assert_bulk(given, 1, 0);
+}
+
+static void in_bulk__a_new_document_is_the_whole_product(void **state)
+{
+    struct given           *given = *state;
+    const struct tw_entity *entity = &given->entity;
+    struct tw_changes       changes = {.entities = &entity, .entity_count = 1};
+    struct tw_product       product;
+    int64_t                 guard;
+    bson_t                  redo;
+    bson_t                  view;
+    bson_iter_t             iter;
+    bson_iter_t             item;
+    const uint8_t          *bytes;
+    uint32_t                len;
+    struct tw_err           err = {0};
+
+    given->entity.before = NULL;
+    tw_product_redo_build_bulk(&changes, &redo);
+    assert_true(bson_iter_init(&iter, &redo) && bson_iter_find_descendant(&iter, TW_REDO_NEW_PRODUCTS ".0", &item));
+    bson_iter_document(&item, &len, &bytes);
+    assert_true(bson_init_static(&view, bytes, len));
+    assert_rc(tw_product_from_document(&view, &given->arena, &product, &guard, &err), TW_OK, err);
+    assert_int_equal(tw_product_compare(given->after, &product), TW_PRODUCT_SAME);
+    assert_int_equal(guard, 51);
+    bson_destroy(&redo);
+}
+
+static void in_bulk__rows_that_count_no_more_are_left_out_unless_they_take_a_place(void **state)
+{
+    const int64_t              now_ms = 1795428000000;
+    const struct tw_ledger_row rows[] = {
+        {.id = {{1}}, .at_ms = now_ms - TW_LEDGER_LIFE_MS},
+        {.id = {{2}}, .at_ms = now_ms - TW_LEDGER_LIFE_MS + 1},
+        {.id = {{3}}, .at_ms = now_ms - TW_LEDGER_LIFE_MS, .replaces = true},
+    };
+    struct tw_changes changes = {.rows = rows, .row_count = TW_LEN(rows), .after = {.clock_ms = now_ms}};
+    bson_t            redo;
+
+    (void)state;
+    tw_product_redo_build_bulk(&changes, &redo);
+    assert_int_equal(count_in(&redo, TW_MONGO_LEDGER), 2);
+    bson_destroy(&redo);
+    tw_product_redo_build(&changes, &redo);
+    assert_int_equal(count_in(&redo, TW_MONGO_LEDGER), 3);
+    bson_destroy(&redo);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -269,6 +355,10 @@ int main(void)
         cmocka_unit_test(every_form__tells_its_guard),
         cmocka_unit_test(something_else__has_no_guard),
         cmocka_unit_test_setup_teardown(ledger_rows__stand_beside_the_products, given_product, done),
+        cmocka_unit_test_setup_teardown(in_bulk__what_is_new_is_a_document_and_any_other_a_statement, given_product,
+                                        done),
+        cmocka_unit_test_setup_teardown(in_bulk__a_new_document_is_the_whole_product, given_product, done),
+        cmocka_unit_test(in_bulk__rows_that_count_no_more_are_left_out_unless_they_take_a_place),
     };
 
     return cmocka_run_group_tests_name("product_redo", tests, NULL, NULL);

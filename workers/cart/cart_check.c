@@ -7,16 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cart_list.h"
 #include "cart_store.h"
 #include "cart_write.h"
 #include "redis_scan.h"
 #include "tillwire/clock.h"
-#include "tillwire/gen/topics.h"
 
 enum {
-    CHECKED_CARTS = 1000, /* of a call */
-    STRAYS_PAGE = 1000,
+    CHECKED_CARTS = 100, /* at a time */
+    STRAYS_PAGE = 500,
     SLACK_MS = 60000, /* more than passes between a look at the server's clock and the last answer after it */
     SHOWN = 60,       /* bytes of a value */
     SENTENCE_SIZE = 400,
@@ -24,14 +22,14 @@ enum {
 
 static const char where_[] = "cart.store.check";
 
-/* Who is told, and how many keys were compared. */
+/* Who is told, and of which key. */
 struct finder {
     tw_cart_finding_fn found;
     void              *self;
-    int64_t            compared;
 };
 
-__attribute__((format(printf, 3, 4))) static void tell(struct finder *finder, const char *key, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void tell(const struct finder *finder, const char *key, const char *format,
+                                                       ...)
 {
     char    sentence[SENTENCE_SIZE];
     size_t  len = (size_t)snprintf(sentence, sizeof(sentence), "%.*s: ", TW_CART_KEY_SIZE, key);
@@ -96,7 +94,7 @@ static int shown(struct tw_str text)
 }
 
 /* Of values that are no such objects, or whose members do not tell them apart. */
-static void tell_bytes(struct finder *finder, const char *key, struct tw_str is, struct tw_str should_be)
+static void tell_bytes(const struct finder *finder, const char *key, struct tw_str is, struct tw_str should_be)
 {
     size_t same = 0;
 
@@ -108,7 +106,7 @@ static void tell_bytes(struct finder *finder, const char *key, struct tw_str is,
          should_be.ptr);
 }
 
-static void tell_value(struct finder *finder, const char *key, struct tw_str is, struct tw_str should_be)
+static void tell_value(const struct finder *finder, const char *key, struct tw_str is, struct tw_str should_be)
 {
     struct tw_str rest = is, expected_rest = should_be;
     struct member member, expected;
@@ -157,14 +155,13 @@ static bool is_wrong_type(const redisReply *reply)
 }
 
 /* The answer of GET against `part->value`. */
-static enum tw_rc check_value(struct tw_cart_part *part, const struct expected *expected, struct finder *finder,
+static enum tw_rc check_value(struct tw_cart_part *part, const struct expected *expected, const struct finder *finder,
                               struct tw_err *reterr)
 {
     TW_AUTO(tw_reply_free) redisReply *reply = tw_lane_answer(&part->lane, TW_UNREACHED, where_, reterr);
 
     if (!reply)
         return TW_UNREACHED;
-    finder->compared++;
     if (reply->type == REDIS_REPLY_NIL && !expected->may_lack)
         tell(finder, expected->key, "it is missing");
     else if (is_wrong_type(reply))
@@ -177,7 +174,7 @@ static enum tw_rc check_value(struct tw_cart_part *part, const struct expected *
     return TW_OK;
 }
 
-static enum tw_rc check_end(struct tw_cart_part *part, const struct expected *expected, struct finder *finder,
+static enum tw_rc check_end(struct tw_cart_part *part, const struct expected *expected, const struct finder *finder,
                             struct tw_err *reterr)
 {
     TW_AUTO(tw_reply_free) redisReply *reply = NULL;
@@ -198,7 +195,7 @@ static enum tw_rc check_end(struct tw_cart_part *part, const struct expected *ex
 }
 
 static enum tw_rc check_cart(struct tw_cart_part *part, struct tw_uuid member_id, const struct tw_cart *cart,
-                             struct finder *finder, struct tw_err *reterr)
+                             const struct finder *finder, struct tw_err *reterr)
 {
     struct expected expected = {
         .cart = cart,
@@ -240,13 +237,12 @@ static enum tw_rc load_copies(struct tw_cart_part *part, const struct tw_uuid *m
     return TW_OK;
 }
 
-static enum tw_rc check_carts_of_part(struct tw_cart_part *part, const struct tw_uuid *member_ids, size_t count,
-                                      struct finder *finder, struct tw_err *reterr)
+static enum tw_rc check_some(struct tw_cart_part *part, const struct tw_uuid *member_ids, size_t count,
+                             const struct finder *finder, struct tw_err *reterr)
 {
-    const struct tw_cart **carts;
+    const struct tw_cart *carts[CHECKED_CARTS];
 
     tw_arena_reset(&part->arena);
-    carts = TW_NEW_ARRAY(&part->arena, count, const struct tw_cart *);
     TW_TRY(load_copies(part, member_ids, count, carts, reterr));
     for (size_t i = 0; i < count; i++)
         if (carts[i])
@@ -258,26 +254,28 @@ static enum tw_rc check_carts_of_part(struct tw_cart_part *part, const struct tw
     return TW_OK;
 }
 
-/* Carts come in the order of their members: those of one partition are picked, as it has a clock of its own. */
-static enum tw_rc check_carts(struct tw_cart_store *store, bool from_start, struct finder *finder,
-                              struct tw_err *reterr)
+/* PEXPIRETIME came with 7.0. */
+static enum tw_rc check_version(const struct tw_lane *lane, struct tw_err *reterr)
 {
-    int32_t        partitions = tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions;
-    struct tw_key  keys[CHECKED_CARTS];
-    struct tw_uuid picked[CHECKED_CARTS];
-    size_t         count, picked_count;
+    if (lane->version >= 700)
+        return TW_OK;
+    return tw_fail(reterr, TW_BROKEN, where_, lane->version,
+                   "Redis of partition %d is %d.%d: 7.0 or later is needed to tell when keys end", lane->partition,
+                   lane->version / 100, lane->version % 100);
+}
 
-    TW_TRY(tw_cart_list(store, 0, from_start, keys, CHECKED_CARTS, &count, reterr));
-    store->seeks_strays = count < CHECKED_CARTS;
-    for (int32_t p = 0; count > 0 && p < partitions; p++) {
-        struct tw_cart_part *part = tw_cart_part_own(store, p);
+enum tw_rc tw_cart_store_check(struct tw_store *store, int32_t partition, const struct tw_uuid *member_ids,
+                               size_t count, tw_cart_finding_fn found, void *self, struct tw_err *reterr)
+{
+    struct tw_cart_part *part = tw_cart_part_own(store->self, partition);
+    const struct finder  finder = {found, self};
 
-        picked_count = 0;
-        for (size_t i = 0; i < count; i++)
-            if (tw_cart_partition_of(keys[i].id) == p)
-                picked[picked_count++] = keys[i].id;
-        TW_TRY(tw_cart_part_connect(part, where_, reterr));
-        TW_TRY(check_carts_of_part(part, picked, picked_count, finder, reterr));
+    TW_TRY(tw_cart_part_connect(part, where_, reterr));
+    TW_TRY(check_version(&part->lane, reterr));
+    for (size_t done = 0; done < count; done += CHECKED_CARTS) {
+        size_t some = count - done < CHECKED_CARTS ? count - done : CHECKED_CARTS;
+
+        TW_TRY(check_some(part, member_ids + done, some, &finder, reterr));
     }
     return TW_OK;
 }
@@ -292,7 +290,7 @@ struct seen {
 };
 
 /* Keys of carts that live on this server; those of no cart are told. */
-static size_t read_names(const struct tw_cart_store *store, const redisReply *found, struct finder *finder,
+static size_t read_names(const struct tw_cart_store *store, const redisReply *found, const struct finder *finder,
                          struct seen *ret_seen)
 {
     size_t count = 0;
@@ -339,7 +337,7 @@ static void put_stray_questions(struct tw_lane *lane, const struct seen *seen, s
 }
 
 static enum tw_rc receive_strays(struct tw_lane *lane, struct seen *seen, size_t count, struct tw_arena *arena,
-                                 struct finder *finder, struct tw_err *reterr)
+                                 const struct finder *finder, struct tw_err *reterr)
 {
     for (size_t i = 0; i < count; i++)
         TW_TRY(tw_cart_receive_copy(lane, seen[i].member_id, arena, where_, &seen[i].cart, reterr));
@@ -354,7 +352,7 @@ static enum tw_rc receive_strays(struct tw_lane *lane, struct seen *seen, size_t
     return TW_OK;
 }
 
-static enum tw_rc check_page(struct tw_cart_store *store, struct tw_arena *arena, struct finder *finder,
+static enum tw_rc check_page(struct tw_cart_store *store, struct tw_arena *arena, const struct finder *finder,
                              struct tw_err *reterr)
 {
     static const struct tw_redis_scan  scan = {.command = "SCAN", .pattern = "cart:*", .count = STRAYS_PAGE};
@@ -372,49 +370,22 @@ static enum tw_rc check_page(struct tw_cart_store *store, struct tw_arena *arena
     return receive_strays(lane, seen, count, arena, finder, reterr);
 }
 
-static enum tw_rc check_strays(struct tw_cart_store *store, struct finder *finder, struct tw_err *reterr)
-{
-    struct tw_arena arena = {0};
-    enum tw_rc      rc = check_page(store, &arena, finder, reterr);
-
-    tw_arena_done(&arena);
-    if (rc == TW_OK && store->stray_cursor == 0)
-        store->stray_server++;
-    return rc;
-}
-
-/* ---- both ways ---- */
-
-/* PEXPIRETIME came with 7.0. */
-static enum tw_rc begin(struct tw_cart_store *store, struct tw_err *reterr)
-{
-    store->seeks_strays = false;
-    store->stray_server = store->stray_cursor = 0;
-    for (size_t i = 0; i < store->server_count; i++) {
-        struct tw_lane *lane;
-
-        TW_TRY(tw_cart_server_lane(store, i, where_, &lane, reterr));
-        if (lane->version < 700)
-            return tw_fail(reterr, TW_BROKEN, where_, lane->version,
-                           "Redis server %zu is %d.%d: 7.0 or later is needed to tell when keys end", i + 1,
-                           lane->version / 100, lane->version % 100);
-    }
-    return TW_OK;
-}
-
-enum tw_rc tw_cart_store_check(struct tw_store *port, bool from_start, tw_cart_finding_fn found, void *self,
-                               int64_t *ret_compared, bool *ret_more, struct tw_err *reterr)
+enum tw_rc tw_cart_store_check_strays(struct tw_store *port, bool from_start, tw_cart_finding_fn found, void *self,
+                                      bool *ret_more, struct tw_err *reterr)
 {
     struct tw_cart_store *store = port->self;
-    struct finder         finder = {found, self, 0};
+    const struct finder   finder = {found, self};
+    struct tw_arena       arena = {0};
+    enum tw_rc            rc;
 
     if (from_start)
-        TW_TRY(begin(store, reterr));
-    if (store->seeks_strays)
-        TW_TRY(check_strays(store, &finder, reterr));
-    else
-        TW_TRY(check_carts(store, from_start, &finder, reterr));
-    *ret_compared = finder.compared;
+        store->stray_server = store->stray_cursor = 0;
+    rc = check_page(store, &arena, &finder, reterr);
+    tw_arena_done(&arena);
+    if (rc != TW_OK)
+        return rc;
+    if (store->stray_cursor == 0)
+        store->stray_server++;
     *ret_more = store->stray_server < store->server_count;
     return TW_OK;
 }

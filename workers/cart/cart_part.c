@@ -52,7 +52,7 @@ enum tw_rc tw_cart_part_connect(struct tw_cart_part *part, const char *where, st
 {
     if (part->lane.redis)
         return TW_OK;
-    part->watching = false;
+    part->watching = part->unprojected = false;
     part->epoch = -1;
     memset(part->checked, 0, sizeof(part->checked));
     return tw_lane_open(&part->lane, where, reterr);
@@ -86,19 +86,16 @@ enum tw_rc tw_cart_server_lane(struct tw_cart_store *store, size_t server, const
     return TW_OK;
 }
 
-int32_t tw_cart_partition_of(struct tw_uuid member_id)
-{
-    char text[TW_UUID_TEXT + 1];
-
-    tw_uuid_format(member_id, text);
-    return tw_partition_of((struct tw_str){text, TW_UUID_TEXT},
-                           tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions);
-}
-
 bool tw_cart_lives_on(const struct tw_cart_store *store, struct tw_uuid member_id, size_t server)
 {
-    return store->server_count == 1 ||
-           tw_cart_server_of(tw_cart_partition_of(member_id), store->server_count) == server;
+    int32_t partitions = tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions;
+    char    text[TW_UUID_TEXT + 1];
+
+    if (store->server_count == 1)
+        return true;
+    tw_uuid_format(member_id, text);
+    return tw_cart_server_of(tw_partition_of((struct tw_str){text, TW_UUID_TEXT}, partitions), store->server_count) ==
+           server;
 }
 
 /* ---- progress ---- */
@@ -162,6 +159,23 @@ enum tw_rc tw_cart_part_receive_time(struct tw_cart_part *part, const char *wher
     if (reply->elements != 2 || !tw_str_to_int(tw_str_of(reply->element[0]->str), &seconds))
         return tw_lane_refuse(&part->lane, reply, where, "TIME", reterr);
     part->server_ms = seconds * 1000;
+    return TW_OK;
+}
+
+void tw_cart_part_put_unprojected(struct tw_cart_part *part)
+{
+    char key[TW_CART_KEY_SIZE];
+
+    tw_lane_command(&part->lane, "EXISTS", 1);
+    tw_lane_arg(&part->lane, key, tw_cart_key_unprojected(part->lane.partition, key));
+}
+
+enum tw_rc tw_cart_part_receive_unprojected(struct tw_cart_part *part, const char *where, struct tw_err *reterr)
+{
+    TW_AUTO(tw_reply_free) redisReply *reply = NULL;
+
+    TW_TRY(tw_lane_receive(&part->lane, REDIS_REPLY_INTEGER, where, "EXISTS", &reply, reterr));
+    part->unprojected = reply->integer != 0;
     return TW_OK;
 }
 

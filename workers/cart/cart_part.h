@@ -30,13 +30,14 @@ struct tw_cart_ids {
 /** All but the lane and `rows` counts for the connection of now only. */
 struct tw_cart_part {
     struct tw_lane     lane;
-    bool               watching;  /**< a WATCH of the progress is pending, and `known` was read under it */
-    struct tw_progress known;     /**< without outbox: as the last watermark, load or commit had it */
-    int64_t            epoch;     /**< of the database, as first read; -1: not yet */
-    int64_t            server_ms; /**< the server's clock when it was last asked */
-    struct tw_buf      value;     /**< scratch for one value */
-    struct tw_arena    arena;     /**< of one transaction; kept for its memory */
-    struct tw_cart_ids rows;      /**< of list_rows() */
+    bool               watching;    /**< a WATCH of the progress is pending, and `known` was read under it */
+    struct tw_progress known;       /**< without outbox: as the last watermark, load or commit had it */
+    int64_t            epoch;       /**< of the database, as first read; -1: not yet */
+    bool               unprojected; /**< readers' keys are left out until all of them are written; in bulk only */
+    int64_t            server_ms;   /**< the server's clock when it was last asked */
+    struct tw_buf      value;       /**< scratch for one value */
+    struct tw_arena    arena;       /**< of one transaction; kept for its memory */
+    struct tw_cart_ids rows;        /**< of list_rows() */
     /** Products whose set of holders is a set, or absent; by the first bytes of their id. */
     struct tw_uuid     checked[TW_CART_CHECKED_HOLDERS];
 };
@@ -45,12 +46,12 @@ struct tw_cart_store {
     struct tw_redis_uri   servers[TW_REDIS_SERVERS_MAX];
     size_t                server_count;
     int                   timeout_ms;
+    bool                  is_bulk;
     struct tw_cart_part **parts; /**< by partition; NULL: not owned */
     size_t                part_count;
     struct tw_lane       *lanes;        /**< by server, for what looks at all partitions; NULL: nobody did */
     struct tw_cart_ids    carts;        /**< of list() */
-    bool                  seeks_strays; /**< tw_cart_store_check() is at its second way */
-    size_t                stray_server; /**< where it is then */
+    size_t                stray_server; /**< where the search for strays is */
     uint64_t              stray_cursor;
 };
 
@@ -70,10 +71,8 @@ void                 tw_cart_part_free(struct tw_cart_part *part);
 enum tw_rc tw_cart_server_lane(struct tw_cart_store *store, size_t server, const char *where, struct tw_lane **ret_lane,
                                struct tw_err *reterr);
 
-/** Partition of a member's commands. */
-int32_t tw_cart_partition_of(struct tw_uuid member_id);
 /** Is this the server of the member's partition? What an earlier list of servers left on another is read by nobody. */
-bool    tw_cart_lives_on(const struct tw_cart_store *store, struct tw_uuid member_id, size_t server);
+bool tw_cart_lives_on(const struct tw_cart_store *store, struct tw_uuid member_id, size_t server);
 
 /** GET of the whole progress; the answer is received with tw_cart_part_receive_progress(). */
 void       tw_cart_part_put_get(struct tw_cart_part *part);
@@ -94,6 +93,10 @@ enum tw_rc tw_cart_part_receive_time(struct tw_cart_part *part, const char *wher
 /** The next answer of @p lane: a member's cart, in the arena, or NULL when there is none. */
 enum tw_rc tw_cart_receive_copy(struct tw_lane *lane, struct tw_uuid member_id, struct tw_arena *arena,
                                 const char *where, const struct tw_cart **ret_cart, struct tw_err *reterr);
+
+/** EXISTS of the mark that readers' keys are left out; its answer is kept in `unprojected`. */
+void       tw_cart_part_put_unprojected(struct tw_cart_part *part);
+enum tw_rc tw_cart_part_receive_unprojected(struct tw_cart_part *part, const char *where, struct tw_err *reterr);
 
 /** The fence: watches the progress and asks for it, without the outbox, and for the epoch. */
 void       tw_cart_part_put_watch(struct tw_cart_part *part);

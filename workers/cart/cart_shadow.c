@@ -346,6 +346,36 @@ static enum tw_rc receive_side(struct swap *swap, struct tw_lane *lane, size_t s
     return TW_OK;
 }
 
+static void put_unprojected(const struct swap *swap, struct tw_lane *lane, size_t server)
+{
+    char key[TW_CART_KEY_SIZE];
+
+    for (int32_t p = first_partition(server); p < swap->partition_count; p = next_partition(swap, p)) {
+        tw_cart_key_unprojected(p, key);
+        put_on_text(lane, "EXISTS", key);
+    }
+}
+
+/* What a bulk fold left out must be there before readers come. */
+static enum tw_rc receive_unprojected(const struct swap *swap, struct tw_lane *lane, size_t server, const char *where,
+                                      struct tw_err *reterr)
+{
+    int32_t unprojected = -1;
+
+    for (int32_t p = first_partition(server); p < swap->partition_count; p = next_partition(swap, p)) {
+        TW_AUTO(tw_reply_free) redisReply *reply = NULL;
+
+        TW_TRY(tw_lane_receive(lane, REDIS_REPLY_INTEGER, where, "EXISTS", &reply, reterr));
+        if (reply->integer)
+            unprojected = p;
+    }
+    if (unprojected < 0)
+        return TW_OK;
+    tw_lane_close(lane); /* with the answers that are left */
+    return tw_fail(reterr, TW_FENCED, where, 0, "partition %" PRId32 " of the shadow lacks what readers see",
+                   unprojected);
+}
+
 static enum tw_rc receive_epoch(struct tw_lane *lane, const char *where, int64_t *ret_epoch, struct tw_err *reterr)
 {
     TW_AUTO(tw_reply_free) redisReply *reply = NULL;
@@ -366,11 +396,13 @@ static enum tw_rc ask_server(struct swap *swap, size_t server, const char *where
     TW_TRY(connect_server(shadow, server, where, &lane, reterr));
     tw_lane_command(lane, "UNWATCH", 0); /* what an earlier question watched */
     put_side(swap, lane, server, shadow->dbs[server]);
+    put_unprojected(swap, lane, server);
     put_side(swap, lane, server, shadow->servers[server].db);
     put_on_text(lane, "GET", TW_CART_KEY_EPOCH);
     TW_TRY(tw_lane_send(lane, where, reterr));
     TW_TRY(tw_lane_receive_ok(lane, where, "UNWATCH", reterr));
     TW_TRY(receive_side(swap, lane, server, where, swap->other, reterr));
+    TW_TRY(receive_unprojected(swap, lane, server, where, reterr));
     TW_TRY(receive_side(swap, lane, server, where, swap->live, reterr));
     TW_TRY(receive_epoch(lane, where, &swap->epoch, reterr));
     *ret_lane = lane;

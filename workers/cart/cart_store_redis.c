@@ -21,16 +21,21 @@ static enum tw_rc redis_watermark(void *self, int32_t partition, struct tw_arena
                                   struct tw_progress *ret_progress, struct tw_err *reterr)
 {
     static const char                  where[] = "cart.store.watermark";
-    struct tw_cart_part               *part = tw_cart_part_own(self, partition);
+    struct tw_cart_store              *store = self;
+    struct tw_cart_part               *part = tw_cart_part_own(store, partition);
     TW_AUTO(tw_reply_free) redisReply *reply = NULL;
     struct tw_progress                 progress;
 
     TW_TRY(tw_cart_part_connect(part, where, reterr));
     tw_cart_part_put_get(part);
     tw_cart_part_put_epoch(part);
+    if (store->is_bulk)
+        tw_cart_part_put_unprojected(part);
     TW_TRY(tw_lane_send(&part->lane, where, reterr));
     TW_TRY(tw_cart_part_receive_progress(part, where, &reply, &progress, reterr));
     TW_TRY(tw_cart_part_receive_epoch(part, TW_UNREACHED, where, reterr)); /* worth retrying, and then all anew */
+    if (store->is_bulk)
+        TW_TRY(tw_cart_part_receive_unprojected(part, where, reterr));
     tw_cart_part_know(part, &progress);
     progress.outbox = tw_arena_copy(arena, progress.outbox);
     *ret_progress = progress;
@@ -253,10 +258,22 @@ static enum tw_rc check_fence(struct tw_cart_part *part, const struct tw_changes
     return tw_fail(reterr, TW_FENCED, where, 0, "partition %d is frozen", changes->partition);
 }
 
+/* In bulk, a partition that begins has no readers' keys: from here on until they are written at once. */
+static void put_unprojected(struct tw_cart_part *part)
+{
+    char key[TW_CART_KEY_SIZE];
+
+    part->unprojected = true; /* whatever fails now closes the connection, and with it forgets this */
+    tw_lane_command(&part->lane, "SET", 2);
+    tw_lane_arg(&part->lane, key, tw_cart_key_unprojected(part->lane.partition, key));
+    tw_lane_text(&part->lane, "1");
+}
+
 static enum tw_rc redis_commit(void *self, const struct tw_changes *changes, struct tw_err *reterr)
 {
     static const char            where[] = "cart.store.commit";
-    struct tw_cart_part         *part = tw_cart_part_connected(self, changes->partition, where, reterr);
+    struct tw_cart_store        *store = self;
+    struct tw_cart_part         *part = tw_cart_part_connected(store, changes->partition, where, reterr);
     struct tw_progress           after = changes->after;
     const struct tw_cart_change *carts;
     size_t                       asked;
@@ -268,6 +285,8 @@ static enum tw_rc redis_commit(void *self, const struct tw_changes *changes, str
     carts = changes_of_carts(changes, &part->arena);
     asked = tw_cart_ask_holders(part, carts, changes->entity_count);
     tw_lane_command(&part->lane, "MULTI", 0);
+    if (store->is_bulk && changes->first_offset == 0)
+        put_unprojected(part);
     put_progress_and_copies(part, &after, carts, changes->entity_count);
     put_ledger(part, changes);
     for (size_t i = 0; i < changes->entity_count; i++)
@@ -429,6 +448,13 @@ enum tw_rc tw_cart_store_open(const char *uris, int timeout_ms, struct tw_store 
         .self = store,
     };
     return TW_OK;
+}
+
+void tw_cart_store_bulk(struct tw_store *port)
+{
+    struct tw_cart_store *store = port->self;
+
+    store->is_bulk = true;
 }
 
 void tw_cart_store_close(struct tw_store *port)

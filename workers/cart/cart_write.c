@@ -62,6 +62,8 @@ static void put_line(struct tw_cart_part *part, const struct tw_cart_change *cha
     }
     if (!pair->before)
         put_holder(part, "SADD", line->product_id, change->member_id);
+    if (part->unprojected)
+        return;
     if (pair->before && tw_cart_reads_the_same(pair->before, line) && has_projection(part, change->before)) {
         put_expiry(part, key, len, change->after->ends_at_ms);
     } else {
@@ -70,21 +72,41 @@ static void put_line(struct tw_cart_part *part, const struct tw_cart_change *cha
     }
 }
 
+static void put_summary(struct tw_cart_part *part, struct tw_uuid member_id, const struct tw_cart *cart)
+{
+    char   key[TW_CART_KEY_SIZE];
+    size_t len = tw_cart_key_summary(member_id, key);
+
+    tw_cart_summary_value(cart, &part->value);
+    put_value_until(part, key, len, cart->ends_at_ms);
+}
+
 void tw_cart_put_projection(struct tw_cart_part *part, const struct tw_cart_change *change)
 {
     struct tw_cart_line_pair pairs[TW_CART_PAIRS_MAX];
     size_t                   count = tw_cart_pair_lines(change, pairs);
     char                     key[TW_CART_KEY_SIZE];
-    size_t                   len = tw_cart_key_summary(change->member_id, key);
 
     for (size_t i = 0; i < count; i++)
         put_line(part, change, &pairs[i]);
-    if (change->after->lines_len > 0) {
-        tw_cart_summary_value(change->after, &part->value);
-        put_value_until(part, key, len, change->after->ends_at_ms);
-    } else {
-        tw_cart_put_on_key(part, "UNLINK", key, len);
+    if (change->after->lines_len == 0)
+        tw_cart_put_on_key(part, "UNLINK", key, tw_cart_key_summary(change->member_id, key));
+    else if (!part->unprojected)
+        put_summary(part, change->member_id, change->after);
+}
+
+void tw_cart_put_for_readers(struct tw_cart_part *part, struct tw_uuid member_id, const struct tw_cart *cart)
+{
+    char key[TW_CART_KEY_SIZE];
+
+    for (uint32_t i = 0; i < cart->lines_len; i++) {
+        size_t len = tw_cart_key_item(member_id, cart->lines[i].product_id, key);
+
+        tw_cart_item_value(&cart->lines[i], &part->value);
+        put_value_until(part, key, len, cart->ends_at_ms);
     }
+    if (cart->lines_len > 0)
+        put_summary(part, member_id, cart);
 }
 
 void tw_cart_put_end(struct tw_cart_part *part, struct tw_uuid member_id, int64_t ends_at_ms)

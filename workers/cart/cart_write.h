@@ -16,8 +16,11 @@
 void tw_cart_put_on_key(struct tw_cart_part *part, const char *name, const char *key, size_t key_len);
 /** In which day's index the member is. */
 void tw_cart_put_end(struct tw_cart_part *part, struct tw_uuid member_id, int64_t ends_at_ms);
-/** Items, holders and summary. No item without a summary, no summary without items. */
+/** Items, holders and summary. No item without a summary, no summary without items. Where readers' keys are left out,
+ *  what left is taken away all the same, so that writing the rest is enough later. */
 void tw_cart_put_projection(struct tw_cart_part *part, const struct tw_cart_change *change);
+/** All of a cart's readers' keys, whatever there is of them. */
+void tw_cart_put_for_readers(struct tw_cart_part *part, struct tw_uuid member_id, const struct tw_cart *cart);
 /** All of a change that is not its copy. */
 void tw_cart_put_change(struct tw_cart_part *part, const struct tw_cart_change *change);
 

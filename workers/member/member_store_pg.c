@@ -1001,8 +1001,9 @@ static enum tw_rc store_forget_outbox(void *store, int32_t partition, int64_t ne
     return tw_pg_run(self->pg, NULL, reterr);
 }
 
-/* Ledger rows only; of a store that is being made anew all there are, for it is swept once a day of its log. Ended tokens are dropped by their member's next change, a function of the log; if a sweep did it, a
- * command id that comes again would be decided by whether the sweep had come by. */
+/* Ledger rows only; of a store that is being made anew all there are, for it is swept once a day of its log. Ended tokens
+ * are dropped by their member's next change, a function of the log; if a sweep did it, a command id that comes again
+ * would be decided by whether the sweep had come by. */
 static enum tw_rc store_sweep(void *store, int32_t partition, int64_t next_offset, int64_t clock_ms,
                               struct tw_err *reterr)
 {

@@ -177,6 +177,15 @@ static enum tw_rc apply_statements(struct tw_mongo *mongo, const struct chunk *c
     return written.matched < chunk->count || written.duplicates ? check_done(mongo, chunk, reterr) : TW_OK;
 }
 
+/* `n` is not to be relied on; what is there already was met. */
+static enum tw_rc apply_new(struct tw_mongo *mongo, const struct chunk *chunk, struct tw_err *reterr)
+{
+    struct tw_mongo_written written;
+
+    TW_TRY(tw_mongo_write(mongo, &chunk->command, where, &written, reterr));
+    return written.duplicates ? check_done(mongo, chunk, reterr) : TW_OK;
+}
+
 /* --- ledger rows -------------------------------------------------------------------------------------------------- */
 
 /* A row may stand there because it was written already, or because its command id was used before and counts no more:
@@ -235,15 +244,18 @@ static enum tw_rc apply_rows(struct tw_mongo *mongo, const struct chunk *chunk, 
 /* --- the record --------------------------------------------------------------------------------------------------- */
 
 static const struct part {
+    const char *name;
     const char *collection;
     const char *verb;
     const char *array_name;
     const char *id_path;
     enum tw_rc (*apply)(struct tw_mongo *mongo, const struct chunk *chunk, struct tw_err *reterr);
 } parts[] = {
-    {TW_MONGO_PRODUCTS, "update", "updates", "q._id", apply_statements},
-    {TW_MONGO_RATINGS, "update", "updates", "q._id", apply_statements},
-    {TW_MONGO_LEDGER, "insert", "documents", "_id", apply_rows},
+    {TW_REDO_NEW_PRODUCTS, TW_MONGO_PRODUCTS, "insert", "documents", "_id", apply_new},
+    {TW_REDO_NEW_RATINGS, TW_MONGO_RATINGS, "insert", "documents", "_id", apply_new},
+    {TW_MONGO_PRODUCTS, TW_MONGO_PRODUCTS, "update", "updates", "q._id", apply_statements},
+    {TW_MONGO_RATINGS, TW_MONGO_RATINGS, "update", "updates", "q._id", apply_statements},
+    {TW_MONGO_LEDGER, TW_MONGO_LEDGER, "insert", "documents", "_id", apply_rows},
 };
 
 /* The next items as one command; none left: an empty chunk. */
@@ -282,15 +294,23 @@ static enum tw_rc apply_part(struct tw_mongo *mongo, const struct part *part, bs
     return rc == TW_REFUSED ? tw_fail(reterr, TW_BROKEN, where, 0, "MongoDB refuses a write that is committed") : rc;
 }
 
+/* What is new stands apart only where it may. */
+static bool may_lack(const struct part *part)
+{
+    return part->apply == apply_new;
+}
+
 enum tw_rc tw_product_apply(struct tw_mongo *mongo, const bson_t *redo, struct tw_err *reterr)
 {
     for (size_t i = 0; i < TW_LEN(parts); i++) {
         bson_iter_t iter;
         bson_iter_t items;
+        bool        is_there = bson_iter_init_find(&iter, redo, parts[i].name);
 
-        if (!bson_iter_init_find(&iter, redo, parts[i].collection) || !BSON_ITER_HOLDS_ARRAY(&iter) ||
-            !bson_iter_recurse(&iter, &items))
-            return tw_fail(reterr, TW_BROKEN, where, 0, "the redo record has no '%s'", parts[i].collection);
+        if (!is_there && may_lack(&parts[i]))
+            continue;
+        if (!is_there || !BSON_ITER_HOLDS_ARRAY(&iter) || !bson_iter_recurse(&iter, &items))
+            return tw_fail(reterr, TW_BROKEN, where, 0, "the redo record has no '%s'", parts[i].name);
         TW_TRY(apply_part(mongo, &parts[i], &items, reterr));
     }
     return TW_OK;

@@ -99,13 +99,13 @@ static void log_at_debug(mongoc_log_level_t level, const char *domain, const cha
     tw_log(TW_LOG_DEBUG, "libmongoc", TW_F_TEXT("domain", domain), TW_F_TEXT("text", message));
 }
 
-static bson_t *new_write_options(void)
+static bson_t *new_write_options(int32_t servers, bool journal)
 {
     mongoc_write_concern_t *concern = mongoc_write_concern_new();
     bson_t                 *options = bson_new();
 
-    mongoc_write_concern_set_w(concern, MONGOC_WRITE_CONCERN_W_MAJORITY);
-    mongoc_write_concern_set_journal(concern, true);
+    mongoc_write_concern_set_w(concern, servers);
+    mongoc_write_concern_set_journal(concern, journal);
     mongoc_write_concern_append(concern, options);
     mongoc_write_concern_destroy(concern);
     return options;
@@ -141,9 +141,15 @@ enum tw_rc tw_mongo_init(const char *uri, int timeout_ms, struct tw_mongo *ret_m
         return tw_fail(reterr, TW_INVALID, where, 0, "MongoDB URI names no database");
     }
     settle_options(mongo.uri, timeout_ms);
-    mongo.write_options = new_write_options();
+    mongo.write_options = new_write_options(MONGOC_WRITE_CONCERN_W_MAJORITY, true);
     *ret_mongo = mongo;
     return TW_OK;
+}
+
+void tw_mongo_relax(struct tw_mongo *mongo)
+{
+    bson_destroy(mongo->write_options);
+    mongo->write_options = new_write_options(1, false);
 }
 
 void tw_mongo_done(struct tw_mongo *mongo)

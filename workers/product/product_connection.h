@@ -15,7 +15,7 @@
 struct tw_mongo {
     mongoc_uri_t    *uri;
     const char      *database;      /**< within `uri` */
-    bson_t          *write_options; /**< w: majority, j: true */
+    bson_t          *write_options; /**< w: majority, j: true; see tw_mongo_relax() */
     mongoc_client_t *client;        /**< NULL: not connected */
 };
 
@@ -24,6 +24,9 @@ enum tw_rc tw_mongo_init(const char *uri, int timeout_ms, struct tw_mongo *ret_m
 /** Writes the URI of another database of the same server, for the same account; free it with free(). @p database:
  *  letters, digits, `_` and `-`. INVALID: it has others, is too long, the server's own or that of @p uri. */
 enum tw_rc tw_mongo_uri_beside(const char *uri, const char *database, char **ret_uri, struct tw_err *reterr);
+/** From now on a write is answered when the server has it, in memory. What a server loses so is always the end of all
+ *  that was written. */
+void       tw_mongo_relax(struct tw_mongo *mongo);
 /** Accepts half-built ones. */
 void       tw_mongo_done(struct tw_mongo *mongo);
 /** Makes a client when there is none; the server is first spoken to by the next call. */

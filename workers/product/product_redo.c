@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "product_domain.h"
+#include "tillwire/ledger.h"
 #include "tillwire/product_document.h"
 
 static void append_id(bson_t *document, const struct tw_key *key)
@@ -133,8 +134,16 @@ static size_t key_of(uint32_t index, char buffer[16], const char **ret_key)
     return bson_uint32_to_string(index, ret_key, buffer, 16);
 }
 
-/* The statements of all entities of one kind. */
-static void append_statements(bson_t *redo, const char *collection, const struct tw_changes *changes, uint32_t kind)
+static void append_document(bson_t *document, const struct tw_entity *entity)
+{
+    append_id(document, &entity->key);
+    append_values(document, entity);
+}
+
+/* An array of what `append` makes of all entities of one kind; @p are_new: those that are new, else the others. NULL: of
+ * all. */
+static void append_entities(bson_t *redo, const char *name, const struct tw_changes *changes, uint32_t kind,
+                            const bool *are_new, void (*append)(bson_t *item, const struct tw_entity *entity))
 {
     uint32_t    count = 0;
     bson_t      array;
@@ -142,22 +151,25 @@ static void append_statements(bson_t *redo, const char *collection, const struct
     char        buffer[16];
     const char *key;
 
-    BSON_APPEND_ARRAY_BEGIN(redo, collection, &array);
+    BSON_APPEND_ARRAY_BEGIN(redo, name, &array);
     for (size_t i = 0; i < changes->entity_count; i++) {
-        size_t key_len;
+        const struct tw_entity *entity = changes->entities[i];
+        size_t                  key_len;
 
-        if (changes->entities[i]->key.kind != kind)
+        if (entity->key.kind != kind || (are_new && *are_new != !entity->before))
             continue;
         key_len = key_of(count++, buffer, &key);
         bson_append_document_begin(&array, key, (int)key_len, &item);
-        append_statement(&item, changes->entities[i]);
+        append(&item, entity);
         bson_append_document_end(&array, &item);
     }
     bson_append_array_end(redo, &array);
 }
 
-static void append_rows(bson_t *redo, const struct tw_changes *changes)
+/* @p counting_at: leaves out those that do not count by this clock, but for those that take another's place. */
+static void append_rows(bson_t *redo, const struct tw_changes *changes, const int64_t *counting_at)
 {
+    uint32_t    count = 0;
     bson_t      array;
     bson_t      item;
     char        buffer[16];
@@ -165,10 +177,14 @@ static void append_rows(bson_t *redo, const struct tw_changes *changes)
 
     BSON_APPEND_ARRAY_BEGIN(redo, TW_MONGO_LEDGER, &array);
     for (size_t i = 0; i < changes->row_count; i++) {
-        size_t key_len = key_of((uint32_t)i, buffer, &key);
+        const struct tw_ledger_row *row = &changes->rows[i];
+        size_t                      key_len;
 
+        if (counting_at && !row->replaces && !tw_ledger_row_counts(row, *counting_at))
+            continue;
+        key_len = key_of(count++, buffer, &key);
         bson_append_document_begin(&array, key, (int)key_len, &item);
-        tw_ledger_to_document(changes->partition, &changes->rows[i], &item);
+        tw_ledger_to_document(changes->partition, row, &item);
         bson_append_document_end(&array, &item);
     }
     bson_append_array_end(redo, &array);
@@ -177,14 +193,27 @@ static void append_rows(bson_t *redo, const struct tw_changes *changes)
 void tw_product_redo_build(const struct tw_changes *changes, bson_t *ret_redo)
 {
     bson_init(ret_redo);
-    append_statements(ret_redo, TW_MONGO_PRODUCTS, changes, TW_PRODUCT_ENTITY);
-    append_statements(ret_redo, TW_MONGO_RATINGS, changes, TW_RATING_ENTITY);
-    append_rows(ret_redo, changes);
+    append_entities(ret_redo, TW_MONGO_PRODUCTS, changes, TW_PRODUCT_ENTITY, NULL, append_statement);
+    append_entities(ret_redo, TW_MONGO_RATINGS, changes, TW_RATING_ENTITY, NULL, append_statement);
+    append_rows(ret_redo, changes, NULL);
+}
+
+void tw_product_redo_build_bulk(const struct tw_changes *changes, bson_t *ret_redo)
+{
+    static const bool are_new = true;
+    static const bool are_old = false;
+
+    bson_init(ret_redo);
+    append_entities(ret_redo, TW_REDO_NEW_PRODUCTS, changes, TW_PRODUCT_ENTITY, &are_new, append_document);
+    append_entities(ret_redo, TW_REDO_NEW_RATINGS, changes, TW_RATING_ENTITY, &are_new, append_document);
+    append_entities(ret_redo, TW_MONGO_PRODUCTS, changes, TW_PRODUCT_ENTITY, &are_old, append_statement);
+    append_entities(ret_redo, TW_MONGO_RATINGS, changes, TW_RATING_ENTITY, &are_old, append_statement);
+    append_rows(ret_redo, changes, &changes->after.clock_ms);
 }
 
 bool tw_product_redo_guard(const bson_t *statement, int64_t *ret_guard)
 {
-    static const char *const paths[] = {"u.$setOnInsert.guard", "u.$max.guard", "u.$set.guard"};
+    static const char *const paths[] = {"u.$setOnInsert.guard", "u.$max.guard", "u.$set.guard", "guard"};
 
     for (size_t i = 0; i < TW_LEN(paths); i++) {
         bson_iter_t iter;

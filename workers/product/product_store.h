@@ -15,6 +15,14 @@
  */
 enum tw_rc tw_product_store_open(const char *uri, int timeout_ms, struct tw_store *ret_store, struct tw_err *reterr);
 
+/**
+ * The store is a shadow that nobody else writes or reads: batches may be much larger, writes wait for no disk, and what
+ * is new is inserted. It still goes on where it was after any crash of ours, and after one of the server where that
+ * has the beginning of all that was written; else watermark() or load() refuses it. Commits of new entities may go from
+ * offset 0 to offset 0, as many as a snapshot needs; the one that ends them moves the watermark.
+ */
+void tw_product_store_bulk(struct tw_store *store);
+
 /** Accepts NULL and a zeroed store. */
 void tw_product_store_close(struct tw_store *store);
 

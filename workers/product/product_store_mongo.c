@@ -28,11 +28,13 @@ enum {
     /* The runtime cuts batches so that they stay under 1 MiB; a document of MongoDB holds 16. */
     PROGRESS_MAX_BYTES = 15 << 20,
     SWEEP_MAX_ROWS = 1000,
+    SWEEP_MAX_ROWS_BULK = 50000,
     WATERMARK_READS_MAX = 3,
 };
 
 struct store {
     struct tw_mongo        mongo;
+    bool                   is_bulk;
     int64_t               *epochs; /* by partition: which store it is that watermark() was asked for, see tw_progress */
     int32_t                epoch_count;
     struct tw_product_list keys[TW_RATING_ENTITY + 1]; /* of each kind */
@@ -412,13 +414,17 @@ static enum tw_rc commit_redo(struct store *store, const struct tw_changes *chan
 
 static enum tw_rc commit(void *self, const struct tw_changes *changes, struct tw_err *reterr)
 {
-    bson_t     redo;
-    bson_t    *update;
-    enum tw_rc rc;
+    struct store *store = self;
+    bson_t        redo;
+    bson_t       *update;
+    enum tw_rc    rc;
 
-    tw_product_redo_build(changes, &redo);
+    if (store->is_bulk)
+        tw_product_redo_build_bulk(changes, &redo);
+    else
+        tw_product_redo_build(changes, &redo);
     update = new_progress_update(changes, &redo);
-    rc = commit_redo(self, changes, &redo, update, reterr);
+    rc = commit_redo(store, changes, &redo, update, reterr);
     bson_destroy(update);
     bson_destroy(&redo);
     return rc;
@@ -459,13 +465,14 @@ static enum tw_rc take_time(void *context, const bson_t *document, struct tw_err
     return TW_OK;
 }
 
-/* The time up to which SWEEP_MAX_ROWS rows can go, at most *inout_until_ms. */
+/* The time up to which as many rows can go as one sweep takes, at most *inout_until_ms. */
 static enum tw_rc bound_sweep(struct store *store, int32_t partition, int64_t *inout_until_ms, struct tw_err *reterr)
 {
+    int32_t    rows = store->is_bulk ? SWEEP_MAX_ROWS_BULK : SWEEP_MAX_ROWS;
     int64_t    nth_ms = *inout_until_ms;
     bson_t    *filter = BCON_NEW("partition", BCON_INT32(partition));
     bson_t    *options = BCON_NEW("projection", "{", "at", BCON_INT32(1), "}", "sort", "{", "at", BCON_INT32(1), "}",
-                                  "skip", BCON_INT32(SWEEP_MAX_ROWS - 1), "limit", BCON_INT32(1));
+                                  "skip", BCON_INT32(rows - 1), "limit", BCON_INT32(1));
     enum tw_rc rc = tw_mongo_find(&store->mongo, TW_MONGO_LEDGER, filter, options, take_time, &nth_ms,
                                   "product.store.sweep", reterr);
 
@@ -577,6 +584,14 @@ enum tw_rc tw_product_store_open(const char *uri, int timeout_ms, struct tw_stor
         .self = store,
     };
     return TW_OK;
+}
+
+void tw_product_store_bulk(struct tw_store *store)
+{
+    struct store *self = store->self;
+
+    self->is_bulk = true;
+    tw_mongo_relax(&self->mongo);
 }
 
 void tw_product_store_close(struct tw_store *store)

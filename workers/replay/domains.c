@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cart_domain.h"
+#include "cart_readers.h"
 #include "cart_shadow.h"
 #include "cart_store.h"
 #include "member_domain.h"
@@ -16,29 +17,7 @@
 
 enum { CACHE_BYTES = 8 << 20 };
 
-/* Of findings: who needs more of them has other troubles. */
-enum { FINDINGS_MAX_BYTES = 64 * 1024 };
-
 atomic_bool tw_replay_stop;
-
-static void add_finding(void *self, const char *sentence)
-{
-    tw_buf_printf(self, "%s\n", sentence);
-}
-
-static enum tw_rc check_carts_readers(struct tw_store *store, bool from_start, struct tw_buf *findings,
-                                      int64_t *compared, bool *ret_more, struct tw_err *reterr)
-{
-    int64_t some = 0;
-
-    TW_TRY(tw_cart_store_check(store, from_start, add_finding, findings, &some, ret_more, reterr));
-    *compared += some;
-    if (*ret_more && findings->len > FINDINGS_MAX_BYTES) {
-        add_finding(findings, "there may be more: the comparison ends here");
-        *ret_more = false;
-    }
-    return TW_OK;
-}
 
 const struct tw_replay_domain tw_replay_domains[] = {
     {
@@ -60,6 +39,7 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .uri_offset = offsetof(struct tw_ctl_settings, mongo_uri),
         .open_store = tw_product_store_open,
         .close_store = tw_product_store_close,
+        .bulk = tw_product_store_bulk,
         .open_shadow = tw_product_shadow_open,
         .sweeps_rows = true,
     },
@@ -70,8 +50,10 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .uri_offset = offsetof(struct tw_ctl_settings, redis_uri),
         .open_store = tw_cart_store_open,
         .close_store = tw_cart_store_close,
+        .bulk = tw_cart_store_bulk,
+        .complete = tw_cart_store_project,
         .open_shadow = tw_cart_shadow_open,
-        .check_readers = check_carts_readers,
+        .check_readers = tw_cart_readers_check,
     },
 };
 const size_t tw_replay_domain_count = TW_LEN(tw_replay_domains);

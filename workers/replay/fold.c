@@ -49,6 +49,7 @@ static enum tw_rc check_bounds(const struct state *state, struct tw_err *reterr)
 {
     struct tw_source *source = state->fold->source;
     int64_t           next = state->at.next_offset, low, high;
+    int64_t folded = state->end.offset != INT64_MAX ? state->end.offset : next; /* by the store that is copied */
 
     TW_TRY(source->bounds(source->self, state->partition, &low, &high, reterr));
     if (low > (next ? next - 1 : 0))
@@ -56,11 +57,11 @@ static enum tw_rc check_bounds(const struct state *state, struct tw_err *reterr)
                        "the log of partition %" PRId32 " begins at %" PRId64 " in %s, but is needed from %" PRId64
                        ": its beginning is gone",
                        state->partition, low, source->name, next ? next - 1 : 0);
-    if (high < next)
+    if (high < folded)
         return tw_fail(reterr, TW_BROKEN, "fold", 0,
                        "the log of partition %" PRId32 " ends at %" PRId64 " in %s, but was folded up to %" PRId64
                        ": lost tail, re-created topic or another cluster",
-                       state->partition, high, source->name, next);
+                       state->partition, high, source->name, folded);
     return TW_OK;
 }
 

@@ -64,6 +64,16 @@ static enum tw_rc fold_partitions(struct work *work, struct tools *tools, struct
     return TW_OK;
 }
 
+static void give_up(struct work *work, enum tw_rc rc, const struct tw_err *err)
+{
+    pthread_mutex_lock(&work->lock);
+    if (work->rc == TW_OK) {
+        work->err = *err;
+        work->rc = rc;
+    }
+    pthread_mutex_unlock(&work->lock);
+}
+
 static void *thread_main(void *argument)
 {
     struct work                     *work = argument;
@@ -72,13 +82,8 @@ static void *thread_main(void *argument)
     TW_AUTO(tools_done) struct tools tools = {.domain = work->threads->domain};
 
     rc = fold_partitions(work, &tools, &err);
-    if (rc != TW_OK) {
-        pthread_mutex_lock(&work->lock);
-        if (work->rc == TW_OK)
-            work->err = err;
-        work->rc = work->rc == TW_OK ? rc : work->rc;
-        pthread_mutex_unlock(&work->lock);
-    }
+    if (rc != TW_OK)
+        give_up(work, rc, &err);
     atomic_fetch_sub(&work->running, 1);
     return NULL;
 }
@@ -101,6 +106,11 @@ static void watch(struct work *work)
     tw_progress_bar_begin(&bar, work->threads->domain->domain->name, "records",
                           count_records(work->threads, work->partition_count));
     while (atomic_load(&work->running)) {
+        struct tw_err err;
+        enum tw_rc    rc = work->threads->go_on ? work->threads->go_on(work->threads->self, &err) : TW_OK;
+
+        if (rc != TW_OK)
+            give_up(work, rc, &err);
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
         tw_progress_bar_show(&bar, work->folded);
     }

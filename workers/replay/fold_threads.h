@@ -12,6 +12,9 @@ struct tw_fold_threads {
     const char                    *uri;    /**< of the store: a shadow */
     const struct tw_fold_end      *ends;   /**< by partition */
     struct tw_progress            *ret_at; /**< by partition: where it is then; without outboxes */
+    /** Called all the while, by the caller's thread: what holds the live store still is renewed. NULL: nothing does. */
+    enum tw_rc (*go_on)(void *self, struct tw_err *reterr);
+    void *self;
 };
 
 /** Shows its progress. UNREACHED also when it was interrupted: all that was folded is kept, the next call goes on there. */

@@ -188,9 +188,24 @@ static enum tw_rc prepare_shadow(const struct rebuild *r, struct tw_err *reterr)
 
 /* --- folding ------------------------------------------------------------------------------------------------------ */
 
-static enum tw_rc fold(const struct rebuild *r, struct tw_err *reterr)
+static enum tw_rc renew(void *self, struct tw_err *reterr)
 {
-    const struct tw_fold_threads threads = {r->domain, r->settings, r->shadow.uri, r->ends, r->at};
+    struct rebuild *r = self;
+
+    return r->freeze.frozen ? tw_freeze_renew(&r->freeze, reterr) : TW_OK;
+}
+
+static enum tw_rc fold(struct rebuild *r, struct tw_err *reterr)
+{
+    const struct tw_fold_threads threads = {
+        .domain = r->domain,
+        .settings = r->settings,
+        .uri = r->shadow.uri,
+        .ends = r->ends,
+        .ret_at = r->at,
+        .go_on = renew,
+        .self = r,
+    };
 
     return tw_fold_threads_run(&threads, reterr);
 }
@@ -268,17 +283,36 @@ static enum tw_rc read_digests(const struct rebuild *r, struct tw_store *store, 
     return TW_OK;
 }
 
+static enum tw_rc go_on(void *self, struct tw_err *reterr)
+{
+    (void)self; /* nobody else moves a shadow */
+    if (tw_replay_stop)
+        return tw_fail(reterr, TW_UNREACHED, "rebuild", 0, "interrupted: the same command goes on from here");
+    return TW_OK;
+}
+
 static enum tw_rc check_readers(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
 {
-    TW_AUTO(tw_buf_done) struct tw_buf findings = {0};
-    int64_t                            compared = 0;
-    bool                               more = r->domain->check_readers != NULL;
+    struct tw_readers_check check = {.go_on = go_on};
+    enum tw_rc              rc = TW_OK;
 
-    for (bool first = true; more && !tw_replay_stop; first = false)
-        TW_TRY(r->domain->check_readers(store, first, &findings, &compared, &more, reterr));
-    if (!findings.len)
-        return TW_OK;
-    return tw_fail(reterr, TW_BROKEN, "rebuild", 0, "%s: %.150s", r->shadow.place, tw_buf_str(&findings).ptr);
+    if (r->domain->check_readers)
+        rc = r->domain->check_readers(store, r->partition_count, &check, reterr);
+    if (rc == TW_OK && check.count)
+        rc = tw_fail(reterr, TW_BROKEN, "rebuild", 0, "%s: %" PRId64 " differences, the first: %.150s", r->shadow.place,
+                     check.count, tw_buf_str(&check.findings).ptr);
+    tw_buf_done(&check.findings);
+    return rc;
+}
+
+static enum tw_rc complete_shadow(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
+{
+    TW_TRY(read_shadow(r, store, reterr));
+    for (int32_t p = 0; r->domain->complete && p < r->partition_count; p++) {
+        TW_TRY(r->domain->complete(store, p, reterr));
+        TW_TRY(go_on(NULL, reterr));
+    }
+    return TW_OK;
 }
 
 static enum tw_rc verify_shadow(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
@@ -453,6 +487,7 @@ static enum tw_rc build(struct rebuild *r, struct tw_err *reterr)
         return roll_back(r, reterr);
     TW_TRY(prepare_shadow(r, reterr));
     TW_TRY(catch_up(r, reterr));
+    TW_TRY(with_shadow_store(r, complete_shadow, reterr));
     TW_TRY(with_shadow_store(r, verify_shadow, reterr));
     if (!is_a_look(r))
         TW_TRY(take_the_place(r, reterr));

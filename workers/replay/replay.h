@@ -9,6 +9,19 @@
 #include "fold.h"
 #include "tillwire/shadow.h"
 
+/** Sentences that are kept of differences; the others are counted. */
+enum { TW_READERS_FINDINGS = 20 };
+
+/** What comparing a store with what its readers see gives. */
+struct tw_readers_check {
+    struct tw_buf findings; /**< sentences, a line each; the caller frees it */
+    int64_t       count;    /**< of all that differs */
+    int64_t       compared; /**< aggregates */
+    /** Called now and then: what holds the store still is renewed. */
+    enum tw_rc (*go_on)(void *self, struct tw_err *reterr);
+    void *self;
+};
+
 /** A domain with its store, as replay needs to know them. */
 struct tw_replay_domain {
     const struct tw_domain *domain;
@@ -21,14 +34,14 @@ struct tw_replay_domain {
     void (*pin_id_key)(struct tw_store *store, const char *id_key_check);
     /** From now on the store is a shadow that nobody reads, and takes large batches; NULL: it makes no difference. */
     void (*bulk)(struct tw_store *store);
+    /** Writes what bulk commits have left out of a partition of a shadow; once, before it is read. NULL: nothing is. */
+    enum tw_rc (*complete)(struct tw_store *store, int32_t partition, struct tw_err *reterr);
     enum tw_rc (*open_shadow)(const char *live_uri, const char *name, int timeout_ms, struct tw_shadow *ret_shadow,
                               struct tw_err *reterr);
     bool sweeps_rows; /**< the store's sweep() drops remembered commands and no aggregates; else commits drop them */
-    /** Compares what the store keeps for readers with what it decides on: a part of it, @p from_start or behind the last
-     *  one; ret_more false: that was all. A sentence for each difference is appended to @p findings with its line end;
-     *  @p compared counts on. NULL: readers see the very same. */
-    enum tw_rc (*check_readers)(struct tw_store *store, bool from_start, struct tw_buf *findings, int64_t *compared,
-                                bool *ret_more, struct tw_err *reterr);
+    /** Compares what the store keeps for readers with what it decides on; NULL: readers see the very same. */
+    enum tw_rc (*check_readers)(struct tw_store *store, int32_t partition_count, struct tw_readers_check *check,
+                                struct tw_err *reterr);
 };
 
 extern const struct tw_replay_domain tw_replay_domains[];

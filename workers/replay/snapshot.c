@@ -18,7 +18,8 @@
 enum {
     LINE_MAX_BYTES = 256,
     PART_MAX_BYTES = 16 << 20,
-    LOAD_ITEMS = 2000, /* of a partition, in one commit */
+    LOAD_ITEMS = 2000,    /* of a partition, in one commit; */
+    LOAD_BYTES = 4 << 20, /* or so much, packed: every store bears it */
 };
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
@@ -33,6 +34,8 @@ struct writer {
 
 static void put(struct writer *writer, const void *bytes, size_t len)
 {
+    if (!len)
+        return;
     crypto_hash_sha256_update(&writer->hash, bytes, len);
     fwrite(bytes, 1, len, writer->file); /* failures are found at the end: ferror() */
 }
@@ -92,6 +95,7 @@ static void put_entity(struct writer *writer, const struct tw_scan_item *item)
     put_number(&writer->scratch, (uint64_t)entity->before_guard, 8);
     item->type->pack(entity->before, &writer->scratch);
     put_item(writer, 'E', tw_buf_str(&writer->scratch));
+    writer->items++;
 }
 
 static void put_row(struct writer *writer, const struct tw_scan_item *item)
@@ -101,6 +105,7 @@ static void put_row(struct writer *writer, const struct tw_scan_item *item)
     tw_buf_add(&writer->scratch, item->row->id.bytes, 16);
     tw_ledger_row_pack(item->row, &writer->scratch);
     put_item(writer, 'R', tw_buf_str(&writer->scratch));
+    writer->items++;
 }
 
 static enum tw_rc put_items(struct writer *writer, const struct tw_snapshot_head *head, struct tw_scan *scan,
@@ -109,7 +114,7 @@ static enum tw_rc put_items(struct writer *writer, const struct tw_snapshot_head
     struct tw_scan_item item;
 
     TW_TRY(tw_scan_next(scan, &item, reterr));
-    for (; item.what != TW_SCAN_END && !ferror(writer->file); writer->items++) {
+    while (item.what != TW_SCAN_END && !ferror(writer->file)) {
         if (item.what == TW_SCAN_ENTITY)
             put_entity(writer, &item);
         else if (tw_ledger_row_counts(item.row, head->vector[item.partition].clock_ms))
@@ -186,6 +191,16 @@ static enum tw_rc damaged(const struct tw_snapshot *snapshot, const char *what, 
     return tw_fail(reterr, TW_BROKEN, "snapshot", 0, "'%.120s' is damaged: %s", snapshot->path, what);
 }
 
+static enum tw_rc check_magic(const struct tw_snapshot *snapshot, struct tw_err *reterr)
+{
+    char line[LINE_MAX_BYTES];
+
+    if (fgets(line, sizeof(line), snapshot->file) && !strcmp(line, MAGIC))
+        return TW_OK;
+    return tw_fail(reterr, TW_INVALID, "snapshot", 0, "'%.120s' is no snapshot that this program can read",
+                   snapshot->path);
+}
+
 static enum tw_rc check_hash(struct tw_snapshot *snapshot, struct tw_err *reterr)
 {
     crypto_hash_sha256_state state;
@@ -259,9 +274,7 @@ static enum tw_rc read_head(struct tw_snapshot *snapshot, const struct tw_snapsh
 {
     char line[LINE_MAX_BYTES];
 
-    if (!fgets(line, sizeof(line), snapshot->file) || strcmp(line, MAGIC) != 0)
-        return tw_fail(reterr, TW_INVALID, "snapshot", 0, "'%.120s' is no snapshot that this program can read",
-                       snapshot->path);
+    TW_TRY(check_magic(snapshot, reterr));
     TW_TRY(must_be(snapshot, "domain", wanted->domain->name, "domain", reterr));
     TW_TRY(must_be(snapshot, "id_key", wanted->id_key_check, "id key", reterr));
     TW_TRY(read_word(snapshot, "written", line, reterr));
@@ -289,6 +302,8 @@ enum tw_rc tw_snapshot_open(const char *path, const struct tw_snapshot_head *wan
     };
     if (!snapshot->file)
         rc = tw_fail(reterr, TW_INVALID, "snapshot", errno, "cannot read '%.120s': %s", path, strerror(errno));
+    if (rc == TW_OK)
+        rc = check_magic(snapshot, reterr);
     if (rc == TW_OK)
         rc = check_hash(snapshot, reterr);
     if (rc == TW_OK)
@@ -330,6 +345,7 @@ struct part {
     size_t                  entity_count;
     struct tw_ledger_row    rows[LOAD_ITEMS];
     size_t                  row_count;
+    size_t                  bytes;
     struct tw_digest        digest;
 };
 
@@ -363,7 +379,7 @@ static enum tw_rc commit(struct loader *loader, int32_t partition, bool is_last,
     }
     TW_TRY(store->load(store->self, partition, 0, &nothing, &part->arena, reterr));
     TW_TRY(store->commit(store->self, &changes, reterr));
-    part->entity_count = part->row_count = 0;
+    part->entity_count = part->row_count = part->bytes = 0;
     tw_arena_reset(&part->arena);
     return TW_OK;
 }
@@ -387,23 +403,26 @@ static struct tw_uuid take_id(struct tw_str *rest)
     return id;
 }
 
-static struct part *part_with_room(struct loader *loader, int32_t partition, enum tw_rc *ret_rc, struct tw_err *reterr)
+/* Of a partition that has room for one item more. */
+static enum tw_rc make_room(struct loader *loader, int32_t partition, size_t bytes, struct part **ret_part,
+                            struct tw_err *reterr)
 {
     struct part *part = &loader->parts[partition];
 
-    *ret_rc = TW_OK;
-    if (part->entity_count == LOAD_ITEMS || part->row_count == LOAD_ITEMS)
-        *ret_rc = commit(loader, partition, false, reterr);
-    return part;
+    *ret_part = part;
+    if (part->entity_count == LOAD_ITEMS || part->row_count == LOAD_ITEMS ||
+        (part->bytes && part->bytes + bytes > LOAD_BYTES))
+        TW_TRY(commit(loader, partition, false, reterr));
+    part->bytes += bytes;
+    return TW_OK;
 }
 
 static enum tw_rc take_entity(struct loader *loader, struct tw_str rest, struct tw_err *reterr)
 {
-    struct tw_entity      entity = {.changed = true};
+    struct tw_entity      entity = {.before_guard = -1, .changed = true, .coalesce_offset = -1};
     const struct tw_type *type;
     char                  text[TW_UUID_TEXT + 1];
     struct part          *part;
-    enum tw_rc            rc;
 
     if (rest.len < 4 + 16 + 16 + 8)
         return damaged(loader->snapshot, "an item is too short", reterr);
@@ -415,8 +434,8 @@ static enum tw_rc take_entity(struct loader *loader, struct tw_str rest, struct 
         return damaged(loader->snapshot, "an item is of no kind that this release knows", reterr);
     type = loader->snapshot->domain->states[entity.key.kind];
     tw_uuid_format(entity.key.id, text);
-    part = part_with_room(loader, tw_partition_of(tw_str_of(text), loader->snapshot->partition_count), &rc, reterr);
-    TW_TRY(rc);
+    TW_TRY(make_room(loader, tw_partition_of(tw_str_of(text), loader->snapshot->partition_count), rest.len, &part,
+                     reterr));
     entity.state = tw_arena_alloc(&part->arena, type->size);
     TW_TRY(type->unpack(tw_arena_copy(&part->arena, rest), &part->arena, entity.state, reterr));
     tw_digest_add(&part->digest, type, &entity.key, entity.state, &loader->scratch);
@@ -431,15 +450,13 @@ static enum tw_rc take_row(struct loader *loader, struct tw_str rest, struct tw_
     int32_t               partition;
     struct tw_ledger_row *row;
     struct part          *part;
-    enum tw_rc            rc;
 
     if (rest.len < 4 + 16)
         return damaged(loader->snapshot, "an item is too short", reterr);
     partition = (int32_t)take_number(&rest, 4);
     if (partition < 0 || partition >= loader->snapshot->partition_count)
         return damaged(loader->snapshot, "a row is of no partition there is", reterr);
-    part = part_with_room(loader, partition, &rc, reterr);
-    TW_TRY(rc);
+    TW_TRY(make_room(loader, partition, rest.len, &part, reterr));
     row = &part->rows[part->row_count];
     *row = (struct tw_ledger_row){.id = take_id(&rest)};
     TW_TRY(tw_ledger_row_unpack(rest, &part->arena, row, reterr));

@@ -32,10 +32,10 @@ struct verification {
     crypto_hash_sha256_state       hash;
     struct tw_buf                  line;
     struct tw_buf                  other_line;
-    struct tw_buf                  first;    /* the first difference, as a sentence */
-    struct tw_buf                  findings; /* of what readers see; a line each */
+    struct tw_buf                  first; /* the first difference, as a sentence */
+    struct tw_readers_check        readers;
     struct tw_arena                arena;
-    int64_t                        entities, rows, differences, compared_for_readers;
+    int64_t                        entities, rows, differences;
 };
 
 static void verification_done(struct verification *v)
@@ -50,7 +50,7 @@ static void verification_done(struct verification *v)
     tw_buf_done(&v->line);
     tw_buf_done(&v->other_line);
     tw_buf_done(&v->first);
-    tw_buf_done(&v->findings);
+    tw_buf_done(&v->readers.findings);
     tw_arena_done(&v->arena);
 }
 
@@ -236,17 +236,21 @@ static enum tw_rc walk_both(struct verification *v, struct tw_err *reterr)
     return rc;
 }
 
+static enum tw_rc go_on(void *self, struct tw_err *reterr)
+{
+    struct verification *v = self;
+
+    if (tw_replay_stop)
+        return tw_fail(reterr, TW_UNREACHED, "verify", 0, "interrupted");
+    return tw_freeze_renew(&v->freeze, reterr);
+}
+
 static enum tw_rc check_readers(struct verification *v, struct tw_err *reterr)
 {
-    bool more = v->domain->check_readers != NULL;
-
-    for (bool first = true; more; first = false) {
-        TW_TRY(v->domain->check_readers(&v->store, first, &v->findings, &v->compared_for_readers, &more, reterr));
-        TW_TRY(tw_freeze_renew(&v->freeze, reterr));
-        if (tw_replay_stop)
-            return tw_fail(reterr, TW_UNREACHED, "verify", 0, "interrupted");
-    }
-    return TW_OK;
+    v->readers.go_on = go_on;
+    v->readers.self = v;
+    return v->domain->check_readers ? v->domain->check_readers(&v->store, v->partition_count, &v->readers, reterr)
+                                    : TW_OK;
 }
 
 /* --- the whole ---------------------------------------------------------------------------------------------------- */
@@ -316,14 +320,15 @@ static enum tw_ctl_exit tell(struct verification *v)
     printf("%s: sha256 %s of %" PRId64 " aggregates and %" PRId64 " remembered commands\n", name, hex, v->entities,
            v->rows);
     if (v->domain->check_readers)
-        printf("%s: what readers see was compared: %" PRId64 " keys\n", name, v->compared_for_readers);
-    tw_ctl_print_lines(name, tw_buf_str(&v->findings));
+        printf("%s: what readers see was compared for %" PRId64 " aggregates, %" PRId64 " differences\n", name,
+               v->readers.compared, v->readers.count);
+    tw_ctl_print_lines(name, tw_buf_str(&v->readers.findings));
     if (v->differences)
         printf("%s: %.*s\n%s: %" PRId64 " of %" PRId64 " differ from the log\n", name,
                TW_STR_ARG(tw_buf_str(&v->first)), name, v->differences, v->entities + v->rows);
     else if (v->settings->against_log)
         printf("%s: the log says the same of all %" PRId64 "\n", name, v->entities + v->rows);
-    return v->differences || v->findings.len ? TW_CTL_REFUSED : TW_CTL_DONE;
+    return v->differences || v->readers.count ? TW_CTL_REFUSED : TW_CTL_DONE;
 }
 
 static enum tw_ctl_exit verify(const struct tw_replay_domain *domain, const struct tw_ctl_settings *settings)

@@ -62,8 +62,8 @@ static void take_dead_letter(void *self, const char *topic, const struct tw_reco
     tw_verdicts_take(self, record);
 }
 
-enum tw_rc tw_verdicts_read(struct tw_verdicts *verdicts, struct tw_reader *reader, const char *dlq_topic,
-                            int32_t partition, int timeout_ms, struct tw_err *reterr)
+static enum tw_rc read_dead_letters(struct tw_verdicts *verdicts, struct tw_reader *reader, const char *dlq_topic,
+                                    int32_t partition, int timeout_ms, struct tw_err *reterr)
 {
     int64_t            deadline_us = tw_monotonic_us() + (int64_t)timeout_ms * 1000;
     int64_t            low, high;
@@ -85,6 +85,18 @@ enum tw_rc tw_verdicts_read(struct tw_verdicts *verdicts, struct tw_reader *read
                            dlq_topic, partition, timeout_ms);
     }
     return TW_OK;
+}
+
+/* What a dead letter names stands behind the headers of the record that was given up, however many those are. */
+enum tw_rc tw_verdicts_read(struct tw_verdicts *verdicts, struct tw_reader *reader, const char *dlq_topic,
+                            int32_t partition, int timeout_ms, struct tw_err *reterr)
+{
+    enum tw_rc rc;
+
+    tw_reader_take_all_headers(reader, true);
+    rc = read_dead_letters(verdicts, reader, dlq_topic, partition, timeout_ms, reterr);
+    tw_reader_take_all_headers(reader, false);
+    return rc;
 }
 
 void tw_verdicts_done(struct tw_verdicts *verdicts)

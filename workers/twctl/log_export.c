@@ -94,7 +94,7 @@ static enum tw_rc run_export(struct export *export, struct tw_err *reterr)
 
     TW_TRY(tw_ctl_topic_named(export->settings->argument, &export->topic, reterr));
     TW_TRY(tw_reader_open(brokers, "twctl", &export->reader, reterr));
-    tw_reader_take_all_headers(export->reader);
+    tw_reader_take_all_headers(export->reader, true);
     export->bounds = tw_alloc_zeroed((size_t) export->topic->partitions, sizeof(*export->bounds));
     TW_TRY(tw_ctl_topic_bounds(brokers, export->reader, export->topic, timeout_ms, export->bounds, reterr));
     TW_TRY(tw_cluster_id(brokers, timeout_ms, export->cluster, reterr));

@@ -202,7 +202,7 @@ static enum tw_rc look_at_topic(struct import *import, struct tw_err *reterr)
 
     import->there = tw_alloc_zeroed((size_t)import->topic->partitions, sizeof(*import->there));
     TW_TRY(tw_reader_open(import->settings->kafka, "twctl", &import->reader, reterr));
-    tw_reader_take_all_headers(import->reader);
+    tw_reader_take_all_headers(import->reader, true);
     rc = tw_ctl_topic_bounds(import->settings->kafka, import->reader, import->topic, timeout_ms, import->there, reterr);
     import->exists = rc != TW_NOT_FOUND;
     if (!import->exists) /* it is made soon */

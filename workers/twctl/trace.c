@@ -182,7 +182,7 @@ static enum tw_rc search(struct trace *trace, struct tw_buf *searched, struct tw
 {
     TW_TRY(read_question(trace, reterr));
     TW_TRY(tw_reader_open(trace->settings->kafka, "twctl", &trace->reader, reterr));
-    tw_reader_take_all_headers(trace->reader);
+    tw_reader_take_all_headers(trace->reader, true);
     choose_command(trace);
     TW_TRY(read_ranges(trace, reterr));
     add_searched(trace, searched);
