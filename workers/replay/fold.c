@@ -136,6 +136,14 @@ static void cut_at_end(struct state *state)
     }
 }
 
+/* No more than is to be folded: a source waits a while for what comes behind. */
+static size_t wanted_count(const struct state *state)
+{
+    int64_t left = state->end.offset - state->at.next_offset + state->checks_hash;
+
+    return left < TURN_RECORDS ? (size_t)left : TURN_RECORDS;
+}
+
 static enum tw_rc read_more(struct state *state, struct tw_err *reterr)
 {
     struct tw_source *source = state->fold->source;
@@ -149,7 +157,7 @@ static enum tw_rc read_more(struct state *state, struct tw_err *reterr)
                            state->at.next_offset, state->partition);
         if (atomic_load_explicit(state->fold->stop, memory_order_relaxed))
             return TW_OK;
-        TW_TRY(source->read(source->self, TURN_RECORDS, TURN_BYTES, &state->records_arena, state->records,
+        TW_TRY(source->read(source->self, wanted_count(state), TURN_BYTES, &state->records_arena, state->records,
                             &state->count, reterr));
     }
     if (state->checks_hash)
