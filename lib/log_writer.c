@@ -85,7 +85,7 @@ static enum tw_rc lock_part(struct tw_log_writer *writer, struct tw_err *reterr)
 {
     struct stat ours, there;
 
-    writer->fd = open(writer->part, O_WRONLY | O_CREAT | O_CLOEXEC, 0640);
+    writer->fd = open(writer->part, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (writer->fd < 0)
         return fail_io(reterr, "write", writer->part);
     if (flock(writer->fd, LOCK_EX | LOCK_NB) != 0 || fstat(writer->fd, &ours) != 0 || stat(writer->part, &there) != 0 ||

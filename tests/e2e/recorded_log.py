@@ -171,7 +171,8 @@ class Author:
         """Mostly none; else the version there is, or another one."""
         if not self._rolls(25):
             return {}
-        return {"tw_if_version": str(max(0, self.model.state.version(domain, key, self.now_ms) - self._dice.randrange(2)))}
+        version = self.model.state.version(domain, key, self.now_ms)
+        return {"tw_if_version": str(max(0, version - self._dice.randrange(2)))}
 
     def _append(self, topic: str, partition: int, key: bytes | None, value: bytes, headers: dict[str, str]) -> Record:
         log = self.logs[topic, partition]
@@ -256,6 +257,7 @@ class Author:
         """A record that nobody can process: bytes, types, headers, keys and partitions."""
         good = self._command(*self._deed(domain, done))
         fresh = self._command_id(domain, good.partition, keyed=False)
+        nobody = str(uuid.UUID(int=self._dice.getrandbits(128))).encode()
         spoilt: list[Callable[[], Record]] = [
             lambda: self._repeat(good, self._dice.randbytes(60), ce_id=fresh),
             lambda: self._repeat(good, b"", ce_id=fresh),
@@ -268,7 +270,7 @@ class Author:
             lambda: self._repeat(good, ce_id=fresh, **{"content-type": "application/json"}),
             lambda: self._repeat(replace(good, key=None), ce_id=fresh),
             lambda: self._repeat(replace(good, key=b"\xff\x00key"), ce_id=fresh),
-            lambda: self._repeat(replace(good, key=str(uuid.UUID(int=self._dice.getrandbits(128))).encode()), ce_id=fresh),
+            lambda: self._repeat(replace(good, key=nobody), ce_id=fresh),
             lambda: self._repeat(replace(good, partition=(good.partition + 1) % TOPICS[good.topic]), ce_id=fresh),
         ]
         self._dice.choice(spoilt)()
@@ -371,8 +373,8 @@ class Author:
     def _address_parts(self) -> Body:
         return {
             "label": self._words(1), "address_line1": f"Jl. Sudirman {self._dice.randrange(100)}",
-            "address_line2": self._words(2) if self._rolls(3) else None, "city": self._words(1), "province": "DKI Jakarta",
-            "postal_code": f"{self._dice.randrange(10**5):05}", "is_default": self._dice.choice([None, True, False]),
+            "address_line2": self._words(2) if self._rolls(3) else None, "city": self._words(1),
+            "province": "DKI Jakarta", "postal_code": f"{self._dice.randrange(10**5):05}", "is_default": self._dice.choice([None, True, False]),
         }  # fmt: skip
 
     def _add_address(self, done: float) -> tuple[str, Body]:

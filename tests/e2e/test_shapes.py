@@ -120,15 +120,15 @@ class Fold:
 
     def steps(self, count: int) -> Iterator[str]:
         """The domain that has come a step further, `count` of them until its log is folded."""
-        seen = dict.fromkeys(WORKERS, 0)
+        steps = [(domain, n * self.log.end_of(domain) // (count + 1)) for n in range(1, count + 1) for domain in WORKERS]
         deadline = time.monotonic() + PATIENCE_S
-        while any(steps < count for steps in seen.values()):
-            for domain in WORKERS:
-                if seen[domain] < count and self.folded(domain) * (count + 1) >= (seen[domain] + 1) * self.log.end_of(domain):
-                    seen[domain] += 1
-                    yield domain
+        while steps:
+            folded = {domain: self.folded(domain) for domain in WORKERS}
+            for domain, records in [step for step in steps if folded[step[0]] >= step[1]]:
+                steps.remove((domain, records))
+                yield domain
             self.must_run()
-            assert time.monotonic() < deadline, f"only {seen} steps of {count} within {PATIENCE_S} s"
+            assert time.monotonic() < deadline, f"not within {PATIENCE_S} s: {steps}"
             time.sleep(0.02)
 
 
@@ -291,7 +291,9 @@ def test_dead_letters_are_the_poison(counted: Counter[str], topics: Topics, log:
     wrong = []
     for (domain, p), partition in log.model.partitions.items():
         commands = topics.partition(f"{domain}.commands", p)
-        wrong += rules.dead_letters_are_the_poison(partition, commands, topics.partition(f"{domain}.dlq", p))
+        # The last outbox is published once more when its partition goes to another loop.
+        letters = {letter.header("tw_dlq_offset"): letter for letter in topics.partition(f"{domain}.dlq", p)}
+        wrong += rules.dead_letters_are_the_poison(partition, commands, list(letters.values()))
     assert not wrong, "\n".join(wrong[:20])
 
 

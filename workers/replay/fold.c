@@ -55,7 +55,7 @@ static enum tw_rc check_bounds(const struct state *state, struct tw_err *reterr)
     if (low > (next ? next - 1 : 0))
         return tw_fail(reterr, TW_BROKEN, "fold", 0,
                        "the log of partition %" PRId32 " begins at %" PRId64 " in %s, but is needed from %" PRId64
-                       ": its beginning is gone",
+                       ": its beginning is gone, unless --log-folder or --snapshot has it",
                        state->partition, low, source->name, next ? next - 1 : 0);
     if (high < folded)
         return tw_fail(reterr, TW_BROKEN, "fold", 0,
@@ -68,7 +68,8 @@ static enum tw_rc check_bounds(const struct state *state, struct tw_err *reterr)
 static enum tw_rc read_digest(struct state *state, struct tw_err *reterr)
 {
     if (state->fold->keeps_digest && !tw_digest_read(state->at.outbox, &state->digest))
-        return tw_fail(reterr, TW_BROKEN, "fold", 0, "partition %" PRId32 " was not made by a rebuild of this release",
+        return tw_fail(reterr, TW_BROKEN, "fold", 0,
+                       "partition %" PRId32 " was not made by a rebuild of this release: forget the shadow with --drop",
                        state->partition);
     return TW_OK;
 }

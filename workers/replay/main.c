@@ -12,13 +12,11 @@ enum { ALL = VERIFY | REBUILD | SNAPSHOT };
 static const struct tw_ctl_command commands[] = {
     {VERIFY, "verify", "DOMAIN",
      "Shows the SHA-256 of all that a store holds (member, product, cart or all) and where its log says otherwise. "
-     "Holds "
-     "the workers of the store while it reads: commands are accepted meanwhile and take effect afterwards.",
+     "Holds the workers of the store while it reads: commands are accepted meanwhile and take effect afterwards.",
      tw_replay_verify, NULL},
     {REBUILD, "rebuild", "DOMAIN",
      "Builds the store of a domain (member, product or cart) anew from its log, beside the live one, and puts it in "
-     "its "
-     "place. Goes on where it was interrupted. The old store is kept.",
+     "its place. Goes on where it was interrupted. The old store is kept.",
      tw_replay_rebuild, NULL},
     {SNAPSHOT, "snapshot", "DOMAIN",
      "Writes all that a store holds (member, product or cart) to a file, from which a rebuild can start.",
@@ -46,8 +44,8 @@ static const struct tw_ctl_setting settings_of[] = {
       "Folds the log in memory and compares: names the first that differ, each with a field."}},
     {VERIFY,
      {"dump", TW_SET_TEXT, AT(dump), "", 0, 1024, NULL, false,
-      "File for the canonical form itself, a line a record: what the hash is of. It holds all personal data there "
-      "is."}},
+      "File for the canonical form itself, a line a record: what the hash is of. It holds all personal data "
+      "there is."}},
     {VERIFY | REBUILD,
      {"log_folder", TW_SET_TEXT, AT(log_folder), "", 0, 1024, NULL, false,
       "Folder with exported topics (`twctl log export`) to read before the cluster's own log."}},
@@ -57,8 +55,7 @@ static const struct tw_ctl_setting settings_of[] = {
     {REBUILD,
      {"upto", TW_SET_TEXT, AT(upto), "", 0, 1024, NULL, false,
       "Only up to this time (2026-11-23T10:00:00Z) or these offsets (0:120,1:98, others whole): to look at the store "
-      "as "
-      "it was then. It stays in the shadow; the live store is left alone."}},
+      "as it was then. It stays in the shadow; the live store is left alone."}},
     {REBUILD,
      {"shadow", TW_SET_TEXT, AT(shadow), "", 0, 63, NULL, false,
       "Where to build: name of a schema (PostgreSQL) or database (MongoDB), number of a database (Redis)."}},

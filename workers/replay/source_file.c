@@ -143,13 +143,11 @@ static enum tw_rc open_topic(const char *folder, const struct tw_topic *topic, s
 enum tw_rc tw_source_open_files(const char *folder, enum tw_domain_number domain, struct tw_source *ret_source,
                                 struct tw_err *reterr)
 {
-    struct file_source *self = tw_alloc_zeroed(1, sizeof(*self));
-    struct tw_buf       name = {0};
-    enum tw_rc          rc;
+    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    struct file_source                    *self = tw_alloc_zeroed(1, sizeof(*self));
+    enum tw_rc                             rc;
 
-    tw_buf_printf(&name, "the files in %s", folder);
-    self->name = tw_strdup(name.ptr);
-    tw_buf_done(&name);
+    self->name = tw_strdup(tw_arena_printf(&arena, "the files in %s", folder).ptr);
     rc = open_topic(folder, tw_topic_of(domain, TW_TOPIC_COMMANDS), &self->commands, reterr);
     if (rc == TW_OK)
         rc = open_topic(folder, tw_topic_of(domain, TW_TOPIC_DLQ), &self->dead_letters, reterr);

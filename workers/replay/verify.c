@@ -61,10 +61,10 @@ static void verification_done(struct verification *v)
 
 static enum tw_rc fold_up_to(struct verification *v, const struct tw_progress *vector, struct tw_err *reterr)
 {
-    struct tw_progress_bar bar;
-    struct tw_fold         fold;
-    atomic_llong           folded = 0;
-    int64_t                all = 0;
+    TW_AUTO(tw_progress_bar_end) struct tw_progress_bar bar = {0};
+    struct tw_fold                                      fold;
+    atomic_llong                                        folded = 0;
+    int64_t                                             all = 0;
 
     TW_TRY(tw_replay_fold_config(v->domain, v->settings, &fold, reterr));
     fold.config.store = &v->log_store;
@@ -85,7 +85,6 @@ static enum tw_rc fold_up_to(struct verification *v, const struct tw_progress *v
         if (v->freeze.frozen)
             TW_TRY(tw_freeze_renew(&v->freeze, reterr));
     }
-    tw_progress_bar_end(&bar);
     return TW_OK;
 }
 
