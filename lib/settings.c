@@ -253,22 +253,22 @@ static void print_values(const struct reading *reading)
 /* --- gathering texts from the four sources ---------------------------------------------------------------------- */
 
 /* The same in every locale: toupper('i') is no 'I' in some. */
-static char upper(char c)
+static int upper(int c)
 {
-    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+    return c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c;
 }
 
-static char hyphen(char c)
+static int hyphen(int c)
 {
     return c == '_' ? '-' : c;
 }
 
-static const char *mapped(struct tw_str text, char (*map)(char))
+static const char *mapped(struct tw_str text, int (*map)(int))
 {
     char *copy = tw_arena_alloc(texts, text.len + 1);
 
     for (size_t i = 0; i < text.len; i++)
-        copy[i] = map(text.ptr[i]);
+        copy[i] = (char)map((unsigned char)text.ptr[i]);
     return copy;
 }
 

@@ -41,7 +41,7 @@ static const struct tw_ctl_setting settings_of[] = {
       "File with the 32 bytes in hex that member ids are made with; pinned for ever."}},
     {VERIFY,
      {"against_log", TW_SET_BOOL, AT(against_log), "off", 0, 0, NULL, false,
-      "Folds the log in memory and compares: names the first thing that differs, and its field."}},
+      "Folds the log in memory and compares: names the first that differ, each with a field."}},
     {VERIFY,
      {"dump", TW_SET_TEXT, AT(dump), "", 0, 1024, NULL, false,
       "File for the canonical form itself, a line a record: what the hash is of. It holds all personal data "
