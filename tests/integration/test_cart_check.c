@@ -295,23 +295,27 @@ struct swept {
     atomic_bool   ends;
 };
 
+static bool is_answered(struct swept *swept)
+{
+    void *reply = NULL;
+
+    if (redisGetReply(swept->link, &reply) != REDIS_OK)
+        return false;
+    freeReplyObject(reply);
+    return true;
+}
+
 static void *come_and_go(void *argument)
 {
     struct swept *swept = argument;
+    bool          works = true;
 
-    while (!atomic_load(&swept->ends)) {
-        redisAppendCommand(swept->link, "MULTI");
-        redisAppendCommand(swept->link, "SET tw:cart:" BOB " %b", swept->copy->str, (size_t)swept->copy->len);
-        redisAppendCommand(swept->link, "SET cart:" BOB ":" SHIRT " x");
-        redisAppendCommand(swept->link, "EXEC");
+    while (works && !atomic_load(&swept->ends)) {
+        redisAppendCommand(swept->link, "MSET tw:cart:" BOB " %b cart:" BOB ":" SHIRT " x", swept->copy->str,
+                           (size_t)swept->copy->len);
+        works = is_answered(swept);
         redisAppendCommand(swept->link, "UNLINK tw:cart:" BOB " cart:" BOB ":" SHIRT);
-        for (int i = 0; i < 5; i++) {
-            void *reply = NULL;
-
-            if (redisGetReply(swept->link, &reply) != REDIS_OK)
-                return NULL;
-            freeReplyObject(reply);
-        }
+        works = works && is_answered(swept);
     }
     return NULL;
 }
