@@ -552,6 +552,21 @@ static enum tw_status read_status(struct reading *reading, const char *name)
     return TW_DEAD_LETTERED;
 }
 
+/* A row is found by its `_id`: under another one than its own, nobody would find it, and the command ran twice. */
+static enum tw_rc check_row_id(struct reading *reading, struct tw_uuid command_id, struct tw_err *reterr)
+{
+    struct tw_str id = read_text(reading, "_id");
+    char          wanted[TW_LEDGER_DOCUMENT_ID + 1] = "";
+    bson_iter_t   iter;
+
+    if (find(reading, "partition", BSON_TYPE_INT32, &iter))
+        tw_ledger_document_id(bson_iter_int32(&iter), command_id, wanted);
+    if (tw_str_is(id, wanted))
+        return TW_OK;
+    return tw_fail(reterr, TW_BROKEN, "ledger.document", 0,
+                   "a ledger row's '_id' is '%.*s', not '%s' as partition and command_id say", TW_STR_ARG(id), wanted);
+}
+
 enum tw_rc tw_ledger_from_document(const bson_t *document, struct tw_arena *arena, struct tw_ledger_row *ret_row,
                                    struct tw_err *reterr)
 {
@@ -576,6 +591,7 @@ enum tw_rc tw_ledger_from_document(const bson_t *document, struct tw_arena *aren
     if (reading.broken)
         return tw_fail(reterr, TW_BROKEN, "ledger.document", 0, "a ledger row's '%s' is missing or malformed",
                        reading.broken);
+    TW_TRY(check_row_id(&reading, row.id, reterr));
     *ret_row = row;
     return TW_OK;
 }

@@ -567,6 +567,68 @@ static void commit__replaces_the_outbox_of_the_one_before(void **state)
     leave(&first);
 }
 
+/* A third of what `whole` leaves behind, without what a batch has to do with it; the last one moves the watermark. */
+static void fill(struct player *player, const struct batch *whole, uint32_t third)
+{
+    struct tw_arena          arena = {0};
+    uint32_t                 entities = whole->entities / 3, rows = whole->rows / 3;
+    struct tw_entity        *filled = TW_NEW_ARRAY(&arena, entities, struct tw_entity);
+    const struct tw_entity **changed = TW_NEW_ARRAY(&arena, entities, const struct tw_entity *);
+    struct tw_ledger_row    *ledger = TW_NEW_ARRAY(&arena, rows, struct tw_ledger_row);
+    struct tw_load           nothing = {0};
+    struct tw_err            err = {0};
+    struct tw_changes        changes = {
+               .partition = whole->partition,
+               .entities = changed,
+               .entity_count = entities,
+               .rows = ledger,
+               .row_count = rows,
+    };
+
+    for (uint32_t n = 0; n < entities; n++) {
+        uint32_t sample = sample_of(whole, third * entities + n);
+
+        filled[n] = (struct tw_entity){
+            .key = player->fixture->states->key(sample),
+            .before_guard = -1,
+            .state = player->fixture->states->make(sample, whole->generation, &arena),
+            .guard = whole->next - 1 - n,
+            .changed = true,
+            .coalesce_offset = -1,
+        };
+    }
+    qsort(filled, entities, sizeof(*filled), compare_entities);
+    for (uint32_t n = 0; n < entities; n++)
+        changed[n] = &filled[n];
+    for (uint32_t n = 0; n < rows; n++)
+        ledger[n] = row_of(player->fixture, whole, third * rows + n);
+    qsort(ledger, rows, sizeof(*ledger), compare_rows);
+    changes.after = progress_after(whole, &arena);
+    if (third < 2)
+        changes.after = (struct tw_progress){.clock_ms = changes.after.clock_ms};
+    ask_if_due(player, whole->partition);
+    assert_code(player->store.load(player->store.self, whole->partition, 0, &nothing, &arena, &err), TW_OK);
+    assert_code(player->store.commit(player->store.self, &changes, &err), TW_OK);
+    tw_arena_done(&arena);
+}
+
+static void commit__from_zero_to_zero_fills_a_store_that_has_folded_nothing(void **state)
+{
+    struct player first = enter(state), second = enter(state);
+    struct batch  whole = {.partition = 0, .next = 30, .generation = 1, .entities = 9, .rows = 30, .outbox_size = 32};
+    struct batch  next = {.partition = 0, .first = 30, .next = 40, .generation = 2, .entities = 9, .rows = 10};
+
+    for (uint32_t third = 0; third < 3; third++)
+        fill(&first, &whole, third);
+    assert_progress_is_after(&second, &whole);
+    assert_is_there(&second, &whole, whole.next);
+    fold(&second, &next);
+    assert_progress_is_after(&first, &next);
+    assert_is_there(&first, &next, next.next);
+    leave(&second);
+    leave(&first);
+}
+
 static void load__gives_states_and_ledger_rows_back_exactly(void **state)
 {
     struct player first = enter(state), second = enter(state);
@@ -2270,6 +2332,7 @@ static int run_all(const struct tw_store_fixture *fixture)
         RULE(commit__moves_watermark_clock_hash_and_outbox),
         RULE(commit__of_passed_over_records_moves_progress_alone),
         RULE(commit__replaces_the_outbox_of_the_one_before),
+        RULE(commit__from_zero_to_zero_fills_a_store_that_has_folded_nothing),
         RULE(load__gives_states_and_ledger_rows_back_exactly),
         RULE(load__gives_every_generation_of_a_state_back_exactly),
         RULE(load__gives_the_guard_of_what_it_found_or_none_at_all),

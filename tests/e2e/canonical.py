@@ -38,8 +38,8 @@ def forget_what_ended(model: Model) -> None:
 
 
 class Canonical:
-    """`readable_to_ms`: readers' keys are looked at when they live beyond it; earlier ones end by Redis' own clock while
-    a test runs."""
+    """`readable_to_ms`: readers' keys are looked at when they live beyond it; earlier ones end by Redis' own clock
+    while a test runs."""
 
     def __init__(self, stores: Stores, clocks: dict[tuple[str, int], int], readable_to_ms: int) -> None:
         self._stores = stores

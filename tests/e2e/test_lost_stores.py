@@ -129,10 +129,11 @@ def shows_what_was_accepted(traffic: Traffic) -> None:
         assert traffic.anyone.login(email, password).status_code == 200
 
 
-def assert_healed(traffic: Traffic, checker: Checker) -> None:
+def assert_healed(traffic: Traffic, stack: Stack, checker: Checker) -> None:
     checker.drained(2 * PATIENCE_S)
     shows_what_was_accepted(traffic)
     checker.check()
+    stack.twctl("verify", "all", "--against-log")
 
 
 def copies_of_events(topics: Topics, domain: str) -> int:
@@ -180,7 +181,7 @@ def put_back_redis(server: Any, copy: list[list[Any]]) -> None:
 
 
 def test_an_emptied_redis_heals_under_load_and_a_stream_tells_nothing_twice(
-    traffic: Traffic, topics: Topics, stores: Stores, checker: Checker
+    traffic: Traffic, topics: Topics, stack: Stack, stores: Stores, checker: Checker
 ) -> None:
     with stream_of(traffic.shoppers[0]) as stream:
         stream.started()
@@ -189,7 +190,7 @@ def test_an_emptied_redis_heals_under_load_and_a_stream_tells_nothing_twice(
             with refilled(topics, "cart"):
                 stores.redis.flushall()
                 traffic.goes_on()
-        assert_healed(traffic, checker)
+        assert_healed(traffic, stack, checker)
         wait_until("all is told", lambda: stream.events.qsize() >= 2 * traffic.added[0])
         events = told(stream)
     assert max(Counter(event.data["id"] for event in events).values()) == 1
@@ -197,7 +198,7 @@ def test_an_emptied_redis_heals_under_load_and_a_stream_tells_nothing_twice(
 
 
 def test_a_redis_that_is_put_back_to_an_older_copy_heals_under_load(
-    traffic: Traffic, topics: Topics, stores: Stores, checker: Checker
+    traffic: Traffic, topics: Topics, stack: Stack, stores: Stores, checker: Checker
 ) -> None:
     server = stores.redis.servers[0]
     with traffic.flowing():
@@ -207,7 +208,7 @@ def test_a_redis_that_is_put_back_to_an_older_copy_heals_under_load(
         with refilled(topics, "cart"):
             put_back_redis(server, copy)
             traffic.goes_on()
-    assert_healed(traffic, checker)
+    assert_healed(traffic, stack, checker)
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
@@ -241,7 +242,7 @@ def test_a_postgresql_that_is_put_back_to_an_older_dump_heals_under_load(
         with refilled(topics, "member"):
             put_back_postgres(uri, dump)
             traffic.goes_on()
-    assert_healed(traffic, checker)
+    assert_healed(traffic, stack, checker)
 
 
 # --- MongoDB ---------------------------------------------------------------------------------------------------------
@@ -284,7 +285,7 @@ def test_a_mongodb_that_is_put_back_to_an_older_copy_heals_under_load(
         with refilled(topics, "product"):
             stack.start("product")
             traffic.goes_on()
-    assert_healed(traffic, checker)
+    assert_healed(traffic, stack, checker)
 
 
 # --- all of them -----------------------------------------------------------------------------------------------------
@@ -315,7 +316,7 @@ def test_all_three_stores_emptied_at_once_are_as_they_were(
         stack.start("product")
     checker.drained(2 * PATIENCE_S)
     assert content(stores) == before
-    assert_healed(traffic, checker)
+    assert_healed(traffic, stack, checker)
 
 
 def test_everything_agrees_with_a_fold_of_the_log(checker: Checker, history: History) -> None:

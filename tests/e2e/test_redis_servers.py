@@ -1,6 +1,7 @@
 """Carts on two Redis servers: partition p on server p mod n, for workers, edges and the reprice policy alike, and what
 becomes of the carts when the list changes."""
 
+import os
 import re
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from checker import Checker
 from client import Client
 from messages import TOPICS
 from redis_servers import RedisServers, partition_of_key
-from stack import ROOT, Stack, wait_until
+from stack import NOT_OURS, ROOT, Stack, wait_until
 from stores import Stores
 from topics import Topics
 
@@ -239,6 +240,43 @@ def test_a_second_worker_and_edge_keep_the_same_rule(
     checker_of_both.check()
     other.close()
     stack.stop("cart2", "edge2")
+
+
+def _twctl(second: SecondServer, *words: str) -> subprocess.CompletedProcess[str]:
+    """On the longer list. Whether it succeeds is the caller's to say."""
+    command = [ROOT / "dev", "twctl", *words, "--redis-uri", second.both["TW_REDIS_URI"]]
+    environment = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_carts_on_both_servers_are_built_anew_and_put_in_place(
+    shoppers: dict[int, Client],
+    product: str,
+    second: SecondServer,
+    both: Stores,
+    checker_of_both: Checker,
+) -> None:
+    """Whoever is connected goes on, on both servers, before and after."""
+    checker_of_both.drained()
+    before = {partition: cart_of(shopper) for partition, shopper in shoppers.items()}
+    member = shoppers[1].get("/v1/cart").json()["member_id"]
+    both.redis.servers[1].delete(f"cart:{member}:summary")
+    found = _twctl(second, "verify", "cart")
+    assert found.returncode != 0
+    assert f"cart:{member}:summary: it is missing" in found.stdout + found.stderr
+
+    done = _twctl(second, "rebuild", "cart")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {partition: cart_of(shopper) for partition, shopper in shoppers.items()} == before
+    assert both.redis.servers[1].exists(f"cart:{member}:summary")
+    for shopper in shoppers.values():
+        assert shopper.add(product, 1).status_code == 200
+    checker_of_both.check()
+    done = _twctl(second, "rebuild", "cart", "--drop")
+    assert done.returncode == 0, done.stdout + done.stderr
+    checker_of_both.drained()
+    found = _twctl(second, "verify", "cart", "--against-log")
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 def test_back_on_one_server_the_carts_are_those_of_the_log(

@@ -16,7 +16,7 @@ import checker as rules
 import ids
 from broker import Broker
 from canonical import Canonical, clocks_of, forget_what_ended
-from messages import COMMANDS
+from messages import COMMANDS, TOPICS
 from model import Model
 from recorded_log import DAY_MS, HOUR_MS, MINUTE_MS, Author, Plan
 from rules import State
@@ -120,15 +120,15 @@ class Fold:
 
     def steps(self, count: int) -> Iterator[str]:
         """The domain that has come a step further, `count` of them until its log is folded."""
-        seen = dict.fromkeys(WORKERS, 0)
+        steps = [(domain, n * self.log.end_of(domain) // (count + 1)) for n in range(1, count + 1) for domain in WORKERS]
         deadline = time.monotonic() + PATIENCE_S
-        while any(steps < count for steps in seen.values()):
-            for domain in WORKERS:
-                if seen[domain] < count and self.folded(domain) * (count + 1) >= (seen[domain] + 1) * self.log.end_of(domain):
-                    seen[domain] += 1
-                    yield domain
+        while steps:
+            folded = {domain: self.folded(domain) for domain in WORKERS}
+            for domain, records in [step for step in steps if folded[step[0]] >= step[1]]:
+                steps.remove((domain, records))
+                yield domain
             self.must_run()
-            assert time.monotonic() < deadline, f"only {seen} steps of {count} within {PATIENCE_S} s"
+            assert time.monotonic() < deadline, f"not within {PATIENCE_S} s: {steps}"
             time.sleep(0.02)
 
 
@@ -147,7 +147,7 @@ def come_and_go(fold: Fold) -> None:
 
 
 def kill(fold: Fold) -> None:
-    for domain in fold.steps(10):
+    for domain in fold.steps(6):
         fold.end(domain, fold.servers.kill)
         fold.start(domain)
     fold.wait()
@@ -186,9 +186,9 @@ class Shape:
         return [f"{domain}{n if n > 1 else ''}" for n in range(1, self.workers + 1) for domain in WORKERS]
 
 
+ONE_BY_ONE = Shape(settings={"TW_BATCH_RECORDS": "1", "TW_THREADS": "1", **DYNAMIC})
 SHAPES = {
     "killed at any time": Shape(settings=SMALL, befalls=kill),
-    "one by one": Shape(settings={"TW_BATCH_RECORDS": "1", "TW_THREADS": "1"}),
     "four workers with large batches": Shape(
         workers=4, settings={"TW_BATCH_RECORDS": "1000", "TW_BATCH_KBYTES": "1024", **DYNAMIC}
     ),
@@ -287,17 +287,20 @@ def test_readers_see_the_carts_that_live(counted: Counter[str], folder: Folder, 
 
 
 def test_dead_letters_are_the_poison(counted: Counter[str], topics: Topics, log: Log) -> None:
-    topics.read()
+    for name in TOPICS:
+        if not name.endswith(".events"):
+            topics.read(name)
     wrong = []
     for (domain, p), partition in log.model.partitions.items():
         commands = topics.partition(f"{domain}.commands", p)
-        wrong += rules.dead_letters_are_the_poison(partition, commands, topics.partition(f"{domain}.dlq", p))
+        # The last outbox is published once more when its partition goes to another loop.
+        letters = {letter.header("tw_dlq_offset"): letter for letter in topics.partition(f"{domain}.dlq", p)}
+        wrong += rules.dead_letters_are_the_poison(partition, commands, list(letters.values()))
     assert not wrong, "\n".join(wrong[:20])
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_the_same_stores_come_of_it(name: str, meant: dict[str, str], folder: Folder, counted: Counter[str]) -> None:
-    counts = folder.fold(SHAPES[name])
+def assert_same(shape: Shape, folder: Folder, meant: dict[str, str]) -> None:
+    counts = folder.fold(shape)
     assert folder.digests() == meant
     for domain in WORKERS:
         for what in ("succeeded", "rejected", "repeated"):
@@ -305,11 +308,20 @@ def test_the_same_stores_come_of_it(name: str, meant: dict[str, str], folder: Fo
         assert counts[f"{domain} passed_over"] > 0, "the verdicts of the first fold hold"
 
 
-def test_every_event_has_one_meaning(topics: Topics, log: Log, meant: dict[str, str]) -> None:
-    """All shapes published all of them: an id stands for the same bytes, and in the end it is what the log says."""
-    topics.read()
+def test_the_same_stores_come_of_it_one_by_one(folder: Folder, meant: dict[str, str]) -> None:
+    assert_same(ONE_BY_ONE, folder, meant)
+
+
+def test_every_event_has_one_meaning(topics: Topics, log: Log) -> None:
+    """It came in a large batch and alone: its id stands for the same bytes, and it is what the log says."""
     wrong = []
     for (domain, p), partition in log.model.partitions.items():
+        topics.read(f"{domain}.events")
         events = topics.partition(f"{domain}.events", p)
         wrong += rules.same_id_same_event(events) + rules.events_are_those_of_the_fold(partition, events)
     assert not wrong, "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_same_stores_come_of_it(name: str, folder: Folder, meant: dict[str, str]) -> None:
+    assert_same(SHAPES[name], folder, meant)

@@ -87,8 +87,11 @@ static int connect_admin(void **state)
     run(admin_session);
     if (*ask("select count(*) from pg_namespace where nspname = 'tillwire'") == '1')
         return 0;
-    for (int i = 0, count = scandir("schemas/sql", &files, is_migration, alphasort); i < count; i++)
+    for (int i = 0, count = scandir("schemas/sql", &files, is_migration, alphasort); i < count; i++) {
         run_file(files[i]->d_name);
+        free(files[i]);
+    }
+    free(files);
     run("insert into tillwire.tw_meta values ('id_key_check', '0123456789abcdef'), ('folding_version', '1')");
     return 0;
 }

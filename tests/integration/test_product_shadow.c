@@ -720,8 +720,74 @@ static void swap__that_cannot_be_leaves_everything_as_it_was(void **state)
         assert_refuses(&refusals[i]);
 }
 
-/* A lease was lost after it was looked at: those that were made lasting are given back. Here all are looked at first, so
- * the worker that takes one away has to be quick. */
+/* Told when all was compared and nothing brought. */
+static void take_over(void *self, int64_t done, int64_t all)
+{
+    bson_oid_t id;
+
+    (void)self;
+    (void)done;
+    (void)all;
+    bson_oid_init(&id, NULL);
+    run(&beside, BCON_NEW("update", "tw_shadow", "updates", "[", "{", "q", "{", "}", "u", "{", "$set", "{", "owner",
+                          BCON_OID(&id), "}", "}", "}", "]"));
+}
+
+static void swap__ends_when_another_call_goes_on_with_it(void **state)
+{
+    struct tw_shadow shadow = open_shadow();
+    struct tw_frozen frozen[PARTITIONS];
+    struct tw_err    err = {0};
+    char            *of_live;
+    char            *of_shadow;
+
+    (void)state;
+    given_both(&shadow);
+    of_live = dump(&live);
+    of_shadow = dump(&beside);
+    freeze(frozen);
+    assert_refused(shadow.swap(shadow.self, frozen, PARTITIONS, take_over, NULL, &err), TW_FENCED, &err,
+                   "another call goes on");
+    assert_holds(&live, of_live);
+    read_frozen(frozen);
+    assert_int_equal(frozen[0].mark, -17); /* the other's now */
+    assert_rc(shadow.swap(shadow.self, frozen, PARTITIONS, NULL, NULL, &err), TW_OK, err);
+    assert_holds(&live, of_shadow);
+    free(of_shadow);
+    free(of_live);
+    shadow.close(shadow.self);
+}
+
+static void take_mark_away(void *self, int64_t done, int64_t all)
+{
+    (void)self;
+    (void)done;
+    (void)all;
+    set_in_progress(&live, "$unset", BCON_NEW("mark", BCON_INT32(1)));
+}
+
+static void swap__that_loses_a_mark_while_it_compares_brings_nothing(void **state)
+{
+    struct tw_shadow shadow = open_shadow();
+    struct tw_frozen frozen[PARTITIONS];
+    struct tw_err    err = {0};
+    char            *of_live;
+
+    (void)state;
+    given_both(&shadow);
+    of_live = dump(&live);
+    freeze(frozen);
+    assert_refused(shadow.swap(shadow.self, frozen, PARTITIONS, take_mark_away, NULL, &err), TW_FENCED, &err,
+                   "partition 1 of the live store lost the mark of the swap: nothing has happened");
+    assert_holds(&live, of_live);
+    assert_looks(&shadow, TW_SHADOW_MADE, "a rebuild");
+    read_frozen(frozen);
+    assert_int_equal(frozen[0].mark, 17); /* a lease again */
+    assert_int_equal(frozen[1].mark, 0);
+    free(of_live);
+    shadow.close(shadow.self);
+}
+
 static void swap_back__without_an_old_store_is_refused(void **state)
 {
     struct tw_shadow shadow = open_shadow();
@@ -760,11 +826,9 @@ static void swap__puts_right_what_is_in_another_ones_way(void **state)
     }
     assert_rc(tw_mongo_command(&live, command, "test", NULL, &err), TW_OK, err);
     of_shadow = dump(&beside);
-    must_swap(&shadow, false, NULL);
-    free(of_shadow);
-    of_shadow = dump(&live);
     assert_non_null(strstr(of_shadow, "price"));
-    assert_int_equal(count(&live, TW_MONGO_PRODUCTS), 2);
+    must_swap(&shadow, false, NULL);
+    assert_holds(&live, of_shadow);
     free(of_shadow);
     bson_destroy(command);
     shadow.close(shadow.self);
@@ -971,19 +1035,23 @@ static bool crash(bool back, int write)
     return died(back ? "back" : "swap", failpoint);
 }
 
-/* Nothing is left to do when the last partition was free already, and then the shadow's place tells so. */
+/* What was brought or freed in part is gone on with; before that, and after all of it, only marks may be left. */
 static void swap_again(const struct tw_shadow *shadow, bool back)
 {
-    struct tw_frozen frozen[PARTITIONS];
-    struct tw_err    err = {0};
+    struct tw_frozen       frozen[PARTITIONS];
+    enum tw_shadow_content content;
+    char                   note[TW_SHADOW_NOTE + 1];
+    struct tw_err          err = {0};
+    bool                   any = read_frozen(frozen);
 
-    if (read_frozen(frozen)) {
-        assert_looks(shadow, back ? TW_SHADOW_OLD : TW_SHADOW_MADE, back ? "" : "a rebuild");
-        if (frozen[0].mark < 0 || frozen[1].mark < 0)
-            assert_refused(shadow->drop(shadow->self, &err), TW_BROKEN, &err, "end that first");
+    assert_rc(shadow->look(shadow->self, &content, note, &err), TW_OK, err);
+    if (content == TW_SHADOW_SWAPPING || content == TW_SHADOW_SWAPPING_BACK) {
+        assert_int_equal(content, back ? TW_SHADOW_SWAPPING_BACK : TW_SHADOW_SWAPPING);
+        assert_refused(shadow->drop(shadow->self, &err), TW_BROKEN, &err, "end that first");
+    }
+    if (any)
         assert_rc((back ? shadow->swap_back : shadow->swap)(shadow->self, frozen, PARTITIONS, NULL, NULL, &err), TW_OK,
                   err);
-    }
     assert_false(read_frozen(frozen));
     assert_looks(shadow, TW_SHADOW_OLD, "");
 }
@@ -1004,6 +1072,26 @@ static bool crash_and_go_on(const struct tw_shadow *shadow, bool back, int write
     free(of_other);
     free(of_live);
     return crashed;
+}
+
+/* Documents were brought already, and a worker folds on to them. */
+static void swap__that_lost_a_mark_half_way_says_so(void **state)
+{
+    struct tw_shadow shadow = open_shadow();
+    struct tw_frozen frozen[PARTITIONS];
+    struct tw_err    err = {0};
+
+    (void)state;
+    need_failpoints();
+    given_both(&shadow);
+    freeze(frozen);
+    assert_true(crash(false, 14));
+    assert_looks(&shadow, TW_SHADOW_SWAPPING, "");
+    take_mark_away(NULL, 0, 0);
+    read_frozen(frozen);
+    assert_refused(shadow.swap(shadow.self, frozen, PARTITIONS, NULL, NULL, &err), TW_BROKEN, &err,
+                   "lost the mark of the swap: restore it");
+    shadow.close(shadow.self);
 }
 
 /* Stores of different watermarks, again and again put into each other's place. */
@@ -1054,6 +1142,8 @@ static int run_all(void)
         cmocka_unit_test_setup(a_worker__that_did_not_see_the_swap_commits_nothing, wipe),
         cmocka_unit_test_setup(swap__finishes_what_was_committed_first, wipe),
         cmocka_unit_test_setup(swap__that_cannot_be_leaves_everything_as_it_was, wipe),
+        cmocka_unit_test_setup(swap__ends_when_another_call_goes_on_with_it, wipe),
+        cmocka_unit_test_setup(swap__that_loses_a_mark_while_it_compares_brings_nothing, wipe),
         cmocka_unit_test_setup(swap_back__without_an_old_store_is_refused, wipe),
         cmocka_unit_test_setup(swap__puts_right_what_is_in_another_ones_way, wipe),
         cmocka_unit_test_setup(swap_back__brings_the_old_store_whatever_its_watermarks_and_again_back, wipe),
@@ -1062,6 +1152,7 @@ static int run_all(void)
         cmocka_unit_test_setup(a_snapshot__is_loaded_by_any_number_of_commits_at_offset_0, wipe),
         cmocka_unit_test_setup(a_crash__in_bulk_is_finished_by_whoever_goes_on, wipe),
         cmocka_unit_test_setup(a_crash__while_a_snapshot_is_loaded_is_finished_by_whoever_goes_on, wipe),
+        cmocka_unit_test_setup(swap__that_lost_a_mark_half_way_says_so, wipe),
         cmocka_unit_test_setup(swap__that_dies_after_any_of_its_writes_is_ended_by_the_next_call, wipe),
         cmocka_unit_test_setup(swap_back__that_dies_after_any_of_its_writes_is_ended_by_the_next_call, wipe),
     };

@@ -5,6 +5,9 @@
  * The twin is strict where real stores are only fragile: a commit without a load, a turn that is swept in the middle,
  * unsorted or unchanged entities are mistakes of the caller and end the test by assert().
  *
+ * workers/replay/fold_store.h is another store in memory, for folding millions of records: hash tables of one thread. This one
+ * is sorted bytes, so that a backup is a copy, a dump is a walk, and several workers on it are one lock.
+ *
  * Threads: handles may be on different threads, the database has a lock; one handle stays on one thread.
  */
 #ifndef TILLWIRE_TESTS_MEMORY_STORE_H

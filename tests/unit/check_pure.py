@@ -1,8 +1,9 @@
-"""A decision cannot cheat: nothing a domain can reach knows the time, chance, the environment, a locale, files or a vendor.
+"""A decision cannot cheat: nothing a domain can reach knows the time, chance, the environment, a locale, files or a
+vendor.
 
-Called with the source and the build folder. Each domain is linked with what it takes from lib/, function by function, and
-with nothing else. What is then still missing is what it asks the outside for, and must be on a short list; what it keeps
-in memory from one call to the next must be nothing; and the compiler must not need a single floating-point register.
+Called with the source and the build folder. Each domain is linked with what it takes from lib/, function by function,
+and with nothing else. What is then still missing is what it asks the outside for, and must be on a short list; what it
+keeps in memory from one call to the next must be nothing; and the compiler must not need one floating-point register.
 """
 import functools
 import json
@@ -28,10 +29,11 @@ NOT_LINKED = {"log"}
 ANYBODY = {"memchr", "memcmp", "memcpy", "memmove", "mempcpy", "memset", "strchr", "strlen", "__assert_fail"}
 # What stands in for the store during a turn: include/tillwire/domain.h.
 TURN = {"tw_state", "tw_state_change", "tw_emit", "tw_emit_coalesced", "tw_tell_coalesced", "tw_finish"}
-# Of lib/ only: the way a program without memory ends, whole numbers and text put together, and the hashes that ids follow
-# from (SHA-256 and HMAC-SHA-256 of natural keys and commands: the same bytes everywhere).
+# Of lib/ only: the way a program without memory ends, whole numbers and text put together, and the hashes that ids
+# follow from (SHA-256 and HMAC-SHA-256 of natural keys and commands: the same bytes everywhere).
 LIB = {"malloc", "realloc", "free", "abort", "_exit", "tw_log_write", "snprintf", "vsnprintf", "sodium_init",
-       *(f"crypto_{hash}_{step}" for hash in ("hash_sha256", "auth_hmacsha256") for step in ("init", "update", "final"))}
+       *(f"crypto_{hash}_{step}" for hash in ("hash_sha256", "auth_hmacsha256")
+         for step in ("init", "update", "final"))}
 
 
 def run(*words: object) -> str:

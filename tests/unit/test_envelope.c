@@ -228,7 +228,7 @@ static void record_hash__is_pinned(void **state)
     static const uint8_t   expected[] = {0x15, 0xeb, 0xb9, 0x73, 0xe2, 0xa0, 0x3f, 0xb1,
                                          0x51, 0x70, 0x62, 0x55, 0x0f, 0xdd, 0x24, 0x00};
     const struct tw_header headers[] = {HEADER("ce_id", "x"), HEADER("a", "")};
-    const struct tw_record record = {9, 42, 1700000000123, TW_STR("key"), TW_STR("value"), headers, 2};
+    const struct tw_record record = {9, 42, 1700000000123, TW_STR("key"), TW_STR("value"), headers, 2, TW_TIME_CREATE};
     uint8_t                hash[TW_RECORD_HASH_BYTES];
 
     (void)state;

@@ -341,7 +341,18 @@ static void a_log_that_lost_its_tail__is_refused(void **state)
 
     assert_folded(world, (struct tw_fold_end){10, INT64_MAX}, 10);
     world->array.high = 9;
-    assert_broken(world, "ends at 9 in the arrays, but was folded up to 10: lost tail");
+    assert_broken(world, "ends at 9 in the arrays, but was folded up to 400: lost tail");
+    assert_rc(fold_to(world, (struct tw_fold_end){INT64_MAX, INT64_MAX}), TW_BROKEN, world->err);
+    assert_non_null(strstr(world->err.msg, "ends at 9 in the arrays, but was folded up to 10: lost tail"));
+}
+
+static void a_log_that_ends_before_its_store__is_refused_before_anything_is_folded(void **state)
+{
+    struct world *world = *state;
+
+    world->array.high = RECORDS - 1;
+    assert_broken(world, "ends at 399 in the arrays, but was folded up to 400: lost tail");
+    assert_int_equal(world->folded, 0);
 }
 
 static void another_record_before_the_watermark__is_found(void **state)
@@ -481,6 +492,7 @@ int main(void)
         TEST(a_gap__is_found_between_two_reads),
         TEST(a_log_whose_beginning_is_gone__is_refused),
         TEST(a_log_that_lost_its_tail__is_refused),
+        TEST(a_log_that_ends_before_its_store__is_refused_before_anything_is_folded),
         TEST(another_record_before_the_watermark__is_found),
         TEST(a_record_before_the_watermark_that_is_not_there__is_found),
         TEST(a_log_that_gives_nothing__is_given_up_after_a_while),

@@ -352,7 +352,7 @@ enum tw_rc tw_mongo_drop(struct tw_mongo *mongo, bool (*goes)(const char *name),
     char     **names = NULL;
     enum tw_rc rc = tw_mongo_collections(mongo, &names, reterr);
 
-    for (char **name = names; rc == TW_OK && *name; name++) {
+    for (char **name = names; rc == TW_OK && name && *name; name++) {
         bson_t *command = BCON_NEW("drop", BCON_UTF8(*name));
 
         if (goes(*name))

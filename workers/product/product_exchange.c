@@ -73,6 +73,14 @@ static enum tw_rc count_journal(struct tw_exchange *exchange, int64_t *ret_count
     return TW_OK;
 }
 
+static void begin_writing(struct tw_exchange *exchange, struct tw_mongo *to, const char *verb, const char *collection,
+                          struct tw_writer *ret_writer)
+{
+    tw_writer_init(ret_writer, to, verb, collection);
+    ret_writer->may_go_on = exchange->may_go_on;
+    ret_writer->asked = exchange->asked;
+}
+
 static bool find_document(const bson_t *in, const char *name, bson_t *ret_view)
 {
     bson_iter_t    iter;
@@ -237,7 +245,7 @@ static enum tw_rc compare_part(struct tw_exchange *exchange, const struct part *
 {
     TW_AUTO(tw_writer_done) struct tw_writer journal;
 
-    tw_writer_init(&journal, exchange->shadow, "insert", part->journal);
+    begin_writing(exchange, exchange->shadow, "insert", part->journal, &journal);
     return compare_sides(exchange, part, &journal, reterr);
 }
 
@@ -311,7 +319,7 @@ static enum tw_rc compare_vectors(struct tw_exchange *exchange, struct tw_err *r
 {
     TW_AUTO(tw_writer_done) struct tw_writer journal;
 
-    tw_writer_init(&journal, exchange->shadow, "insert", journal_of_progress);
+    begin_writing(exchange, exchange->shadow, "insert", journal_of_progress, &journal);
     for (int32_t i = 0; i < exchange->partition_count; i++)
         TW_TRY(compare_progress(exchange, i, &journal, reterr));
     return tw_writer_flush(&journal, reterr);
@@ -373,7 +381,7 @@ static enum tw_rc run(struct tw_exchange *exchange, const struct job *job, bool 
 {
     TW_AUTO(tw_writer_done) struct tw_writer writer;
 
-    tw_writer_init(&writer, job->to, job->verb, job->collection);
+    begin_writing(exchange, job->to, job->verb, job->collection, &writer);
     TW_TRY(walk(exchange, job, &writer, reterr));
     if (ret_duplicates)
         *ret_duplicates = writer.duplicates;

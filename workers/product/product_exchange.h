@@ -4,7 +4,7 @@
  * beside the shadow; then it is brought to the live database; then what was there is brought to the shadow, which so
  * becomes the old store. Each step may be done again from its beginning, so a crash costs time and nothing else.
  *
- * The caller sees to it that nobody else writes and remembers which step is next.
+ * The caller sees to it that nobody else writes, remembers which step is next, and is asked before every write.
  */
 #ifndef TILLWIRE_PRODUCT_EXCHANGE_H
 #define TILLWIRE_PRODUCT_EXCHANGE_H
@@ -16,10 +16,12 @@ struct tw_exchange {
     struct tw_mongo *live;
     struct tw_mongo *shadow; /**< also keeps the journal */
     int32_t          partition_count;
-    tw_swap_fn       tell; /**< may be NULL */
-    void            *teller;
-    int64_t          done;
-    int64_t          all;
+    enum tw_rc (*may_go_on)(void *asked, struct tw_err *reterr);
+    void      *asked;
+    tw_swap_fn tell; /**< may be NULL */
+    void      *teller;
+    int64_t    done;
+    int64_t    all;
 };
 
 /* Codes as tw_mongo_write(). BROKEN: the stores hold what is none of ours. */

@@ -2,10 +2,12 @@
  * Whose a database is stands in its collection tw_shadow, in one document that is written before anything else and goes
  * last:
  *
- *     { _id: "shadow", of: "tillwire", state: "made", note: "…", step: 2, marks: [-17, -18, -19] }
+ *     { _id: "shadow", of: "tillwire", state: "made", note: "…", step: 2, marks: [-17, -18, -19],
+ *       owner: … }
  *
  * `step` is that of a swap on its way (enum step); it is moved when a step is over, and each may be done again. The marks
- * are those that hold the live store's partitions. docs/decisions/mongodb-swap.md says why it is done like this.
+ * are those that hold the live store's partitions. The owner is the call that is at work: one that finds another's there
+ * stops. docs/decisions/mongodb-swap.md says why it is done like this.
  */
 #include "product_shadow.h"
 
@@ -45,6 +47,7 @@ struct marker {
     enum state state;
     enum step  step;
     char       note[TW_SHADOW_NOTE + 1];
+    bson_oid_t owner; /* zeros: nobody */
     int32_t    mark_count;
     int64_t    marks[PARTITIONS_MAX];
 };
@@ -54,6 +57,7 @@ struct product_shadow {
     struct tw_mongo shadow;
     struct tw_store live_store;
     struct tw_store shadow_store;
+    bson_oid_t      owner; /* while a swap is at work: this call */
     char           *uri;
     char            place[sizeof("database ") + NAME_MAX_BYTES];
 };
@@ -119,6 +123,8 @@ static enum tw_rc take_marker(void *context, const bson_t *document, struct tw_e
         return TW_OK;
     marker->step = (enum step)bson_iter_int32(&iter);
     snprintf(marker->note, sizeof(marker->note), "%s", text_in(document, "note"));
+    if (bson_iter_init_find(&iter, document, "owner") && BSON_ITER_HOLDS_OID(&iter))
+        bson_oid_copy(bson_iter_oid(&iter), &marker->owner);
     take_marks(document, marker);
     return TW_OK;
 }
@@ -136,7 +142,7 @@ static bson_t *new_document(const struct product_shadow *self, const struct mark
 {
     bson_t *document = BCON_NEW("_id", BCON_UTF8("shadow"), "of", BCON_UTF8(self->live.database), "state",
                                 BCON_UTF8(state_names[marker->state]), "note", BCON_UTF8(marker->note), "step",
-                                BCON_INT32((int32_t)marker->step));
+                                BCON_INT32((int32_t)marker->step), "owner", BCON_OID(&marker->owner));
     bson_t  marks;
 
     BSON_APPEND_ARRAY_BEGIN(document, "marks", &marks);
@@ -151,23 +157,49 @@ static bson_t *new_document(const struct product_shadow *self, const struct mark
     return document;
 }
 
-static enum tw_rc write_marker(struct product_shadow *self, const struct marker *marker, struct tw_err *reterr)
+/* @p owner: only where this one still stands there; NULL: whatever is there. */
+static enum tw_rc write_marker(struct product_shadow *self, const struct marker *marker, const bson_oid_t *owner,
+                               struct tw_err *reterr)
 {
     TW_AUTO(free_bson) bson_t *document = new_document(self, marker);
-    TW_AUTO(free_bson)
-    bson_t *statement =
-        BCON_NEW("q", "{", "_id", BCON_UTF8("shadow"), "}", "u", BCON_DOCUMENT(document), "upsert", BCON_BOOL(true));
-    TW_AUTO(tw_writer_done) struct tw_writer writer;
+    TW_AUTO(free_bson) bson_t *expected = BCON_NEW("_id", BCON_UTF8("shadow"));
+    TW_AUTO(free_bson) bson_t *command = NULL;
+    struct tw_mongo_written    written;
 
-    tw_writer_init(&writer, &self->shadow, "update", COLLECTION);
-    TW_TRY(tw_writer_add(&writer, statement, reterr));
-    return tw_writer_flush(&writer, reterr);
+    if (owner)
+        BSON_APPEND_OID(expected, "owner", owner);
+    command = BCON_NEW("update", COLLECTION, "updates", "[", "{", "q", BCON_DOCUMENT(expected), "u",
+                       BCON_DOCUMENT(document), "upsert", BCON_BOOL(!owner), "}", "]");
+    TW_TRY(tw_mongo_write(&self->shadow, command, where, &written, reterr));
+    if (owner && written.matched != 1)
+        return tw_fail(reterr, TW_FENCED, where, 0, "another call goes on with the swap");
+    if (tw_failpoint("in_swap"))
+        return tw_fail(reterr, TW_UNKNOWN, where, 0, "failpoint in_swap");
+    return TW_OK;
 }
 
 static enum tw_rc move_on(struct product_shadow *self, struct marker *marker, enum step next, struct tw_err *reterr)
 {
     marker->step = next;
-    return write_marker(self, marker, reterr);
+    return write_marker(self, marker, &marker->owner, reterr);
+}
+
+/* From here on any other call stops at its next write. */
+static enum tw_rc take_over(struct product_shadow *self, struct marker *marker, struct tw_err *reterr)
+{
+    bson_oid_init(&marker->owner, NULL);
+    return write_marker(self, marker, NULL, reterr);
+}
+
+static enum tw_rc may_go_on(void *asked, struct tw_err *reterr)
+{
+    struct product_shadow *self = asked;
+    struct marker          marker;
+
+    TW_TRY(read_marker(self, &marker, reterr));
+    if (!bson_oid_equal(&marker.owner, &self->owner))
+        return tw_fail(reterr, TW_FENCED, where, 0, "another call goes on with the swap");
+    return TW_OK;
 }
 
 /* --- look --------------------------------------------------------------------------------------------------------- */
@@ -248,7 +280,7 @@ static enum tw_rc look(void *shadow, enum tw_shadow_content *ret_content, char r
     TW_TRY(find_marker(self, &marker, reterr));
     if (!marker.is_there)
         TW_TRY(is_empty(self, &empty, reterr));
-    if (marker.is_ours && marker.step != NONE)
+    if (marker.is_ours && marker.step > COMPARE)
         *ret_content = marker.state == MADE ? TW_SHADOW_SWAPPING : TW_SHADOW_SWAPPING_BACK;
     else if (marker.is_ours)
         *ret_content = of_state[marker.state];
@@ -274,7 +306,7 @@ static bool is_marker(const char *collection)
 static enum tw_rc forget_content(struct product_shadow *self, struct marker *marker, struct tw_err *reterr)
 {
     *marker = (struct marker){.is_there = true, .is_ours = true, .state = UNFINISHED};
-    TW_TRY(write_marker(self, marker, reterr));
+    TW_TRY(write_marker(self, marker, NULL, reterr));
     return tw_mongo_drop(&self->shadow, is_content, reterr);
 }
 
@@ -294,7 +326,7 @@ static enum tw_rc make(void *shadow, const char *note, struct tw_err *reterr)
     TW_TRY(tw_product_schema_apply(&self->shadow, &lines, reterr));
     marker.state = MADE;
     snprintf(marker.note, sizeof(marker.note), "%s", note);
-    return write_marker(self, &marker, reterr);
+    return write_marker(self, &marker, NULL, reterr);
 }
 
 /* Not by dropDatabase: the stand-in takes every database for meant whose name begins alike. One without collections is
@@ -455,25 +487,30 @@ static enum tw_rc begin(struct product_shadow *self, struct marker *marker, cons
     marker->mark_count = partition_count;
     for (int32_t i = 0; i < partition_count; i++)
         marker->marks[i] = lasting(frozen[i].mark);
-    TW_TRY(move_on(self, marker, MARK, reterr));
+    marker->step = MARK;
+    TW_TRY(take_over(self, marker, reterr));
     TW_TRY(make_lasting(self, frozen, marker, reterr));
     return move_on(self, marker, COMPARE, reterr);
 }
 
-/* Once documents were exchanged nobody but this swap may end the freeze. */
-static enum tw_rc check_held(struct product_shadow *self, const struct marker *marker, struct tw_err *reterr)
+/* Of a swap on its way only itself may end the freeze. */
+static enum tw_rc check_held(struct product_shadow *self, const struct marker *marker, enum tw_rc rc,
+                             const char *what_now, struct tw_err *reterr)
 {
     for (int32_t i = 0; i < marker->mark_count; i++) {
         int64_t mark;
 
         TW_TRY(read_mark(self, i, &mark, reterr));
         if (mark != marker->marks[i])
-            return tw_fail(reterr, TW_BROKEN, where, 0,
-                           "partition %d of the live store lost the mark %lld in the middle of a swap: restore it or "
-                           "rebuild it anew",
-                           (int)i, (long long)marker->marks[i]);
+            return tw_fail(reterr, rc, where, 0, "partition %d of the live store lost the mark of the swap: %s", (int)i,
+                           what_now);
     }
     return TW_OK;
+}
+
+static enum tw_rc check_held_between(struct product_shadow *self, const struct marker *marker, struct tw_err *reterr)
+{
+    return check_held(self, marker, TW_BROKEN, "restore it, or forget the shadow and rebuild anew", reterr);
 }
 
 static enum tw_rc free_partition(struct product_shadow *self, int32_t partition, int64_t mark, struct tw_err *reterr)
@@ -495,15 +532,22 @@ static enum tw_rc free_partitions(struct product_shadow *self, const struct mark
     return TW_OK;
 }
 
+static enum tw_rc compare_held(struct product_shadow *self, struct marker *marker, struct tw_exchange *with,
+                               struct tw_err *reterr)
+{
+    TW_TRY(tw_exchange_compare(with, reterr));
+    return check_held(self, marker, TW_FENCED, "nothing has happened", reterr);
+}
+
 /* What cannot be exchanged is found out here, while nothing has happened yet. */
 static enum tw_rc compare(struct product_shadow *self, struct marker *marker, const struct tw_frozen *frozen,
                           struct tw_exchange *with, struct tw_err *reterr)
 {
-    enum tw_rc rc = tw_exchange_compare(with, reterr);
+    enum tw_rc rc = compare_held(self, marker, with, reterr);
 
     if (rc == TW_OK)
         return move_on(self, marker, BRING, reterr);
-    if (rc == TW_BROKEN && move_on(self, marker, NONE, NULL) == TW_OK)
+    if ((rc == TW_BROKEN || rc == TW_FENCED) && move_on(self, marker, NONE, NULL) == TW_OK)
         give_back(self, frozen, marker->mark_count);
     return rc;
 }
@@ -512,19 +556,19 @@ static enum tw_rc go_on(struct product_shadow *self, struct marker *marker, stru
                         struct tw_err *reterr)
 {
     if (marker->step == BRING) {
-        TW_TRY(check_held(self, marker, reterr));
+        TW_TRY(check_held_between(self, marker, reterr));
         TW_TRY(tw_exchange_bring(with, reterr));
         TW_TRY(move_on(self, marker, KEEP, reterr));
     }
     if (marker->step == KEEP) {
-        TW_TRY(check_held(self, marker, reterr));
+        TW_TRY(check_held_between(self, marker, reterr));
         TW_TRY(tw_exchange_keep(with, reterr));
         TW_TRY(tw_exchange_forget(with, reterr));
         TW_TRY(move_on(self, marker, FREE, reterr));
     }
     TW_TRY(free_partitions(self, marker, reterr));
-    *marker = (struct marker){.state = OLD};
-    return write_marker(self, marker, reterr);
+    *marker = (struct marker){.state = OLD, .owner = marker->owner};
+    return move_on(self, marker, NONE, reterr);
 }
 
 static enum tw_rc exchange(struct product_shadow *self, enum state wanted, const struct tw_frozen *frozen,
@@ -541,6 +585,11 @@ static enum tw_rc exchange(struct product_shadow *self, enum state wanted, const
     else if (marker.mark_count != partition_count)
         return tw_fail(reterr, TW_BROKEN, where, 0, "the swap on its way is of %d partitions, not of %d",
                        (int)marker.mark_count, (int)partition_count);
+    else
+        TW_TRY(take_over(self, &marker, reterr));
+    self->owner = marker.owner;
+    with->may_go_on = may_go_on;
+    with->asked = self;
     with->partition_count = partition_count;
     if (marker.step == COMPARE)
         TW_TRY(compare(self, &marker, frozen, with, reterr));

@@ -42,6 +42,8 @@ enum tw_rc tw_writer_flush(struct tw_writer *writer, struct tw_err *reterr)
 
     if (!writer->count)
         return TW_OK;
+    if (writer->may_go_on)
+        TW_TRY(writer->may_go_on(writer->asked, reterr));
     command = BCON_NEW(writer->verb, BCON_UTF8(writer->collection), name_of_array(writer->verb),
                        BCON_ARRAY(&writer->items), "ordered", BCON_BOOL(false));
     rc = tw_mongo_write(writer->mongo, command, where, &written, reterr);

@@ -15,6 +15,9 @@ struct tw_writer {
     bson_t           items; /**< an array on its way */
     uint32_t         count;
     bool             duplicates; /**< something met a document that is already there, and was not written */
+    /** Asked before each command; another code than OK ends the writing. NULL: nobody is. */
+    enum tw_rc (*may_go_on)(void *asked, struct tw_err *reterr);
+    void *asked;
 };
 
 void       tw_writer_init(struct tw_writer *writer, struct tw_mongo *mongo, const char *verb, const char *collection);

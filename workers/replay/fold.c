@@ -55,7 +55,7 @@ static enum tw_rc check_bounds(const struct state *state, struct tw_err *reterr)
     if (low > (next ? next - 1 : 0))
         return tw_fail(reterr, TW_BROKEN, "fold", 0,
                        "the log of partition %" PRId32 " begins at %" PRId64 " in %s, but is needed from %" PRId64
-                       ": its beginning is gone",
+                       ": its beginning is gone, unless --log-folder or --snapshot has it",
                        state->partition, low, source->name, next ? next - 1 : 0);
     if (high < folded)
         return tw_fail(reterr, TW_BROKEN, "fold", 0,
@@ -68,7 +68,8 @@ static enum tw_rc check_bounds(const struct state *state, struct tw_err *reterr)
 static enum tw_rc read_digest(struct state *state, struct tw_err *reterr)
 {
     if (state->fold->keeps_digest && !tw_digest_read(state->at.outbox, &state->digest))
-        return tw_fail(reterr, TW_BROKEN, "fold", 0, "partition %" PRId32 " was not made by a rebuild of this release",
+        return tw_fail(reterr, TW_BROKEN, "fold", 0,
+                       "partition %" PRId32 " was not made by a rebuild of this release: forget the shadow with --drop",
                        state->partition);
     return TW_OK;
 }
@@ -135,6 +136,14 @@ static void cut_at_end(struct state *state)
     }
 }
 
+/* No more than is to be folded: a source waits a while for what comes behind. */
+static size_t wanted_count(const struct state *state)
+{
+    int64_t left = state->end.offset - state->at.next_offset + state->checks_hash;
+
+    return left < TURN_RECORDS ? (size_t)left : TURN_RECORDS;
+}
+
 static enum tw_rc read_more(struct state *state, struct tw_err *reterr)
 {
     struct tw_source *source = state->fold->source;
@@ -148,7 +157,7 @@ static enum tw_rc read_more(struct state *state, struct tw_err *reterr)
                            state->at.next_offset, state->partition);
         if (atomic_load_explicit(state->fold->stop, memory_order_relaxed))
             return TW_OK;
-        TW_TRY(source->read(source->self, TURN_RECORDS, TURN_BYTES, &state->records_arena, state->records,
+        TW_TRY(source->read(source->self, wanted_count(state), TURN_BYTES, &state->records_arena, state->records,
                             &state->count, reterr));
     }
     if (state->checks_hash)

@@ -1,6 +1,5 @@
 #include "fold_store.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,10 +28,16 @@ struct listing {
     size_t         count, next;
 };
 
+/* A partition's progress, with its outbox beside it. */
+struct part {
+    struct tw_progress progress;
+    struct tw_buf      outbox;
+};
+
 struct fold_store {
     const struct tw_domain *domain;
-    struct tw_progress     *progress; /* by partition; outboxes are nobody's here */
-    size_t                  progress_count;
+    struct part            *parts; /* by partition */
+    size_t                  part_count;
     struct table            entities;
     struct table            rows;
     struct listing          listing;
@@ -126,16 +131,21 @@ static struct tw_key row_key(int32_t partition, struct tw_uuid id)
 
 /* --- the port ----------------------------------------------------------------------------------------------------- */
 
-static struct tw_progress *progress_of(struct fold_store *self, int32_t partition)
+static struct part *part_of(struct fold_store *self, int32_t partition)
 {
     size_t wanted = (size_t)partition + 1;
 
-    if (self->progress_count < wanted) {
-        self->progress = tw_realloc(self->progress, wanted * sizeof(*self->progress));
-        memset(self->progress + self->progress_count, 0, (wanted - self->progress_count) * sizeof(*self->progress));
-        self->progress_count = wanted;
+    if (self->part_count < wanted) {
+        self->parts = tw_realloc(self->parts, wanted * sizeof(*self->parts));
+        memset(self->parts + self->part_count, 0, (wanted - self->part_count) * sizeof(*self->parts));
+        self->part_count = wanted;
     }
-    return &self->progress[partition];
+    return &self->parts[partition];
+}
+
+static struct tw_progress *progress_of(struct fold_store *self, int32_t partition)
+{
+    return &part_of(self, partition)->progress;
 }
 
 static enum tw_rc check_fence(struct fold_store *self, int32_t partition, int64_t offset, struct tw_err *reterr)
@@ -151,9 +161,9 @@ static enum tw_rc check_fence(struct fold_store *self, int32_t partition, int64_
 static enum tw_rc fold_watermark(void *store, int32_t partition, struct tw_arena *arena,
                                  struct tw_progress *ret_progress, struct tw_err *reterr)
 {
-    (void)arena;
     (void)reterr;
     *ret_progress = *progress_of(store, partition);
+    ret_progress->outbox = tw_arena_copy(arena, tw_buf_str(&part_of(store, partition)->outbox));
     return TW_OK;
 }
 
@@ -164,6 +174,8 @@ static enum tw_rc load_entity(struct fold_store *self, struct tw_entity *entity,
     const struct entry   *entry = *find(&self->entities, &entity->key);
     void                 *state;
 
+    entity->before = NULL;
+    entity->before_guard = -1;
     if (!entry)
         return TW_OK;
     state = tw_arena_alloc(arena, type->size);
@@ -203,14 +215,8 @@ static enum tw_rc fold_load(void *store, int32_t partition, int64_t first_offset
     return TW_OK;
 }
 
-static enum tw_rc fold_commit(void *store, const struct tw_changes *changes, struct tw_err *reterr)
+static void apply(struct fold_store *self, const struct tw_changes *changes)
 {
-    struct fold_store  *self = store;
-    struct tw_progress *progress = progress_of(self, changes->partition);
-
-    TW_TRY(check_fence(self, changes->partition, changes->first_offset, reterr));
-    if (progress->mark)
-        return tw_fail(reterr, TW_FENCED, "fold.store", 0, "partition %d is frozen", (int)changes->partition);
     for (size_t i = 0; i < changes->entity_count; i++) {
         const struct tw_entity *entity = changes->entities[i];
 
@@ -225,8 +231,25 @@ static enum tw_rc fold_commit(void *store, const struct tw_changes *changes, str
         tw_ledger_row_pack(&changes->rows[i], &self->scratch);
         table_put(&self->rows, &key, changes->rows[i].offset, tw_buf_str(&self->scratch));
     }
-    *progress = changes->after;
-    progress->outbox = (struct tw_str){NULL, 0};
+}
+
+static void put_progress(struct part *part, const struct tw_progress *progress)
+{
+    tw_buf_clear(&part->outbox);
+    tw_buf_add_str(&part->outbox, progress->outbox);
+    part->progress = *progress;
+    part->progress.outbox = (struct tw_str){NULL, 0};
+}
+
+static enum tw_rc fold_commit(void *store, const struct tw_changes *changes, struct tw_err *reterr)
+{
+    struct part *part = part_of(store, changes->partition);
+
+    TW_TRY(check_fence(store, changes->partition, changes->first_offset, reterr));
+    if (part->progress.mark)
+        return tw_fail(reterr, TW_FENCED, "fold.store", 0, "partition %d is frozen", (int)changes->partition);
+    apply(store, changes);
+    put_progress(part, &changes->after);
     return TW_OK;
 }
 
@@ -238,7 +261,9 @@ static void fold_abandon(void *store, int32_t partition)
 
 static enum tw_rc fold_forget_outbox(void *store, int32_t partition, int64_t next_offset, struct tw_err *reterr)
 {
-    return check_fence(store, partition, next_offset, reterr);
+    TW_TRY(check_fence(store, partition, next_offset, reterr));
+    tw_buf_clear(&part_of(store, partition)->outbox);
+    return TW_OK;
 }
 
 static bool is_over(const struct entry *entry, int32_t partition, int64_t clock_ms, struct tw_arena *arena)
@@ -375,7 +400,9 @@ void tw_fold_store_close(struct tw_store *store)
         return;
     table_done(&self->entities);
     table_done(&self->rows);
-    free(self->progress);
+    for (size_t i = 0; i < self->part_count; i++)
+        tw_buf_done(&self->parts[i].outbox);
+    free(self->parts);
     free(self->listing.keys);
     tw_buf_done(&self->scratch);
     free(self);

@@ -12,13 +12,11 @@ enum { ALL = VERIFY | REBUILD | SNAPSHOT };
 static const struct tw_ctl_command commands[] = {
     {VERIFY, "verify", "DOMAIN",
      "Shows the SHA-256 of all that a store holds (member, product, cart or all) and where its log says otherwise. "
-     "Holds "
-     "the workers of the store while it reads: commands are accepted meanwhile and take effect afterwards.",
+     "Holds the workers of the store while it reads: commands are accepted meanwhile and take effect afterwards.",
      tw_replay_verify, NULL},
     {REBUILD, "rebuild", "DOMAIN",
      "Builds the store of a domain (member, product or cart) anew from its log, beside the live one, and puts it in "
-     "its "
-     "place. Goes on where it was interrupted. The old store is kept.",
+     "its place. Goes on where it was interrupted. The old store is kept.",
      tw_replay_rebuild, NULL},
     {SNAPSHOT, "snapshot", "DOMAIN",
      "Writes all that a store holds (member, product or cart) to a file, from which a rebuild can start.",
@@ -43,11 +41,11 @@ static const struct tw_ctl_setting settings_of[] = {
       "File with the 32 bytes in hex that member ids are made with; pinned for ever."}},
     {VERIFY,
      {"against_log", TW_SET_BOOL, AT(against_log), "off", 0, 0, NULL, false,
-      "Folds the log in memory and compares: names the first thing that differs, and its field."}},
+      "Folds the log in memory and compares: names the first that differ, each with a field."}},
     {VERIFY,
      {"dump", TW_SET_TEXT, AT(dump), "", 0, 1024, NULL, false,
-      "File for the canonical form itself, a line a record: what the hash is of. It holds all personal data there "
-      "is."}},
+      "File for the canonical form itself, a line a record: what the hash is of. It holds all personal data "
+      "there is."}},
     {VERIFY | REBUILD,
      {"log_folder", TW_SET_TEXT, AT(log_folder), "", 0, 1024, NULL, false,
       "Folder with exported topics (`twctl log export`) to read before the cluster's own log."}},
@@ -57,8 +55,7 @@ static const struct tw_ctl_setting settings_of[] = {
     {REBUILD,
      {"upto", TW_SET_TEXT, AT(upto), "", 0, 1024, NULL, false,
       "Only up to this time (2026-11-23T10:00:00Z) or these offsets (0:120,1:98, others whole): to look at the store "
-      "as "
-      "it was then. It stays in the shadow; the live store is left alone."}},
+      "as it was then. It stays in the shadow; the live store is left alone."}},
     {REBUILD,
      {"shadow", TW_SET_TEXT, AT(shadow), "", 0, 63, NULL, false,
       "Where to build: name of a schema (PostgreSQL) or database (MongoDB), number of a database (Redis)."}},
@@ -72,7 +69,7 @@ static const struct tw_ctl_setting settings_of[] = {
      {"threads", TW_SET_INT, AT(threads), "2", 1, 16, NULL, false, "Partitions that are folded at the same time."}},
     {SNAPSHOT, {"output", TW_SET_TEXT, AT(output), NULL, 1, 1024, NULL, false, "File to write; must not exist."}},
     {ALL,
-     {"store_timeout_ms", TW_SET_INT, AT(store_timeout_ms), "60000", 100, 600000, NULL, false,
+     {"store_timeout_ms", TW_SET_INT, AT(store_timeout_ms), "60000", 100, 60000, NULL, false,
       "A store that takes longer to answer is not reached, ms."}},
     {ALL,
      {"broker_timeout_ms", TW_SET_INT, AT(broker_timeout_ms), "10000", 500, 60000, NULL, false,

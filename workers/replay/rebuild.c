@@ -88,7 +88,7 @@ static enum tw_rc check_log(const struct rebuild *r, struct tw_err *reterr)
         if (rc == TW_OK && low > (wanted ? wanted - 1 : 0))
             rc = tw_fail(reterr, TW_BROKEN, "rebuild", 0,
                          "the log of partition %" PRId32 " begins at %" PRId64 " in %s, but is needed from %" PRId64
-                         ": its beginning is gone",
+                         ": its beginning is gone, unless --log-folder or --snapshot has it",
                          p, low, source.name, wanted ? wanted - 1 : 0);
     }
     source.close(source.self);
@@ -248,8 +248,8 @@ struct reading {
 static enum tw_rc read_back(const struct rebuild *r, struct tw_scan *scan, struct reading *reading,
                             struct tw_err *reterr)
 {
-    struct tw_progress_bar bar;
-    struct tw_scan_item    item;
+    TW_AUTO(tw_progress_bar_end) struct tw_progress_bar bar = {0};
+    struct tw_scan_item                                 item;
 
     tw_progress_bar_begin(&bar, r->name, "aggregates read back", 0);
     TW_TRY(tw_scan_next(scan, &item, reterr));
@@ -260,7 +260,6 @@ static enum tw_rc read_back(const struct rebuild *r, struct tw_scan *scan, struc
             return tw_fail(reterr, TW_UNREACHED, "rebuild", 0, "interrupted: the same command goes on from here");
         TW_TRY(tw_scan_next(scan, &item, reterr));
     }
-    tw_progress_bar_end(&bar);
     return TW_OK;
 }
 
@@ -291,6 +290,15 @@ static enum tw_rc go_on(void *self, struct tw_err *reterr)
     return TW_OK;
 }
 
+/* The first of the lines, as much of it as a failure can tell. */
+static struct tw_str first_of(struct tw_str lines)
+{
+    const char *end = lines.len ? memchr(lines.ptr, '\n', lines.len) : NULL;
+    size_t      len = end ? (size_t)(end - lines.ptr) : lines.len;
+
+    return (struct tw_str){lines.ptr, len < 150 ? len : 150};
+}
+
 static enum tw_rc check_readers(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
 {
     struct tw_readers_check check = {.go_on = go_on};
@@ -299,8 +307,8 @@ static enum tw_rc check_readers(const struct rebuild *r, struct tw_store *store,
     if (r->domain->check_readers)
         rc = r->domain->check_readers(store, r->partition_count, &check, reterr);
     if (rc == TW_OK && check.count)
-        rc = tw_fail(reterr, TW_BROKEN, "rebuild", 0, "%s: %" PRId64 " differences, the first: %.150s", r->shadow.place,
-                     check.count, tw_buf_str(&check.findings).ptr);
+        rc = tw_fail(reterr, TW_BROKEN, "rebuild", 0, "%s: %" PRId64 " differences, the first: %.*s", r->shadow.place,
+                     check.count, TW_STR_ARG(first_of(tw_buf_str(&check.findings))));
     tw_buf_done(&check.findings);
     return rc;
 }
@@ -371,8 +379,10 @@ static enum tw_rc finish_shadow(const struct rebuild *r, struct tw_store *store,
             memcmp(at->last_hash, r->freeze.vector[p].last_hash, sizeof(at->last_hash)) != 0)
             return tw_fail(reterr, TW_BROKEN, "rebuild", 0,
                            "partition %" PRId32 ": the shadow is at %" PRId64 ", the live store at %" PRId64
-                           ", or they have folded different records",
+                           ", or they have folded different records: forget the shadow with --drop",
                            p, at->next_offset, r->freeze.vector[p].next_offset);
+        if (r->domain->complete) /* it was empty, and the first records came now */
+            TW_TRY(r->domain->complete(store, p, reterr));
         TW_TRY(store->forget_outbox(store->self, p, at->next_offset, reterr));
     }
     return TW_OK;

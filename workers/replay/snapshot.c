@@ -6,6 +6,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "digest.h"
@@ -253,18 +254,32 @@ static enum tw_rc must_be(struct tw_snapshot *snapshot, const char *name, const 
     return TW_OK;
 }
 
+static struct tw_str next_word(char **rest)
+{
+    const char *word = strsep(rest, " ");
+
+    return tw_str_of(word ? word : "");
+}
+
+/* "3 4711 1795428000123 9f86…": the partition, and how far it was folded. */
+static bool parse_progress(char *text, int32_t partition, struct tw_progress *ret_at)
+{
+    int64_t number;
+
+    return tw_str_to_int(next_word(&text), &number) && number == partition &&
+           tw_str_to_int(next_word(&text), &ret_at->next_offset) &&
+           tw_str_to_int(next_word(&text), &ret_at->clock_ms) &&
+           tw_hex_parse(next_word(&text), ret_at->last_hash, TW_RECORD_HASH_BYTES) && !text;
+}
+
 static enum tw_rc read_vector(struct tw_snapshot *snapshot, struct tw_err *reterr)
 {
     snapshot->vector = tw_alloc_zeroed((size_t)snapshot->partition_count, sizeof(*snapshot->vector));
     for (int32_t p = 0; p < snapshot->partition_count; p++) {
-        struct tw_progress *at = &snapshot->vector[p];
-        char                value[LINE_MAX_BYTES], hash[2 * TW_RECORD_HASH_BYTES + 1];
-        int32_t             partition;
+        char value[LINE_MAX_BYTES];
 
         TW_TRY(read_word(snapshot, "partition", value, reterr));
-        if (sscanf(value, "%" SCNd32 " %" SCNd64 " %" SCNd64 " %32s", &partition, &at->next_offset, &at->clock_ms,
-                   hash) != 4 ||
-            partition != p || !tw_hex_parse(tw_str_of(hash), at->last_hash, TW_RECORD_HASH_BYTES))
+        if (!parse_progress(value, p, &snapshot->vector[p]))
             return damaged(snapshot, "its watermarks cannot be read", reterr);
     }
     return TW_OK;
@@ -357,7 +372,8 @@ struct loader {
     struct tw_buf          scratch;
 };
 
-/* Several commits from offset 0 to offset 0; the last one moves the watermark. */
+/* Several commits from offset 0 to offset 0, all with the clock that some stores file rows by; the last one moves the
+ * watermark. */
 static enum tw_rc commit(struct loader *loader, int32_t partition, bool is_last, struct tw_err *reterr)
 {
     const struct tw_store *store = loader->store;
@@ -366,6 +382,7 @@ static enum tw_rc commit(struct loader *loader, int32_t partition, bool is_last,
     struct tw_load         nothing = {0};
     struct tw_changes      changes = {
              .partition = partition,
+             .after = {.clock_ms = loader->snapshot->vector[partition].clock_ms},
              .entities = part->pointers,
              .entity_count = part->entity_count,
              .rows = part->rows,
@@ -437,7 +454,8 @@ static enum tw_rc take_entity(struct loader *loader, struct tw_str rest, struct 
     TW_TRY(make_room(loader, tw_partition_of(tw_str_of(text), loader->snapshot->partition_count), rest.len, &part,
                      reterr));
     entity.state = tw_arena_alloc(&part->arena, type->size);
-    TW_TRY(type->unpack(tw_arena_copy(&part->arena, rest), &part->arena, entity.state, reterr));
+    if (type->unpack(tw_arena_copy(&part->arena, rest), &part->arena, entity.state, NULL) != TW_OK)
+        return damaged(loader->snapshot, "an aggregate is not as this release reads it", reterr);
     tw_digest_add(&part->digest, type, &entity.key, entity.state, &loader->scratch);
     part->entities[part->entity_count] = entity;
     part->pointers[part->entity_count] = &part->entities[part->entity_count];
@@ -459,7 +477,8 @@ static enum tw_rc take_row(struct loader *loader, struct tw_str rest, struct tw_
     TW_TRY(make_room(loader, partition, rest.len, &part, reterr));
     row = &part->rows[part->row_count];
     *row = (struct tw_ledger_row){.id = take_id(&rest)};
-    TW_TRY(tw_ledger_row_unpack(rest, &part->arena, row, reterr));
+    if (tw_ledger_row_unpack(rest, &part->arena, row, NULL) != TW_OK)
+        return damaged(loader->snapshot, "a remembered command is not as this release reads it", reterr);
     part->row_count++;
     return TW_OK;
 }

@@ -33,8 +33,8 @@ enum tw_rc tw_snapshot_write(const char *path, const struct tw_snapshot_head *he
 
 struct tw_snapshot;
 
-/** Reads the whole file once: BROKEN when a byte of it is not as it was written, or when it is of another domain, id key or
- *  partition count than @p wanted (whose vector is not looked at). */
+/** Reads the whole file once. BROKEN: a byte of it is not as it was written. INVALID: it is no snapshot, or one of another
+ *  domain, id key or partition count than @p wanted (whose vector is not looked at). */
 enum tw_rc tw_snapshot_open(const char *path, const struct tw_snapshot_head *wanted, struct tw_snapshot **ret_snapshot,
                             struct tw_err *reterr);
 /** By partition; lives as long as the snapshot. */
