@@ -41,7 +41,7 @@ static const struct tw_ctl_setting settings_of[] = {
       "File with the 32 bytes in hex that member ids are made with; pinned for ever."}},
     {VERIFY,
      {"against_log", TW_SET_BOOL, AT(against_log), "off", 0, 0, NULL, false,
-      "Folds the log in memory and compares: names the first thing that differs, and its field."}},
+      "Folds the log in memory and compares: names the first that differ, each with a field."}},
     {VERIFY,
      {"dump", TW_SET_TEXT, AT(dump), "", 0, 1024, NULL, false,
       "File for the canonical form itself, a line a record: what the hash is of. It holds all personal data "
@@ -69,7 +69,7 @@ static const struct tw_ctl_setting settings_of[] = {
      {"threads", TW_SET_INT, AT(threads), "2", 1, 16, NULL, false, "Partitions that are folded at the same time."}},
     {SNAPSHOT, {"output", TW_SET_TEXT, AT(output), NULL, 1, 1024, NULL, false, "File to write; must not exist."}},
     {ALL,
-     {"store_timeout_ms", TW_SET_INT, AT(store_timeout_ms), "60000", 100, 600000, NULL, false,
+     {"store_timeout_ms", TW_SET_INT, AT(store_timeout_ms), "60000", 100, 60000, NULL, false,
       "A store that takes longer to answer is not reached, ms."}},
     {ALL,
      {"broker_timeout_ms", TW_SET_INT, AT(broker_timeout_ms), "10000", 500, 60000, NULL, false,

@@ -19,6 +19,9 @@
 #include "scan.h"
 #include "tillwire/ledger.h"
 
+/* One tells what is wrong, some tell of what kind it is. */
+enum { DIFFERENCES_TOLD = 20 };
+
 struct verification {
     const struct tw_replay_domain *domain;
     const struct tw_ctl_settings  *settings;
@@ -32,7 +35,7 @@ struct verification {
     crypto_hash_sha256_state       hash;
     struct tw_buf                  line;
     struct tw_buf                  other_line;
-    struct tw_buf                  first; /* the first difference, as a sentence */
+    struct tw_buf                  told; /* the first differences; a line each */
     struct tw_readers_check        readers;
     struct tw_arena                arena;
     int64_t                        entities, rows, differences;
@@ -49,7 +52,7 @@ static void verification_done(struct verification *v)
         fclose(v->dump);
     tw_buf_done(&v->line);
     tw_buf_done(&v->other_line);
-    tw_buf_done(&v->first);
+    tw_buf_done(&v->told);
     tw_buf_done(&v->readers.findings);
     tw_arena_done(&v->arena);
 }
@@ -141,10 +144,10 @@ static void tell_name(const struct tw_scan_item *item, struct tw_buf *out)
     tw_buf_printf(out, "command %s in partition %" PRId32, id, item->partition);
 }
 
-/* Counts a difference; true when it is the first, which is told. */
-static bool is_first(struct verification *v)
+/* Counts a difference; true when it is among the first, which are told. */
+static bool is_told(struct verification *v)
 {
-    return v->differences++ == 0;
+    return v->differences++ < DIFFERENCES_TOLD;
 }
 
 static void tell_difference(struct verification *v, const struct tw_scan_item *stored,
@@ -152,27 +155,28 @@ static void tell_difference(struct verification *v, const struct tw_scan_item *s
 {
     static const char other[] = "the log says";
 
-    if (!is_first(v))
+    if (!is_told(v))
         return;
-    tell_name(stored, &v->first);
-    tw_buf_add_str(&v->first, TW_STR(": "));
+    tell_name(stored, &v->told);
+    tw_buf_add_str(&v->told, TW_STR(": "));
     if (stored->what == TW_SCAN_ENTITY) {
         int64_t clock_ms = v->freeze.vector[stored->partition].clock_ms;
 
         tw_canonical_difference(
             stored->type, tw_canonical_live(stored->type, stored->entity->before, clock_ms, &v->arena),
-            tw_canonical_live(wanted->type, wanted->entity->before, clock_ms, &v->arena), other, &v->first);
+            tw_canonical_live(wanted->type, wanted->entity->before, clock_ms, &v->arena), other, &v->told);
     } else {
-        tw_canonical_row_difference(stored->row, wanted->row, other, &v->first);
+        tw_canonical_row_difference(stored->row, wanted->row, other, &v->told);
     }
+    tw_buf_add_str(&v->told, TW_STR("\n"));
 }
 
 static void tell_missing(struct verification *v, const struct tw_scan_item *item, const char *what)
 {
-    if (!is_first(v))
+    if (!is_told(v))
         return;
-    tell_name(item, &v->first);
-    tw_buf_printf(&v->first, " %s", what);
+    tell_name(item, &v->told);
+    tw_buf_printf(&v->told, " %s\n", what);
 }
 
 /* --- all of them -------------------------------------------------------------------------------------------------- */
@@ -322,9 +326,9 @@ static enum tw_ctl_exit tell(struct verification *v)
         printf("%s: what readers see was compared for %" PRId64 " aggregates, %" PRId64 " differences\n", name,
                v->readers.compared, v->readers.count);
     tw_ctl_print_lines(name, tw_buf_str(&v->readers.findings));
+    tw_ctl_print_lines(name, tw_buf_str(&v->told));
     if (v->differences)
-        printf("%s: %.*s\n%s: %" PRId64 " of %" PRId64 " differ from the log\n", name,
-               TW_STR_ARG(tw_buf_str(&v->first)), name, v->differences, v->entities + v->rows);
+        printf("%s: %" PRId64 " of %" PRId64 " differ from the log\n", name, v->differences, v->entities + v->rows);
     else if (v->settings->against_log)
         printf("%s: the log says the same of all %" PRId64 "\n", name, v->entities + v->rows);
     return v->differences || v->readers.count ? TW_CTL_REFUSED : TW_CTL_DONE;
