@@ -101,6 +101,12 @@ class Fold:
         for name in sorted(self.running):
             self.end(name, self.servers.stop)
 
+    def kill_all(self) -> None:
+        """Of a fold that failed, so that the next one is not its victim."""
+        for name in self.running:
+            if self.servers.is_running(name):
+                self.servers.kill(name)
+
     def folded(self, domain: str) -> int:
         return sum(self.stores.watermarks(domain))
 
@@ -212,10 +218,13 @@ class Folder:
         settings = {**shape.settings, **(shape.place(self._scratch) if shape.place else {})}
         fold = Fold(self._servers, self._stores, self._log, settings)
         with Broker(self._servers).policies_stay_out():
-            for name in shape.names():
-                fold.start(name)
-            shape.befalls(fold)
-            fold.end_all()
+            try:
+                for name in shape.names():
+                    fold.start(name)
+                shape.befalls(fold)
+                fold.end_all()
+            finally:
+                fold.kill_all()
         assert self._topics.ends() == self._log.ends, "somebody wrote into the log"
         return fold.counted
 
