@@ -55,6 +55,7 @@ static const char *const shared_names[] = {
     "TW_ADDRESS_WRITE_LIMIT",
     "TW_ADMIN_LISTEN",
     "TW_ADMIN_URL",
+    "TW_AGAINST_LOG",
     "TW_BASE_PORT",
     "TW_BATCH_KBYTES",
     "TW_BATCH_MAX_KBYTES",
@@ -67,6 +68,8 @@ static const char *const shared_names[] = {
     "TW_CART_ADMIN_URL",
     "TW_CORS_ORIGINS",
     "TW_DEV_",
+    "TW_DROP",
+    "TW_DUMP",
     "TW_EDGE_KEY_FILE",
     "TW_EDGE_PASSWORD",
     "TW_EDGE_URL",
@@ -97,6 +100,7 @@ static const char *const shared_names[] = {
     "TW_LISTEN",
     "TW_LOGIN_ACCOUNT_LIMIT",
     "TW_LOGIN_ADDRESS_LIMIT",
+    "TW_LOG_FOLDER",
     "TW_LOG_LEVEL",
     "TW_MEASURE",
     "TW_MEMBER_ADMIN_URL",
@@ -104,6 +108,7 @@ static const char *const shared_names[] = {
     "TW_MONGO_URI",
     "TW_MONGO_URI_FILE",
     "TW_NAME",
+    "TW_OUTPUT",
     "TW_PASSWORD_LIMIT",
     "TW_PASSWORD_QUEUE",
     "TW_PASSWORD_THREADS",
@@ -126,10 +131,13 @@ static const char *const shared_names[] = {
     "TW_REPLICATION",
     "TW_REQUEST_DEADLINE_MS",
     "TW_REQUEST_THREADS",
+    "TW_ROLL_BACK",
     "TW_SCOPE",
     "TW_SEED",
     "TW_SESSION_TIMEOUT_MS",
+    "TW_SHADOW",
     "TW_SKIP_STORES",
+    "TW_SNAPSHOT",
     "TW_STATE_DIR",
     "TW_STORE_CONNECTIONS",
     "TW_STORE_TIMEOUT_MS",
@@ -144,6 +152,7 @@ static const char *const shared_names[] = {
     "TW_TTL",
     "TW_UID",
     "TW_UNTIL",
+    "TW_UPTO",
     "TW_URI_MAX_BYTES",
     "TW_WAIT_S",
     "TW_WAIT_SLOTS",
@@ -244,22 +253,22 @@ static void print_values(const struct reading *reading)
 /* --- gathering texts from the four sources ---------------------------------------------------------------------- */
 
 /* The same in every locale: toupper('i') is no 'I' in some. */
-static char upper(char c)
+static int upper(int c)
 {
-    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+    return c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c;
 }
 
-static char hyphen(char c)
+static int hyphen(int c)
 {
     return c == '_' ? '-' : c;
 }
 
-static const char *mapped(struct tw_str text, char (*map)(char))
+static const char *mapped(struct tw_str text, int (*map)(int))
 {
     char *copy = tw_arena_alloc(texts, text.len + 1);
 
     for (size_t i = 0; i < text.len; i++)
-        copy[i] = map(text.ptr[i]);
+        copy[i] = (char)map((unsigned char)text.ptr[i]);
     return copy;
 }
 

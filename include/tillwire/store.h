@@ -88,7 +88,8 @@ struct tw_store {
                        struct tw_arena *arena, struct tw_err *reterr);
     /** One atomic step, or nothing. FENCED as above. UNREACHED: surely not written. UNKNOWN: the answer was lost.
      *  REFUSED: something in the batch can never be written (the runtime bisects). A batch from 0 to 0 fills a store that
-     *  nothing was folded of, whose watermark the last of such batches moves: guards are then ahead of it. */
+     *  nothing was folded of, whose watermark the last of such batches moves. All have the clock it will have; guards are
+     *  ahead of the watermark until then. */
     enum tw_rc (*commit)(void *self, const struct tw_changes *changes, struct tw_err *reterr);
     /** Ends a turn without commit (Redis: UNWATCH). Never fails. */
     void (*abandon)(void *self, int32_t partition);

@@ -102,4 +102,18 @@ begin
 end
 $$;
 
+-- As before, but only of transactions that hold something of this very schema: one that fills a copy of it may take
+-- longer than a worker's time-out.
+create or replace function tillwire.tw_end_stuck(p_longer_than_ms integer) returns bigint language sql as
+$$
+    select count(pg_terminate_backend(pid))
+    from pg_stat_activity as activity
+    where datname = current_database() and usename = current_user and pid <> pg_backend_pid()
+      and wait_event = 'ClientRead' and backend_xid is not null
+      and xact_start < clock_timestamp() - p_longer_than_ms * interval '1 millisecond'
+      and exists (select from pg_locks
+                  where locktype = 'relation' and database = datid and relation = to_regclass('tw_progress')
+                    and pg_locks.pid = activity.pid)
+$$;
+
 update tillwire.tw_meta set value = '4' where name = 'schema_version';

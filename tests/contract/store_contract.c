@@ -603,8 +603,9 @@ static void fill(struct player *player, const struct batch *whole, uint32_t thir
     for (uint32_t n = 0; n < rows; n++)
         ledger[n] = row_of(player->fixture, whole, third * rows + n);
     qsort(ledger, rows, sizeof(*ledger), compare_rows);
-    if (third == 2)
-        changes.after = progress_after(whole, &arena);
+    changes.after = progress_after(whole, &arena);
+    if (third < 2)
+        changes.after = (struct tw_progress){.clock_ms = changes.after.clock_ms};
     ask_if_due(player, whole->partition);
     assert_code(player->store.load(player->store.self, whole->partition, 0, &nothing, &arena, &err), TW_OK);
     assert_code(player->store.commit(player->store.self, &changes, &err), TW_OK);

@@ -4,7 +4,8 @@ ids that are used twice, requeued ones, and poison. The same for the same seed, 
 Whoever writes sees the shop as the rules have it (model.py), so sessions, addresses and versions are mostly real ones.
 Members come, buy for a while and go, so that within a fortnight carts, tokens and ledger rows end.
 
-    recorded_log.py FILE HOURS    writes a small one as text, as tests/data/logs keeps it (see its README.md)
+    recorded_log.py FILE HOURS     writes a small one as text, as tests/data/logs keeps it (see its README.md)
+    recorded_log.py FILE limits    one that wants more of everything than there may be
 """
 
 import hashlib
@@ -20,13 +21,17 @@ from typing import Any
 import msgpack
 
 import ids
+from member_rules import ADDRESSES_MAX, SESSIONS_MAX
 from messages import COMMANDS, TOPICS, money_text
 from model import Model, time_text
+from product_rules import IMAGES_MAX
 from topics import Record
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+LINES_MAX = 100
+MORE = 8  # than a limit allows: some are refused by If-Match
 GREEDY = -1  # the last member never logs out and wants one of everything
 RECENT = 400  # records that may come again soon
 WORDS = ("Iced", "tea", "İnce", "ıssız", "TITLE", "título", "茶", "Size I", "café", "quilt", "mini", "LIMIT")
@@ -68,7 +73,7 @@ class Author:
         self.now_ms = plan.begin_ms
         self._id_key = id_key
         self._dice = random.Random(plan.seed)
-        self._left = dict(plan.records)
+        self._left = {domain: plan.records.get(domain, 0) for domain in ids.DOMAINS}
         self._errands: list[Errand] = []
         self._recent: dict[str, list[Record]] = {domain: [] for domain in ids.DOMAINS}
         self._old: dict[str, list[Record]] = {domain: [] for domain in ids.DOMAINS}
@@ -87,6 +92,32 @@ class Author:
             done = 1 - sum(left) / total
             self.now_ms = max(self.now_ms, self.plan.begin_ms + int(done * self.plan.span_ms))
             self._next(self._dice.choices(list(self._left), left)[0], done)
+        return self.all()
+
+    def write_limits(self) -> list[Record]:
+        """Somebody has as much of everything as may be, and wants some more."""
+        who, identity = GREEDY, self._identity_of(GREEDY)
+        member, products = self._member_ids[who], self._product_ids
+        self._command("member.register.v1", {**identity, "password_hash": "$argon2id$", "full_name": self._words(2)})
+        for _ in range(ADDRESSES_MAX + MORE):
+            self._command("member.add_address.v1", {"member_id": member, **self._address_parts()})
+        for _ in range(SESSIONS_MAX + MORE):
+            self._command("member.start_session.v1", self._new_session(member))
+        many = {f"image {n}": "https://cdn.example.invalid/" for n in range(IMAGES_MAX)}
+        self._command("product.create.v1", {**self._new_product(0), "images": many, "discount_price": None})
+        more = {"product_id": products[0], "images": {"one more": "https://cdn.example.invalid/"}}
+        self._command(
+            "product.change.v1",
+            {**more, "clear_description": False, "clear_discount_price": False, "removed_images": []},
+        )
+        for product in products:
+            self._command("cart.add_item.v1", {**self._shown(product), "member_id": member, "quantity": 1})
+        for quantity in (998, 1):
+            line = {**self._shown(products[0]), "member_id": member, "quantity": quantity}
+            self._command("cart.add_item.v1", line)
+        return self.all()
+
+    def all(self) -> list[Record]:
         return [record for log in self.logs.values() for record in log]
 
     # --- what comes next
@@ -326,8 +357,11 @@ class Author:
 
     def _identity(self, done: float) -> tuple[int, Body]:
         who = GREEDY if self._rolls(50) else self._who(done)
+        return who, self._identity_of(who)
+
+    def _identity_of(self, who: int) -> Body:
         email = self._emails[who]
-        return who, {"member_id": self._member_ids[who], "email": email, "email_folded": ids.fold_email(email)}
+        return {"member_id": self._member_ids[who], "email": email, "email_folded": ids.fold_email(email)}
 
     def _register(self, done: float) -> tuple[str, Body]:
         who, body = self._identity(done)
@@ -400,7 +434,10 @@ class Author:
 
     def _start_session(self, done: float) -> tuple[str, Body]:
         member = self._member_ids[GREEDY] if self._rolls(3) else self._member(done)
-        return "member.start_session.v1", {
+        return "member.start_session.v1", self._new_session(member)
+
+    def _new_session(self, member: str) -> Body:
+        return {
             "member_id": member, "credential_version": self._credentials(member), **self._ends(),
             "access_token_hash": self._dice.randbytes(32), "refresh_token_hash": self._dice.randbytes(32),
             "password_hash": f"$anew{self.now_ms}" if self._rolls(10) else None,
@@ -455,8 +492,10 @@ class Author:
         return {name: f"https://cdn.example.invalid/{self._dice.randrange(50)}" for name in names}
 
     def _create(self, done: float) -> tuple[str, Body]:
-        which = min(self._which(), int((0.2 + done) * len(self._skus)))
-        return "product.create.v1", {
+        return "product.create.v1", self._new_product(min(self._which(), int((0.2 + done) * len(self._skus))))
+
+    def _new_product(self, which: int) -> Body:
+        return {
             "product_id": self._product_ids[which], "sku": self._skus[which], "name": self._words(3),
             "slug": f"p-{which}", "description": self._words(12) if self._rolls(2) else None, "price": self._money(),
             "discount_price": self._money() if self._rolls(4) else None, "category": self._words(1),
@@ -498,16 +537,17 @@ class Author:
     # --- carts
 
     def _line(self, done: float, quantity: int) -> Body:
+        return {"member_id": self._member(done), "quantity": quantity, **self._shown(self._product())}
+
+    def _shown(self, product: str) -> Body:
         """A product as the edge saw it; of one that is not there, as nobody did."""
-        product = self._product()
         known = self.model.state.products.get(product)
-        name = known["name"] if known else "Gone"
-        price = money_text(known["effective_price"]) if known else "1.00"
-        version = max(1, known["version"] - self._dice.randrange(2)) if known else 1
         return {
-            "member_id": self._member(done), "product_id": product, "quantity": quantity, "product_name": name,
-            "price": price, "product_version": version,
-        }  # fmt: skip
+            "product_id": product,
+            "product_name": known["name"] if known else "Gone",
+            "price": money_text(known["effective_price"]) if known else "1.00",
+            "product_version": max(1, known["version"] - self._dice.randrange(2)) if known else 1,
+        }
 
     def _held(self, done: float) -> Body:
         member = self._member(done)
@@ -547,17 +587,28 @@ def as_text(record: Record) -> str:
     return "\n".join(lines) + "\n"
 
 
+BEGIN_MS = 1_790_000_000_000
+LIMITS = {"addresses-limit", "session-limit", "images-limit", "cart-lines-limit", "line-quantity-limit"}
+
+
 def small(hours: int) -> list[Record]:
     """Of the first seed with which all commands go through."""
     records = {"member": 200, "product": 90, "cart": 100}
     for seed in range(1000):
-        plan = Plan(seed, 1_790_000_000_000, hours * HOUR_MS, records, members=12, products=8)
-        author = Author(plan, bytes(32))
+        author = Author(Plan(seed, BEGIN_MS, hours * HOUR_MS, records, members=12, products=8), bytes(32))
         written = author.write_all()
         if COMMANDS.keys() <= {ce_type for ce_type, end in author.ends if end == "succeeded"}:
             return written
     raise AssertionError("no seed gives all commands")
 
 
+def limits() -> list[Record]:
+    author = Author(Plan(1, BEGIN_MS, 0, {}, members=1, products=LINES_MAX + MORE), bytes(32))
+    written = author.write_limits()
+    assert LIMITS <= {end for _, end in author.ends}, author.ends
+    return written
+
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text("\n".join(map(as_text, small(int(sys.argv[2])))), encoding="utf-8")
+    written_log = limits() if sys.argv[2] == "limits" else small(int(sys.argv[2]))
+    Path(sys.argv[1]).write_text("\n".join(map(as_text, written_log)), encoding="utf-8")

@@ -126,15 +126,14 @@ def test_a_store_that_is_killed_loses_nothing(
     thread = threading.Thread(target=load)
     thread.start()
     try:
-        time.sleep(0.5)
+        wait_until("some are accepted", lambda: statuses.count(202) > 10)
         healed.kill_server(STORE_OF[domain])
         time.sleep(1)
         healed.start_server(STORE_OF[domain])
-        time.sleep(0.5)
+        wait_until("more are accepted", lambda: statuses.count(202) > 20)
     finally:
         stop.set()
         thread.join()
-    assert statuses.count(202) > 20
     healed.wait_ready(domain)
     checker.check()
 

@@ -425,7 +425,7 @@ static void list__of_a_copy_with_a_strange_name_is_broken_and_names_it(void **st
         "tw:cart:",
         "tw:cart:sabotage",
         "tw:cart:A11CE000-0000-8000-8000-000000000001",
-        "tw:cart:x" ALICE,
+        ("tw:cart:x" ALICE),
     };
     struct worker *worker = *state;
     struct tw_key  keys[8];

@@ -418,6 +418,35 @@ static void a_live_store_that_is_not_complete__has_no_shadow(void **state)
     assert_int_equal(content(world), TW_SHADOW_NONE);
 }
 
+/* How many stuck transactions end that hold something of @p schema. */
+static const char *end_stuck(struct world *world, PGconn *session, const char *schema)
+{
+    struct tw_str sql = tw_arena_printf(&world->arena, "set search_path = %s; select tw_end_stuck(0)", schema);
+    PGresult     *result = PQexec(session, sql.ptr);
+    struct tw_str count;
+
+    if (PQresultStatus(result) != PGRES_TUPLES_OK)
+        fail_msg("%s", PQerrorMessage(session));
+    count = tw_arena_printf(&world->arena, "%s", PQgetvalue(result, 0, 0));
+    PQclear(result);
+    return count.ptr;
+}
+
+static void a_slow_commit_into_a_shadow__is_not_taken_for_a_stuck_worker(void **state)
+{
+    struct world *world = *state;
+    PGconn       *other;
+
+    make_shadow(world);
+    run(world, "set search_path = tillwire_shadow; begin; select tw_advance(0, 0, 1, 0, '', '')");
+    other = PQconnectdb(uri);
+    assert_string_equal(end_stuck(world, other, "tillwire"), "0");
+    assert_string_equal(end_stuck(world, other, "tillwire_shadow"), "1");
+    PQfinish(other);
+    PQreset(world->admin);
+    run(world, "set client_min_messages = warning");
+}
+
 /* --- swap --------------------------------------------------------------------------------------------------------- */
 
 static const char sessions[] = "select string_agg(pid::text, ' ' order by pid) from pg_stat_activity"
@@ -840,6 +869,7 @@ int main(void)
         RULE(a_name__is_letters_digits_and_underscores_and_not_the_live_schema),
         RULE(a_shadow_of_any_name__is_a_store_of_its_own),
         RULE(a_live_store_that_is_not_complete__has_no_shadow),
+        RULE(a_slow_commit_into_a_shadow__is_not_taken_for_a_stuck_worker),
         RULE(a_swap__puts_the_shadow_into_the_live_place_and_keeps_the_old_store),
         RULE(sessions_of_a_worker__go_on_with_the_new_store),
         RULE(sessions_of_an_edge__see_the_new_store),

@@ -18,20 +18,23 @@
 
 enum { TIMEOUT_MS = 5000, PARTITION = 3, FIRST = 10, ROWS = 4, PRODUCTS = 1100, EXIT_AT_FAILPOINT = 86 };
 
-static char            database_uri[512];
+static char           *database_uri;
 static struct tw_mongo server; /* the test's own connection */
 
 /* --- the server --------------------------------------------------------------------------------------------------- */
 
-static void make_database_uri(const char *uri)
+static bool make_database_uri(const char *uri, struct tw_err *reterr)
 {
-    mongoc_uri_t *parsed = mongoc_uri_new(uri);
-    char          database[64];
+    struct tw_mongo named;
+    char            database[64];
+    bool            made;
 
-    snprintf(database, sizeof(database), "%.50s_crash", mongoc_uri_get_database(parsed));
-    mongoc_uri_set_database(parsed, database);
-    snprintf(database_uri, sizeof(database_uri), "%s", mongoc_uri_get_string(parsed));
-    mongoc_uri_destroy(parsed);
+    if (tw_mongo_init(uri, TIMEOUT_MS, &named, reterr) != TW_OK)
+        return false;
+    snprintf(database, sizeof(database), "%.50s_crash", named.database);
+    made = tw_mongo_uri_beside(uri, database, &database_uri, reterr) == TW_OK;
+    tw_mongo_done(&named);
+    return made;
 }
 
 static void run(bson_t *command)
@@ -1118,15 +1121,22 @@ static int run_all(void)
 
 int main(int argc, char **argv)
 {
-    const char *uri = getenv("TW_MONGO_URI");
-    const char *skips = getenv("TW_SKIP_STORES");
-    bool        may_skip = skips && !strcmp(skips, "1");
+    const char   *uri = getenv("TW_MONGO_URI");
+    const char   *skips = getenv("TW_SKIP_STORES");
+    bool          may_skip = skips && !strcmp(skips, "1");
+    struct tw_err err = {0};
+    int           failed;
 
     if (!uri || !*uri) {
         fprintf(stderr, "product_store_mongo: TW_MONGO_URI is not set: %s\n",
                 may_skip ? "ALL TESTS ARE SKIPPED (TW_SKIP_STORES=1)" : "no server to test against");
         return may_skip ? 0 : 1;
     }
-    make_database_uri(uri);
-    return argc == 3 && !strcmp(argv[1], "play") ? play(argv[2]) : run_all();
+    if (!make_database_uri(uri, &err)) {
+        fprintf(stderr, "product_store_mongo: %s\n", err.msg);
+        return 1;
+    }
+    failed = argc == 3 && !strcmp(argv[1], "play") ? play(argv[2]) : run_all();
+    free(database_uri);
+    return failed;
 }

@@ -88,7 +88,7 @@ def documented(source):
 def named_in_sources(source):
     names = set()
     for file in [*source.glob("lib/*.c"), *source.glob("api-edge/**/*.c"), *source.glob("workers/**/*.c")]:
-        names |= set(re.findall(r'name\s*=\s*"((?:tillwire|http|messaging|db)_\w+)"|"(process_\w+)"', file.read_text()))
+        names |= set(re.findall(r'\.name\s*=\s*"((?:tillwire|http|messaging|db)_\w+)"|"(process_\w+)"', file.read_text()))
     return {name for pair in names for name in pair if name}
 
 

@@ -335,7 +335,8 @@ static void another_s_mark__is_never_taken_away(void **state)
 static enum tw_rc (*real_watermark)(void *self, int32_t partition, struct tw_arena *arena,
                                     struct tw_progress *ret_progress, struct tw_err *reterr);
 static int looks_left;
-static enum { FORGETS, MOVES_ON, INTERRUPTS } then;
+enum then { FORGETS, MOVES_ON, INTERRUPTS };
+static enum then then;
 
 /* After some looks the worker has published it, or the operator had enough. */
 static enum tw_rc watermark_and_then(void *self, int32_t partition, struct tw_arena *arena,
@@ -353,7 +354,7 @@ static enum tw_rc watermark_and_then(void *self, int32_t partition, struct tw_ar
     return TW_OK;
 }
 
-static void after_looks(int looks, int what)
+static void after_looks(int looks, enum then what)
 {
     real_watermark = world.store.watermark;
     world.store.watermark = watermark_and_then;

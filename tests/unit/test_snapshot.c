@@ -278,6 +278,7 @@ static enum tw_rc commit_some_bytes(void *self, const struct tw_changes *changes
     struct tw_buf packed = {0};
     size_t        len;
 
+    assert_int_equal(changes->after.clock_ms, vector[changes->partition].clock_ms); /* rows are filed by it */
     for (size_t i = 0; i < changes->entity_count; i++)
         head.domain->states[changes->entities[i]->key.kind]->pack(changes->entities[i]->state, &packed);
     len = packed.len;

@@ -69,7 +69,7 @@ static const struct tw_ctl_setting settings_of[] = {
      {"threads", TW_SET_INT, AT(threads), "2", 1, 16, NULL, false, "Partitions that are folded at the same time."}},
     {SNAPSHOT, {"output", TW_SET_TEXT, AT(output), NULL, 1, 1024, NULL, false, "File to write; must not exist."}},
     {ALL,
-     {"store_timeout_ms", TW_SET_INT, AT(store_timeout_ms), "60000", 100, 600000, NULL, false,
+     {"store_timeout_ms", TW_SET_INT, AT(store_timeout_ms), "60000", 100, 60000, NULL, false,
       "A store that takes longer to answer is not reached, ms."}},
     {ALL,
      {"broker_timeout_ms", TW_SET_INT, AT(broker_timeout_ms), "10000", 500, 60000, NULL, false,

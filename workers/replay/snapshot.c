@@ -372,7 +372,8 @@ struct loader {
     struct tw_buf          scratch;
 };
 
-/* Several commits from offset 0 to offset 0; the last one moves the watermark. */
+/* Several commits from offset 0 to offset 0, all with the clock that some stores file rows by; the last one moves the
+ * watermark. */
 static enum tw_rc commit(struct loader *loader, int32_t partition, bool is_last, struct tw_err *reterr)
 {
     const struct tw_store *store = loader->store;
@@ -381,6 +382,7 @@ static enum tw_rc commit(struct loader *loader, int32_t partition, bool is_last,
     struct tw_load         nothing = {0};
     struct tw_changes      changes = {
              .partition = partition,
+             .after = {.clock_ms = loader->snapshot->vector[partition].clock_ms},
              .entities = part->pointers,
              .entity_count = part->entity_count,
              .rows = part->rows,
