@@ -9,7 +9,8 @@
 struct tw_fold_threads {
     const struct tw_replay_domain *domain;
     const struct tw_ctl_settings  *settings;
-    const char                    *uri;    /**< of the store: a shadow */
+    const char                    *uri; /**< of the store: a shadow */
+    bool                           keeps_digest;
     const struct tw_fold_end      *ends;   /**< by partition */
     struct tw_progress            *ret_at; /**< by partition: where it is then; without outboxes */
     /** Called all the while, by the caller's thread: what holds the live store still is renewed. NULL: nothing does. */

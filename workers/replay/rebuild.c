@@ -36,7 +36,9 @@ struct rebuild {
     char                           note[TW_SHADOW_NOTE + 1];
     struct tw_fold_end            *ends;
     struct tw_progress            *live_vector;
-    struct tw_progress            *at; /* the shadow's */
+    struct tw_progress            *at;           /* the shadow's */
+    bool                          *has_digest;   /* beside it */
+    bool                           keeps_digest; /* all have one; else it was read back, and interrupted afterwards */
     struct tw_freeze               freeze;
 };
 
@@ -50,6 +52,7 @@ static void rebuild_done(struct rebuild *r)
     free(r->ends);
     free(r->live_vector);
     free(r->at);
+    free(r->has_digest);
 }
 
 static bool is_a_look(const struct rebuild *r)
@@ -115,6 +118,7 @@ static enum tw_rc read_shadow(const struct rebuild *r, struct tw_store *store, s
 
     for (int32_t p = 0; p < r->partition_count; p++) {
         TW_TRY(store->watermark(store->self, p, &arena, &r->at[p], reterr));
+        r->has_digest[p] = !r->at[p].next_offset || r->at[p].outbox.len;
         r->at[p].outbox = (struct tw_str){NULL, 0};
     }
     return TW_OK;
@@ -186,6 +190,15 @@ static enum tw_rc prepare_shadow(const struct rebuild *r, struct tw_err *reterr)
     return with_shadow_store(r, read_shadow, reterr);
 }
 
+/* finish_shadow() takes the digests away: what was interrupted there was read back before. */
+static bool has_digests(const struct rebuild *r)
+{
+    for (int32_t p = 0; p < r->partition_count; p++)
+        if (!r->has_digest[p])
+            return false;
+    return true;
+}
+
 /* --- folding ------------------------------------------------------------------------------------------------------ */
 
 static enum tw_rc renew(void *self, struct tw_err *reterr)
@@ -201,6 +214,7 @@ static enum tw_rc fold(struct rebuild *r, struct tw_err *reterr)
         .domain = r->domain,
         .settings = r->settings,
         .uri = r->shadow.uri,
+        .keeps_digest = r->keeps_digest,
         .ends = r->ends,
         .ret_at = r->at,
         .go_on = renew,
@@ -330,6 +344,10 @@ static enum tw_rc verify_shadow(const struct rebuild *r, struct tw_store *store,
     struct tw_scan  *scan;
     enum tw_rc       rc;
 
+    if (!r->keeps_digest) {
+        printf("%s: the shadow in %s was read back before it was interrupted\n", r->name, r->shadow.place);
+        return check_readers(r, store, reterr);
+    }
     TW_TRY(read_digests(r, store, &folded, reterr));
     scan = tw_scan_open(r->domain->domain, store, r->at, r->partition_count);
     rc = read_back(r, scan, &reading, reterr);
@@ -496,6 +514,7 @@ static enum tw_rc build(struct rebuild *r, struct tw_err *reterr)
     if (r->settings->roll_back)
         return roll_back(r, reterr);
     TW_TRY(prepare_shadow(r, reterr));
+    r->keeps_digest = has_digests(r);
     TW_TRY(catch_up(r, reterr));
     TW_TRY(with_shadow_store(r, complete_shadow, reterr));
     TW_TRY(with_shadow_store(r, verify_shadow, reterr));
@@ -567,5 +586,6 @@ enum tw_ctl_exit tw_replay_rebuild(const struct tw_ctl_settings *settings)
     r.ends = tw_alloc_zeroed((size_t)r.partition_count, sizeof(*r.ends));
     r.live_vector = tw_alloc_zeroed((size_t)r.partition_count, sizeof(*r.live_vector));
     r.at = tw_alloc_zeroed((size_t)r.partition_count, sizeof(*r.at));
+    r.has_digest = tw_alloc_zeroed((size_t)r.partition_count, sizeof(*r.has_digest));
     return run(&r, uri, &err) == TW_OK ? TW_CTL_DONE : tw_ctl_failed(r.name, &err);
 }
