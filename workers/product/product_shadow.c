@@ -348,7 +348,8 @@ static enum tw_rc drop(void *shadow, struct tw_err *reterr)
     if (marker.step != NONE)
         TW_TRY(holds_any(self, &marker, &is_held, reterr));
     if (is_held)
-        return tw_fail(reterr, TW_BROKEN, where, 0, "%s is on its way into the live store's place: end that first",
+        return tw_fail(reterr, TW_BROKEN, where, 0,
+                       "%s is on its way into the live store's place: give the rebuild command again, it ends that",
                        self->place);
     TW_TRY(forget_content(self, &marker, reterr));
     return tw_mongo_drop(&self->shadow, is_marker, reterr);
