@@ -1048,7 +1048,7 @@ static void swap_again(const struct tw_shadow *shadow, bool back)
     assert_rc(shadow->look(shadow->self, &content, note, &err), TW_OK, err);
     if (any && frozen[0].mark < 0 && frozen[1].mark < 0) {
         assert_int_equal(content, back ? TW_SHADOW_SWAPPING_BACK : TW_SHADOW_SWAPPING);
-        assert_refused(shadow->drop(shadow->self, &err), TW_BROKEN, &err, "end that first");
+        assert_refused(shadow->drop(shadow->self, &err), TW_BROKEN, &err, "give the rebuild command again");
     }
     if (any)
         assert_rc((back ? shadow->swap_back : shadow->swap)(shadow->self, frozen, PARTITIONS, NULL, NULL, &err), TW_OK,
