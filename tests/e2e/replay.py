@@ -179,9 +179,7 @@ class Shop:
     caller: Client
 
 
-def open_shop(
-    stack: Stack, anyone: Client, merchant: Client, topics: Topics, checker: Checker, seed: int
-) -> Shop:
+def open_shop(stack: Stack, anyone: Client, merchant: Client, topics: Topics, checker: Checker, seed: int) -> Shop:
     load = MixedLoad(merchant, anyone, seed)
     for domain, count in {"member": 25, "product": 50, "cart": 50}.items():
         load.send(domain, count)
@@ -232,7 +230,6 @@ def writes(anyone: Client, merchant: Client, product: str) -> list[Callable[[], 
         lambda: accepted(merchant.view(product)),
         lambda: accepted(caller.add(product, 1, wait=False)),
     ]
-
 
 
 class Traffic:

@@ -69,9 +69,7 @@ def test_a_change_changes_the_hash_and_nothing_else_does(
     assert replay.agrees(healed, "cart").hash == before["cart"].hash
 
 
-def test_the_dump_is_what_the_hash_is_of_and_for_its_owner_only(
-    shop: Shop, stack: Stack, tmp_path: Path
-) -> None:
+def test_the_dump_is_what_the_hash_is_of_and_for_its_owner_only(shop: Shop, stack: Stack, tmp_path: Path) -> None:
     for domain in DOMAINS:
         path = tmp_path / domain
         said = verify(stack, domain, "--dump", str(path)).must_be(DONE)
