@@ -372,7 +372,9 @@ enum tw_rc tw_topic_prepare_import(const char *brokers, const struct tw_topic *t
     TW_TRY(count_partitions(&admin, topic->name, &partitions, reterr));
     if (!partitions) {
         TW_TRY(create(&admin, &changed, replication, reterr));
-        return wait_until_there(&admin, topic, reterr);
+        TW_TRY(wait_until_there(&admin, topic, reterr));
+        TW_TRY(
+            count_partitions(&admin, topic->name, &partitions, reterr)); /* somebody else may have made it just now */
     }
     if (partitions != topic->partitions)
         return other_count(topic, partitions, reterr);

@@ -152,7 +152,6 @@ static const char *const shared_names[] = {
     "TW_TTL",
     "TW_UID",
     "TW_UNTIL",
-    "TW_UPTO",
     "TW_URI_MAX_BYTES",
     "TW_WAIT_S",
     "TW_WAIT_SLOTS",

@@ -81,9 +81,11 @@ class Broker:
         """The log stays as it is: somebody who speaks another protocol is in the groups of the policies, which
         therefore cannot join. A worker folds all the same."""
         guards = [self._guard(group) for group in POLICY_GROUPS]
-        yield
-        for guard in guards:
-            guard.close()
+        try:
+            yield
+        finally:
+            for guard in guards:
+                guard.close()
 
     def _guard(self, group: str) -> Consumer:
         assigned: list[bool] = []

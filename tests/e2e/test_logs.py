@@ -217,6 +217,7 @@ def test_a_shop_goes_on_with_an_imported_log(
     writer.begin_transaction()
     writer.produce("cart.commands", b"value", b"key", at)
     writer.commit_transaction(30)
+    wait_until("its end is written", lambda: topics.end("cart.commands", at) == 3)
     topics.write("cart.commands", b"key", b"value", [], at)
     (tmp_path / "gap").mkdir()
     refused = twctl(healed, "log", "export", "cart.commands", "--to", tmp_path / "gap", code=1).stderr

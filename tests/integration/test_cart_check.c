@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,7 @@ static void carts__that_have_ended_may_lack_their_keys(void **state)
     int64_t        now = tw_now_ms();
 
     fold(worker, BOB, cart_of(worker, BOB, 2, now - 8 * DAY_MS), now - 8 * DAY_MS); /* by the server's clock */
+    assert_found(worker, "");
     fold(worker, ALICE, cart_of(worker, ALICE, 2, AT_MS), AT_MS);
     say("UNLINK cart:" ALICE ":summary cart:" ALICE ":" SHIRT);
     fold(worker, BOB, NULL, ENDS_MS - 1);
@@ -286,6 +288,61 @@ static void strays__are_found_on_every_page(void **state)
     tw_buf_done(&found);
 }
 
+/* A cart with its keys comes and goes, each in one step, as commits and sweeps do. */
+struct swept {
+    redisContext *link;
+    redisReply   *copy; /* packed */
+    atomic_bool   ends;
+};
+
+static bool is_answered(struct swept *swept)
+{
+    void *reply = NULL;
+
+    if (redisGetReply(swept->link, &reply) != REDIS_OK)
+        return false;
+    freeReplyObject(reply);
+    return true;
+}
+
+static void *come_and_go(void *argument)
+{
+    struct swept *swept = argument;
+    bool          works = true;
+
+    while (works && !atomic_load(&swept->ends)) {
+        redisAppendCommand(swept->link, "MSET tw:cart:" BOB " %b cart:" BOB ":" SHIRT " x", swept->copy->str,
+                           (size_t)swept->copy->len);
+        works = is_answered(swept);
+        redisAppendCommand(swept->link, "UNLINK tw:cart:" BOB " cart:" BOB ":" SHIRT);
+        works = works && is_answered(swept);
+    }
+    return NULL;
+}
+
+static void a_cart_that_is_swept_meanwhile__leaves_no_strays(void **state)
+{
+    struct worker *worker = *state;
+    struct swept   swept = {0};
+    struct tw_buf  found = {0};
+    pthread_t      thread;
+    bool           more;
+
+    fold(worker, BOB, cart_of(worker, BOB, 1, AT_MS), AT_MS);
+    say("UNLINK cart:" BOB ":summary");
+    swept.copy = redisCommand(link_, "GET tw:cart:" BOB);
+    swept.link = connect_one_more();
+    assert_int_equal(pthread_create(&thread, NULL, come_and_go, &swept), 0);
+    for (int i = 0; i < 500; i++)
+        assert_rc(tw_cart_store_check_strays(&worker->store, true, gather, &found, &more, &worker->err), TW_OK,
+                  worker->err);
+    atomic_store(&swept.ends, true);
+    pthread_join(thread, NULL);
+    redisFree(swept.link);
+    freeReplyObject(swept.copy);
+    assert_str(tw_buf_str(&found), "");
+}
+
 /* --- servers ------------------------------------------------------------------------------------------------------ */
 
 static void a_copy_that_cannot_be_read__is_broken_and_named(void **state)
@@ -374,6 +431,7 @@ static int run_all(void)
         RULE(a_summary_of_a_cart_without_lines__is_told),
         RULE(a_key_of_no_cart__is_told),
         RULE(strays__are_found_on_every_page),
+        RULE(a_cart_that_is_swept_meanwhile__leaves_no_strays),
         RULE(a_copy_that_cannot_be_read__is_broken_and_named),
         RULE(a_server_older_than_7__is_refused_with_a_sentence_that_says_so),
     };

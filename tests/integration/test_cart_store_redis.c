@@ -376,6 +376,21 @@ static void a_worker_that_was_refused_by_a_mark__goes_on_with_the_same_connectio
     close_worker(&other);
 }
 
+/* Whoever folds copies the progress it has read, and that may have been of a frozen partition. */
+static void a_commit__never_sets_a_mark(void **state)
+{
+    struct worker    *worker = *state;
+    struct batch     *batch = batch_of(worker, ALICE);
+    struct tw_changes changes = {.partition = PARTITION, .after = {.next_offset = 1, .clock_ms = AT_MS, .mark = 7}};
+
+    assert_rc(look(worker), TW_OK, worker->err);
+    assert_rc(load(worker, batch), TW_OK, worker->err);
+    assert_rc(worker->store.commit(worker->store.self, &changes, &worker->err), TW_OK, worker->err);
+    assert_int_equal(ask_number("STRLEN tw:progress:4"), TW_CART_PROGRESS_HEAD);
+    assert_rc(look(worker), TW_OK, worker->err);
+    fold(worker, ALICE, cart_of(worker, ALICE, 1, AT_MS), AT_MS);
+}
+
 /* --- lists -------------------------------------------------------------------------------------------------------- */
 
 static enum tw_rc list(struct worker *worker, struct tw_key ret_keys[8], size_t *ret_count)
@@ -713,6 +728,7 @@ static int run_all(void)
         RULE(forget_outbox__leaves_the_head_of_the_progress),
         RULE(a_mark__stands_in_the_watched_value_before_the_outbox),
         RULE(a_worker_that_was_refused_by_a_mark__goes_on_with_the_same_connection),
+        RULE(a_commit__never_sets_a_mark),
         RULE(list__tells_a_cart_on_the_server_of_its_partition_only),
         RULE(list__of_a_copy_with_a_strange_name_is_broken_and_names_it),
         RULE(list_rows__reads_the_days_of_the_clock_only),

@@ -113,6 +113,16 @@ static void connect_to_server(void)
     use(0);
 }
 
+redisContext *connect_one_more(void)
+{
+    redisContext *own = link_, *more;
+
+    connect_to_server();
+    more = link_;
+    link_ = own;
+    return more;
+}
+
 /* --- a worker ----------------------------------------------------------------------------------------------------- */
 
 struct tw_uuid id_of(const char *text)

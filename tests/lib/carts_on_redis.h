@@ -40,6 +40,9 @@ const char *database(int db);
 /** The tests' connection goes to this database, counted likewise. */
 void        use(int db);
 
+/** Another connection to the named database, for another thread; freed with redisFree(). */
+redisContext *connect_one_more(void);
+
 /** A command that must not be refused. */
 void      say(const char *format, ...);
 long long ask_number(const char *format, ...);

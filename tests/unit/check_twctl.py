@@ -134,7 +134,7 @@ class Twctl(unittest.TestCase):
                                (("snapshot", "cart"), ("output must be given",)),
                                (("verify", "all", "--dump", "/nonexistent/dump"), ("a dump is of one domain",)),
                                (("verify", "cart", "--dump", "/nonexistent/x"), ("cannot write '/nonexistent/x'",)),
-                               (("verify", "cart", "--upto", "0:1"), ("upto",))):
+                               (("verify", "cart", "--until", "0:1"), ("until",))):
             self.assert_refused(twctl(*words, **self.settings), 2, *refusal)
 
     def test_a_replay_tells_which_server_is_away(self):

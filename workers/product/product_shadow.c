@@ -50,6 +50,7 @@ struct marker {
     bson_oid_t owner; /* zeros: nobody */
     int32_t    mark_count;
     int64_t    marks[PARTITIONS_MAX];
+    int32_t    held; /* by these marks, now; not in the document */
 };
 
 struct product_shadow {
@@ -232,29 +233,30 @@ static enum tw_rc read_mark(struct product_shadow *self, int32_t partition, int6
     return tw_mongo_find(&self->live, TW_MONGO_PROGRESS, filter, NULL, take_mark, ret_mark, where, reterr);
 }
 
-/* Does a swap on its way still hold a partition? */
-static enum tw_rc holds_any(struct product_shadow *self, const struct marker *marker, bool *ret_holds,
-                            struct tw_err *reterr)
+/* Partitions that a swap on its way still holds. */
+static enum tw_rc count_held(struct product_shadow *self, const struct marker *marker, int32_t *ret_held,
+                             struct tw_err *reterr)
 {
-    *ret_holds = false;
-    for (int32_t i = 0; i < marker->mark_count && !*ret_holds; i++) {
+    int32_t held = 0;
+
+    for (int32_t i = 0; i < marker->mark_count; i++) {
         int64_t mark;
 
         TW_TRY(read_mark(self, i, &mark, reterr));
-        *ret_holds = mark == marker->marks[i];
+        held += mark == marker->marks[i];
     }
+    *ret_held = held;
     return TW_OK;
 }
 
-/* A swap that freed the last partition is over, whether it could write that down or not. */
-static enum tw_rc see_what_is_over(struct product_shadow *self, struct marker *marker, struct tw_err *reterr)
+/* A swap that does not hold all before it brings anything has not begun; one that freed the last is over, whether it
+ * could write that down or not. */
+static enum tw_rc see_where_it_is(struct product_shadow *self, struct marker *marker, struct tw_err *reterr)
 {
-    bool holds;
-
-    if (marker->step != FREE)
-        return TW_OK;
-    TW_TRY(holds_any(self, marker, &holds, reterr));
-    if (!holds) {
+    TW_TRY(count_held(self, marker, &marker->held, reterr));
+    if (marker->step <= COMPARE && marker->held < marker->mark_count)
+        marker->step = NONE;
+    if (marker->step == FREE && !marker->held) {
         marker->state = OLD;
         marker->step = NONE;
     }
@@ -265,14 +267,28 @@ static enum tw_rc find_marker(struct product_shadow *self, struct marker *ret_ma
 {
     TW_TRY(connect_both(self, reterr));
     TW_TRY(read_marker(self, ret_marker, reterr));
-    return ret_marker->is_ours ? see_what_is_over(self, ret_marker, reterr) : TW_OK;
+    return ret_marker->is_ours && ret_marker->step != NONE ? see_where_it_is(self, ret_marker, reterr) : TW_OK;
+}
+
+/* One that holds nothing any more cannot go on: what it left is for nothing, and all there is to do is to forget it. */
+static bool is_on_its_way(const struct marker *marker)
+{
+    return marker->step != NONE && marker->held > 0;
+}
+
+static enum tw_shadow_content content_of(const struct marker *marker)
+{
+    static const enum tw_shadow_content at_rest[] = {
+        [UNFINISHED] = TW_SHADOW_NONE, [MADE] = TW_SHADOW_MADE, [OLD] = TW_SHADOW_OLD};
+
+    if (!is_on_its_way(marker))
+        return at_rest[marker->state];
+    return marker->state == MADE ? TW_SHADOW_SWAPPING : TW_SHADOW_SWAPPING_BACK;
 }
 
 static enum tw_rc look(void *shadow, enum tw_shadow_content *ret_content, char ret_note[TW_SHADOW_NOTE + 1],
                        struct tw_err *reterr)
 {
-    static const enum tw_shadow_content of_state[] = {
-        [UNFINISHED] = TW_SHADOW_NONE, [MADE] = TW_SHADOW_MADE, [OLD] = TW_SHADOW_OLD};
     struct product_shadow *self = shadow;
     struct marker          marker;
     bool                   empty = false;
@@ -280,13 +296,12 @@ static enum tw_rc look(void *shadow, enum tw_shadow_content *ret_content, char r
     TW_TRY(find_marker(self, &marker, reterr));
     if (!marker.is_there)
         TW_TRY(is_empty(self, &empty, reterr));
-    if (marker.is_ours && marker.step > COMPARE)
-        *ret_content = marker.state == MADE ? TW_SHADOW_SWAPPING : TW_SHADOW_SWAPPING_BACK;
-    else if (marker.is_ours)
-        *ret_content = of_state[marker.state];
+    if (marker.is_ours)
+        *ret_content = content_of(&marker);
     else
         *ret_content = empty ? TW_SHADOW_NONE : TW_SHADOW_FOREIGN;
-    snprintf(ret_note, TW_SHADOW_NOTE + 1, "%s", *ret_content == TW_SHADOW_MADE ? marker.note : "");
+    snprintf(ret_note, TW_SHADOW_NOTE + 1, "%s",
+             *ret_content == TW_SHADOW_MADE && marker.step == NONE ? marker.note : "");
     return TW_OK;
 }
 
@@ -337,7 +352,6 @@ static enum tw_rc drop(void *shadow, struct tw_err *reterr)
     enum tw_shadow_content content;
     struct marker          marker;
     char                   note[TW_SHADOW_NOTE + 1];
-    bool                   is_held = false;
 
     TW_TRY(look(self, &content, note, reterr));
     if (content == TW_SHADOW_FOREIGN)
@@ -345,9 +359,7 @@ static enum tw_rc drop(void *shadow, struct tw_err *reterr)
     TW_TRY(find_marker(self, &marker, reterr));
     if (!marker.is_ours)
         return TW_OK;
-    if (marker.step != NONE)
-        TW_TRY(holds_any(self, &marker, &is_held, reterr));
-    if (is_held)
+    if (is_on_its_way(&marker))
         return tw_fail(reterr, TW_BROKEN, where, 0,
                        "%s is on its way into the live store's place: give the rebuild command again, it ends that",
                        self->place);

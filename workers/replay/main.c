@@ -53,7 +53,7 @@ static const struct tw_ctl_setting settings_of[] = {
      {"snapshot", TW_SET_TEXT, AT(snapshot), "", 0, 1024, NULL, false,
       "Snapshot to start from instead of the log's beginning."}},
     {REBUILD,
-     {"upto", TW_SET_TEXT, AT(upto), "", 0, 1024, NULL, false,
+     {"until", TW_SET_TEXT, AT(until), "", 0, 1024, NULL, false,
       "Only up to this time (2026-11-23T10:00:00Z) or these offsets (0:120,1:98, others whole): to look at the store "
       "as it was then. It stays in the shadow; the live store is left alone."}},
     {REBUILD,

@@ -21,7 +21,7 @@
 #include "replay.h"
 #include "scan.h"
 #include "snapshot.h"
-#include "upto.h"
+#include "until.h"
 
 enum { NEARLY_THERE = 5000, ROUNDS_MAX = 20 };
 
@@ -57,17 +57,17 @@ static void rebuild_done(struct rebuild *r)
 
 static bool is_a_look(const struct rebuild *r)
 {
-    return *r->settings->upto != '\0';
+    return *r->settings->until != '\0';
 }
 
 /* --- what the shadow is for ---------------------------------------------------------------------------------------- */
 
 static void make_note(struct rebuild *r)
 {
-    int len = snprintf(r->note, sizeof(r->note), "%s", is_a_look(r) ? "upto " : "rebuild");
+    int len = snprintf(r->note, sizeof(r->note), "%s", is_a_look(r) ? "until " : "rebuild");
 
     if (is_a_look(r))
-        len += snprintf(r->note + len, sizeof(r->note) - (size_t)len, "%.100s", r->settings->upto);
+        len += snprintf(r->note + len, sizeof(r->note) - (size_t)len, "%.100s", r->settings->until);
     if (r->snapshot && len > 0 && (size_t)len < sizeof(r->note))
         snprintf(r->note + len, sizeof(r->note) - (size_t)len, " from snapshot %.64s", tw_snapshot_hash(r->snapshot));
 }
@@ -243,7 +243,7 @@ static enum tw_rc catch_up(struct rebuild *r, struct tw_err *reterr)
         if (set_ends(r, r->live_vector) < NEARLY_THERE && round > 0)
             return TW_OK;
         if (is_a_look(r))
-            TW_TRY(tw_upto_apply(r->settings->upto, r->ends, r->partition_count, reterr));
+            TW_TRY(tw_until_apply(r->settings->until, r->ends, r->partition_count, reterr));
         TW_TRY(fold(r, reterr));
         if (is_a_look(r))
             return TW_OK;
@@ -497,7 +497,7 @@ static void tell_place(const struct rebuild *r)
         records += r->at[p].next_offset;
     if (is_a_look(r))
         printf("%s: as it was up to %s, %" PRId64 " records, in %s; forget it with --drop\n", r->name,
-               r->settings->upto, records, r->shadow.place);
+               r->settings->until, records, r->shadow.place);
     else
         printf("%s: rebuilt from %" PRId64 " records. The store before is kept: --roll-back puts it back, --drop "
                "forgets it\n",

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "canonical.h"
@@ -283,6 +284,8 @@ static enum tw_rc open_dump(struct verification *v, struct tw_err *reterr)
     if (!*path)
         return TW_OK;
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        fchmod(fd, 0600); /* one that was there before, too */
     v->dump = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (!v->dump)
         return tw_fail(reterr, TW_INVALID, "verify", errno, "cannot write '%s': %s", path, strerror(errno));

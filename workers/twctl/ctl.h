@@ -32,7 +32,6 @@ struct tw_ctl_settings {
     const char *dump;
     const char *snapshot;
     const char *shadow;
-    const char *upto;
     const char *output;
     bool        against_log;
     bool        roll_back;

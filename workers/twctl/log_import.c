@@ -26,12 +26,12 @@ struct import {
     struct tw_producer           *producer;
     int64_t                      *reported; /* by partition: the offset that the next report must have */
     int64_t                       waiting;  /* sent and not reported */
-    int64_t                       heard_us; /* of the last report */
-    enum tw_rc                    rc;       /* what a report told */
-    struct tw_err                 err;
-    struct tw_progress_bar        bar;
-    int64_t                       done; /* of the bar */
-    int64_t                       written;
+    int64_t                heard_us; /* of the last report, or of the first record sent since all were reported */
+    enum tw_rc             rc;       /* what a report told */
+    struct tw_err          err;
+    struct tw_progress_bar bar;
+    int64_t                done; /* of the bar */
+    int64_t                written;
 };
 
 static void close_import(struct import *import)
@@ -237,8 +237,7 @@ static void on_report(void *self, const struct tw_report *report)
 static enum tw_rc serve_reports(struct import *import, int wait_ms, struct tw_err *reterr)
 {
     tw_producer_poll(import->producer, wait_ms);
-    if (import->rc == TW_OK && import->waiting > 0 &&
-        tw_monotonic_us() - import->heard_us > import->settings->broker_timeout_ms * 1000)
+    if (import->rc == TW_OK && tw_monotonic_us() - import->heard_us > import->settings->broker_timeout_ms * 1000)
         import->rc =
             tw_fail(&import->err, TW_UNREACHED, "twctl.import", 0,
                     "no broker took a record for %" PRId64 " ms; the same command goes on where this one ended",
@@ -262,7 +261,7 @@ static enum tw_rc send_record(struct import *import, const struct tw_record *rec
         rc = tw_producer_send_record(import->producer, import->topic->name, record, NULL, reterr);
         if (rc != TW_UNREACHED || tw_producer_is_dead(import->producer))
             break;
-        TW_TRY(serve_reports(import, POLL_MS, reterr)); /* the queue is full */
+        TW_TRY(serve_reports(import, POLL_MS, reterr)); /* the queue is full, or a partition not known yet */
     }
     if (rc == TW_OK)
         import->waiting++;
@@ -326,25 +325,32 @@ static void free_bounds(struct tw_log_bounds **bounds)
     free(*bounds);
 }
 
-/* Nobody but us has written there, and what we wrote is what the file has. */
-static enum tw_rc compare_what_was_written(struct import *import, struct tw_err *reterr)
+/* Every partition ends where @p expected says, else somebody else writes there. */
+static enum tw_rc check_ends(struct import *import, const struct tw_log_bounds *expected, struct tw_err *reterr)
 {
     TW_AUTO(free_bounds) struct tw_log_bounds *now = tw_alloc_zeroed((size_t)import->topic->partitions, sizeof(*now));
-    enum tw_rc                                 rc = TW_OK;
 
     TW_TRY(tw_ctl_topic_bounds(import->settings->kafka, import->reader, import->topic,
                                (int)import->settings->broker_timeout_ms, now, reterr));
+    for (int32_t i = 0; i < import->topic->partitions; i++)
+        if (now[i].behind != expected[i].behind)
+            return tw_fail(reterr, TW_REFUSED, "twctl.import", 0,
+                           "'%s' partition %" PRId32 " has %" PRId64 " records and should have %" PRId64
+                           ": somebody else writes there",
+                           import->topic->name, i, now[i].behind, expected[i].behind);
+    return TW_OK;
+}
+
+/* What we wrote is what the file has. */
+static enum tw_rc compare_what_was_written(struct import *import, struct tw_err *reterr)
+{
+    enum tw_rc rc = TW_OK;
+
+    TW_TRY(check_ends(import, import->info->partitions, reterr));
     import->done = 0;
     tw_progress_bar_begin(&import->bar, "comparing what was written", "records", import->written);
-    for (int32_t i = 0; rc == TW_OK && i < import->topic->partitions; i++) {
-        if (now[i].behind != import->info->partitions[i].behind)
-            rc = tw_fail(reterr, TW_REFUSED, "twctl.import", 0,
-                         "'%s' partition %" PRId32 " has %" PRId64 " records, the file %" PRId64
-                         ": somebody else writes there",
-                         import->topic->name, i, now[i].behind, import->info->partitions[i].behind);
-        else
-            rc = compare_partition(import, i, import->there[i].behind, now[i].behind, reterr);
-    }
+    for (int32_t i = 0; rc == TW_OK && i < import->topic->partitions; i++)
+        rc = compare_partition(import, i, import->there[i].behind, import->info->partitions[i].behind, reterr);
     tw_progress_bar_end(&import->bar);
     return rc;
 }
@@ -353,6 +359,7 @@ static enum tw_rc write_rest(struct import *import, struct tw_err *reterr)
 {
     TW_TRY(tw_topic_prepare_import(import->settings->kafka, import->topic, (int)import->settings->replication,
                                    (int)import->settings->broker_timeout_ms, reterr));
+    TW_TRY(check_ends(import, import->there, reterr));
     TW_TRY(write_records(import, reterr));
     return compare_what_was_written(import, reterr);
 }

@@ -132,7 +132,8 @@ enum tw_rc tw_ctl_scan_run(const struct tw_ctl_scan *scan, struct tw_err *reterr
             heard_us = tw_monotonic_us();
         else if (tw_monotonic_us() - heard_us > (int64_t)scan->timeout_ms * 1000)
             return tw_fail(reterr, TW_UNREACHED, "twctl.log", 0,
-                           "'%s' partition %" PRId32 ": no record came for %d ms; %" PRId64 " of %" PRId64 " are read",
+                           "'%s' partition %" PRId32 ": no record came for %d ms; %" PRId64 " of %" PRId64
+                           " are read: brokers are slow, or records are missing at the end",
                            scan->topic, scan->partition, scan->timeout_ms, run.next - scan->from,
                            scan->to - scan->from);
     }

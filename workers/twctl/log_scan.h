@@ -30,7 +30,8 @@ struct tw_ctl_scan {
     void             *self;
 };
 
-/** Hands over every record of it. BROKEN: offsets are missing. UNREACHED: no record came for `timeout_ms`. */
+/** Hands over every record of it. BROKEN: offsets are missing. UNREACHED: no record came for `timeout_ms`,
+ *  which is also how a gap at the end looks. */
 enum tw_rc tw_ctl_scan_run(const struct tw_ctl_scan *scan, struct tw_err *reterr);
 
 #endif

@@ -6,6 +6,7 @@
 #include <sodium.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -158,6 +159,7 @@ static enum tw_ctl_exit run_elsewhere(const struct tw_ctl_program *program, cons
     int              failed, status = 0;
 
     path_beside(elsewhere, path);
+    setenv("MONGOC_DISABLE_SHM", "1", 0); /* else it may complain about files that killed processes left behind */
     failed = posix_spawn(&pid, path, NULL, NULL, argv, environ);
     if (failed) {
         fprintf(stderr, "%s: cannot start '%s', which has this command: %s\n", program->name, path, strerror(failed));

@@ -1,5 +1,5 @@
-/* `--upto` (workers/replay/upto.c). */
-#include "upto.h"
+/* `--until` (workers/replay/until.c). */
+#include "until.h"
 
 #include <string.h>
 
@@ -21,7 +21,7 @@ static int begin(void **state)
 
 static void assert_refused(const char *text, const char *words)
 {
-    assert_rc(tw_upto_apply(text, ends, PARTITIONS, &err), TW_INVALID, err);
+    assert_rc(tw_until_apply(text, ends, PARTITIONS, &err), TW_INVALID, err);
     if (!strstr(err.msg, words))
         fail_msg("'%s' does not say '%s'", err.msg, words);
 }
@@ -29,7 +29,7 @@ static void assert_refused(const char *text, const char *words)
 static void a_time__holds_for_all_partitions(void **state)
 {
     (void)state;
-    assert_rc(tw_upto_apply("2026-11-23T10:00:00Z", ends, PARTITIONS, &err), TW_OK, err);
+    assert_rc(tw_until_apply("2026-11-23T10:00:00Z", ends, PARTITIONS, &err), TW_OK, err);
     for (int32_t p = 0; p < PARTITIONS; p++) {
         assert_int_equal(ends[p].offset, 100);
         assert_int_equal(ends[p].time_ms, INT64_C(1795428000000));
@@ -39,12 +39,12 @@ static void a_time__holds_for_all_partitions(void **state)
 static void offsets__hold_for_the_partitions_they_name(void **state)
 {
     (void)state;
-    assert_rc(tw_upto_apply("0:0,2:100", ends, PARTITIONS, &err), TW_OK, err);
+    assert_rc(tw_until_apply("0:0,2:100", ends, PARTITIONS, &err), TW_OK, err);
     assert_int_equal(ends[0].offset, 0);
     assert_int_equal(ends[1].offset, 100);
     assert_int_equal(ends[2].offset, 100);
     assert_int_equal(ends[0].time_ms, INT64_MAX);
-    assert_rc(tw_upto_apply("1:98", ends, PARTITIONS, &err), TW_OK, err);
+    assert_rc(tw_until_apply("1:98", ends, PARTITIONS, &err), TW_OK, err);
     assert_int_equal(ends[1].offset, 98);
 }
 

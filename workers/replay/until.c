@@ -1,4 +1,4 @@
-#include "upto.h"
+#include "until.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -29,17 +29,17 @@ static enum tw_rc apply_one(struct tw_str pair, struct ends *ends, struct tw_err
     int64_t       partition, offset;
 
     if (!tw_str_to_int(cut(&rest, ':'), &partition) || !tw_str_to_int(rest, &offset) || offset < 0)
-        return tw_fail(reterr, TW_INVALID, "upto", 0,
-                       "upto: '%.*s' is neither a time like 2026-11-23T10:00:00Z nor an offset like 0:120",
+        return tw_fail(reterr, TW_INVALID, "until", 0,
+                       "until: '%.*s' is neither a time like 2026-11-23T10:00:00Z nor an offset like 0:120",
                        TW_STR_ARG(pair));
     if (partition < 0 || partition >= ends->partition_count)
-        return tw_fail(reterr, TW_INVALID, "upto", 0, "upto: there is no partition %" PRId64 ", only 0 to %" PRId32,
+        return tw_fail(reterr, TW_INVALID, "until", 0, "until: there is no partition %" PRId64 ", only 0 to %" PRId32,
                        partition, ends->partition_count - 1);
     if (ends->is_named[partition])
-        return tw_fail(reterr, TW_INVALID, "upto", 0, "upto: partition %" PRId64 " is named twice", partition);
+        return tw_fail(reterr, TW_INVALID, "until", 0, "until: partition %" PRId64 " is named twice", partition);
     if (offset > ends->of[partition].offset)
-        return tw_fail(reterr, TW_INVALID, "upto", 0,
-                       "upto: partition %" PRId64 " is folded up to %" PRId64 " so far, not %" PRId64, partition,
+        return tw_fail(reterr, TW_INVALID, "until", 0,
+                       "until: partition %" PRId64 " is folded up to %" PRId64 " so far, not %" PRId64, partition,
                        ends->of[partition].offset, offset);
     ends->is_named[partition] = true;
     ends->of[partition].offset = offset;
@@ -57,7 +57,7 @@ static enum tw_rc apply_all(struct tw_str list, struct ends *ends, struct tw_err
     return TW_OK;
 }
 
-enum tw_rc tw_upto_apply(const char *text, struct tw_fold_end *ends, int32_t partition_count, struct tw_err *reterr)
+enum tw_rc tw_until_apply(const char *text, struct tw_fold_end *ends, int32_t partition_count, struct tw_err *reterr)
 {
     struct ends all = {.of = ends, .partition_count = partition_count};
     int64_t     time_ms;
