@@ -253,19 +253,19 @@ def test_the_store_as_it_was_can_be_looked_at(
     checker.drained()
     now = agrees(stack, domain)
     assert now.hash != then.said.hash
-    for upto in (then.offsets, then.at):
-        said = rebuild(stack, domain, "--upto", upto).must_be(DONE)
-        assert f"as it was up to {upto}, {sum(then.said.watermarks)} records" in said.out
+    for until in (then.offsets, then.at):
+        said = rebuild(stack, domain, "--until", until).must_be(DONE)
+        assert f"as it was up to {until}, {sum(then.said.watermarks)} records" in said.out
         seen = moment(stack, domain, tmp_path / "seen", **shadow_of(stack, domain))
         assert seen.dump == then.dump and seen.said.hash == then.said.hash
         assert seen.said.watermarks == then.said.watermarks
         in_the_way = rebuild(stack, domain).must_be(REFUSED).err
-        assert "holds a shadow that was begun for" in in_the_way and upto in in_the_way
+        assert "holds a shadow that was begun for" in in_the_way and until in in_the_way
         drop(stack, domain)
     assert agrees(stack, domain).hash == now.hash
     for wrong in ("yesterday", "0:1,0:2", "9:1", f"0:{now.watermarks[0] + 1}", "0:-1"):
-        assert "upto: " in rebuild(stack, domain, "--upto", wrong).must_be(USAGE).err
-        drop(stack, domain)
+        assert "until: " in rebuild(stack, domain, "--until", wrong).must_be(USAGE).err
+    assert "there is nothing to forget" in rebuild(stack, domain, "--drop").must_be(DONE).out
 
 
 # --- refused
