@@ -1069,6 +1069,7 @@ static void free_store(struct tw_member_store *self)
         tw_pg_array_done(&self->columns[i]);
     tw_arena_done(&self->rows_arena);
     tw_buf_done(&self->copied);
+    free(self->tables);
     free(self->uri);
     free(self);
 }

@@ -251,6 +251,16 @@ static enum tw_rc catch_up(struct rebuild *r, struct tw_err *reterr)
     return TW_OK; /* the log grows faster than it is folded: the rest is folded while the worker waits */
 }
 
+/* What cannot be meant is told before anything is made. */
+static enum tw_rc check_until(struct rebuild *r, struct tw_err *reterr)
+{
+    if (!is_a_look(r))
+        return TW_OK;
+    TW_TRY(tw_settled_vector(&r->live, r->partition_count, &tw_replay_stop, r->live_vector, reterr));
+    set_ends(r, r->live_vector);
+    return tw_until_apply(r->settings->until, r->ends, r->partition_count, reterr);
+}
+
 /* --- reading it back ---------------------------------------------------------------------------------------------- */
 
 struct reading {
@@ -513,6 +523,7 @@ static enum tw_rc build(struct rebuild *r, struct tw_err *reterr)
         return TW_OK;
     if (r->settings->roll_back)
         return roll_back(r, reterr);
+    TW_TRY(check_until(r, reterr));
     TW_TRY(prepare_shadow(r, reterr));
     r->keeps_digest = has_digests(r);
     TW_TRY(catch_up(r, reterr));
