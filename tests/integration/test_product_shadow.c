@@ -1094,7 +1094,7 @@ static void swap__that_lost_a_mark_half_way_says_so(void **state)
     read_frozen(frozen);
     assert_refused(shadow.swap(shadow.self, frozen, PARTITIONS, NULL, NULL, &err), TW_BROKEN, &err,
                    "lost the mark of the swap: restore it");
-    assert_refused(shadow.drop(shadow.self, &err), TW_BROKEN, &err, "end that first");
+    assert_refused(shadow.drop(shadow.self, &err), TW_BROKEN, &err, "it ends that");
     run(&live, BCON_NEW("update", TW_MONGO_PROGRESS, "updates", "[", "{", "q", "{", "}", "u", "{", "$unset", "{",
                         "mark", BCON_INT32(1), "}", "}", "multi", BCON_BOOL(true), "}", "]"));
     assert_looks(&shadow, TW_SHADOW_MADE, ""); /* of no use for what it was begun for */
