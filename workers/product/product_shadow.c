@@ -369,16 +369,15 @@ static enum tw_rc drop(void *shadow, struct tw_err *reterr)
 
 /* --- swap: before anything happens -------------------------------------------------------------------------------- */
 
-/* The store's own look at a partition, which finishes what a worker left half done. A store that knew the one before
- * says so once, and is asked again. */
+/* The store's own look at a partition, which finishes what a worker left half done. */
 static enum tw_rc read_progress(const struct tw_store *store, int32_t partition, struct tw_progress *ret_progress,
                                 bool *ret_outbox, struct tw_err *reterr)
 {
     struct tw_arena arena = {0};
-    enum tw_rc      rc = store->watermark(store->self, partition, &arena, ret_progress, reterr);
+    enum tw_rc      rc;
 
-    if (rc == TW_UNREACHED)
-        rc = store->watermark(store->self, partition, &arena, ret_progress, reterr);
+    store->release(store->self, partition); /* whatever was there before another swap: nothing of it is remembered */
+    rc = store->watermark(store->self, partition, &arena, ret_progress, reterr);
     if (rc == TW_OK)
         *ret_outbox = ret_progress->outbox.len > 0;
     ret_progress->outbox = (struct tw_str){0};
