@@ -97,9 +97,13 @@ class Fold:
         how(name)
         self.running.discard(name)
 
+    def leave(self, name: str) -> None:
+        wait_until(f"{name} hears signals", lambda: self.servers.is_listening(name), 40)
+        self.end(name, self.servers.stop)
+
     def end_all(self) -> None:
         for name in sorted(self.running):
-            self.end(name, self.servers.stop)
+            self.leave(name)
 
     def kill_all(self) -> None:
         """Of a fold that failed, so that the next one is not its victim."""
@@ -141,19 +145,19 @@ class Fold:
 def come_and_go(fold: Fold) -> None:
     """A second worker joins and leaves, or the first one leaves to it."""
     dice = random.Random(SEED)
-    for domain in fold.steps(8):
+    for domain in fold.steps(6):
         one, other = dice.sample([domain, f"{domain}2"], 2)
         if not fold.servers.is_running(other):
             fold.start(other)
         elif fold.servers.is_running(one):
-            fold.end(one, fold.servers.stop)
+            fold.leave(one)
         else:
             fold.start(one)
     fold.wait()
 
 
 def kill(fold: Fold) -> None:
-    for domain in fold.steps(6):
+    for domain in fold.steps(4):
         fold.end(domain, fold.servers.kill)
         fold.start(domain)
     fold.wait()

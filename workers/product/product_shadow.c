@@ -360,7 +360,8 @@ static enum tw_rc drop(void *shadow, struct tw_err *reterr)
     if (!marker.is_ours)
         return TW_OK;
     if (is_on_its_way(&marker))
-        return tw_fail(reterr, TW_BROKEN, where, 0, "%s is on its way into the live store's place: end that first",
+        return tw_fail(reterr, TW_BROKEN, where, 0,
+                       "%s is on its way into the live store's place: give the rebuild command again, it ends that",
                        self->place);
     TW_TRY(forget_content(self, &marker, reterr));
     return tw_mongo_drop(&self->shadow, is_marker, reterr);
