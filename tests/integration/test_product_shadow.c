@@ -576,6 +576,7 @@ static void a_worker__that_did_not_see_the_swap_commits_nothing(void **state)
     struct tw_store    store = open_store(live_uri);
     struct tw_err      err = {0};
     struct turn        turn;
+    struct tw_progress found;
     char              *before;
 
     (void)state;
@@ -586,6 +587,7 @@ static void a_worker__that_did_not_see_the_swap_commits_nothing(void **state)
     before = dump(&live);
     assert_rc(store.commit(store.self, &turn.changes, &err), TW_FENCED, err);
     assert_holds(&live, before);
+    assert_rc(store.watermark(store.self, 0, &turn.arena, &found, &err), TW_UNREACHED, err);
     tw_arena_done(&turn.arena);
     progress_of(&store, 0);
     load_turn(&store, &next, &turn);

@@ -79,7 +79,8 @@ static const struct tw_pg_statement statements[] = {
     [COMMIT] = {"commit", "commit", {0}},
     [WATERMARK] = {"watermark", "select next_offset from tw_progress where partition = $1", {TW_PG_INT4}},
     [PROGRESS] = {"progress",
-                  "select next_offset, clock_ms, last_hash, outbox, mark from tw_progress where partition = $1",
+                  "select next_offset, clock_ms, last_hash, outbox, mark, tableoid::bigint from tw_progress"
+                  " where partition = $1",
                   {TW_PG_INT4}},
     [LOAD_MEMBERS] = {"load_members",
                       "select id, email, email_folded, password_hash, full_name, phone_number, status::text,"
@@ -109,8 +110,8 @@ static const struct tw_pg_statement statements[] = {
                      " from tw_ledger where id = any ($1) and partition = $2",
                      {TW_PG_UUIDS, TW_PG_INT4}},
     [ADVANCE] = {"advance",
-                 "select tw_advance($1, $2, $3, $4, $5, $6)",
-                 {TW_PG_INT4, TW_PG_INT8, TW_PG_INT8, TW_PG_INT8, TW_PG_BYTEA, TW_PG_BYTEA}},
+                 "select tw_advance($1, $2, $3, $4, $5, $6, $7)",
+                 {TW_PG_INT4, TW_PG_INT8, TW_PG_INT8, TW_PG_INT8, TW_PG_BYTEA, TW_PG_BYTEA, TW_PG_INT8}},
     [DELETE_TOKENS] = {"delete_tokens", "delete from jwt_tokens where id = any ($1)", {TW_PG_UUIDS}},
     [DELETE_ADDRESSES] = {"delete_addresses", "delete from member_addresses where id = any ($1)", {TW_PG_UUIDS}},
     [DELETE_EMAIL_CHANGES] = {"delete_email_changes",
@@ -319,6 +320,32 @@ static void read_progress(const PGresult *result, struct tw_arena *arena, struct
     memcpy(ret_progress->last_hash, hash.ptr, sizeof(ret_progress->last_hash));
 }
 
+/* Where the states of a partition are read from: the tableoid of tw_progress as its last watermark() found it. */
+static int64_t *table_of(struct tw_member_store *self, int32_t partition)
+{
+    size_t wanted = (size_t)partition + 1;
+
+    if (self->table_count < wanted) {
+        self->tables = tw_realloc(self->tables, wanted * sizeof(*self->tables));
+        memset(self->tables + self->table_count, 0, (wanted - self->table_count) * sizeof(*self->tables));
+        self->table_count = wanted;
+    }
+    return &self->tables[partition];
+}
+
+/* A rebuilt store has the same watermarks as the one before, but not what the caller may have kept of that. So this is
+ * UNREACHED once: whoever gets it forgets all and asks again. */
+static enum tw_rc remember_table(struct tw_member_store *self, int32_t partition, int64_t table, struct tw_err *reterr)
+{
+    int64_t known = *table_of(self, partition);
+
+    *table_of(self, partition) = table;
+    if (known && known != table)
+        return tw_fail(reterr, TW_UNREACHED, "member.store.watermark", 0, "partition %d: another store is in its place",
+                       (int)partition);
+    return TW_OK;
+}
+
 static enum tw_rc store_watermark(void *store, int32_t partition, struct tw_arena *arena,
                                   struct tw_progress *ret_progress, struct tw_err *reterr)
 {
@@ -333,11 +360,11 @@ static enum tw_rc store_watermark(void *store, int32_t partition, struct tw_aren
     tw_pg_arg_int4(&args, partition);
     tw_pg_send(self->pg, PROGRESS, &args);
     TW_TRY(tw_pg_run(self->pg, &results, reterr));
-    if (PQntuples(results.at[0]))
-        read_progress(results.at[0], arena, ret_progress);
-    else
-        *ret_progress = (struct tw_progress){0};
-    return TW_OK;
+    *ret_progress = (struct tw_progress){0};
+    if (!PQntuples(results.at[0]))
+        return TW_OK;
+    read_progress(results.at[0], arena, ret_progress);
+    return remember_table(self, partition, tw_pg_int8(results.at[0], 0, 5), reterr);
 }
 
 /* --- load --------------------------------------------------------------------------------------------------------- */
@@ -687,6 +714,7 @@ static void send_advance(struct tw_member_store *self, const struct tw_changes *
     tw_pg_arg_int8(&args, after->clock_ms);
     tw_pg_arg_bytes(&args, (struct tw_str){(const char *)after->last_hash, sizeof(after->last_hash)});
     tw_pg_arg_bytes(&args, after->outbox);
+    tw_pg_arg_int8(&args, *table_of(self, changes->partition));
     tw_pg_send(self->pg, ADVANCE, &args);
 }
 

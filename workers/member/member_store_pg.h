@@ -62,6 +62,8 @@ struct tw_member_store {
     bool                    commit_failed;    /* the last commit did not get through: somebody may hold its rows */
     struct tw_arena         rows_arena;       /* what a commit gathers; kept for its memory */
     struct tw_pg_array      columns[COLUMNS_MAX];
+    int64_t                *tables; /* by partition; 0: no row was seen yet */
+    size_t                  table_count;
     bool                    is_bulk;
     bool                    copying; /* rows go by COPY now, and this is how it went */
     enum tw_rc              copy_rc;

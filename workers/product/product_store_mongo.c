@@ -30,12 +30,14 @@ enum {
     SWEEP_MAX_ROWS = 1000,
     SWEEP_MAX_ROWS_BULK = 50000,
     WATERMARK_READS_MAX = 3,
+    UNKNOWN_EPOCH = -1,
 };
 
 struct store {
-    struct tw_mongo        mongo;
-    bool                   is_bulk;
-    int64_t               *epochs; /* by partition: which store it is that watermark() was asked for, see tw_progress */
+    struct tw_mongo mongo;
+    bool            is_bulk;
+    int64_t *
+        epochs; /* by partition, UNKNOWN_EPOCH at first: which store it is that watermark() was asked for, see tw_progress */
     int32_t                epoch_count;
     struct tw_product_list keys[TW_RATING_ENTITY + 1]; /* of each kind */
     struct tw_product_list rows;
@@ -277,17 +279,26 @@ static enum tw_rc finish_left_over(struct store *store, int32_t partition, const
     return rc == TW_UNKNOWN ? TW_UNREACHED : rc; /* to be done again is all there is to know */
 }
 
-static void remember_epoch(struct store *store, int32_t partition, int64_t epoch)
+/* A rebuilt store has the same watermarks as the one before, but not what the caller may have kept of that. So this is
+ * UNREACHED once: whoever gets it forgets all and asks again. */
+static enum tw_rc remember_epoch(struct store *store, int32_t partition, int64_t epoch, struct tw_err *reterr)
 {
+    int64_t known;
+
     if (partition >= store->epoch_count) {
         int32_t count = partition + 1;
 
         store->epochs = tw_realloc(store->epochs, (size_t)count * sizeof(*store->epochs));
         for (int32_t i = store->epoch_count; i < count; i++)
-            store->epochs[i] = 0;
+            store->epochs[i] = UNKNOWN_EPOCH;
         store->epoch_count = count;
     }
+    known = store->epochs[partition];
     store->epochs[partition] = epoch;
+    if (known != UNKNOWN_EPOCH && known != epoch)
+        return tw_fail(reterr, TW_UNREACHED, where_watermark, 0, "partition %d: another store is in its place",
+                       (int)partition);
+    return TW_OK;
 }
 
 /* tw_applied is read before tw_progress, so it is never ahead of it; behind the redo record it may seem when another
@@ -309,9 +320,8 @@ static enum tw_rc watermark(void *self, int32_t partition, struct tw_arena *aren
             applied = progress.redo_to;
         }
         if (applied == progress.value.next_offset || progress.value.mark < 0) {
-            remember_epoch(store, partition, progress.epoch);
             *ret_progress = progress.value;
-            return TW_OK;
+            return remember_epoch(store, partition, progress.epoch, reterr);
         }
     }
     return tw_fail(reterr, TW_BROKEN, where_watermark, 0,
@@ -383,7 +393,7 @@ static enum tw_rc swap_progress(struct store *store, const struct tw_changes *ch
     bool       matched;
     enum tw_rc rc;
 
-    expect_number(expected, "epoch", epoch);
+    expect_number(expected, "epoch", epoch == UNKNOWN_EPOCH ? 0 : epoch);
     rc = compare_and_set(store, TW_MONGO_PROGRESS, expected, update, changes->first_offset == 0, &matched, where_commit,
                          reterr);
     bson_destroy(expected);
