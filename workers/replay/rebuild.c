@@ -235,6 +235,16 @@ static int64_t set_ends(struct rebuild *r, const struct tw_progress *vector)
     return behind;
 }
 
+/* A moment that cannot be looked at is told before anything is made. */
+static enum tw_rc check_until(struct rebuild *r, struct tw_err *reterr)
+{
+    if (!is_a_look(r))
+        return TW_OK;
+    TW_TRY(tw_settled_vector(&r->live, r->partition_count, &tw_replay_stop, r->live_vector, reterr));
+    set_ends(r, r->live_vector);
+    return tw_until_apply(r->settings->until, r->ends, r->partition_count, reterr);
+}
+
 /* To where the live store is, or nearly: each round is shorter than the one before. */
 static enum tw_rc catch_up(struct rebuild *r, struct tw_err *reterr)
 {
@@ -513,6 +523,7 @@ static enum tw_rc build(struct rebuild *r, struct tw_err *reterr)
         return TW_OK;
     if (r->settings->roll_back)
         return roll_back(r, reterr);
+    TW_TRY(check_until(r, reterr));
     TW_TRY(prepare_shadow(r, reterr));
     r->keeps_digest = has_digests(r);
     TW_TRY(catch_up(r, reterr));
@@ -568,13 +579,22 @@ static enum tw_rc run(struct rebuild *r, const char *live_uri, struct tw_err *re
     return build(r, reterr);
 }
 
+/* Whoever asks for two things at once means one of them: better none is done. */
+static bool asks_for_one_thing(const struct tw_ctl_settings *settings)
+{
+    if (settings->drop + settings->roll_back + (*settings->until != '\0') <= 1)
+        return true;
+    fprintf(stderr, "twctl: rebuild: until, roll_back and drop are three things to do: give one of them\n");
+    return false;
+}
+
 enum tw_ctl_exit tw_replay_rebuild(const struct tw_ctl_settings *settings)
 {
     const struct tw_replay_domain *domain = tw_replay_domain_find(settings->argument);
     const char                    *uri = domain ? tw_replay_uri(domain, settings) : NULL;
     struct tw_err                  err;
 
-    if (!uri)
+    if (!uri || !asks_for_one_thing(settings))
         return TW_CTL_USAGE;
     TW_AUTO(rebuild_done)
     struct rebuild r = {
