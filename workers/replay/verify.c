@@ -280,7 +280,7 @@ static enum tw_rc look(struct verification *v, struct tw_err *reterr)
         tw_fold_store_open(v->domain->domain, &v->log_store);
         TW_TRY(fold_most(v, reterr));
     }
-    TW_TRY(tw_freeze_take(&v->freeze, &v->store, v->partition_count, reterr));
+    TW_TRY(tw_freeze_take(&v->freeze, &v->store, v->partition_count, "", reterr));
     if (v->settings->against_log)
         TW_TRY(fold_up_to(v, v->freeze.vector, reterr));
     TW_TRY(walk_both(v, reterr));
