@@ -9,9 +9,11 @@
 -- lasts until its maker takes it away (include/tillwire/store.h).
 alter table tillwire.tw_progress add column mark bigint not null default 0;
 
--- As before, and whoever finds a mark is refused like one who finds another watermark.
-create or replace function tillwire.tw_advance(p_partition integer, p_first_offset bigint, p_next_offset bigint,
-                                               p_clock_ms bigint, p_last_hash bytea, p_outbox bytea)
+-- As before, and whoever finds a mark is refused like one who finds another watermark; so is, when p_table is not 0, who
+-- has read from another tw_progress than this one: from a schema that was here before.
+drop function tillwire.tw_advance(integer, bigint, bigint, bigint, bytea, bytea);
+create function tillwire.tw_advance(p_partition integer, p_first_offset bigint, p_next_offset bigint, p_clock_ms bigint,
+                                    p_last_hash bytea, p_outbox bytea, p_table bigint default 0)
     returns void language plpgsql as
 $$
 begin
@@ -25,11 +27,13 @@ begin
     else
         update tw_progress
         set next_offset = p_next_offset, clock_ms = p_clock_ms, last_hash = p_last_hash, outbox = p_outbox
-        where partition = p_partition and next_offset = p_first_offset and mark = 0;
+        where partition = p_partition and next_offset = p_first_offset and mark = 0
+          and (p_table = 0 or tableoid::bigint = p_table);
     end if;
     if not found then
         raise exception using errcode = 'TW001',
-            message = format('partition %s is frozen, or its watermark is not %s', p_partition, p_first_offset);
+            message = format('partition %s is frozen, its watermark is not %s, or it is of another schema', p_partition,
+                             p_first_offset);
     end if;
 end
 $$;

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -100,7 +100,7 @@ def twctl(stack: Stack, *words: str, prepare: Callable[[], None] | None = None, 
 
 
 def verify(stack: Stack, domain: str, *words: str, **environment: str) -> Said:
-    return twctl(stack, "verify", domain, *words, **environment)
+    return twctl(stack, "verify", domain, *words, prepare=None, **environment)
 
 
 def agrees(stack: Stack, domain: str, *words: str) -> Said:
@@ -109,7 +109,7 @@ def agrees(stack: Stack, domain: str, *words: str) -> Said:
 
 
 def rebuild(stack: Stack, domain: str, *words: str, **environment: str) -> Said:
-    return twctl(stack, "rebuild", domain, *words, **environment)
+    return twctl(stack, "rebuild", domain, *words, prepare=None, **environment)
 
 
 def drop(stack: Stack, *domains: str) -> None:
@@ -179,9 +179,7 @@ class Shop:
     caller: Client
 
 
-def open_shop(
-    stack: Stack, anyone: Client, merchant: Client, topics: Topics, checker: Checker, seed: int
-) -> Shop:
+def open_shop(stack: Stack, anyone: Client, merchant: Client, topics: Topics, checker: Checker, seed: int) -> Shop:
     load = MixedLoad(merchant, anyone, seed)
     for domain, count in {"member": 25, "product": 50, "cart": 50}.items():
         load.send(domain, count)
@@ -234,7 +232,6 @@ def writes(anyone: Client, merchant: Client, product: str) -> list[Callable[[], 
     ]
 
 
-
 class Traffic:
     """Calls something again and again, in threads of its own, until it is told to stop; what failed is told then."""
 
@@ -250,11 +247,11 @@ class Traffic:
                 call()
                 self.counts[which] += 1
                 self._stop.wait(PAUSE_S)
-            except Exception as error:  # pylint: disable=broad-exception-caught  # told by the main thread
+            except (AssertionError, httpx.HTTPError) as error:
                 self._failures.append(f"{type(error).__name__}: {error}")
                 return
 
-    def __enter__(self) -> "Traffic":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self

@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import stat
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 import altered
@@ -69,9 +69,7 @@ def test_a_change_changes_the_hash_and_nothing_else_does(
     assert replay.agrees(healed, "cart").hash == before["cart"].hash
 
 
-def test_the_dump_is_what_the_hash_is_of_and_for_its_owner_only(
-    shop: Shop, stack: Stack, tmp_path: Path
-) -> None:
+def test_the_dump_is_what_the_hash_is_of_and_for_its_owner_only(shop: Shop, stack: Stack, tmp_path: Path) -> None:
     for domain in DOMAINS:
         path = tmp_path / domain
         said = verify(stack, domain, "--dump", str(path)).must_be(DONE)
@@ -181,15 +179,15 @@ def test_a_verify_that_was_killed_holds_nothing_for_longer_than_its_lease(
         with holding(stack, domain, tmp_path / domain) as held:
             held.interrupt(signal.SIGKILL)
             assert held.process.wait(20) == -signal.SIGKILL
-    writes_of = {
+    writes_of: dict[str, Callable[[], httpx.Response]] = {
         "member": lambda: caller.write("PATCH", "/v1/members/me", {"full_name": "Ana"}, wait=True),
         "product": lambda: caller.rate(product, 3),
         "cart": lambda: caller.add(product, 1),
     }
     for domain in DOMAINS:
-        wait_until(f"{domain} waits", lambda d=domain: is_frozen(stack, d))
-    for domain in DOMAINS:
-        wait_until(f"{domain} goes on", lambda d=domain: writes_of[d]().status_code in (200, 201), 2 * LEASE_S)
+        wait_until(f"{domain} waits", partial(is_frozen, stack, domain))
+    for domain, write in writes_of.items():
+        wait_until(f"{domain} goes on", lambda: write().status_code in (200, 201), 2 * LEASE_S)  # noqa: B023
         assert "was frozen by somebody who is gone" in stack.log(domain)
         replay.agrees(stack, domain)
 

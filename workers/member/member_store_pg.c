@@ -79,7 +79,8 @@ static const struct tw_pg_statement statements[] = {
     [COMMIT] = {"commit", "commit", {0}},
     [WATERMARK] = {"watermark", "select next_offset from tw_progress where partition = $1", {TW_PG_INT4}},
     [PROGRESS] = {"progress",
-                  "select next_offset, clock_ms, last_hash, outbox, mark from tw_progress where partition = $1",
+                  "select next_offset, clock_ms, last_hash, outbox, mark, tableoid::bigint from tw_progress"
+                  " where partition = $1",
                   {TW_PG_INT4}},
     [LOAD_MEMBERS] = {"load_members",
                       "select id, email, email_folded, password_hash, full_name, phone_number, status::text,"
@@ -109,8 +110,8 @@ static const struct tw_pg_statement statements[] = {
                      " from tw_ledger where id = any ($1) and partition = $2",
                      {TW_PG_UUIDS, TW_PG_INT4}},
     [ADVANCE] = {"advance",
-                 "select tw_advance($1, $2, $3, $4, $5, $6)",
-                 {TW_PG_INT4, TW_PG_INT8, TW_PG_INT8, TW_PG_INT8, TW_PG_BYTEA, TW_PG_BYTEA}},
+                 "select tw_advance($1, $2, $3, $4, $5, $6, $7)",
+                 {TW_PG_INT4, TW_PG_INT8, TW_PG_INT8, TW_PG_INT8, TW_PG_BYTEA, TW_PG_BYTEA, TW_PG_INT8}},
     [DELETE_TOKENS] = {"delete_tokens", "delete from jwt_tokens where id = any ($1)", {TW_PG_UUIDS}},
     [DELETE_ADDRESSES] = {"delete_addresses", "delete from member_addresses where id = any ($1)", {TW_PG_UUIDS}},
     [DELETE_EMAIL_CHANGES] = {"delete_email_changes",
@@ -306,6 +307,32 @@ static enum tw_rc end_stuck_sessions(struct tw_member_store *self, struct tw_err
     return TW_OK;
 }
 
+static int64_t *table_of(struct tw_member_store *self, int32_t partition)
+{
+    size_t wanted = (size_t)partition + 1;
+
+    if (self->table_count < wanted) {
+        self->tables = tw_realloc(self->tables, wanted * sizeof(*self->tables));
+        memset(self->tables + self->table_count, 0, (wanted - self->table_count) * sizeof(*self->tables));
+        self->table_count = wanted;
+    }
+    return &self->tables[partition];
+}
+
+/* What was read before a swap must not be taken for what is there now, though the watermark is the same. So another
+ * schema than the last time is told once; the commit of whoever does not look expects the one that was seen. */
+static enum tw_rc see_table(struct tw_member_store *self, int32_t partition, int64_t table, struct tw_err *reterr)
+{
+    int64_t *known = table_of(self, partition);
+    int64_t  before = *known;
+
+    *known = before && before != table ? 0 : table;
+    if (*known == table)
+        return TW_OK;
+    return tw_fail(reterr, TW_UNREACHED, "member.store", 0, "partition %d: another schema took the place of this one",
+                   (int)partition);
+}
+
 static void read_progress(const PGresult *result, struct tw_arena *arena, struct tw_progress *ret_progress)
 {
     struct tw_str hash = tw_pg_bytes(result, 0, 2);
@@ -333,10 +360,13 @@ static enum tw_rc store_watermark(void *store, int32_t partition, struct tw_aren
     tw_pg_arg_int4(&args, partition);
     tw_pg_send(self->pg, PROGRESS, &args);
     TW_TRY(tw_pg_run(self->pg, &results, reterr));
-    if (PQntuples(results.at[0]))
-        read_progress(results.at[0], arena, ret_progress);
-    else
+    if (!PQntuples(results.at[0])) {
+        *table_of(self, partition) = 0;
         *ret_progress = (struct tw_progress){0};
+        return TW_OK;
+    }
+    TW_TRY(see_table(self, partition, tw_pg_int8(results.at[0], 0, 5), reterr));
+    read_progress(results.at[0], arena, ret_progress);
     return TW_OK;
 }
 
@@ -687,6 +717,7 @@ static void send_advance(struct tw_member_store *self, const struct tw_changes *
     tw_pg_arg_int8(&args, after->clock_ms);
     tw_pg_arg_bytes(&args, (struct tw_str){(const char *)after->last_hash, sizeof(after->last_hash)});
     tw_pg_arg_bytes(&args, after->outbox);
+    tw_pg_arg_int8(&args, *table_of(self, changes->partition));
     tw_pg_send(self->pg, ADVANCE, &args);
 }
 
@@ -1028,8 +1059,7 @@ static void store_abandon(void *store, int32_t partition)
 
 static void store_release(void *store, int32_t partition)
 {
-    (void)store; /* nothing is kept per partition */
-    (void)partition;
+    *table_of(store, partition) = 0;
 }
 
 /* --- open and close ----------------------------------------------------------------------------------------------- */
@@ -1041,6 +1071,7 @@ static void free_store(struct tw_member_store *self)
         tw_pg_array_done(&self->columns[i]);
     tw_arena_done(&self->rows_arena);
     tw_buf_done(&self->copied);
+    free(self->tables);
     free(self->uri);
     free(self);
 }

@@ -360,7 +360,8 @@ static enum tw_rc drop(void *shadow, struct tw_err *reterr)
     if (!marker.is_ours)
         return TW_OK;
     if (is_on_its_way(&marker))
-        return tw_fail(reterr, TW_BROKEN, where, 0, "%s is on its way into the live store's place: end that first",
+        return tw_fail(reterr, TW_BROKEN, where, 0,
+                       "%s is on its way into the live store's place: give the rebuild command again, it ends that",
                        self->place);
     TW_TRY(forget_content(self, &marker, reterr));
     return tw_mongo_drop(&self->shadow, is_marker, reterr);
@@ -373,8 +374,10 @@ static enum tw_rc read_progress(const struct tw_store *store, int32_t partition,
                                 bool *ret_outbox, struct tw_err *reterr)
 {
     struct tw_arena arena = {0};
-    enum tw_rc      rc = store->watermark(store->self, partition, &arena, ret_progress, reterr);
+    enum tw_rc      rc;
 
+    store->release(store->self, partition); /* whatever was there before another swap: nothing of it is remembered */
+    rc = store->watermark(store->self, partition, &arena, ret_progress, reterr);
     if (rc == TW_OK)
         *ret_outbox = ret_progress->outbox.len > 0;
     ret_progress->outbox = (struct tw_str){0};

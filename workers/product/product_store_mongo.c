@@ -35,7 +35,7 @@ enum {
 struct store {
     struct tw_mongo        mongo;
     bool                   is_bulk;
-    int64_t               *epochs; /* by partition: which store it is that watermark() was asked for, see tw_progress */
+    int64_t               *epochs; /* by partition: of tw_progress, as watermark() found it; -1: not yet */
     int32_t                epoch_count;
     struct tw_product_list keys[TW_RATING_ENTITY + 1]; /* of each kind */
     struct tw_product_list rows;
@@ -277,17 +277,31 @@ static enum tw_rc finish_left_over(struct store *store, int32_t partition, const
     return rc == TW_UNKNOWN ? TW_UNREACHED : rc; /* to be done again is all there is to know */
 }
 
-static void remember_epoch(struct store *store, int32_t partition, int64_t epoch)
+static int64_t *epoch_of(struct store *store, int32_t partition)
 {
     if (partition >= store->epoch_count) {
         int32_t count = partition + 1;
 
         store->epochs = tw_realloc(store->epochs, (size_t)count * sizeof(*store->epochs));
         for (int32_t i = store->epoch_count; i < count; i++)
-            store->epochs[i] = 0;
+            store->epochs[i] = -1;
         store->epoch_count = count;
     }
-    store->epochs[partition] = epoch;
+    return &store->epochs[partition];
+}
+
+/* What was read before a swap must not be taken for what is there now, though the watermark is the same. So another epoch
+ * than the last time is told once; the commit of whoever does not look expects the one that was seen. */
+static enum tw_rc see_epoch(struct store *store, int32_t partition, int64_t epoch, struct tw_err *reterr)
+{
+    int64_t *known = epoch_of(store, partition);
+    int64_t  before = *known;
+
+    *known = before >= 0 && before != epoch ? -1 : epoch;
+    if (*known == epoch)
+        return TW_OK;
+    return tw_fail(reterr, TW_UNREACHED, where_watermark, 0, "partition %d: another store took the place of this one",
+                   (int)partition);
 }
 
 /* tw_applied is read before tw_progress, so it is never ahead of it; behind the redo record it may seem when another
@@ -309,7 +323,7 @@ static enum tw_rc watermark(void *self, int32_t partition, struct tw_arena *aren
             applied = progress.redo_to;
         }
         if (applied == progress.value.next_offset || progress.value.mark < 0) {
-            remember_epoch(store, partition, progress.epoch);
+            TW_TRY(see_epoch(store, partition, progress.epoch, reterr));
             *ret_progress = progress.value;
             return TW_OK;
         }
@@ -378,12 +392,12 @@ static bson_t *new_progress_update(const struct tw_changes *changes, const bson_
 static enum tw_rc swap_progress(struct store *store, const struct tw_changes *changes, const bson_t *update,
                                 struct tw_err *reterr)
 {
-    int64_t    epoch = changes->partition < store->epoch_count ? store->epochs[changes->partition] : 0;
+    int64_t    epoch = *epoch_of(store, changes->partition);
     bson_t    *expected = new_expected_progress(changes->partition, changes->first_offset, 0);
     bool       matched;
     enum tw_rc rc;
 
-    expect_number(expected, "epoch", epoch);
+    expect_number(expected, "epoch", epoch < 0 ? 0 : epoch);
     rc = compare_and_set(store, TW_MONGO_PROGRESS, expected, update, changes->first_offset == 0, &matched, where_commit,
                          reterr);
     bson_destroy(expected);
@@ -504,8 +518,7 @@ static enum tw_rc sweep(void *self, int32_t partition, int64_t next_offset, int6
 
 static void release(void *self, int32_t partition)
 {
-    (void)self; /* nothing is kept for a partition */
-    (void)partition;
+    *epoch_of(self, partition) = -1;
 }
 
 /* --- for what looks at a whole store ------------------------------------------------------------------------------ */
