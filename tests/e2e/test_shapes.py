@@ -132,7 +132,8 @@ class Fold:
 
     def steps(self, count: int) -> Iterator[str]:
         """The domain that has come a step further, `count` of them until its log is folded."""
-        steps = [(domain, n * self.log.end_of(domain) // (count + 1)) for n in range(1, count + 1) for domain in WORKERS]
+        ends = {domain: self.log.end_of(domain) for domain in WORKERS}
+        steps = [(domain, n * ends[domain] // (count + 1)) for n in range(1, count + 1) for domain in WORKERS]
         deadline = time.monotonic() + PATIENCE_S
         while steps:
             folded = {domain: self.folded(domain) for domain in WORKERS}
