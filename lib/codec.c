@@ -174,6 +174,15 @@ bool tw_map_name_is_valid(struct tw_str name)
            !memchr(name.ptr, '.', name.len) && tw_str_is_utf8(name);
 }
 
+bool tw_field_is_secret(const struct tw_field *field)
+{
+    static const char ending[] = "_hash";
+    const size_t      ending_len = sizeof(ending) - 1;
+    size_t            len = strlen(field->name);
+
+    return len >= ending_len && !strcmp(field->name + len - ending_len, ending);
+}
+
 const char *tw_kind_text(enum tw_kind kind)
 {
     switch (kind) {

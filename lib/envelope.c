@@ -283,3 +283,11 @@ int32_t tw_partition_of(struct tw_str key, int32_t partition_count)
     assert(partition_count > 0);
     return (int32_t)(murmur2(key) & 0x7FFFFFFF) % partition_count;
 }
+
+int32_t tw_partition_of_id(struct tw_uuid id, int32_t partition_count)
+{
+    char text[TW_UUID_TEXT + 1];
+
+    tw_uuid_format(id, text);
+    return tw_partition_of((struct tw_str){text, TW_UUID_TEXT}, partition_count);
+}

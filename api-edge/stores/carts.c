@@ -43,11 +43,7 @@ static size_t server_of(const struct tw_carts *carts, int32_t partition)
 
 static int32_t partition_of(struct tw_uuid member_id)
 {
-    char text[TW_UUID_TEXT + 1];
-
-    tw_uuid_format(member_id, text);
-    return tw_partition_of((struct tw_str){text, TW_UUID_TEXT},
-                           tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions);
+    return tw_partition_of_id(member_id, tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions);
 }
 
 /** Unpacked from a copy in the arena, because the cart's texts are views. */

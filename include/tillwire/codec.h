@@ -104,6 +104,9 @@ void        tw_field_range_text(const struct tw_field *field, char *ret_text, si
 /** What a value of this kind is, likewise: "must be text". */
 const char *tw_kind_text(enum tw_kind kind);
 
+/** Is it shown to nobody, operators included? Hashes of passwords and tokens: schemas end their names in `_hash`. */
+bool tw_field_is_secret(const struct tw_field *field);
+
 /** A list member of a generated struct as this code sees it: three consecutive members. */
 struct tw_list {
     void    *items;

@@ -89,5 +89,7 @@ void tw_record_hash(const struct tw_record *record, uint8_t ret_hash[TW_RECORD_H
 /** murmur2 of the key as Java's default partitioner has it (librdkafka's `murmur2_random` for keyed records). Key to
  *  partition is part of the data: pinned for ever. */
 int32_t tw_partition_of(struct tw_str key, int32_t partition_count);
+/** Of an aggregate: its id as text is the key of its records. */
+int32_t tw_partition_of_id(struct tw_uuid id, int32_t partition_count);
 
 #endif

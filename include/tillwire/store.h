@@ -79,7 +79,7 @@ struct tw_changes {
 
 struct tw_store {
     /** Comes before the partition's first load(). Connects when needed, finishes what an interrupted commit left half done, and reads the progress into @p arena.
-     *  UNREACHED: worth retrying. BROKEN: the store contradicts itself or is not set up (the sentence says which). */
+     *  UNREACHED: worth retrying; so it is, once, when another store took this one's place since the last call. BROKEN: the store contradicts itself or is not set up (the sentence says which). */
     enum tw_rc (*watermark)(void *self, int32_t partition, struct tw_arena *arena, struct tw_progress *ret_progress,
                             struct tw_err *reterr);
     /** Reads the watermark, then the entities and ledger rows, in one round trip where the store can. Unknown ones are

@@ -9,11 +9,11 @@
 -- lasts until its maker takes it away (include/tillwire/store.h).
 alter table tillwire.tw_progress add column mark bigint not null default 0;
 
--- As before, and whoever finds a mark is refused like one who finds another watermark; so is whoever read its states from
--- another table than this one (p_table: its tableoid, 0 for whoever read none): another schema has taken the place since.
+-- As before, and whoever finds a mark is refused like one who finds another watermark; so is, when p_table is not 0, who
+-- has read from another tw_progress than this one: from a schema that was here before.
 drop function tillwire.tw_advance(integer, bigint, bigint, bigint, bytea, bytea);
-create function tillwire.tw_advance(p_partition integer, p_first_offset bigint, p_next_offset bigint,
-                                    p_clock_ms bigint, p_last_hash bytea, p_outbox bytea, p_table bigint default 0)
+create function tillwire.tw_advance(p_partition integer, p_first_offset bigint, p_next_offset bigint, p_clock_ms bigint,
+                                    p_last_hash bytea, p_outbox bytea, p_table bigint default 0)
     returns void language plpgsql as
 $$
 begin
@@ -23,17 +23,17 @@ begin
         on conflict (partition) do update
             set next_offset = excluded.next_offset, clock_ms = excluded.clock_ms,
                 last_hash = excluded.last_hash, outbox = excluded.outbox
-            where stored.next_offset = 0 and stored.mark = 0 and p_table in (0, stored.tableoid::bigint);
+            where stored.next_offset = 0 and stored.mark = 0;
     else
         update tw_progress
         set next_offset = p_next_offset, clock_ms = p_clock_ms, last_hash = p_last_hash, outbox = p_outbox
         where partition = p_partition and next_offset = p_first_offset and mark = 0
-          and p_table in (0, tableoid::bigint);
+          and (p_table = 0 or tableoid::bigint = p_table);
     end if;
     if not found then
         raise exception using errcode = 'TW001',
-            message = format('partition %s is frozen, its watermark is not %s, or another store is in its place',
-                             p_partition, p_first_offset);
+            message = format('partition %s is frozen, its watermark is not %s, or it is of another schema', p_partition,
+                             p_first_offset);
     end if;
 end
 $$;

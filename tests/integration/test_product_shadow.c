@@ -90,6 +90,7 @@ static struct tw_progress progress_of(struct tw_store *store, int32_t partition)
     struct tw_progress progress = {0};
     struct tw_err      err = {0};
 
+    store->release(store->self, partition); /* as if for the first time: no swap is noticed */
     assert_rc(store->watermark(store->self, partition, &arena, &progress, &err), TW_OK, err);
     progress.outbox = (struct tw_str){0};
     tw_arena_done(&arena);
@@ -575,6 +576,7 @@ static void a_worker__that_did_not_see_the_swap_commits_nothing(void **state)
     struct tw_shadow   shadow = open_shadow();
     struct tw_store    store = open_store(live_uri);
     struct tw_err      err = {0};
+    struct tw_progress seen;
     struct turn        turn;
     struct tw_progress found;
     char              *before;
@@ -588,6 +590,9 @@ static void a_worker__that_did_not_see_the_swap_commits_nothing(void **state)
     assert_rc(store.commit(store.self, &turn.changes, &err), TW_FENCED, err);
     assert_holds(&live, before);
     assert_rc(store.watermark(store.self, 0, &turn.arena, &found, &err), TW_UNREACHED, err);
+    tw_arena_done(&turn.arena);
+    assert_rc(store.watermark(store.self, 0, &turn.arena, &seen, &err), TW_UNREACHED, err); /* when it looks, once */
+    assert_non_null(strstr(err.msg, "took the place"));
     tw_arena_done(&turn.arena);
     progress_of(&store, 0);
     load_turn(&store, &next, &turn);
@@ -1094,7 +1099,7 @@ static void swap__that_lost_a_mark_half_way_says_so(void **state)
     read_frozen(frozen);
     assert_refused(shadow.swap(shadow.self, frozen, PARTITIONS, NULL, NULL, &err), TW_BROKEN, &err,
                    "lost the mark of the swap: restore it");
-    assert_refused(shadow.drop(shadow.self, &err), TW_BROKEN, &err, "end that first");
+    assert_refused(shadow.drop(shadow.self, &err), TW_BROKEN, &err, "it ends that");
     run(&live, BCON_NEW("update", TW_MONGO_PROGRESS, "updates", "[", "{", "q", "{", "}", "u", "{", "$unset", "{",
                         "mark", BCON_INT32(1), "}", "}", "multi", BCON_BOOL(true), "}", "]"));
     assert_looks(&shadow, TW_SHADOW_MADE, ""); /* of no use for what it was begun for */

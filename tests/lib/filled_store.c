@@ -17,10 +17,7 @@ static int compare_entities(const void *left, const void *right)
 
 static bool is_of(struct tw_uuid id, int32_t partition, int32_t partition_count)
 {
-    char text[TW_UUID_TEXT + 1];
-
-    tw_uuid_format(id, text);
-    return tw_partition_of(tw_str_of(text), partition_count) == partition;
+    return tw_partition_of_id(id, partition_count) == partition;
 }
 
 static void fill_entities(const struct tw_filling *filling, int32_t partition, struct tw_changes *changes,

@@ -281,6 +281,17 @@ static void partition_of__is_javas_murmur2(void **state)
         assert_int_equal(tw_partition_of(tw_str_of(rows[i].key), INT32_MAX), rows[i].hash & 0x7FFFFFFF);
 }
 
+static void partition_of_id__is_that_of_the_key_of_its_records(void **state)
+{
+    const struct tw_uuid id = {
+        {0x01, 0x92, 0xf5, 0xc0, 0xab, 0xcd, 0x7c, 0x04, 0x81, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef}};
+
+    (void)state;
+    for (int32_t count = 1; count < 100; count++)
+        assert_int_equal(tw_partition_of_id(id, count),
+                         tw_partition_of(TW_STR("0192f5c0-abcd-7c04-8123-456789abcdef"), count));
+}
+
 static void partition_of__agrees_with_librdkafka_on_random_keys(void **state)
 {
     static const int32_t counts[] = {1, 2, 3, 6, 12, 100, 1024};
@@ -314,6 +325,7 @@ int main(void)
         cmocka_unit_test(record_hash__is_pinned),
         cmocka_unit_test(record_hash__tells_records_apart_that_differ_in_any_part),
         cmocka_unit_test(partition_of__is_javas_murmur2),
+        cmocka_unit_test(partition_of_id__is_that_of_the_key_of_its_records),
         cmocka_unit_test(partition_of__agrees_with_librdkafka_on_random_keys),
     };
 

@@ -93,7 +93,7 @@ static void assert_frozen(bool is_frozen)
 
 static enum tw_rc take(void)
 {
-    return tw_freeze_take(&world.freeze, &world.store, PARTITIONS, &world.err);
+    return tw_freeze_take(&world.freeze, &world.store, PARTITIONS, "schema beside", &world.err);
 }
 
 /* As if the last renewal were long ago. */
@@ -185,6 +185,17 @@ static void a_lasting_mark__is_told_to_be_of_a_swap(void **state)
     assert_rc(take(), TW_FENCED, world.err);
     assert_says("partition 0 is held by a swap that was interrupted: give the rebuild command again");
     assert_int_equal(look(0).mark, -5);
+}
+
+static void a_mark__tells_what_place_it_was_made_for_also_as_a_lasting_one(void **state)
+{
+    (void)state;
+    assert_rc(take(), TW_OK, world.err);
+    assert_true(tw_freeze_is_of(look(0).mark, "schema beside"));
+    assert_rc(renew(), TW_OK, world.err);
+    assert_true(tw_freeze_is_of(-look(0).mark, "schema beside"));
+    assert_false(tw_freeze_is_of(-look(0).mark, "schema elsewhere"));
+    assert_false(tw_freeze_is_of(-5, "schema beside"));
 }
 
 static enum tw_rc (*real_set_mark)(void *self, int32_t partition, int64_t next_offset, int64_t from, int64_t to,
@@ -435,6 +446,7 @@ int main(void)
         TEST(an_outbox__is_no_part_of_the_vector),
         TEST(a_partition_that_another_holds__leaves_nothing_frozen_of_ours),
         TEST(a_lasting_mark__is_told_to_be_of_a_swap),
+        TEST(a_mark__tells_what_place_it_was_made_for_also_as_a_lasting_one),
         TEST(a_worker_that_moves_on__is_caught_at_its_new_watermark),
         TEST(a_worker_that_cannot_be_caught__leaves_nothing_frozen),
         TEST(a_lost_answer__does_not_keep_it_from_being_taken),

@@ -47,10 +47,8 @@ static enum tw_rc next(struct world *world, struct tw_scan_item *ret_item)
 static void take_entity(struct world *world, const struct tw_sample_states *samples, const struct tw_scan_item *item)
 {
     const struct tw_entity *entity = item->entity;
-    char                    text[TW_UUID_TEXT + 1];
 
-    tw_uuid_format(entity->key.id, text);
-    assert_int_equal(item->partition, tw_partition_of(tw_str_of(text), PARTITIONS));
+    assert_int_equal(item->partition, tw_partition_of_id(entity->key.id, PARTITIONS));
     assert_ptr_equal(item->type, samples->domain->states[entity->key.kind]);
     assert_non_null(entity->before);
     assert_true(tw_uuid_eq(samples->key((uint32_t)entity->before_guard).id, entity->key.id));

@@ -266,18 +266,20 @@ static void assert_no_secrets(const struct tw_layout *layout)
 {
     for (size_t i = 0; i < layout->field_count; i++) {
         const struct tw_field *field = &layout->fields[i];
-        bool is_secret = field->kind == TW_KIND_BYTES || strstr(field->name, "hash") || strstr(field->name, "password");
+        bool                   is_secret = strstr(field->name, "hash") || strstr(field->name, "password") ||
+                         (field->kind == TW_KIND_BYTES && strcmp(field->name, "fingerprint") != 0); /* an HMAC */
 
-        if (is_secret && tw_trace_shows(field))
+        if (is_secret && !tw_field_is_secret(field))
             fail_msg("%s of %s would be shown", field->name, layout->name);
         if (field->layout)
             assert_no_secrets(field->layout);
     }
 }
 
-static void hashes__of_no_message_are_shown(void **state)
+static void hashes__of_no_message_or_state_are_shown(void **state)
 {
     (void)state;
+    assert_no_secrets(tw_member_type.layout);
     for (size_t i = 0; i < tw_member_command_count; i++)
         assert_no_secrets(tw_member_commands[i]->layout);
     for (size_t i = 0; i < tw_member_event_count; i++)
@@ -357,7 +359,7 @@ int main(void)
         TEST(table__says_what_each_record_says),
         TEST(json__has_the_same_and_is_an_array),
         TEST(a_strangers_bytes__do_not_reach_the_terminal),
-        TEST(hashes__of_no_message_are_shown),
+        TEST(hashes__of_no_message_or_state_are_shown),
         TEST(a_registration__is_shown_without_its_hash),
         TEST(records__differ_in_any_part_of_theirs),
         TEST(records__with_nothing_and_with_empty_bytes_are_not_alike),

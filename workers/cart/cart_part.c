@@ -89,13 +89,10 @@ enum tw_rc tw_cart_server_lane(struct tw_cart_store *store, size_t server, const
 bool tw_cart_lives_on(const struct tw_cart_store *store, struct tw_uuid member_id, size_t server)
 {
     int32_t partitions = tw_topic_of(TW_DOMAIN_CART, TW_TOPIC_COMMANDS)->partitions;
-    char    text[TW_UUID_TEXT + 1];
 
     if (store->server_count == 1)
         return true;
-    tw_uuid_format(member_id, text);
-    return tw_cart_server_of(tw_partition_of((struct tw_str){text, TW_UUID_TEXT}, partitions), store->server_count) ==
-           server;
+    return tw_cart_server_of(tw_partition_of_id(member_id, partitions), store->server_count) == server;
 }
 
 /* ---- progress ---- */

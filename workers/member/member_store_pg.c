@@ -307,20 +307,6 @@ static enum tw_rc end_stuck_sessions(struct tw_member_store *self, struct tw_err
     return TW_OK;
 }
 
-static void read_progress(const PGresult *result, struct tw_arena *arena, struct tw_progress *ret_progress)
-{
-    struct tw_str hash = tw_pg_bytes(result, 0, 2);
-
-    *ret_progress = (struct tw_progress){
-        .next_offset = tw_pg_int8(result, 0, 0),
-        .clock_ms = tw_pg_int8(result, 0, 1),
-        .outbox = tw_arena_copy(arena, tw_pg_bytes(result, 0, 3)),
-        .mark = tw_pg_int8(result, 0, 4),
-    };
-    memcpy(ret_progress->last_hash, hash.ptr, sizeof(ret_progress->last_hash));
-}
-
-/* Where the states of a partition are read from: the tableoid of tw_progress as its last watermark() found it. */
 static int64_t *table_of(struct tw_member_store *self, int32_t partition)
 {
     size_t wanted = (size_t)partition + 1;
@@ -333,17 +319,31 @@ static int64_t *table_of(struct tw_member_store *self, int32_t partition)
     return &self->tables[partition];
 }
 
-/* A rebuilt store has the same watermarks as the one before, but not what the caller may have kept of that. So this is
- * UNREACHED once: whoever gets it forgets all and asks again. */
-static enum tw_rc remember_table(struct tw_member_store *self, int32_t partition, int64_t table, struct tw_err *reterr)
+/* What was read before a swap must not be taken for what is there now, though the watermark is the same. So another
+ * schema than the last time is told once; the commit of whoever does not look expects the one that was seen. */
+static enum tw_rc see_table(struct tw_member_store *self, int32_t partition, int64_t table, struct tw_err *reterr)
 {
-    int64_t known = *table_of(self, partition);
+    int64_t *known = table_of(self, partition);
+    int64_t  before = *known;
 
-    *table_of(self, partition) = table;
-    if (known && known != table)
-        return tw_fail(reterr, TW_UNREACHED, "member.store.watermark", 0, "partition %d: another store is in its place",
-                       (int)partition);
-    return TW_OK;
+    *known = before && before != table ? 0 : table;
+    if (*known == table)
+        return TW_OK;
+    return tw_fail(reterr, TW_UNREACHED, "member.store", 0, "partition %d: another schema took the place of this one",
+                   (int)partition);
+}
+
+static void read_progress(const PGresult *result, struct tw_arena *arena, struct tw_progress *ret_progress)
+{
+    struct tw_str hash = tw_pg_bytes(result, 0, 2);
+
+    *ret_progress = (struct tw_progress){
+        .next_offset = tw_pg_int8(result, 0, 0),
+        .clock_ms = tw_pg_int8(result, 0, 1),
+        .outbox = tw_arena_copy(arena, tw_pg_bytes(result, 0, 3)),
+        .mark = tw_pg_int8(result, 0, 4),
+    };
+    memcpy(ret_progress->last_hash, hash.ptr, sizeof(ret_progress->last_hash));
 }
 
 static enum tw_rc store_watermark(void *store, int32_t partition, struct tw_arena *arena,
@@ -360,11 +360,14 @@ static enum tw_rc store_watermark(void *store, int32_t partition, struct tw_aren
     tw_pg_arg_int4(&args, partition);
     tw_pg_send(self->pg, PROGRESS, &args);
     TW_TRY(tw_pg_run(self->pg, &results, reterr));
-    *ret_progress = (struct tw_progress){0};
-    if (!PQntuples(results.at[0]))
+    if (!PQntuples(results.at[0])) {
+        *table_of(self, partition) = 0;
+        *ret_progress = (struct tw_progress){0};
         return TW_OK;
+    }
+    TW_TRY(see_table(self, partition, tw_pg_int8(results.at[0], 0, 5), reterr));
     read_progress(results.at[0], arena, ret_progress);
-    return remember_table(self, partition, tw_pg_int8(results.at[0], 0, 5), reterr);
+    return TW_OK;
 }
 
 /* --- load --------------------------------------------------------------------------------------------------------- */
@@ -1056,8 +1059,7 @@ static void store_abandon(void *store, int32_t partition)
 
 static void store_release(void *store, int32_t partition)
 {
-    (void)store; /* nothing is kept per partition */
-    (void)partition;
+    *table_of(store, partition) = 0;
 }
 
 /* --- open and close ----------------------------------------------------------------------------------------------- */
@@ -1069,6 +1071,7 @@ static void free_store(struct tw_member_store *self)
         tw_pg_array_done(&self->columns[i]);
     tw_arena_done(&self->rows_arena);
     tw_buf_done(&self->copied);
+    free(self->tables);
     free(self->uri);
     free(self);
 }

@@ -59,11 +59,11 @@ struct tw_member_store {
     char                   *uri;
     int                     timeout_ms;
     char                    id_key_check[17]; /* empty: not pinned */
-    bool                    commit_failed;    /* the last commit did not get through: somebody may hold its rows */
-    struct tw_arena         rows_arena;       /* what a commit gathers; kept for its memory */
-    struct tw_pg_array      columns[COLUMNS_MAX];
-    int64_t                *tables; /* by partition; 0: no row was seen yet */
+    int64_t                *tables;           /* by partition: tw_progress, as watermark() found it; 0: had no row */
     size_t                  table_count;
+    bool                    commit_failed; /* the last commit did not get through: somebody may hold its rows */
+    struct tw_arena         rows_arena;    /* what a commit gathers; kept for its memory */
+    struct tw_pg_array      columns[COLUMNS_MAX];
     bool                    is_bulk;
     bool                    copying; /* rows go by COPY now, and this is how it went */
     enum tw_rc              copy_rc;

@@ -374,8 +374,10 @@ static enum tw_rc read_progress(const struct tw_store *store, int32_t partition,
                                 bool *ret_outbox, struct tw_err *reterr)
 {
     struct tw_arena arena = {0};
-    enum tw_rc      rc = store->watermark(store->self, partition, &arena, ret_progress, reterr);
+    enum tw_rc      rc;
 
+    store->release(store->self, partition); /* whatever was there before another swap: nothing of it is remembered */
+    rc = store->watermark(store->self, partition, &arena, ret_progress, reterr);
     if (rc == TW_OK)
         *ret_outbox = ret_progress->outbox.len > 0;
     ret_progress->outbox = (struct tw_str){0};

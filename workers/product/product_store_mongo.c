@@ -30,14 +30,12 @@ enum {
     SWEEP_MAX_ROWS = 1000,
     SWEEP_MAX_ROWS_BULK = 50000,
     WATERMARK_READS_MAX = 3,
-    UNKNOWN_EPOCH = -1,
 };
 
 struct store {
-    struct tw_mongo mongo;
-    bool            is_bulk;
-    int64_t *
-        epochs; /* by partition, UNKNOWN_EPOCH at first: which store it is that watermark() was asked for, see tw_progress */
+    struct tw_mongo        mongo;
+    bool                   is_bulk;
+    int64_t               *epochs; /* by partition: of tw_progress, as watermark() found it; -1: not yet */
     int32_t                epoch_count;
     struct tw_product_list keys[TW_RATING_ENTITY + 1]; /* of each kind */
     struct tw_product_list rows;
@@ -279,26 +277,31 @@ static enum tw_rc finish_left_over(struct store *store, int32_t partition, const
     return rc == TW_UNKNOWN ? TW_UNREACHED : rc; /* to be done again is all there is to know */
 }
 
-/* A rebuilt store has the same watermarks as the one before, but not what the caller may have kept of that. So this is
- * UNREACHED once: whoever gets it forgets all and asks again. */
-static enum tw_rc remember_epoch(struct store *store, int32_t partition, int64_t epoch, struct tw_err *reterr)
+static int64_t *epoch_of(struct store *store, int32_t partition)
 {
-    int64_t known;
-
     if (partition >= store->epoch_count) {
         int32_t count = partition + 1;
 
         store->epochs = tw_realloc(store->epochs, (size_t)count * sizeof(*store->epochs));
         for (int32_t i = store->epoch_count; i < count; i++)
-            store->epochs[i] = UNKNOWN_EPOCH;
+            store->epochs[i] = -1;
         store->epoch_count = count;
     }
-    known = store->epochs[partition];
-    store->epochs[partition] = epoch;
-    if (known != UNKNOWN_EPOCH && known != epoch)
-        return tw_fail(reterr, TW_UNREACHED, where_watermark, 0, "partition %d: another store is in its place",
-                       (int)partition);
-    return TW_OK;
+    return &store->epochs[partition];
+}
+
+/* What was read before a swap must not be taken for what is there now, though the watermark is the same. So another epoch
+ * than the last time is told once; the commit of whoever does not look expects the one that was seen. */
+static enum tw_rc see_epoch(struct store *store, int32_t partition, int64_t epoch, struct tw_err *reterr)
+{
+    int64_t *known = epoch_of(store, partition);
+    int64_t  before = *known;
+
+    *known = before >= 0 && before != epoch ? -1 : epoch;
+    if (*known == epoch)
+        return TW_OK;
+    return tw_fail(reterr, TW_UNREACHED, where_watermark, 0, "partition %d: another store took the place of this one",
+                   (int)partition);
 }
 
 /* tw_applied is read before tw_progress, so it is never ahead of it; behind the redo record it may seem when another
@@ -320,8 +323,9 @@ static enum tw_rc watermark(void *self, int32_t partition, struct tw_arena *aren
             applied = progress.redo_to;
         }
         if (applied == progress.value.next_offset || progress.value.mark < 0) {
+            TW_TRY(see_epoch(store, partition, progress.epoch, reterr));
             *ret_progress = progress.value;
-            return remember_epoch(store, partition, progress.epoch, reterr);
+            return TW_OK;
         }
     }
     return tw_fail(reterr, TW_BROKEN, where_watermark, 0,
@@ -388,12 +392,12 @@ static bson_t *new_progress_update(const struct tw_changes *changes, const bson_
 static enum tw_rc swap_progress(struct store *store, const struct tw_changes *changes, const bson_t *update,
                                 struct tw_err *reterr)
 {
-    int64_t    epoch = changes->partition < store->epoch_count ? store->epochs[changes->partition] : 0;
+    int64_t    epoch = *epoch_of(store, changes->partition);
     bson_t    *expected = new_expected_progress(changes->partition, changes->first_offset, 0);
     bool       matched;
     enum tw_rc rc;
 
-    expect_number(expected, "epoch", epoch == UNKNOWN_EPOCH ? 0 : epoch);
+    expect_number(expected, "epoch", epoch < 0 ? 0 : epoch);
     rc = compare_and_set(store, TW_MONGO_PROGRESS, expected, update, changes->first_offset == 0, &matched, where_commit,
                          reterr);
     bson_destroy(expected);
@@ -514,8 +518,7 @@ static enum tw_rc sweep(void *self, int32_t partition, int64_t next_offset, int6
 
 static void release(void *self, int32_t partition)
 {
-    (void)self; /* nothing is kept for a partition */
-    (void)partition;
+    *epoch_of(self, partition) = -1;
 }
 
 /* --- for what looks at a whole store ------------------------------------------------------------------------------ */

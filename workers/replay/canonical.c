@@ -6,6 +6,7 @@
 #include "tillwire/cart_keys.h"
 #include "tillwire/gen/member_messages.h"
 #include "tillwire/json_type.h"
+#include "tillwire/settings.h"
 
 /* Members of generated structs are read by their offsets, so by copies: no pointer to another type is followed. */
 #define READ(type, from)                               \
@@ -77,8 +78,7 @@ static void write_fingerprint(const struct tw_ledger_row *row, struct tw_json *j
 {
     char hex[2 * TW_FINGERPRINT_BYTES + 1];
 
-    for (size_t i = 0; i < TW_FINGERPRINT_BYTES; i++)
-        snprintf(hex + 2 * i, 3, "%02x", row->fingerprint[i]);
+    tw_hex_format(row->fingerprint, TW_FINGERPRINT_BYTES, hex);
     tw_json_text(json, tw_str_of(hex));
 }
 
@@ -177,15 +177,9 @@ static void add_value(const struct tw_field *field, const void *value, struct tw
     tw_buf_done(&text);
 }
 
-/* What nobody should read off a terminal is compared, too, but not shown. */
-static bool is_secret(const struct tw_field *field)
-{
-    return !strcmp(field->name, "password_hash") || !strcmp(field->name, "token_hash");
-}
-
 static bool tell(struct comparison *comparison, const struct tw_field *field, const void *stored, const void *wanted)
 {
-    if (is_secret(field)) {
+    if (tw_field_is_secret(field)) { /* compared, too, but nobody should read it off a terminal */
         tw_buf_printf(comparison->out, "%s%s is another one than %s", comparison->path, field->name, comparison->other);
         return true;
     }

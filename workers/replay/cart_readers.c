@@ -21,13 +21,10 @@ static enum tw_rc check_part(struct tw_store *store, int32_t partition, int32_t 
 {
     struct tw_uuid members[PAGE];
     size_t         member_count = 0;
-    char           text[TW_UUID_TEXT + 1];
 
-    for (size_t i = 0; i < count; i++) {
-        tw_uuid_format(keys[i].id, text);
-        if (tw_partition_of(tw_str_of(text), partition_count) == partition)
+    for (size_t i = 0; i < count; i++)
+        if (tw_partition_of_id(keys[i].id, partition_count) == partition)
             members[member_count++] = keys[i].id;
-    }
     check->compared += (int64_t)member_count;
     if (!member_count)
         return TW_OK;

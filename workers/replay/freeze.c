@@ -1,7 +1,9 @@
 #include "freeze.h"
 
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "tillwire/clock.h"
@@ -13,12 +15,31 @@ static void pause_ms(long ms)
     nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
 }
 
-static int64_t new_mark(void)
-{
-    int64_t mark = 0;
+/* Of a mark: above these bits stands whose it is. */
+enum { COUNTER_BITS = 40 };
 
-    arc4random_buf(&mark, sizeof(mark));
-    return (mark & (INT64_MAX >> 8)) + 1; /* counted on with each renewal, never to overflow */
+static int64_t tag_of(const char *place)
+{
+    uint8_t hash[crypto_generichash_BYTES_MIN];
+    int64_t tag;
+
+    crypto_generichash(hash, sizeof(hash), (const unsigned char *)place, strlen(place), NULL, 0);
+    memcpy(&tag, hash, sizeof(tag));
+    return tag & (INT64_MAX >> COUNTER_BITS);
+}
+
+static int64_t new_mark(const char *place)
+{
+    int64_t counter = 0;
+
+    arc4random_buf(&counter, sizeof(counter));
+    counter &= (INT64_C(1) << (COUNTER_BITS - 1)) - 1; /* counted on with each renewal, never into the tag */
+    return tag_of(place) << COUNTER_BITS | (counter + 1);
+}
+
+bool tw_freeze_is_of(int64_t mark, const char *place)
+{
+    return (mark < 0 ? -mark : mark) >> COUNTER_BITS == tag_of(place);
 }
 
 static enum tw_rc read_partition(struct tw_freeze *freeze, int32_t partition, struct tw_progress *ret_progress,
@@ -120,9 +141,9 @@ static enum tw_rc take_partition(struct tw_freeze *freeze, int32_t partition, in
 }
 
 enum tw_rc tw_freeze_take(struct tw_freeze *freeze, const struct tw_store *store, int32_t partition_count,
-                          struct tw_err *reterr)
+                          const char *place, struct tw_err *reterr)
 {
-    int64_t    mark = new_mark();
+    int64_t    mark = new_mark(place);
     enum tw_rc rc = TW_OK;
 
     *freeze = (struct tw_freeze){

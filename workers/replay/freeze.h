@@ -27,9 +27,12 @@ struct tw_freeze {
 enum tw_rc tw_settled_vector(const struct tw_store *store, int32_t partition_count, const atomic_bool *stop,
                              struct tw_progress *ret_vector, struct tw_err *reterr);
 
-/** Freezes all partitions, or none. FENCED: somebody else holds one of them. */
+/** Freezes all partitions, or none. FENCED: somebody else holds one of them. @p place: that the marks are made for, a
+ *  shadow's; empty: they never become lasting. */
 enum tw_rc tw_freeze_take(struct tw_freeze *freeze, const struct tw_store *store, int32_t partition_count,
-                          struct tw_err *reterr);
+                          const char *place, struct tw_err *reterr);
+/** Was the mark, a lasting one by now, made for @p place? */
+bool       tw_freeze_is_of(int64_t mark, const char *place);
 /** To be called now and then while it is held; costs nothing when there is no need. FENCED: it was lost. */
 enum tw_rc tw_freeze_renew(struct tw_freeze *freeze, struct tw_err *reterr);
 /** Waits until the worker has published and forgotten what the last commit of every partition left to publish.

@@ -418,7 +418,7 @@ static enum tw_rc finish_shadow(const struct rebuild *r, struct tw_store *store,
 
 static enum tw_rc take_the_place(struct rebuild *r, struct tw_err *reterr)
 {
-    TW_TRY(tw_freeze_take(&r->freeze, &r->live, r->partition_count, reterr));
+    TW_TRY(tw_freeze_take(&r->freeze, &r->live, r->partition_count, r->shadow.place, reterr));
     TW_TRY(tw_freeze_wait_for_outboxes(&r->freeze, &tw_replay_stop, reterr));
     set_ends(r, r->freeze.vector);
     TW_TRY(fold(r, reterr));
@@ -438,7 +438,7 @@ static enum tw_rc roll_back(struct rebuild *r, struct tw_err *reterr)
     TW_TRY(r->shadow.look(r->shadow.self, &content, note, reterr));
     if (content != TW_SHADOW_OLD)
         return refuse_place(r, "no old store is kept there", reterr);
-    TW_TRY(tw_freeze_take(&r->freeze, &r->live, r->partition_count, reterr));
+    TW_TRY(tw_freeze_take(&r->freeze, &r->live, r->partition_count, r->shadow.place, reterr));
     TW_TRY(tw_freeze_wait_for_outboxes(&r->freeze, &tw_replay_stop, reterr));
     TW_TRY(swap(r, r->shadow.swap_back, r->freeze.frozen, reterr));
     tw_freeze_hand_over(&r->freeze);
@@ -459,6 +459,18 @@ static enum tw_rc read_lasting(struct rebuild *r, struct tw_frozen *ret_frozen, 
         TW_TRY(r->live.watermark(r->live.self, p, &arena, &progress, reterr));
         ret_frozen[p] = (struct tw_frozen){progress.next_offset, progress.mark < 0 ? progress.mark : 0};
     }
+    return TW_OK;
+}
+
+/* Another shadow's swap may be half done: its marks are all that holds the store together. */
+static enum tw_rc check_lasting(const struct rebuild *r, const struct tw_frozen *frozen, struct tw_err *reterr)
+{
+    for (int32_t p = 0; p < r->partition_count; p++)
+        if (frozen[p].mark && !tw_freeze_is_of(frozen[p].mark, r->shadow.place))
+            return tw_fail(reterr, TW_FENCED, "rebuild", 0,
+                           "partition %" PRId32 " is held by a swap of another place than %s, at work or interrupted: "
+                           "give that command again, with its --shadow",
+                           p, r->shadow.place);
     return TW_OK;
 }
 
@@ -487,6 +499,8 @@ static enum tw_rc finish_interrupted_swap(struct rebuild *r, bool *ret_swapped, 
     char                   note[TW_SHADOW_NOTE + 1];
     enum tw_rc             rc = read_lasting(r, frozen, reterr);
 
+    if (rc == TW_OK)
+        rc = check_lasting(r, frozen, reterr);
     if (rc == TW_OK)
         rc = r->shadow.look(r->shadow.self, &content, note, reterr);
     if (rc == TW_OK) {

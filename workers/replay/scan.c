@@ -77,14 +77,6 @@ static enum tw_rc load_part(struct tw_scan *scan, int32_t partition, struct tw_e
     return TW_OK;
 }
 
-static int32_t partition_of(const struct tw_scan *scan, struct tw_uuid id)
-{
-    char text[TW_UUID_TEXT + 1];
-
-    tw_uuid_format(id, text);
-    return tw_partition_of(tw_str_of(text), scan->partition_count);
-}
-
 static enum tw_rc read_entities(struct tw_scan *scan, struct tw_err *reterr)
 {
     struct tw_key *keys = TW_NEW_ARRAY(&scan->arena, PAGE, struct tw_key);
@@ -94,7 +86,7 @@ static enum tw_rc read_entities(struct tw_scan *scan, struct tw_err *reterr)
     scan->partitions = TW_NEW_ARRAY(&scan->arena, scan->count, int32_t);
     for (size_t i = 0; i < scan->count; i++) {
         scan->entities[i] = (struct tw_entity){.key = keys[i], .before_guard = -1};
-        scan->partitions[i] = partition_of(scan, keys[i].id);
+        scan->partitions[i] = tw_partition_of_id(keys[i].id, scan->partition_count);
     }
     for (int32_t partition = 0; partition < scan->partition_count; partition++)
         TW_TRY(load_part(scan, partition, reterr));

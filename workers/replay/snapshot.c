@@ -78,7 +78,7 @@ static void put_head(struct writer *writer, const struct tw_snapshot_head *head)
     for (int32_t p = 0; p < head->partition_count; p++) {
         char hash[2 * TW_RECORD_HASH_BYTES + 1];
 
-        sodium_bin2hex(hash, sizeof(hash), head->vector[p].last_hash, TW_RECORD_HASH_BYTES);
+        tw_hex_format(head->vector[p].last_hash, TW_RECORD_HASH_BYTES, hash);
         put_line(writer, tw_arena_printf(&arena, "partition %" PRId32 " %" PRId64 " %" PRId64 " %s\n", p,
                                          head->vector[p].next_offset, head->vector[p].clock_ms, hash));
     }
@@ -141,7 +141,7 @@ static enum tw_rc finish(struct writer *writer, const char *path, char ret_hash[
 
     crypto_hash_sha256_final(&writer->hash, hash);
     fwrite(hash, 1, sizeof(hash), writer->file);
-    sodium_bin2hex(ret_hash, TW_SNAPSHOT_HASH_TEXT, hash, sizeof(hash));
+    tw_hex_format(hash, sizeof(hash), ret_hash);
     failed = fflush(writer->file) || ferror(writer->file) || fsync(fileno(writer->file));
     if (failed || link(writer->path, path) != 0) /* not rename(): nobody's file is replaced */
         return cannot_write(path, reterr);
@@ -223,7 +223,7 @@ static enum tw_rc check_hash(struct tw_snapshot *snapshot, struct tw_err *reterr
     if (fread(wanted, 1, sizeof(wanted), snapshot->file) != sizeof(wanted) || memcmp(wanted, found, sizeof(found)) != 0)
         return damaged(snapshot, "its SHA-256 is not the one it ends with, so a byte of it was changed or is missing",
                        reterr);
-    sodium_bin2hex(snapshot->hash, sizeof(snapshot->hash), found, sizeof(found));
+    tw_hex_format(found, sizeof(found), snapshot->hash);
     rewind(snapshot->file);
     return TW_OK;
 }
@@ -438,7 +438,6 @@ static enum tw_rc take_entity(struct loader *loader, struct tw_str rest, struct 
 {
     struct tw_entity      entity = {.before_guard = -1, .changed = true, .coalesce_offset = -1};
     const struct tw_type *type;
-    char                  text[TW_UUID_TEXT + 1];
     struct part          *part;
 
     if (rest.len < 4 + 16 + 16 + 8)
@@ -450,8 +449,7 @@ static enum tw_rc take_entity(struct loader *loader, struct tw_str rest, struct 
     if (entity.key.kind >= loader->snapshot->domain->state_count)
         return damaged(loader->snapshot, "an item is of no kind that this release knows", reterr);
     type = loader->snapshot->domain->states[entity.key.kind];
-    tw_uuid_format(entity.key.id, text);
-    TW_TRY(make_room(loader, tw_partition_of(tw_str_of(text), loader->snapshot->partition_count), rest.len, &part,
+    TW_TRY(make_room(loader, tw_partition_of_id(entity.key.id, loader->snapshot->partition_count), rest.len, &part,
                      reterr));
     entity.state = tw_arena_alloc(&part->arena, type->size);
     if (type->unpack(tw_arena_copy(&part->arena, rest), &part->arena, entity.state, NULL) != TW_OK)

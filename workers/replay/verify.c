@@ -19,6 +19,7 @@
 #include "replay.h"
 #include "scan.h"
 #include "tillwire/ledger.h"
+#include "tillwire/settings.h"
 
 /* One tells what is wrong, some tell of what kind it is. */
 enum { DIFFERENCES_TOLD = 20 };
@@ -266,7 +267,7 @@ static enum tw_rc look(struct verification *v, struct tw_err *reterr)
         tw_fold_store_open(v->domain->domain, &v->log_store);
         TW_TRY(fold_most(v, reterr));
     }
-    TW_TRY(tw_freeze_take(&v->freeze, &v->store, v->partition_count, reterr));
+    TW_TRY(tw_freeze_take(&v->freeze, &v->store, v->partition_count, "", reterr));
     if (v->settings->against_log)
         TW_TRY(fold_up_to(v, v->freeze.vector, reterr));
     TW_TRY(walk_both(v, reterr));
@@ -321,7 +322,7 @@ static enum tw_ctl_exit tell(struct verification *v)
     char          hex[2 * sizeof(digest) + 1];
 
     crypto_hash_sha256_final(&v->hash, digest);
-    sodium_bin2hex(hex, sizeof(hex), digest, sizeof(digest));
+    tw_hex_format(digest, sizeof(digest), hex);
     tell_vector(v);
     printf("%s: sha256 %s of %" PRId64 " aggregates and %" PRId64 " remembered commands\n", name, hex, v->entities,
            v->rows);

@@ -87,15 +87,12 @@ static void choose_command(struct trace *trace)
 
 static void choose_aggregate(struct trace *trace)
 {
-    char text[TW_UUID_TEXT + 1];
-
-    tw_uuid_format(trace->id, text);
     trace->subject = TW_TRACE_AGGREGATE;
     trace->range_count = 0;
     for (int domain = TW_DOMAIN_MEMBER; domain <= TW_DOMAIN_CART; domain++)
-        add_ranges(trace, (enum tw_domain_number)domain,
-                   tw_partition_of(tw_str_of(text),
-                                   tw_topic_of((enum tw_domain_number)domain, TW_TOPIC_COMMANDS)->partitions));
+        add_ranges(
+            trace, (enum tw_domain_number)domain,
+            tw_partition_of_id(trace->id, tw_topic_of((enum tw_domain_number)domain, TW_TOPIC_COMMANDS)->partitions));
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */

@@ -158,13 +158,9 @@ static const struct tw_type *find_type(struct tw_str ce_type)
     return NULL;
 }
 
-/* Schemas call every such field so; a test asks all of them. */
-bool tw_trace_shows(const struct tw_field *field)
+static bool is_shown(const struct tw_field *field)
 {
-    static const char hidden[] = "_hash";
-    size_t            len = strlen(field->name);
-
-    return len < sizeof(hidden) - 1 || strcmp(field->name + len - (sizeof(hidden) - 1), hidden) != 0;
+    return !tw_field_is_secret(field);
 }
 
 /* The body as a JSON object; false with a clause when it cannot be read. Bytes that cannot be read are never shown: they
@@ -185,7 +181,7 @@ static bool add_body(const struct tw_record *record, struct tw_json *json, struc
         *ret_why_not = tw_arena_printf(arena, "%zu bytes that cannot be decoded: %s", record->value.len, err.msg);
         return false;
     }
-    tw_json_struct_where(json, type->layout, body, tw_trace_shows);
+    tw_json_struct_where(json, type->layout, body, is_shown);
     return true;
 }
 

@@ -31,9 +31,6 @@ struct tw_trace_line tw_trace_line_of(const struct tw_topic *topic, const struct
  *  the first stays. Returns how many lines are left. */
 size_t               tw_trace_sort(struct tw_trace_line *lines, size_t count);
 
-/** False for what is shown to nobody: hashes of passwords and tokens. */
-bool tw_trace_shows(const struct tw_field *field);
-
 void tw_trace_add_table(const struct tw_trace_line *lines, size_t count, struct tw_buf *out);
 /** An array of objects: topic, partition, offset, time, type, key; cause_offset and n of an event; body, or why there is
  *  none; dead_letter. */
