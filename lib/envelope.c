@@ -235,6 +235,27 @@ static void hash_bytes(crypto_generichash_state *hash, struct tw_str bytes)
     crypto_generichash_update(hash, (const uint8_t *)bytes.ptr, bytes.len);
 }
 
+static struct tw_str copy_run(struct tw_arena *arena, struct tw_str run)
+{
+    return run.ptr ? tw_arena_copy(arena, run) : run;
+}
+
+struct tw_record tw_record_copy(const struct tw_record *record, size_t headers_max, struct tw_arena *arena)
+{
+    struct tw_record  copy = *record;
+    struct tw_header *headers;
+
+    copy.header_count = record->header_count < headers_max ? record->header_count : headers_max;
+    headers = TW_NEW_ARRAY(arena, copy.header_count, struct tw_header);
+    for (size_t i = 0; i < copy.header_count; i++)
+        headers[i] =
+            (struct tw_header){copy_run(arena, record->headers[i].name), copy_run(arena, record->headers[i].value)};
+    copy.headers = headers;
+    copy.key = copy_run(arena, record->key);
+    copy.value = copy_run(arena, record->value);
+    return copy;
+}
+
 void tw_record_hash(const struct tw_record *record, uint8_t ret_hash[TW_RECORD_HASH_BYTES])
 {
     crypto_generichash_state hash;

@@ -87,7 +87,7 @@ static enum tw_rc lock_part(struct tw_log_writer *writer, struct tw_err *reterr)
 
     writer->fd = open(writer->part, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (writer->fd < 0)
-        return fail_io(reterr, "write", writer->part);
+        return tw_fail(reterr, TW_INVALID, "log_writer", errno, "cannot write '%s': %s", writer->part, strerror(errno));
     if (flock(writer->fd, LOCK_EX | LOCK_NB) != 0 || fstat(writer->fd, &ours) != 0 || stat(writer->part, &there) != 0 ||
         ours.st_ino != there.st_ino) {
         close(writer->fd); /* before anybody removes it */

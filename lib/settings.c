@@ -216,10 +216,10 @@ static void print_row(const char *const names[SOURCES], const char *takes, const
            default_text ? default_text : "(must be given)", help);
 }
 
-static void print_help(const struct reading *reading, const char *about, bool takes_rest)
+static void print_help(const struct reading *reading, const char *about, const struct tw_settings_rest *rest)
 {
-    printf("Usage: %s [--config FILE] [--SETTING VALUE]...%s\n\n%s\n\n", reading->program,
-           takes_rest ? " [ARGUMENT]..." : "", about);
+    printf("Usage: %s%s%s [--config FILE] [--SETTING VALUE]...\n\n%s\n\n", reading->program, rest ? " " : "",
+           rest ? rest->name : "", about);
     printf("  --help, --version    print this, or the version\n"
            "  --check              check the settings and the files they name, print them and where they come from, "
            "and end\n"
@@ -606,23 +606,23 @@ static int place_of(char *const *argv, const char *argument)
 }
 
 enum tw_settings_result tw_settings_read(const struct tw_setting *table, const char *program, const char *about,
-                                         int argc, char **argv, void *ret_settings, char ***ret_rest)
+                                         int argc, char **argv, void *ret_settings, struct tw_settings_rest *rest)
 {
     struct reading reading = {.program = program};
-    char         **rest = tw_arena_array(texts, (size_t)argc + 1, sizeof(char *));
+    char         **words = tw_arena_array(texts, (size_t)argc + 1, sizeof(char *));
     size_t         rest_count;
 
     start_reading(&reading, table);
-    rest_count = read_command_line(&reading, argc, argv, rest);
+    rest_count = read_command_line(&reading, argc, argv, words);
     if (reading.help || reading.version) {
         if (reading.help)
-            print_help(&reading, about, ret_rest != NULL);
+            print_help(&reading, about, rest);
         else
             printf("%s %s\n", program, TW_VERSION);
         return TW_SETTINGS_EXIT_OK;
     }
-    if (rest_count > 0 && !ret_rest)
-        complain(&reading, "argument %d is one argument too many; see --help", place_of(argv, rest[0]));
+    if (rest_count > 0 && !rest)
+        complain(&reading, "argument %d is one argument too many; see --help", place_of(argv, words[0]));
     if (reading.config_path)
         read_file(&reading);
     read_environment(&reading);
@@ -633,8 +633,8 @@ enum tw_settings_result tw_settings_read(const struct tw_setting *table, const c
         print_values(&reading);
         return TW_SETTINGS_CHECK;
     }
-    if (ret_rest)
-        *ret_rest = rest;
+    if (rest)
+        rest->words = words;
     return TW_SETTINGS_RUN;
 }
 

@@ -83,6 +83,9 @@ enum tw_rc tw_envelope_read(const struct tw_record *record, struct tw_envelope *
 void tw_envelope_write(const struct tw_envelope *envelope, const char *ce_source, struct tw_arena *arena,
                        const struct tw_header **ret_headers, size_t *ret_count);
 
+/** A copy of @p record with its first @p headers_max headers, and of all it points to, in @p arena. Null stays null. */
+struct tw_record tw_record_copy(const struct tw_record *record, size_t headers_max, struct tw_arena *arena);
+
 /** BLAKE2b-128 of offset, timestamp, key, value and headers: tells one record from any other, whatever the topic. */
 void tw_record_hash(const struct tw_record *record, uint8_t ret_hash[TW_RECORD_HASH_BYTES]);
 

@@ -2,7 +2,7 @@
  * Exported logs: one topic in one file, `<topic>.twlog`, with every byte of every record, so that another cluster can be
  * given the same log, and a fold can read it without one. docs/log-files.md has the layout.
  *
- * Memory is flat: one block of records at a time, and 32 bytes for each block there is (a block is some MiB of records).
+ * Memory is flat: one block of records at a time, and 32 bytes for each block there is (a block is about a MiB of records).
  * Threads: a writer or reader belongs to one.
  */
 #ifndef TILLWIRE_LOG_FILE_H
@@ -38,8 +38,8 @@ typedef void (*tw_log_tell_fn)(void *self, int64_t done_bytes, int64_t all_bytes
 
 struct tw_log_writer;
 
-/** Begins `<path>.part`; nothing of the name @p path is there before finish(). INVALID: @p path is there already.
- *  REFUSED: the folder cannot be written, or another writer is at it. */
+/** Begins `<path>.part`; nothing of the name @p path is there before finish(). INVALID: @p path is there already,
+ *  or its folder cannot be written. REFUSED: another writer is at it. */
 enum tw_rc tw_log_writer_open(const char *path, const struct tw_log_info *info, struct tw_log_writer **ret_writer,
                               struct tw_err *reterr);
 /** Partitions ascending, offsets as `info` says and without gaps: BROKEN names what is missing. REFUSED: it cannot be

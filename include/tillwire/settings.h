@@ -50,15 +50,21 @@ enum tw_settings_result {
     TW_SETTINGS_CHECK, /**< look at what the settings name (files, addresses) as at a start, and end */
 };
 
+/** What may stand on the command line beside settings. */
+struct tw_settings_rest {
+    const char *name;  /**< in --help: "DOMAIN" */
+    char      **words; /**< out; NULL behind the last */
+};
+
 /**
  * Fills @p ret_settings. --help and --version print and give EXIT_OK, --check prints the values and gives CHECK; a wrong or unknown setting is named with
  * its allowed range on standard error and gives EXIT_BAD. Unknown TW_… environment variables that no program of ours
  * knows are refused too (a list of shared prefixes such as TW_FAIL is allowed).
- * Texts live as long as the process. @p about: a few lines for --help. `argv` left over after the options is returned
- * through @p ret_rest (NULL: none allowed).
+ * Texts live as long as the process. @p about: a few lines for --help. `argv` left over after the options comes to
+ * @p rest (NULL: none allowed).
  */
 enum tw_settings_result tw_settings_read(const struct tw_setting *table, const char *program, const char *about,
-                                         int argc, char **argv, void *ret_settings, char ***ret_rest);
+                                         int argc, char **argv, void *ret_settings, struct tw_settings_rest *rest);
 
 /**
  * Reads the same sources once more, for a program that runs: prints nothing, takes no notice of --check and the like.

@@ -6,8 +6,8 @@
  * progress (watermark, clock, hash of the last record, outbox). commit() moves all of them in one atomic step that
  * compares the stored watermark with the batch's first offset; so a batch is folded once, whoever tries.
  *
- * Threads: used by the worker's loop thread only. Retries belong to the runtime: a call tries once and reports.
- * A call blocks up to the adapter's time-out. After any code but TW_OK the runtime calls watermark() again before it
+ * Threads: a handle belongs to one, a worker's loop or one of a fold's. Retries belong to the caller: a call tries once and
+ * reports. It blocks up to the adapter's time-out. After any code but TW_OK the runtime calls watermark() again before it
  * uses the partition: adapters may drop a broken connection and make a new one there.
  */
 #ifndef TILLWIRE_STORE_H
@@ -78,8 +78,10 @@ struct tw_changes {
 };
 
 struct tw_store {
-    /** Comes before the partition's first load(). Connects when needed, finishes what an interrupted commit left half done, and reads the progress into @p arena.
-     *  UNREACHED: worth retrying; so it is, once, when another store took this one's place since the last call. BROKEN: the store contradicts itself or is not set up (the sentence says which). */
+    /** Comes before the partition's first load(). Connects when needed, finishes what an interrupted commit left half
+     *  done, and reads the progress into @p arena. UNREACHED: worth retrying; so it is, once, when another store took
+     *  this one's place since the last call. BROKEN: the store contradicts itself or is not set up (the sentence says
+     *  which). */
     enum tw_rc (*watermark)(void *self, int32_t partition, struct tw_arena *arena, struct tw_progress *ret_progress,
                             struct tw_err *reterr);
     /** Reads the watermark, then the entities and ledger rows, in one round trip where the store can. Unknown ones are

@@ -56,6 +56,7 @@ class Twctl(unittest.TestCase):
             done = twctl(*command.split(), "--help")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn(f"Usage: twctl {command} ", done.stdout)
+            self.assertIn(done.stdout.split(" [")[0].removeprefix("Usage: "), twctl("--help").stdout)
         self.assertIn("twctl token revoke JTI ", twctl("token", "--help").stdout)
         self.assertNotIn("--scope", twctl("schema", "apply", "--help").stdout)
         self.assertIn("twctl topics diff", twctl("topics", "--help").stdout)
@@ -134,7 +135,11 @@ class Twctl(unittest.TestCase):
                                (("snapshot", "cart"), ("output must be given",)),
                                (("verify", "all", "--dump", "/nonexistent/dump"), ("a dump is of one domain",)),
                                (("verify", "cart", "--dump", "/nonexistent/x"), ("cannot write '/nonexistent/x'",)),
-                               (("verify", "cart", "--until", "0:1"), ("until",))):
+                               (("verify", "cart", "--until", "0:1"), ("until",)),
+                               (("snapshot", "cart", "--output", "/tmp/x", "--kafka", NOBODY), ("--kafka",)),
+                               (("verify", "cart", "--log-folder", "/tmp"), ("log_folder", "against_log")),
+                               (("rebuild", "cart", "--drop", "--roll-back"), ("roll_back and drop",)),
+                               (("rebuild", "cart", "--drop", "--until", "0:1"), ("until, roll_back",))):
             self.assert_refused(twctl(*words, **self.settings), 2, *refusal)
 
     def test_a_replay_tells_which_server_is_away(self):

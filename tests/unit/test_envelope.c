@@ -262,6 +262,27 @@ static void record_hash__tells_records_apart_that_differ_in_any_part(void **stat
 }
 
 /* From UtilsTest.testMurmur2 of Apache Kafka. With 2^31 - 1 partitions the number itself comes out. */
+static void record_copy__outlives_what_it_was_made_from(void **state)
+{
+    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    char                                   bytes[] = "value";
+    const struct tw_header                 headers[] = {
+                        {TW_STR("a"), TW_STR("1")}, {TW_STR("b"), {NULL, 0}}, {TW_STR("c"), TW_STR("3")}};
+    const struct tw_record record = {
+        .partition = 2, .offset = 7, .timestamp_ms = 9, .value = {bytes, 5}, .headers = headers, .header_count = 3};
+    struct tw_record copy = tw_record_copy(&record, 2, &arena);
+
+    (void)state;
+    memset(bytes, 'x', sizeof(bytes));
+    assert_true(tw_str_is(copy.value, "value"));
+    assert_null(copy.key.ptr);
+    assert_int_equal(copy.header_count, 2);
+    assert_true(tw_str_is(copy.headers[0].value, "1"));
+    assert_true(tw_str_is(copy.headers[1].name, "b"));
+    assert_null(copy.headers[1].value.ptr);
+    assert_int_equal(copy.offset, 7);
+}
+
 static void partition_of__is_javas_murmur2(void **state)
 {
     static const struct {
@@ -324,6 +345,7 @@ int main(void)
         cmocka_unit_test(header_find__gives_the_last_or_the_empty_view),
         cmocka_unit_test(record_hash__is_pinned),
         cmocka_unit_test(record_hash__tells_records_apart_that_differ_in_any_part),
+        cmocka_unit_test(record_copy__outlives_what_it_was_made_from),
         cmocka_unit_test(partition_of__is_javas_murmur2),
         cmocka_unit_test(partition_of_id__is_that_of_the_key_of_its_records),
         cmocka_unit_test(partition_of__agrees_with_librdkafka_on_random_keys),

@@ -551,7 +551,7 @@ static void writer__says_when_the_folder_is_none(void **state)
     struct tw_log_writer *writer;
 
     (void)state;
-    assert_rc(tw_log_writer_open("/nowhere/x.twlog", &info, &writer, &err), TW_REFUSED, err);
+    assert_rc(tw_log_writer_open("/nowhere/x.twlog", &info, &writer, &err), TW_INVALID, err);
     assert_non_null(strstr(err.msg, "cannot write '/nowhere/x.twlog.part': No such file or directory"));
 }
 

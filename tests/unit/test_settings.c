@@ -45,7 +45,7 @@ static int read_settings(void *arg)
     const struct call      *call = arg;
     struct settings         settings = {0};
     char                   *argv[13] = {strdup("tillwire-test")};
-    char                  **rest = NULL;
+    struct tw_settings_rest rest = {.name = "WORD"};
     int                     argc = 1;
     enum tw_settings_result result;
 
@@ -412,15 +412,15 @@ static void arguments__keep_their_order(void **state)
 {
     char *argv[] = {
         strdup("twctl"), strdup("topics"), strdup("--kafka=a"), strdup("-"), strdup("--"), strdup("--fast"), NULL};
-    struct settings settings;
-    char          **rest = NULL;
+    struct settings         settings;
+    struct tw_settings_rest rest = {.name = "COMMAND"};
 
     (void)state;
     assert_int_equal(tw_settings_read(table, "twctl", "", 6, argv, &settings, &rest), TW_SETTINGS_RUN);
-    assert_string_equal(rest[0], "topics");
-    assert_string_equal(rest[1], "-");
-    assert_string_equal(rest[2], "--fast");
-    assert_null(rest[3]);
+    assert_string_equal(rest.words[0], "topics");
+    assert_string_equal(rest.words[1], "-");
+    assert_string_equal(rest.words[2], "--fast");
+    assert_null(rest.words[3]);
     for (size_t i = 0; i < 6; i++)
         free(argv[i]);
 }

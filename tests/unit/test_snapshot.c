@@ -472,7 +472,7 @@ static void a_folder_that_is_not_there__is_named(void **state)
 {
     (void)state;
     given_a_store(&tw_sample_carts, 3, 2, 0);
-    assert_rc(tw_snapshot_write("/nonexistent/x", &head, scan, renew, &store, hash, &items, &err), TW_UNREACHED, err);
+    assert_rc(tw_snapshot_write("/nonexistent/x", &head, scan, renew, &store, hash, &items, &err), TW_INVALID, err);
     assert_says("cannot write '/nonexistent/x");
     assert_says("No such file or directory");
 }

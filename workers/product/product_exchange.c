@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "product_bson.h"
 #include "product_writer.h"
 #include "tillwire/product_document.h"
 
@@ -79,18 +80,6 @@ static void begin_writing(struct tw_exchange *exchange, struct tw_mongo *to, con
     tw_writer_init(ret_writer, to, verb, collection);
     ret_writer->may_go_on = exchange->may_go_on;
     ret_writer->asked = exchange->asked;
-}
-
-static bool find_document(const bson_t *in, const char *name, bson_t *ret_view)
-{
-    bson_iter_t    iter;
-    const uint8_t *bytes;
-    uint32_t       len;
-
-    if (!bson_iter_init_find(&iter, in, name) || !BSON_ITER_HOLDS_DOCUMENT(&iter))
-        return false;
-    bson_iter_document(&iter, &len, &bytes);
-    return bson_init_static(ret_view, bytes, len);
 }
 
 /* --- one store's documents, in the order of their ids ------------------------------------------------------------- */
@@ -409,7 +398,7 @@ static int64_t next_in(const bson_t *entry, const char *side)
 {
     bson_t fields;
 
-    return find_document(entry, side, &fields) ? number_in(&fields, "next") : 0;
+    return tw_bson_find_document(entry, side, &fields) ? number_in(&fields, "next") : 0;
 }
 
 /* Nobody is told that something can be read which may be gone already. */
@@ -436,7 +425,7 @@ static bson_t *new_progress(const bson_t *entry, const char *side)
     bson_t *fields = bson_new();
     bson_t  stored;
 
-    if (find_document(entry, side, &stored))
+    if (tw_bson_find_document(entry, side, &stored))
         bson_concat(fields, &stored);
     BSON_APPEND_BINARY(fields, "outbox", BSON_SUBTYPE_BINARY, (const uint8_t *)"", 0);
     return fields;
@@ -496,7 +485,7 @@ static enum tw_rc put_document(struct tw_writer *writer, const bson_t *entry, co
     TW_AUTO(free_bson) bson_t *id = new_id(entry);
     bson_t                     document;
 
-    return find_document(entry, side, &document) ? add_update(writer, id, &document, true, reterr) : TW_OK;
+    return tw_bson_find_document(entry, side, &document) ? add_update(writer, id, &document, true, reterr) : TW_OK;
 }
 
 static enum tw_rc put_shadows(struct tw_writer *writer, const bson_t *entry, struct tw_err *reterr)

@@ -1,27 +1,8 @@
 #include "product_index.h"
 
-#include <bson/bson.h>
 #include <string.h>
 
-static bool find_document(const bson_t *in, const char *name, bson_t *ret_view)
-{
-    bson_iter_t    iter;
-    const uint8_t *bytes;
-    uint32_t       len;
-
-    if (!bson_iter_init_find(&iter, in, name) || !BSON_ITER_HOLDS_DOCUMENT(&iter))
-        return false;
-    bson_iter_document(&iter, &len, &bytes);
-    return bson_init_static(ret_view, bytes, len);
-}
-
-/* Empty when there is none. */
-static const char *find_text(const bson_t *in, const char *name)
-{
-    bson_iter_t iter;
-
-    return bson_iter_init_find(&iter, in, name) && BSON_ITER_HOLDS_UTF8(&iter) ? bson_iter_utf8(&iter, NULL) : "";
-}
+#include "product_bson.h"
 
 static bool find_bool(const bson_t *in, const char *name)
 {
@@ -45,8 +26,8 @@ static bool same_keys(const bson_t *a, const bson_t *b)
     bson_t      key_a, key_b;
     bson_iter_t at_a, at_b;
 
-    if (!find_document(a, "key", &key_a) || !find_document(b, "key", &key_b) || !bson_iter_init(&at_a, &key_a) ||
-        !bson_iter_init(&at_b, &key_b))
+    if (!tw_bson_find_document(a, "key", &key_a) || !tw_bson_find_document(b, "key", &key_b) ||
+        !bson_iter_init(&at_a, &key_a) || !bson_iter_init(&at_b, &key_b))
         return false;
     while (bson_iter_next(&at_a))
         if (!bson_iter_next(&at_b) || strcmp(bson_iter_key(&at_a), bson_iter_key(&at_b)) != 0 ||
@@ -61,7 +42,7 @@ static bool same_weights(const bson_t *a, const bson_t *b)
     bson_t      weights_a, weights_b;
     bson_iter_t at_a, at_b;
 
-    if (!find_document(a, "weights", &weights_a) || !find_document(b, "weights", &weights_b) ||
+    if (!tw_bson_find_document(a, "weights", &weights_a) || !tw_bson_find_document(b, "weights", &weights_b) ||
         bson_count_keys(&weights_a) != bson_count_keys(&weights_b) || !bson_iter_init(&at_a, &weights_a))
         return false;
     while (bson_iter_next(&at_a))
@@ -75,7 +56,7 @@ static bool is_text(const bson_t *index)
     bson_t      key;
     bson_iter_t iter;
 
-    if (!find_document(index, "key", &key) || !bson_iter_init(&iter, &key))
+    if (!tw_bson_find_document(index, "key", &key) || !bson_iter_init(&iter, &key))
         return false;
     while (bson_iter_next(&iter))
         if (BSON_ITER_HOLDS_UTF8(&iter) && !strcmp(bson_iter_utf8(&iter, NULL), "text"))
@@ -87,6 +68,6 @@ bool tw_mongo_same_index(const bson_t *wanted, const bson_t *stored)
 {
     if (is_text(wanted))
         return is_text(stored) && same_weights(wanted, stored) &&
-               !strcmp(find_text(wanted, "default_language"), find_text(stored, "default_language"));
+               !strcmp(tw_bson_find_text(wanted, "default_language"), tw_bson_find_text(stored, "default_language"));
     return same_keys(wanted, stored) && find_bool(wanted, "unique") == find_bool(stored, "unique");
 }

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "product_bson.h"
 #include "product_index.h"
 #include "tillwire/embedded.h"
 
@@ -43,29 +44,6 @@ static enum tw_rc fail(const bson_error_t *error, const char *what, struct tw_er
 
 /* --- reading the files -------------------------------------------------------------------------------------------- */
 
-static bool find_document(const bson_t *in, const char *name, bson_t *ret_view)
-{
-    bson_iter_t    iter;
-    const uint8_t *bytes;
-    uint32_t       len;
-
-    if (!bson_iter_init_find(&iter, in, name) || (!BSON_ITER_HOLDS_DOCUMENT(&iter) && !BSON_ITER_HOLDS_ARRAY(&iter)))
-        return false;
-    if (BSON_ITER_HOLDS_ARRAY(&iter))
-        bson_iter_array(&iter, &len, &bytes);
-    else
-        bson_iter_document(&iter, &len, &bytes);
-    return bson_init_static(ret_view, bytes, len);
-}
-
-/* Empty when there is none. */
-static const char *find_text(const bson_t *in, const char *name)
-{
-    bson_iter_t iter;
-
-    return bson_iter_init_find(&iter, in, name) && BSON_ITER_HOLDS_UTF8(&iter) ? bson_iter_utf8(&iter, NULL) : "";
-}
-
 static enum tw_rc parse(const struct tw_embedded_file *file, struct collection *ret_collection, struct tw_err *reterr)
 {
     bson_error_t error;
@@ -74,13 +52,13 @@ static enum tw_rc parse(const struct tw_embedded_file *file, struct collection *
 
     if (!document)
         return tw_fail(reterr, TW_BROKEN, WHERE, 0, "schemas/mongo/%s: %s", file->name, error.message);
-    if (!*find_text(document, "collection") || !find_document(document, "validator", &unused) ||
-        !find_document(document, "indexes", &unused)) {
+    if (!*tw_bson_find_text(document, "collection") || !tw_bson_find_document(document, "validator", &unused) ||
+        !tw_bson_find_document(document, "indexes", &unused)) {
         bson_destroy(document);
         return tw_fail(reterr, TW_BROKEN, WHERE, 0, "schemas/mongo/%s names no collection, validator or indexes",
                        file->name);
     }
-    *ret_collection = (struct collection){find_text(document, "collection"), document};
+    *ret_collection = (struct collection){tw_bson_find_text(document, "collection"), document};
     return TW_OK;
 }
 
@@ -90,9 +68,9 @@ static void append_validator(const struct collection *collection, bson_t *to)
 {
     bson_t validator;
 
-    if (find_document(collection->file, "validator", &validator))
+    if (tw_bson_find_document(collection->file, "validator", &validator))
         BSON_APPEND_DOCUMENT(to, "validator", &validator);
-    BSON_APPEND_UTF8(to, "validationAction", find_text(collection->file, "validationAction"));
+    BSON_APPEND_UTF8(to, "validationAction", tw_bson_find_text(collection->file, "validationAction"));
 }
 
 /* Runs `{<verb>: <name>, validator, validationAction}`. */
@@ -122,9 +100,10 @@ static bool has_validator(const struct collection *collection, const bson_t *opt
 {
     bson_t wanted, stored;
 
-    return find_document(collection->file, "validator", &wanted) && find_document(options, "validator", &stored) &&
-           bson_equal(&wanted, &stored) &&
-           !strcmp(find_text(collection->file, "validationAction"), find_text(options, "validationAction"));
+    return tw_bson_find_document(collection->file, "validator", &wanted) &&
+           tw_bson_find_document(options, "validator", &stored) && bson_equal(&wanted, &stored) &&
+           !strcmp(tw_bson_find_text(collection->file, "validationAction"),
+                   tw_bson_find_text(options, "validationAction"));
 }
 
 static enum tw_rc walk_validator(struct walk *walk, const struct collection *collection, const bson_t *options,
@@ -153,8 +132,8 @@ static enum tw_rc find_collection(struct walk *walk, const char *name, bson_t **
     while (!*ret_options && mongoc_cursor_next(cursor, &found)) {
         bson_t options;
 
-        if (!strcmp(find_text(found, "name"), name)) /* the stand-in may pass over the filter */
-            *ret_options = find_document(found, "options", &options) ? bson_copy(&options) : bson_new();
+        if (!strcmp(tw_bson_find_text(found, "name"), name)) /* the stand-in may pass over the filter */
+            *ret_options = tw_bson_find_document(found, "options", &options) ? bson_copy(&options) : bson_new();
     }
     failed = mongoc_cursor_error(cursor, &error);
     mongoc_cursor_destroy(cursor);
@@ -166,7 +145,7 @@ static enum tw_rc find_collection(struct walk *walk, const char *name, bson_t **
 
 static bool is_for(const bson_t *index, const struct walk *walk)
 {
-    const char *server = find_text(index, "server");
+    const char *server = tw_bson_find_text(index, "server");
 
     return !*server || !strcmp(server, walk->is_stand_in ? "stand-in" : "mongod");
 }
@@ -183,7 +162,7 @@ static enum tw_rc find_index(struct walk *walk, const char *collection, const ch
 
     *ret_index = NULL;
     while (!*ret_index && mongoc_cursor_next(cursor, &found))
-        if (!strcmp(find_text(found, "name"), name))
+        if (!strcmp(tw_bson_find_text(found, "name"), name))
             *ret_index = bson_copy(found);
     failed = mongoc_cursor_error(cursor, &error);
     mongoc_cursor_destroy(cursor);
@@ -204,7 +183,7 @@ static enum tw_rc create_index(struct walk *walk, const char *collection, const 
 
 static enum tw_rc walk_index(struct walk *walk, const char *collection, const bson_t *index, struct tw_err *reterr)
 {
-    const char                *name = find_text(index, "name");
+    const char                *name = tw_bson_find_text(index, "name");
     TW_AUTO(free_bson) bson_t *stored = NULL;
 
     TW_TRY(find_index(walk, collection, name, &stored, reterr));
@@ -229,7 +208,7 @@ static enum tw_rc walk_indexes(struct walk *walk, const struct collection *colle
     bson_t      indexes;
     bson_iter_t iter;
 
-    if (!find_document(collection->file, "indexes", &indexes) || !bson_iter_init(&iter, &indexes))
+    if (!tw_bson_find_document(collection->file, "indexes", &indexes) || !bson_iter_init(&iter, &indexes))
         return TW_OK;
     while (bson_iter_next(&iter)) {
         const uint8_t *bytes;

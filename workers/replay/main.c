@@ -8,6 +8,7 @@
 
 enum { VERIFY = 1, REBUILD = 2, SNAPSHOT = 4 };
 enum { ALL = VERIFY | REBUILD | SNAPSHOT };
+enum { LOG = VERIFY | REBUILD }; /* what reads the log */
 
 static const struct tw_ctl_command commands[] = {
     {VERIFY, "verify", "DOMAIN",
@@ -26,16 +27,16 @@ static const struct tw_ctl_command commands[] = {
 #define AT(member) offsetof(struct tw_ctl_settings, member)
 
 static const struct tw_ctl_setting settings_of[] = {
-    {ALL, {"kafka", TW_SET_TEXT, AT(kafka), "127.0.0.1:9092", 1, 1024, NULL, false, "Kafka brokers, comma separated."}},
+    {LOG, {"kafka", TW_SET_TEXT, AT(kafka), "127.0.0.1:9092", 1, 1024, NULL, false, "Kafka brokers, comma separated."}},
     {ALL,
      {"postgres_uri", TW_SET_TEXT, AT(postgres_uri), "", 0, 1024, NULL, true,
-      "PostgreSQL of the members, with the worker's account."}},
+      "PostgreSQL of the members, with the worker's account; for the member domain."}},
     {ALL,
      {"mongo_uri", TW_SET_TEXT, AT(mongo_uri), "", 0, 1024, NULL, true,
-      "MongoDB of the products; names the database."}},
+      "MongoDB of the products; names the database; for the product domain."}},
     {ALL,
      {"redis_uri", TW_SET_TEXT, AT(redis_uri), "", 0, 4096, NULL, true,
-      "Redis servers of the carts, comma separated, in the order the worker has them."}},
+      "Redis servers of the carts, comma separated, in the order the worker has them; for the cart domain."}},
     {ALL,
      {"id_key_file", TW_SET_TEXT, AT(id_key_file), NULL, 1, 1024, NULL, false,
       "File with the 32 bytes in hex that member ids are made with; pinned for ever."}},
@@ -46,9 +47,10 @@ static const struct tw_ctl_setting settings_of[] = {
      {"dump", TW_SET_TEXT, AT(dump), "", 0, 1024, NULL, false,
       "File for the canonical form itself, a line a record: what the hash is of. It holds all personal data "
       "there is."}},
-    {VERIFY | REBUILD,
+    {LOG,
      {"log_folder", TW_SET_TEXT, AT(log_folder), "", 0, 1024, NULL, false,
-      "Folder with exported topics (`twctl log export`) to read before the cluster's own log."}},
+      "Folder with exported topics (`twctl log export`) to read before the cluster's own log; verify reads a log with "
+      "against_log only."}},
     {REBUILD,
      {"snapshot", TW_SET_TEXT, AT(snapshot), "", 0, 1024, NULL, false,
       "Snapshot to start from instead of the log's beginning."}},
@@ -58,7 +60,8 @@ static const struct tw_ctl_setting settings_of[] = {
       "as it was then. It stays in the shadow; the live store is left alone."}},
     {REBUILD,
      {"shadow", TW_SET_TEXT, AT(shadow), "", 0, 63, NULL, false,
-      "Where to build: name of a schema (PostgreSQL) or database (MongoDB), number of a database (Redis)."}},
+      "Where to build: name of a schema (PostgreSQL; else tillwire_shadow) or database (MongoDB; else the live one's "
+      "with _shadow behind it), number of a database (Redis; else the one behind the live one's)."}},
     {REBUILD,
      {"roll_back", TW_SET_BOOL, AT(roll_back), "off", 0, 0, NULL, false,
       "Puts the store before the last rebuild back; the worker folds on from there."}},
@@ -71,7 +74,7 @@ static const struct tw_ctl_setting settings_of[] = {
     {ALL,
      {"store_timeout_ms", TW_SET_INT, AT(store_timeout_ms), "60000", 100, 60000, NULL, false,
       "A store that takes longer to answer is not reached, ms."}},
-    {ALL,
+    {LOG,
      {"broker_timeout_ms", TW_SET_INT, AT(broker_timeout_ms), "10000", 500, 60000, NULL, false,
       "A broker that takes longer to answer is not reached, ms."}},
 };

@@ -594,13 +594,22 @@ static enum tw_rc run(struct rebuild *r, const char *live_uri, struct tw_err *re
     return build(r, reterr);
 }
 
+/* Whoever asks for two things at once means one of them: better none is done. */
+static bool asks_for_one_thing(const struct tw_ctl_settings *settings)
+{
+    if (settings->drop + settings->roll_back + (*settings->until != '\0') <= 1)
+        return true;
+    fprintf(stderr, "twctl: rebuild: until, roll_back and drop are three things to do: give one of them\n");
+    return false;
+}
+
 enum tw_ctl_exit tw_replay_rebuild(const struct tw_ctl_settings *settings)
 {
     const struct tw_replay_domain *domain = tw_replay_domain_find(settings->argument);
     const char                    *uri = domain ? tw_replay_uri(domain, settings) : NULL;
     struct tw_err                  err;
 
-    if (!uri)
+    if (!uri || !asks_for_one_thing(settings))
         return TW_CTL_USAGE;
     TW_AUTO(rebuild_done)
     struct rebuild r = {

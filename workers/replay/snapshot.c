@@ -162,7 +162,7 @@ enum tw_rc tw_snapshot_write(const char *path, const struct tw_snapshot_head *he
     fd = open(writer.path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     writer.file = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (!writer.file)
-        return cannot_write(writer.path, reterr);
+        return tw_fail(reterr, TW_INVALID, "snapshot", errno, "cannot write '%s': %s", writer.path, strerror(errno));
     crypto_hash_sha256_init(&writer.hash);
     put_head(&writer, head);
     rc = put_items(&writer, head, scan, renew, self, reterr);

@@ -45,27 +45,6 @@ static enum tw_rc file_seek(void *source, int32_t partition, int64_t offset, str
     return tw_log_reader_seek(self->commands, partition, offset, reterr);
 }
 
-/* Null stays null. */
-static struct tw_str copy_run(struct tw_arena *arena, struct tw_str run)
-{
-    return run.ptr ? tw_arena_copy(arena, run) : run;
-}
-
-static void copy_record(struct tw_arena *arena, const struct tw_record *record, struct tw_record *ret_copy)
-{
-    size_t            count = record->header_count < TW_HEADERS_MAX ? record->header_count : TW_HEADERS_MAX;
-    struct tw_header *headers = TW_NEW_ARRAY(arena, count, struct tw_header);
-
-    *ret_copy = *record;
-    ret_copy->key = copy_run(arena, record->key);
-    ret_copy->value = copy_run(arena, record->value);
-    ret_copy->headers = headers;
-    ret_copy->header_count = count;
-    for (size_t i = 0; i < count; i++)
-        headers[i] =
-            (struct tw_header){copy_run(arena, record->headers[i].name), copy_run(arena, record->headers[i].value)};
-}
-
 static enum tw_rc file_read(void *source, size_t max, size_t max_bytes, struct tw_arena *arena,
                             struct tw_record *ret_records, size_t *ret_count, struct tw_err *reterr)
 {
@@ -78,7 +57,7 @@ static enum tw_rc file_read(void *source, size_t max, size_t max_bytes, struct t
         TW_TRY(tw_log_reader_next(self->commands, &record, &there, reterr));
         if (!there)
             break;
-        copy_record(arena, &record, &ret_records[count++]);
+        ret_records[count++] = tw_record_copy(&record, TW_HEADERS_MAX, arena);
         bytes += record.key.len + record.value.len;
     }
     *ret_count = count;

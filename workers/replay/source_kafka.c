@@ -43,17 +43,9 @@ static enum tw_rc kafka_seek(void *source, int32_t partition, int64_t offset, st
 static void keep(void *source, const char *topic, const struct tw_record *record)
 {
     struct kafka_source *self = source;
-    struct tw_record    *copy = &self->records[self->count++];
-    struct tw_header    *headers = TW_NEW_ARRAY(self->arena, record->header_count, struct tw_header);
 
     (void)topic;
-    *copy = *record;
-    copy->key = tw_arena_copy(self->arena, record->key);
-    copy->value = tw_arena_copy(self->arena, record->value);
-    copy->headers = headers;
-    for (size_t i = 0; i < record->header_count; i++)
-        headers[i] = (struct tw_header){tw_arena_copy(self->arena, record->headers[i].name),
-                                        tw_arena_copy(self->arena, record->headers[i].value)};
+    self->records[self->count++] = tw_record_copy(record, TW_HEADERS_MAX, self->arena);
     self->bytes += record->key.len + record->value.len;
 }
 

@@ -112,16 +112,16 @@ static enum tw_ctl_exit show_help(const struct tw_ctl_program *program, char **a
 
 /* --- running ------------------------------------------------------------------------------------------------------ */
 
-static bool take_argument(const struct tw_ctl_program *program, const struct tw_ctl_command *command, char **rest,
+static bool take_argument(const struct tw_ctl_program *program, const struct tw_ctl_command *command, char **words,
                           struct tw_ctl_settings *settings)
 {
     if (!command->argument)
         return true;
-    if (!rest || !rest[0] || rest[1]) {
+    if (!words[0] || words[1]) {
         fprintf(stderr, "%s %s: needs one argument, %s; see --help\n", program->name, command->name, command->argument);
         return false;
     }
-    settings->argument = rest[0];
+    settings->argument = words[0];
     return true;
 }
 
@@ -179,7 +179,7 @@ static enum tw_ctl_exit run(const struct tw_ctl_program *program, const struct t
     static struct tw_ctl_settings settings;
     struct tw_setting             table[TW_CTL_SETTINGS_MAX + 1];
     char                          usage[64];
-    char                        **rest = NULL;
+    struct tw_settings_rest       rest = {.name = command->argument};
     int                           words = word_count(command);
 
     if (command->elsewhere)
@@ -196,7 +196,7 @@ static enum tw_ctl_exit run(const struct tw_ctl_program *program, const struct t
     case TW_SETTINGS_RUN:
         break;
     }
-    return take_argument(program, command, rest, &settings) ? command->run(&settings) : TW_CTL_USAGE;
+    return take_argument(program, command, rest.words, &settings) ? command->run(&settings) : TW_CTL_USAGE;
 }
 
 static enum tw_ctl_exit refuse(const struct tw_ctl_program *program, int argc, char **argv)

@@ -168,10 +168,16 @@ static bool is_surely_a_command(struct tw_uuid id)
 
 static void add_searched(const struct trace *trace, struct tw_buf *searched)
 {
-    for (size_t i = 0; i < trace->range_count; i++)
-        tw_buf_printf(searched, "  %s partition %" PRId32 ", offsets %" PRId64 " to %" PRId64 ", as a %s\n",
-                      trace->ranges[i].topic->name, trace->ranges[i].partition, trace->ranges[i].from,
-                      trace->ranges[i].to - 1, trace->subject == TW_TRACE_COMMAND ? "command's id" : "key");
+    for (size_t i = 0; i < trace->range_count; i++) {
+        const struct range *range = &trace->ranges[i];
+
+        tw_buf_printf(searched, "  %s partition %" PRId32 ", ", range->topic->name, range->partition);
+        if (range->to > range->from)
+            tw_buf_printf(searched, "offsets %" PRId64 " to %" PRId64, range->from, range->to - 1);
+        else
+            tw_buf_printf(searched, "no records");
+        tw_buf_printf(searched, ", as a %s\n", trace->subject == TW_TRACE_COMMAND ? "command's id" : "key");
+    }
 }
 
 /* What was searched is appended to @p searched. */

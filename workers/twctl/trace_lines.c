@@ -55,11 +55,6 @@ bool tw_trace_is_about(const struct tw_topic *topic, const struct tw_record *rec
     return header_is_id(record, TW_H_ID, id);
 }
 
-static struct tw_str copy_run(struct tw_arena *arena, struct tw_str run)
-{
-    return run.ptr ? tw_arena_copy(arena, run) : run;
-}
-
 static int64_t cause_of(const struct tw_topic *topic, const struct tw_record *record)
 {
     switch (topic->kind) {
@@ -76,17 +71,12 @@ static int64_t cause_of(const struct tw_topic *topic, const struct tw_record *re
 struct tw_trace_line tw_trace_line_of(const struct tw_topic *topic, const struct tw_record *record,
                                       struct tw_arena *arena)
 {
-    struct tw_header    *headers = TW_NEW_ARRAY(arena, record->header_count, struct tw_header);
-    struct tw_trace_line line = {.topic = topic, .record = *record, .cause = cause_of(topic, record)};
-
-    line.n = topic->kind == TW_TOPIC_EVENTS ? header_number(record, TW_H_N, 0) : 0;
-    line.record.key = copy_run(arena, record->key);
-    line.record.value = copy_run(arena, record->value);
-    line.record.headers = headers;
-    for (size_t i = 0; i < record->header_count; i++)
-        headers[i] =
-            (struct tw_header){copy_run(arena, record->headers[i].name), copy_run(arena, record->headers[i].value)};
-    return line;
+    return (struct tw_trace_line){
+        .topic = topic,
+        .record = tw_record_copy(record, record->header_count, arena),
+        .cause = cause_of(topic, record),
+        .n = topic->kind == TW_TOPIC_EVENTS ? header_number(record, TW_H_N, 0) : 0,
+    };
 }
 
 /* --- their order -------------------------------------------------------------------------------------------------- */
