@@ -408,7 +408,8 @@ class Author:
         return {
             "label": self._words(1), "address_line1": f"Jl. Sudirman {self._dice.randrange(100)}",
             "address_line2": self._words(2) if self._rolls(3) else None, "city": self._words(1),
-            "province": "DKI Jakarta", "postal_code": f"{self._dice.randrange(10**5):05}", "is_default": self._dice.choice([None, True, False]),
+            "province": "DKI Jakarta", "postal_code": f"{self._dice.randrange(10**5):05}",
+            "is_default": self._dice.choice([None, True, False]),
         }  # fmt: skip
 
     def _add_address(self, done: float) -> tuple[str, Body]:

@@ -79,6 +79,8 @@ class Fold:
     running: set[str] = field(default_factory=set)
     counted: Counter[str] = field(default_factory=Counter)  # "cart rejected": by programs that ended
 
+    told: str = ""  # by twctl
+
     def start(self, name: str) -> None:
         self.servers.start(name, settings=self.settings, ready=False)
         self.running.add(name)
@@ -130,7 +132,8 @@ class Fold:
 
     def steps(self, count: int) -> Iterator[str]:
         """The domain that has come a step further, `count` of them until its log is folded."""
-        steps = [(domain, n * self.log.end_of(domain) // (count + 1)) for n in range(1, count + 1) for domain in WORKERS]
+        ends = {domain: self.log.end_of(domain) for domain in WORKERS}
+        steps = [(domain, n * ends[domain] // (count + 1)) for n in range(1, count + 1) for domain in WORKERS]
         deadline = time.monotonic() + PATIENCE_S
         while steps:
             folded = {domain: self.folded(domain) for domain in WORKERS}
@@ -140,6 +143,12 @@ class Fold:
             self.must_run()
             assert time.monotonic() < deadline, f"not within {PATIENCE_S} s: {steps}"
             time.sleep(0.02)
+
+
+def compare_with_log(fold: Fold) -> None:
+    """While the workers run: they are held still meanwhile."""
+    fold.wait()
+    fold.told = fold.servers.twctl("verify", "all", "--against-log")
 
 
 def come_and_go(fold: Fold) -> None:
@@ -216,8 +225,7 @@ class Folder:
         self._servers, self._stores, self._topics, self._log = servers, stores, topics, log
         self._scratch = scratch
 
-    def fold(self, shape: Shape) -> Counter[str]:
-        """What became of the records: "cart rejected" and so on."""
+    def fold(self, shape: Shape) -> Fold:
         self._stores.empty()
         settings = {**shape.settings, **(shape.place(self._scratch) if shape.place else {})}
         fold = Fold(self._servers, self._stores, self._log, settings)
@@ -230,7 +238,7 @@ class Folder:
             finally:
                 fold.kill_all()
         assert self._topics.ends() == self._log.ends, "somebody wrote into the log"
-        return fold.counted
+        return fold
 
     def digests(self) -> dict[str, str]:
         """Ours and that of `twctl verify`."""
@@ -239,10 +247,6 @@ class Folder:
             f"verify {domain}": next(line for line in told.splitlines() if line.startswith(f"{domain}: sha256"))
             for domain in WORKERS
         }
-
-    def against_log(self) -> None:
-        told = self._servers.twctl("verify", "all", "--against-log")
-        assert told.count("the log says the same of all") == len(WORKERS), told
 
 
 @pytest.fixture(scope="module")
@@ -253,13 +257,13 @@ def folder(
 
 
 @pytest.fixture(scope="module")
-def counted(folder: Folder) -> Counter[str]:
-    """By one worker of each kind as they are by default; the stores stay as they leave them, for the first test."""
-    return folder.fold(Shape())
+def first(folder: Folder) -> Fold:
+    """By one worker of each kind as they are by default; the stores stay as they leave them, for the first tests."""
+    return folder.fold(Shape(befalls=compare_with_log))
 
 
 @pytest.fixture(scope="module")
-def meant(counted: Counter[str], folder: Folder) -> dict[str, str]:
+def meant(first: Fold, folder: Folder) -> dict[str, str]:
     return folder.digests()
 
 
@@ -270,7 +274,7 @@ def test_the_log_has_everything(log: Log) -> None:
     assert len(log.records) >= 100_000
 
 
-def test_the_stores_are_what_the_log_means(counted: Counter[str], folder: Folder, stores: Stores, log: Log) -> None:
+def test_the_stores_are_what_the_log_means(first: Fold, folder: Folder, log: Log) -> None:
     """By the rules as they are written a second time."""
     now, model = folder.canonical, log.model
     wrong = rules.members_are_those_of_the_fold(model, now.tables())
@@ -282,12 +286,12 @@ def test_the_stores_are_what_the_log_means(counted: Counter[str], folder: Folder
     assert not wrong, "\n".join(wrong[:20])
 
 
-def test_the_stores_are_what_the_log_folds_into(counted: Counter[str], folder: Folder) -> None:
+def test_the_stores_are_what_the_log_folds_into(first: Fold) -> None:
     """By the code that workers fold with."""
-    folder.against_log()
+    assert first.told.count("the log says the same of all") == len(WORKERS), first.told
 
 
-def test_readers_see_the_carts_that_live(counted: Counter[str], folder: Folder, log: Log) -> None:
+def test_readers_see_the_carts_that_live(first: Fold, folder: Folder, log: Log) -> None:
     keys = folder.canonical.readers_keys()
     state = State()
     state.carts = {
@@ -299,7 +303,7 @@ def test_readers_see_the_carts_that_live(counted: Counter[str], folder: Folder, 
     assert keys and not wrong, "\n".join(wrong[:20])
 
 
-def test_dead_letters_are_the_poison(counted: Counter[str], topics: Topics, log: Log) -> None:
+def test_dead_letters_are_the_poison(first: Fold, topics: Topics, log: Log) -> None:
     for name in TOPICS:
         if not name.endswith(".events"):
             topics.read(name)
@@ -313,7 +317,7 @@ def test_dead_letters_are_the_poison(counted: Counter[str], topics: Topics, log:
 
 
 def assert_same(shape: Shape, folder: Folder, meant: dict[str, str]) -> None:
-    counts = folder.fold(shape)
+    counts = folder.fold(shape).counted
     assert folder.digests() == meant
     for domain in WORKERS:
         for what in ("succeeded", "rejected", "repeated"):

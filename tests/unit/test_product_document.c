@@ -491,8 +491,6 @@ static void a_row__with_a_missing_or_strange_field_is_broken_and_names_it(void *
         struct tw_err        err = {0};
         struct tw_ledger_row back;
 
-        if (!strcmp(name, "_id") || !strcmp(name, "partition")) /* what rows are found by; never read */
-            continue;
         for (int left_out = 0; left_out < 2; left_out++) {
             bson_t *other = spoilt(&document, name, left_out);
 
@@ -501,6 +499,27 @@ static void a_row__with_a_missing_or_strange_field_is_broken_and_names_it(void *
             bson_destroy(other);
         }
     }
+    bson_destroy(&document);
+    tw_arena_done(&arena);
+}
+
+static void a_row__under_another_id_than_its_own_is_broken(void **state)
+{
+    static const char id[] = "3/0192f5c0-7b1e-8800-8f27-6c1d2e3f4a5c";
+    struct tw_arena   arena = {0};
+    bson_t            document = BSON_INITIALIZER, other = BSON_INITIALIZER;
+    struct tw_err     err = {0};
+
+    struct tw_ledger_row back;
+
+    (void)state;
+    tw_ledger_to_document(3, &sample_row, &document);
+    bson_copy_to_excluding_noinit(&document, &other, "_id", NULL);
+    BSON_APPEND_UTF8(&other, "_id", id);
+    assert_rc(tw_ledger_from_document(&other, &arena, &back, &err), TW_BROKEN, err);
+    assert_non_null(strstr(err.msg, id));
+    assert_non_null(strstr(err.msg, "3/0192f5c0-7b1e-8800-8f27-6c1d2e3f4a5b"));
+    bson_destroy(&other);
     bson_destroy(&document);
     tw_arena_done(&arena);
 }
@@ -630,6 +649,7 @@ int main(void)
         cmocka_unit_test(a_row__comes_back_as_it_was),
         cmocka_unit_test(a_row__is_found_by_its_partition_and_command),
         cmocka_unit_test(a_row__with_a_missing_or_strange_field_is_broken_and_names_it),
+        cmocka_unit_test(a_row__under_another_id_than_its_own_is_broken),
         cmocka_unit_test(a_validator__takes_what_is_written),
     };
 

@@ -87,6 +87,25 @@ static void a_partition_that_is_named_twice__is_refused(void **state)
 
 #define TEST(name) cmocka_unit_test_setup(name, begin)
 
+static void a_store_that_is_further__is_refused_with_its_partition(void **state)
+{
+    const struct tw_progress at[PARTITIONS] = {{.next_offset = 10, .clock_ms = INT64_C(1795428000000)},
+                                               {.next_offset = 98, .clock_ms = INT64_C(1795428000001)}};
+
+    (void)state;
+    assert_rc(tw_until_check(ends, at, PARTITIONS, &err), TW_OK, err);
+    assert_rc(tw_until_apply("1:98", ends, PARTITIONS, &err), TW_OK, err);
+    assert_rc(tw_until_check(ends, at, PARTITIONS, &err), TW_OK, err);
+    assert_rc(tw_until_apply("1:97", ends, PARTITIONS, &err), TW_OK, err);
+    assert_rc(tw_until_check(ends, at, PARTITIONS, &err), TW_REFUSED, err);
+    assert_non_null(strstr(err.msg, "partition 1 up to 98, which was at 2026-11-23T10:00:00.001Z"));
+    begin(NULL);
+    assert_rc(tw_until_apply("2026-11-23T10:00:00Z", ends, PARTITIONS, &err), TW_OK, err);
+    assert_rc(tw_until_check(ends, at, PARTITIONS, &err), TW_REFUSED, err);
+    assert_rc(tw_until_apply("2026-11-23T10:00:00.001Z", ends, PARTITIONS, &err), TW_OK, err);
+    assert_rc(tw_until_check(ends, at, PARTITIONS, &err), TW_OK, err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +115,7 @@ int main(void)
         TEST(a_partition_that_is_not_there__is_named),
         TEST(an_offset_that_is_not_folded_yet__is_named),
         TEST(a_partition_that_is_named_twice__is_refused),
+        TEST(a_store_that_is_further__is_refused_with_its_partition),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

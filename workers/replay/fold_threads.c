@@ -99,12 +99,11 @@ static int64_t count_records(const struct tw_fold_threads *threads, int32_t part
     return count;
 }
 
-static void watch(struct work *work)
+static void watch(struct work *work, int64_t all)
 {
     struct tw_progress_bar bar;
 
-    tw_progress_bar_begin(&bar, work->threads->domain->domain->name, "records",
-                          count_records(work->threads, work->partition_count));
+    tw_progress_bar_begin(&bar, work->threads->domain->domain->name, "records", all);
     while (atomic_load(&work->running)) {
         struct tw_err err;
         enum tw_rc    rc = work->threads->go_on ? work->threads->go_on(work->threads->self, &err) : TW_OK;
@@ -124,6 +123,7 @@ enum tw_rc tw_fold_threads_run(const struct tw_fold_threads *threads, struct tw_
         .partition_count = tw_replay_partition_count(threads->domain),
         .lock = PTHREAD_MUTEX_INITIALIZER,
     };
+    int64_t   all = count_records(threads, work.partition_count); /* before the threads move it */
     pthread_t ids[THREADS_MAX];
     int       count = 0;
 
@@ -136,7 +136,7 @@ enum tw_rc tw_fold_threads_run(const struct tw_fold_threads *threads, struct tw_
     }
     if (!count)
         return tw_fail(reterr, TW_UNREACHED, "fold", 0, "cannot start a thread");
-    watch(&work);
+    watch(&work, all);
     while (count > 0)
         pthread_join(ids[--count], NULL);
     pthread_mutex_destroy(&work.lock);

@@ -258,7 +258,8 @@ static enum tw_rc check_until(struct rebuild *r, struct tw_err *reterr)
         return TW_OK;
     TW_TRY(tw_settled_vector(&r->live, r->partition_count, &tw_replay_stop, r->live_vector, reterr));
     set_ends(r, r->live_vector);
-    return tw_until_apply(r->settings->until, r->ends, r->partition_count, reterr);
+    TW_TRY(tw_until_apply(r->settings->until, r->ends, r->partition_count, reterr));
+    return r->snapshot ? tw_until_check(r->ends, tw_snapshot_vector(r->snapshot), r->partition_count, reterr) : TW_OK;
 }
 
 /* --- reading it back ---------------------------------------------------------------------------------------------- */

@@ -73,3 +73,20 @@ enum tw_rc tw_until_apply(const char *text, struct tw_fold_end *ends, int32_t pa
     free(all.is_named);
     return rc;
 }
+
+enum tw_rc tw_until_check(const struct tw_fold_end *ends, const struct tw_progress *at, int32_t partition_count,
+                          struct tw_err *reterr)
+{
+    char time[TW_TIME_TEXT + 1];
+
+    for (int32_t p = 0; p < partition_count; p++) {
+        if (at[p].next_offset <= ends[p].offset && at[p].clock_ms <= ends[p].time_ms)
+            continue;
+        tw_time_format(at[p].clock_ms, time);
+        return tw_fail(reterr, TW_REFUSED, "until", 0,
+                       "until: the snapshot is of a later moment: it has partition %" PRId32 " up to %" PRId64
+                       ", which was at %s",
+                       p, at[p].next_offset, time);
+    }
+    return TW_OK;
+}

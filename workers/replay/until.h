@@ -11,4 +11,8 @@
  *  partitions; all of the others. INVALID names what cannot be read, or lies beyond what is folded. */
 enum tw_rc tw_until_apply(const char *text, struct tw_fold_end *ends, int32_t partition_count, struct tw_err *reterr);
 
+/** Is a store that was folded up to @p at no further than @p ends? REFUSED names the partition that is. */
+enum tw_rc tw_until_check(const struct tw_fold_end *ends, const struct tw_progress *at, int32_t partition_count,
+                          struct tw_err *reterr);
+
 #endif
