@@ -57,9 +57,9 @@ struct tw_settings_rest {
 };
 
 /**
- * Fills @p ret_settings. --help and --version print and give EXIT_OK, --check prints the values and gives CHECK; a wrong or unknown setting is named with
- * its allowed range on standard error and gives EXIT_BAD. Unknown TW_… environment variables that no program of ours
- * knows are refused too (a list of shared prefixes such as TW_FAIL is allowed).
+ * Fills @p ret_settings. --help and --version print and give EXIT_OK, --check prints the values and gives CHECK; a wrong
+ * or unknown setting is named with its allowed range on standard error and gives EXIT_BAD. Unknown TW_… environment
+ * variables that no program of ours knows are refused too (a list of shared prefixes such as TW_FAIL is allowed).
  * Texts live as long as the process. @p about: a few lines for --help. `argv` left over after the options comes to
  * @p rest (NULL: none allowed).
  */

@@ -6,8 +6,8 @@
  * progress (watermark, clock, hash of the last record, outbox). commit() moves all of them in one atomic step that
  * compares the stored watermark with the batch's first offset; so a batch is folded once, whoever tries.
  *
- * Threads: a handle belongs to one, a worker's loop or one of a fold's. Retries belong to the caller: a call tries once and
- * reports. It blocks up to the adapter's time-out. After any code but TW_OK the runtime calls watermark() again before it
+ * Threads: a handle belongs to one, a worker's loop or one of a fold's. Retries belong to the caller: a call tries once
+ * and reports. It blocks up to the adapter's time-out. After any code but TW_OK the runtime calls watermark() again before it
  * uses the partition: adapters may drop a broken connection and make a new one there.
  */
 #ifndef TILLWIRE_STORE_H
