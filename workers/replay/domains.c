@@ -30,6 +30,8 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .pin_id_key = tw_member_store_pin,
         .bulk = tw_member_store_bulk,
         .open_shadow = tw_member_shadow_open,
+        .turn_records = 10000,
+        .turn_bytes = 4 << 20,
         .sweeps_rows = true,
     },
     {
@@ -41,6 +43,8 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .close_store = tw_product_store_close,
         .bulk = tw_product_store_bulk,
         .open_shadow = tw_product_shadow_open,
+        .turn_records = 40000, /* views of a product share a write, and there are many */
+        .turn_bytes = 16 << 20,
         .sweeps_rows = true,
     },
     {
@@ -53,6 +57,8 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .bulk = tw_cart_store_bulk,
         .complete = tw_cart_store_project,
         .open_shadow = tw_cart_shadow_open,
+        .turn_records = 20000,
+        .turn_bytes = 8 << 20,
         .check_readers = tw_cart_readers_check,
     },
 };
@@ -130,6 +136,8 @@ enum tw_rc tw_replay_fold_config(const struct tw_replay_domain *domain, const st
                 .silent = true,
             },
         .cache_bytes = CACHE_BYTES,
+        .turn_records = domain->turn_records,
+        .turn_bytes = domain->turn_bytes,
         .stop = &tw_replay_stop,
     };
     return tw_ctl_id_key_read(settings->id_key_file, ret_fold->config.id_key, reterr);

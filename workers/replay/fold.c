@@ -8,7 +8,7 @@
 #include "digest.h"
 #include "tillwire/clock.h"
 
-/* Of one turn: what makes few commits of much, in memory that stays well under a hundred megabytes. */
+/* Of one turn, where the fold does not say: what makes few commits of much, in memory that stays small. */
 enum { TURN_RECORDS = 10000, TURN_BYTES = 4 << 20 };
 enum { QUIET_READS_MAX = 30 }; /* reads of a second each that bring nothing although there is more */
 
@@ -26,7 +26,8 @@ struct state {
     struct tw_arena       records_arena;
     struct tw_arena       turn_arena;
     struct tw_buf         scratch;
-    struct tw_record     *records; /* TURN_RECORDS of them */
+    size_t                turn_records;
+    struct tw_record     *records; /* turn_records of them */
     size_t                count;
     size_t                limit;       /* of a turn: halved when the store refuses one as too large */
     bool                  checks_hash; /* the next record is the one before the watermark */
@@ -141,7 +142,12 @@ static size_t wanted_count(const struct state *state)
 {
     int64_t left = state->end.offset - state->at.next_offset + state->checks_hash;
 
-    return left < TURN_RECORDS ? (size_t)left : TURN_RECORDS;
+    return left < (int64_t)state->turn_records ? (size_t)left : state->turn_records;
+}
+
+static size_t turn_bytes(const struct tw_fold *fold)
+{
+    return fold->turn_bytes ? fold->turn_bytes : TURN_BYTES;
 }
 
 static enum tw_rc read_more(struct state *state, struct tw_err *reterr)
@@ -157,8 +163,8 @@ static enum tw_rc read_more(struct state *state, struct tw_err *reterr)
                            state->at.next_offset, state->partition);
         if (atomic_load_explicit(state->fold->stop, memory_order_relaxed))
             return TW_OK;
-        TW_TRY(source->read(source->self, wanted_count(state), TURN_BYTES, &state->records_arena, state->records,
-                            &state->count, reterr));
+        TW_TRY(source->read(source->self, wanted_count(state), turn_bytes(state->fold), &state->records_arena,
+                            state->records, &state->count, reterr));
     }
     if (state->checks_hash)
         TW_TRY(check_first(state, reterr));
@@ -259,7 +265,7 @@ static enum tw_rc fold_what_was_read(struct state *state, struct tw_err *reterr)
             return rc;
         } else {
             done += count;
-            if (state->limit < TURN_RECORDS)
+            if (state->limit < state->turn_records)
                 state->limit += state->limit / 8 + 1;
         }
     }
@@ -281,10 +287,11 @@ enum tw_rc tw_fold_partition(const struct tw_fold *fold, int32_t partition, stru
                              struct tw_progress *ret_at, struct tw_err *reterr)
 {
     TW_AUTO(state_done)
-    struct state state = {.fold = fold, .partition = partition, .end = end, .limit = TURN_RECORDS};
+    struct state state = {.fold = fold, .partition = partition, .end = end};
 
     state.cache = tw_cache_new(fold->cache_bytes);
-    state.records = tw_alloc_zeroed(TURN_RECORDS, sizeof(*state.records));
+    state.limit = state.turn_records = fold->turn_records ? fold->turn_records : TURN_RECORDS;
+    state.records = tw_alloc_zeroed(state.turn_records, sizeof(*state.records));
     TW_TRY(fold_all(&state, reterr));
     *ret_at = state.at;
     return TW_OK;

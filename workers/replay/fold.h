@@ -24,6 +24,8 @@ struct tw_fold {
     struct tw_turn_config config; /**< silent; its store is the one to fold into */
     struct tw_source     *source;
     size_t                cache_bytes;
+    size_t                turn_records; /**< of one commit at most, and its bytes; 0: what suits most stores */
+    size_t                turn_bytes;
     bool                  keeps_digest; /**< the outbox of the store's progress holds a digest; see digest.h */
     bool                  sweeps;       /**< drops remembered commands that count no more whenever a day is over */
     atomic_llong         *folded;       /**< counts records, for whoever shows progress; NULL: nobody does */

@@ -38,7 +38,10 @@ struct tw_replay_domain {
     enum tw_rc (*complete)(struct tw_store *store, int32_t partition, struct tw_err *reterr);
     enum tw_rc (*open_shadow)(const char *live_uri, const char *name, int timeout_ms, struct tw_shadow *ret_shadow,
                               struct tw_err *reterr);
-    bool sweeps_rows; /**< the store's sweep() drops remembered commands and no aggregates; else commits drop them */
+    size_t
+        turn_records; /**< of one commit of a rebuild at most, and its bytes: what its memory and its store bear well */
+    size_t turn_bytes;
+    bool   sweeps_rows; /**< the store's sweep() drops remembered commands and no aggregates; else commits drop them */
     /** Compares what the store keeps for readers with what it decides on; NULL: readers see the very same. */
     enum tw_rc (*check_readers)(struct tw_store *store, int32_t partition_count, struct tw_readers_check *check,
                                 struct tw_err *reterr);

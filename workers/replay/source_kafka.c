@@ -97,6 +97,16 @@ static enum tw_rc check_topics(const char *brokers, enum tw_domain_number domain
     return TW_OK;
 }
 
+/* Several of them are open at once, and one that is read all the time needs little ahead. */
+static enum tw_rc open_reader(const char *brokers, struct tw_reader **ret_reader, struct tw_err *reterr)
+{
+    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    struct tw_str                          with_options =
+        tw_arena_printf(&arena, "%s%cqueued.max.messages.kbytes=4096", brokers, strchr(brokers, '?') ? '&' : '?');
+
+    return tw_reader_open(with_options.ptr, "tillwire-replay", ret_reader, reterr);
+}
+
 enum tw_rc tw_source_open_kafka(const char *brokers, enum tw_domain_number domain, int timeout_ms,
                                 struct tw_source *ret_source, struct tw_err *reterr)
 {
@@ -104,7 +114,7 @@ enum tw_rc tw_source_open_kafka(const char *brokers, enum tw_domain_number domai
     struct tw_reader    *reader;
 
     TW_TRY(check_topics(brokers, domain, timeout_ms, reterr));
-    TW_TRY(tw_reader_open(brokers, "tillwire-replay", &reader, reterr));
+    TW_TRY(open_reader(brokers, &reader, reterr));
     self = tw_alloc_zeroed(1, sizeof(*self));
     *self = (struct kafka_source){.reader = reader, .domain = domain, .timeout_ms = timeout_ms};
     *ret_source = (struct tw_source){
