@@ -186,6 +186,8 @@ def test_a_swap_that_ended_half_way_is_ended_by_the_next_command(
         change.make()
     said = rebuild(stack, "product", TW_FAIL=f"in_swap=exit@{write}")
     assert said.code == FAILPOINT_EXIT, str(said)
+    elsewhere = rebuild(stack, "product", "--shadow", "elsewhere").must_be(REFUSED)
+    assert "is held by a swap of another place than database elsewhere" in elsewhere.err, "its marks stay"
     caller = anyone.new_caller()
     asked = caller.rate(product, 2, wait=False)
     assert asked.status_code == 202, "and is folded afterwards"
