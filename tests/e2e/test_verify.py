@@ -225,6 +225,7 @@ MOVES = {
     *(("tw_email_changes", "member_id"), ("tw_email_claims", "id"), ("tw_ledger", "id"), ("tw_ledger", "partition")),
 }
 SECRET = ("password_hash", "token_hash")
+TURNED = "set_byte(last_hash, 0, 255 - get_byte(last_hash, 0))"
 
 
 # Judges of what a verify said: empty when it is right, else what is wrong.
@@ -436,6 +437,21 @@ def test_whatever_is_altered_is_found_and_named(alterations: list[Alterations], 
     (tries,) = (one for one in alterations if what in one.tried)
     assert tries.tried[what] >= WHAT[what]
     assert not tries.wrong[what], "\n".join(tries.wrong[what])
+
+
+def test_a_progress_that_does_not_follow_from_the_log_is_told(still: Stack, stores: Stores) -> None:
+    partition = stores.rows("select partition from tw_progress where next_offset > 0 limit 1")[0]["partition"]
+    for wrong, right, words in (
+        ("clock_ms = clock_ms + 1", "clock_ms = clock_ms - 1", r"the clock is \S+, the log says \S+"),
+        ("last_hash = ~last_hash", "last_hash = ~last_hash", r"record \d+ that was folded is another one in the log"),
+    ):
+        wrong, right = (change.replace("~last_hash", TURNED) for change in (wrong, right))
+        update = "update tw_progress set {} where partition = %s returning partition"
+        change = altered.Change("", *(partial(stores.rows, update.format(to), partition) for to in (wrong, right)))
+        with altered.made(change):
+            said = verify(still, "member", "--against-log")
+        assert not has_line(said, rf"member: partition {partition}: {words}")
+    replay.agrees(still, "member")
 
 
 def test_everything_agrees_with_a_fold_of_the_log(stack: Stack, checker: Checker) -> None:

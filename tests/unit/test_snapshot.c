@@ -30,6 +30,7 @@ static struct tw_scan         *scan;
 static char                    hash[TW_SNAPSHOT_HASH_TEXT];
 static int64_t                 items;
 static unsigned                renewals, renewals_max;
+static atomic_bool             stop;
 static struct tw_err           err;
 
 static int begin(void **state)
@@ -41,6 +42,7 @@ static int begin(void **state)
     partitions = PARTITIONS;
     renewals = 0;
     renewals_max = UINT32_MAX;
+    stop = false;
     return 0;
 }
 
@@ -197,7 +199,7 @@ static void assert_loads_into(struct tw_store *other)
     assert_string_equal(tw_snapshot_hash(snapshot), hash);
     for (int32_t p = 0; p < partitions; p++)
         assert_progress(&tw_snapshot_vector(snapshot)[p], &vector[p]);
-    assert_rc(tw_snapshot_load(snapshot, other, &err), TW_OK, err);
+    assert_rc(tw_snapshot_load(snapshot, other, &stop, &err), TW_OK, err);
     tw_snapshot_close(snapshot);
     assert_same_content(other);
     assert_stands_at_vector(other);
@@ -542,10 +544,10 @@ static void a_store_that_fails__is_told(void **state)
     assert_rc(open_it(&snapshot), TW_OK, err);
     for (unsigned calls = 1; calls < 3; calls++) {
         tw_memory_fail(tw_memory_store_db(&other), calls, TW_UNREACHED);
-        assert_rc(tw_snapshot_load(snapshot, &other, &err), TW_UNREACHED, err);
+        assert_rc(tw_snapshot_load(snapshot, &other, &stop, &err), TW_UNREACHED, err);
         tw_memory_end_faults(tw_memory_store_db(&other));
     }
-    assert_rc(tw_snapshot_load(snapshot, &other, &err), TW_OK, err);
+    assert_rc(tw_snapshot_load(snapshot, &other, &stop, &err), TW_OK, err);
     assert_same_content(&other);
     tw_snapshot_close(snapshot);
     tw_memory_store_close(&other);
@@ -559,8 +561,35 @@ static void a_store_that_is_not_empty__is_fenced(void **state)
     given_a_store(&tw_sample_carts, 30, 2, 0);
     assert_rc(write_it(), TW_OK, err);
     assert_rc(open_it(&snapshot), TW_OK, err);
-    assert_rc(tw_snapshot_load(snapshot, &store, &err), TW_FENCED, err);
+    assert_rc(tw_snapshot_load(snapshot, &store, &stop, &err), TW_FENCED, err);
     tw_snapshot_close(snapshot);
+}
+
+static void an_interruption__ends_it_before_a_watermark_moves(void **state)
+{
+    struct tw_store     other;
+    struct tw_snapshot *snapshot;
+    struct tw_progress  found;
+    struct tw_arena     arena = {0};
+
+    (void)state;
+    given_a_store(&tw_sample_carts, 30, 2, 0);
+    assert_rc(write_it(), TW_OK, err);
+    tw_memory_store_open(head.domain, &other);
+    assert_rc(open_it(&snapshot), TW_OK, err);
+    stop = true;
+    assert_rc(tw_snapshot_load(snapshot, &other, &stop, &err), TW_UNREACHED, err);
+    assert_says("interrupted");
+    for (int32_t p = 0; p < PARTITIONS; p++) {
+        assert_rc(other.watermark(other.self, p, &arena, &found, &err), TW_OK, err);
+        assert_int_equal(found.next_offset, 0);
+    }
+    stop = false;
+    assert_rc(tw_snapshot_load(snapshot, &other, &stop, &err), TW_OK, err);
+    assert_same_content(&other);
+    tw_arena_done(&arena);
+    tw_snapshot_close(snapshot);
+    tw_memory_store_close(&other);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -590,6 +619,7 @@ int main(void)
         TEST(what_was_left_of_one_that_was_killed__is_written_over),
         TEST(a_store_that_fails__is_told),
         TEST(a_store_that_is_not_empty__is_fenced),
+        TEST(an_interruption__ends_it_before_a_watermark_moves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

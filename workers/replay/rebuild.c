@@ -128,7 +128,7 @@ static enum tw_rc load_snapshot(const struct rebuild *r, struct tw_store *store,
 {
     if (r->domain->bulk)
         r->domain->bulk(store);
-    return tw_snapshot_load(r->snapshot, store, reterr);
+    return tw_snapshot_load(r->snapshot, store, &tw_replay_stop, reterr);
 }
 
 static enum tw_rc make_shadow(const struct rebuild *r, struct tw_err *reterr)

@@ -361,6 +361,7 @@ struct part {
 struct loader {
     struct tw_snapshot    *snapshot;
     const struct tw_store *store;
+    const atomic_bool     *stop;
     struct part           *parts; /* by partition */
     struct tw_buf          item;
     struct tw_buf          scratch;
@@ -506,6 +507,8 @@ static enum tw_rc load_items(struct loader *loader, struct tw_err *reterr)
     char tag;
 
     for (;;) {
+        if (atomic_load_explicit(loader->stop, memory_order_relaxed))
+            return tw_fail(reterr, TW_UNREACHED, "snapshot", 0, "interrupted while the snapshot was loaded");
         TW_TRY(next_item(loader, &tag, reterr));
         if (tag == 'Z')
             break;
@@ -522,9 +525,10 @@ static enum tw_rc load_items(struct loader *loader, struct tw_err *reterr)
     return TW_OK;
 }
 
-enum tw_rc tw_snapshot_load(struct tw_snapshot *snapshot, const struct tw_store *store, struct tw_err *reterr)
+enum tw_rc tw_snapshot_load(struct tw_snapshot *snapshot, const struct tw_store *store, const atomic_bool *stop,
+                            struct tw_err *reterr)
 {
-    struct loader                          loader = {.snapshot = snapshot, .store = store};
+    struct loader                          loader = {.snapshot = snapshot, .store = store, .stop = stop};
     TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
     enum tw_rc                             rc = TW_OK;
 

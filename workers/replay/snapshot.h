@@ -13,6 +13,8 @@
 #ifndef TILLWIRE_REPLAY_SNAPSHOT_H
 #define TILLWIRE_REPLAY_SNAPSHOT_H
 
+#include <stdatomic.h>
+
 #include "scan.h"
 
 /** Room for the hash of a whole file as hex, with NUL. */
@@ -42,8 +44,9 @@ enum tw_rc tw_snapshot_open(const char *path, const struct tw_snapshot_head *wan
 const struct tw_progress *tw_snapshot_vector(const struct tw_snapshot *snapshot);
 const char               *tw_snapshot_hash(const struct tw_snapshot *snapshot);
 /** Puts all of it into an empty store, whose partitions then stand at the vector with their digest (digest.h) as outbox. A
- *  store in which this was interrupted is of no use. */
-enum tw_rc tw_snapshot_load(struct tw_snapshot *snapshot, const struct tw_store *store, struct tw_err *reterr);
+ *  store in which this was interrupted is of no use. @p stop: set: ends with UNREACHED before the next item. */
+enum tw_rc tw_snapshot_load(struct tw_snapshot *snapshot, const struct tw_store *store, const atomic_bool *stop,
+                            struct tw_err *reterr);
 /** Accepts NULL. */
 void       tw_snapshot_close(struct tw_snapshot *snapshot);
 

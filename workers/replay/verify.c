@@ -18,11 +18,13 @@
 #include "progress_bar.h"
 #include "replay.h"
 #include "scan.h"
+#include "tillwire/clock.h"
 #include "tillwire/ledger.h"
 #include "tillwire/settings.h"
 
 /* One tells what is wrong, some tell of what kind it is. */
 enum { DIFFERENCES_TOLD = 20 };
+enum { NEARLY_THERE = 5000, ROUNDS_MAX = 20 }; /* records; of a log that is folded while it grows */
 
 struct verification {
     const struct tw_replay_domain *domain;
@@ -32,7 +34,9 @@ struct verification {
     struct tw_store                log_store; /* the log, folded; all zero: not asked for */
     struct tw_source               source;
     struct tw_freeze               freeze;
-    FILE                          *dump; /* NULL: not asked for */
+    int64_t                        folded;       /* records that log_store has */
+    bool                           is_published; /* what was left to publish when that was folded */
+    FILE                          *dump;         /* NULL: not asked for */
     /* results */
     crypto_hash_sha256_state       hash;
     struct tw_buf                  line;
@@ -62,21 +66,49 @@ static void verification_done(struct verification *v)
 
 /* --- the log ------------------------------------------------------------------------------------------------------ */
 
+static int64_t sum_of(const struct verification *v, const struct tw_progress *vector)
+{
+    int64_t sum = 0;
+
+    for (int32_t p = 0; p < v->partition_count; p++)
+        sum += vector[p].next_offset;
+    return sum;
+}
+
+/* Counts a difference; true when it is among the first, which are told. */
+static bool is_told(struct verification *v)
+{
+    return v->differences++ < DIFFERENCES_TOLD;
+}
+
+/* Of a store that is held: what counts depends on its clock, and its watermark on the record before it. */
+static void compare_progress(struct verification *v, int32_t partition, const struct tw_progress *wanted)
+{
+    const struct tw_progress *stored = &v->freeze.vector[partition];
+    char                      is[TW_TIME_TEXT + 1], should_be[TW_TIME_TEXT + 1];
+
+    if (stored->clock_ms != wanted->clock_ms && is_told(v)) {
+        tw_time_format(stored->clock_ms, is);
+        tw_time_format(wanted->clock_ms, should_be);
+        tw_buf_printf(&v->told, "partition %" PRId32 ": the clock is %s, the log says %s\n", partition, is, should_be);
+    }
+    if (memcmp(stored->last_hash, wanted->last_hash, sizeof(stored->last_hash)) != 0 && is_told(v))
+        tw_buf_printf(&v->told, "partition %" PRId32 ": record %" PRId64 " that was folded is another one in the log\n",
+                      partition, stored->next_offset - 1);
+}
+
 static enum tw_rc fold_up_to(struct verification *v, const struct tw_progress *vector, struct tw_err *reterr)
 {
     TW_AUTO(tw_progress_bar_end) struct tw_progress_bar bar = {0};
     struct tw_fold                                      fold;
     atomic_llong                                        folded = 0;
-    int64_t                                             all = 0;
 
     TW_TRY(tw_replay_fold_config(v->domain, v->settings, &fold, reterr));
     fold.config.store = &v->log_store;
     fold.source = &v->source;
     fold.sweeps = true;
     fold.folded = &folded;
-    for (int32_t p = 0; p < v->partition_count; p++)
-        all += vector[p].next_offset;
-    tw_progress_bar_begin(&bar, v->domain->domain->name, "records", all);
+    tw_progress_bar_begin(&bar, v->domain->domain->name, "records", sum_of(v, vector) - v->folded);
     for (int32_t p = 0; p < v->partition_count; p++) {
         struct tw_fold_end end = {vector[p].next_offset, INT64_MAX};
         struct tw_progress at;
@@ -85,22 +117,54 @@ static enum tw_rc fold_up_to(struct verification *v, const struct tw_progress *v
         tw_progress_bar_show(&bar, folded);
         if (tw_replay_stop)
             return tw_fail(reterr, TW_UNREACHED, "verify", 0, "interrupted");
-        if (v->freeze.frozen)
-            TW_TRY(tw_freeze_renew(&v->freeze, reterr));
+        if (!v->freeze.frozen)
+            continue;
+        compare_progress(v, p, &at);
+        TW_TRY(tw_freeze_renew(&v->freeze, reterr));
     }
+    v->folded = sum_of(v, vector);
     return TW_OK;
 }
 
-/* What was there when the command was given; the rest is folded while the store is held. */
+/* To where the store is, or nearly: each round is shorter than the one before. A store without a worker can be verified,
+ * too. */
+static enum tw_rc fold_most_into(struct verification *v, struct tw_progress *vector, struct tw_err *reterr)
+{
+    for (int round = 0; round < ROUNDS_MAX; round++) {
+        enum tw_rc rc = tw_settled_vector(&v->store, v->partition_count, &tw_replay_stop, vector, reterr);
+
+        if (rc != TW_OK && rc != TW_UNREACHED)
+            return rc;
+        v->is_published = rc == TW_OK;
+        if (round > 0 && sum_of(v, vector) - v->folded < NEARLY_THERE)
+            return TW_OK;
+        TW_TRY(fold_up_to(v, vector, reterr));
+        if (!v->is_published)
+            return TW_OK;
+    }
+    return TW_OK; /* the log grows faster than it is folded: the rest is folded while the store is held */
+}
+
+/* The rest is folded while the store is held. */
 static enum tw_rc fold_most(struct verification *v, struct tw_err *reterr)
 {
     struct tw_progress *vector = tw_alloc_zeroed((size_t)v->partition_count, sizeof(*vector));
-    enum tw_rc          rc = tw_settled_vector(&v->store, v->partition_count, &tw_replay_stop, vector, reterr);
+    enum tw_rc          rc = fold_most_into(v, vector, reterr);
 
-    if (rc == TW_OK || rc == TW_UNREACHED) /* a store without a worker can be verified, too */
-        rc = fold_up_to(v, vector, reterr);
     free(vector);
     return rc;
+}
+
+/* What the last commits gave up stands in the dead letters once it is published, where somebody does that. */
+static enum tw_rc fold_rest(struct verification *v, struct tw_err *reterr)
+{
+    enum tw_rc rc = TW_OK;
+
+    if (v->is_published)
+        rc = tw_freeze_wait_for_outboxes(&v->freeze, &tw_replay_stop, reterr);
+    if (rc != TW_OK && rc != TW_UNREACHED)
+        return rc;
+    return fold_up_to(v, v->freeze.vector, reterr);
 }
 
 /* A store that is behind agrees with its log all the same, also one that is empty: whoever reads the answer should know. */
@@ -157,12 +221,6 @@ static void tell_name(const struct tw_scan_item *item, struct tw_buf *out)
     }
     tw_uuid_format(item->row->id, id);
     tw_buf_printf(out, "command %s in partition %" PRId32, id, item->partition);
-}
-
-/* Counts a difference; true when it is among the first, which are told. */
-static bool is_told(struct verification *v)
-{
-    return v->differences++ < DIFFERENCES_TOLD;
 }
 
 static void tell_difference(struct verification *v, const struct tw_scan_item *stored,
@@ -282,7 +340,7 @@ static enum tw_rc look(struct verification *v, struct tw_err *reterr)
     }
     TW_TRY(tw_freeze_take(&v->freeze, &v->store, v->partition_count, "", reterr));
     if (v->settings->against_log)
-        TW_TRY(fold_up_to(v, v->freeze.vector, reterr));
+        TW_TRY(fold_rest(v, reterr));
     TW_TRY(walk_both(v, reterr));
     TW_TRY(check_readers(v, reterr));
     tw_freeze_release(&v->freeze);
