@@ -87,7 +87,7 @@ def test_a_full_disk_leaves_no_file_and_says_so(stack: Stack, tmp_path: Path) ->
     refused = twctl(stack, "log", "export", "cart.commands", "--to", tmp_path, code=1, prepare=little_room)
     assert "cannot write" in refused.stderr and "File too large" in refused.stderr
     assert not list(tmp_path.iterdir())
-    refused = twctl(stack, "log", "export", "cart.commands", "--to", tmp_path / "nowhere", code=1)
+    refused = twctl(stack, "log", "export", "cart.commands", "--to", tmp_path / "nowhere", code=2)
     assert "No such file or directory" in refused.stderr
 
 

@@ -156,7 +156,7 @@ enum tw_rc tw_snapshot_write(const char *path, const struct tw_snapshot_head *he
     TW_TRY(tw_part_file_open(path, &writer.part, reterr));
     writer.file = fdopen(fcntl(writer.part.fd, F_DUPFD_CLOEXEC, 0), "w");
     if (!writer.file)
-        tw_out_of_memory(sizeof(*writer.file));
+        tw_out_of_memory(BUFSIZ);
     crypto_hash_sha256_init(&writer.hash);
     put_head(&writer, head);
     rc = put_items(&writer, head, scan, renew, self, reterr);
