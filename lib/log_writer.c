@@ -1,29 +1,23 @@
 /*
  * Records gather in one block, which is compressed, sealed with its checksum and written when it is full or its partition
- * ends. The file has its name only when all of it is on the disk: until then it is `<path>.part`, locked.
+ * ends. The file has its name only when all of it is on the disk (tillwire/part_file.h).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
 
 #include "log_format.h"
+#include "tillwire/part_file.h"
 
 enum { LEVEL = 6, INDEX_STEP = 1000 };
 
 struct tw_log_writer {
-    char                    *path;
-    char                    *part;
-    int                      fd;
-    bool                     finished;
+    struct tw_part_file      file;
     int64_t                  position;
     crypto_hash_sha256_state sha256;
     ZSTD_CCtx               *zstd;
@@ -40,21 +34,17 @@ struct tw_log_writer {
     size_t                   entry_count, entry_cap;
 };
 
-static enum tw_rc fail_io(struct tw_err *reterr, const char *what, const char *path)
-{
-    return tw_fail(reterr, TW_REFUSED, "log_writer", errno, "cannot %s '%s': %s", what, path, strerror(errno));
-}
-
 static enum tw_rc write_all(struct tw_log_writer *writer, struct tw_str bytes, struct tw_err *reterr)
 {
     writer->position += (int64_t)bytes.len;
     while (bytes.len > 0) {
-        ssize_t written = write(writer->fd, bytes.ptr, bytes.len);
+        ssize_t written = write(writer->file.fd, bytes.ptr, bytes.len);
 
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)
-            return fail_io(reterr, "write", writer->part);
+            return tw_fail(reterr, TW_REFUSED, "log_writer", errno, "cannot write '%s': %s", writer->file.part,
+                           strerror(errno));
         bytes = (struct tw_str){bytes.ptr + written, bytes.len - (size_t)written};
     }
     return TW_OK;
@@ -78,26 +68,6 @@ static void seal(struct tw_buf *out)
 }
 
 /* --- beginning ---------------------------------------------------------------------------------------------------- */
-
-/* Of two writers that open the same file, one locks it; and when that one has given it its name meanwhile, it is not ours
- * to empty. */
-static enum tw_rc lock_part(struct tw_log_writer *writer, struct tw_err *reterr)
-{
-    struct stat ours, there;
-
-    writer->fd = open(writer->part, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (writer->fd < 0)
-        return tw_fail(reterr, TW_INVALID, "log_writer", errno, "cannot write '%s': %s", writer->part, strerror(errno));
-    if (flock(writer->fd, LOCK_EX | LOCK_NB) != 0 || fstat(writer->fd, &ours) != 0 || stat(writer->part, &there) != 0 ||
-        ours.st_ino != there.st_ino) {
-        close(writer->fd); /* before anybody removes it */
-        writer->fd = -1;
-        return tw_fail(reterr, TW_REFUSED, "log_writer", 0, "'%s' is being written by somebody else", writer->part);
-    }
-    if (ftruncate(writer->fd, 0) != 0) /* what an interrupted one left */
-        return fail_io(reterr, "write", writer->part);
-    return TW_OK;
-}
 
 static enum tw_rc check_info(const struct tw_log_info *info, struct tw_err *reterr)
 {
@@ -139,16 +109,10 @@ static void pass_over_empty(struct tw_log_writer *writer)
             writer->offset = writer->partitions[writer->partition].first;
 }
 
-static struct tw_log_writer *make_writer(const char *path, const struct tw_log_info *info)
+static struct tw_log_writer *make_writer(const struct tw_log_info *info)
 {
     struct tw_log_writer *writer = tw_alloc_zeroed(1, sizeof(*writer));
-    size_t                path_len = strlen(path);
 
-    writer->fd = -1;
-    writer->path = tw_strdup(path);
-    writer->part = tw_alloc(path_len + sizeof(".part"));
-    memcpy(writer->part, path, path_len);
-    memcpy(writer->part + path_len, ".part", sizeof(".part"));
     writer->topic = tw_alloc_zeroed(1, info->topic.len + 1);
     memcpy(writer->topic, info->topic.ptr, info->topic.len);
     writer->partition_count = info->partition_count;
@@ -173,10 +137,8 @@ enum tw_rc tw_log_writer_open(const char *path, const struct tw_log_info *info, 
     enum tw_rc            rc;
 
     TW_TRY(check_info(info, reterr));
-    if (access(path, F_OK) == 0)
-        return tw_fail(reterr, TW_INVALID, "log_writer", 0, "'%s' is there already: move it away first", path);
-    writer = make_writer(path, info);
-    rc = lock_part(writer, reterr);
+    writer = make_writer(info);
+    rc = tw_part_file_open(path, &writer->file, reterr);
     if (rc == TW_OK) {
         put_head(&writer->out, info);
         rc = write_out(writer, reterr);
@@ -299,31 +261,6 @@ static enum tw_rc write_trailer(struct tw_log_writer *writer, int64_t index_posi
     return write_all(writer, tw_buf_str(&writer->out), reterr);
 }
 
-static enum tw_rc sync_folder(const struct tw_log_writer *writer, struct tw_err *reterr)
-{
-    char *copy = tw_strdup(writer->path);
-    int   fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool  good = fd >= 0 && fsync(fd) == 0;
-
-    if (!good)
-        fail_io(reterr, "bring to the disk the folder of", writer->path);
-    if (fd >= 0)
-        close(fd);
-    free(copy);
-    return good ? TW_OK : TW_REFUSED;
-}
-
-/* On the disk before it has its name: a name is a promise. */
-static enum tw_rc give_name(struct tw_log_writer *writer, struct tw_err *reterr)
-{
-    if (fsync(writer->fd) != 0)
-        return fail_io(reterr, "write", writer->part);
-    if (rename(writer->part, writer->path) != 0)
-        return fail_io(reterr, "name", writer->path);
-    writer->finished = true;
-    return sync_folder(writer, reterr);
-}
-
 enum tw_rc tw_log_writer_finish(struct tw_log_writer *writer, uint8_t ret_sha256[TW_LOG_SHA256_BYTES],
                                 struct tw_err *reterr)
 {
@@ -338,7 +275,7 @@ enum tw_rc tw_log_writer_finish(struct tw_log_writer *writer, uint8_t ret_sha256
     index_position = writer->position;
     TW_TRY(write_index(writer, reterr));
     TW_TRY(write_trailer(writer, index_position, sha256, reterr));
-    TW_TRY(give_name(writer, reterr));
+    TW_TRY(tw_part_file_finish(&writer->file, reterr));
     memcpy(ret_sha256, sha256, sizeof(sha256));
     return TW_OK;
 }
@@ -347,18 +284,12 @@ void tw_log_writer_close(struct tw_log_writer *writer)
 {
     if (!writer)
         return;
-    if (writer->fd >= 0) {
-        if (!writer->finished)
-            unlink(writer->part);
-        close(writer->fd);
-    }
+    tw_part_file_done(&writer->file);
     ZSTD_freeCCtx(writer->zstd);
     tw_buf_done(&writer->raw);
     tw_buf_done(&writer->out);
     free(writer->entries);
     free(writer->partitions);
     free(writer->topic);
-    free(writer->part);
-    free(writer->path);
     free(writer);
 }

@@ -87,7 +87,7 @@ def test_a_full_disk_leaves_no_file_and_says_so(stack: Stack, tmp_path: Path) ->
     refused = twctl(stack, "log", "export", "cart.commands", "--to", tmp_path, code=1, prepare=little_room)
     assert "cannot write" in refused.stderr and "File too large" in refused.stderr
     assert not list(tmp_path.iterdir())
-    refused = twctl(stack, "log", "export", "cart.commands", "--to", tmp_path / "nowhere", code=1)
+    refused = twctl(stack, "log", "export", "cart.commands", "--to", tmp_path / "nowhere", code=2)
     assert "No such file or directory" in refused.stderr
 
 
@@ -323,7 +323,7 @@ def test_a_dead_letter_is_traced_by_command_and_by_member(
 
 def test_an_id_nobody_knows_is_told_with_what_was_searched(stack: Stack) -> None:
     refused = twctl(stack, "trace", ids.some_command_id(1_750_000_000_000, "product", 2), code=1).stderr
-    assert "nothing is known of " in refused and "product.commands partition 2, offsets 0 to " in refused
+    assert "nothing is known of " in refused and "product.commands partition 2, " in refused
     assert "cart." not in refused, "only where such a command can be"
     refused = twctl(stack, "trace", "8d546db7-4db5-8236-b176-2a7b606eca26", code=1).stderr
     assert all(f"{topic} partition " in refused for topic in TOPICS)

@@ -446,8 +446,8 @@ static void a_file_that_comes_meanwhile__is_left_alone(void **state)
 
     (void)state;
     given_a_store(&tw_sample_carts, 3, 2, 0);
-    assert_rc(tw_snapshot_write(path, &head, scan, renew_and_write, NULL, hash, &items, &err), TW_UNREACHED, err);
-    assert_says("File exists");
+    assert_rc(tw_snapshot_write(path, &head, scan, renew_and_write, NULL, hash, &items, &err), TW_INVALID, err);
+    assert_says("is there already");
     assert_int_equal(read_file(bytes, sizeof(bytes)), 6);
 }
 

@@ -12,6 +12,7 @@
 #include "digest.h"
 #include "tillwire/clock.h"
 #include "tillwire/ledger.h"
+#include "tillwire/part_file.h"
 #include "tillwire/settings.h"
 
 #define MAGIC "tillwire snapshot 1\n"
@@ -27,7 +28,7 @@ enum {
 
 struct writer {
     FILE                    *file;
-    const char              *path; /* of the file under way */
+    struct tw_part_file      part;
     crypto_hash_sha256_state hash;
     struct tw_buf            scratch;
     int64_t                  items;
@@ -133,44 +134,37 @@ static enum tw_rc cannot_write(const char *path, struct tw_err *reterr)
 }
 
 /* The hash, and all of it on the disk before the file gets its name. */
-static enum tw_rc finish(struct writer *writer, const char *path, char ret_hash[TW_SNAPSHOT_HASH_TEXT],
-                         struct tw_err *reterr)
+static enum tw_rc finish(struct writer *writer, char ret_hash[TW_SNAPSHOT_HASH_TEXT], struct tw_err *reterr)
 {
     unsigned char hash[crypto_hash_sha256_BYTES];
-    int           failed;
 
     crypto_hash_sha256_final(&writer->hash, hash);
     fwrite(hash, 1, sizeof(hash), writer->file);
     tw_hex_format(hash, sizeof(hash), ret_hash);
-    failed = fflush(writer->file) || ferror(writer->file) || fsync(fileno(writer->file));
-    if (failed || link(writer->path, path) != 0) /* not rename(): nobody's file is replaced */
-        return cannot_write(path, reterr);
-    return TW_OK;
+    if (fflush(writer->file) || ferror(writer->file))
+        return cannot_write(writer->part.part, reterr);
+    return tw_part_file_finish(&writer->part, reterr);
 }
 
 enum tw_rc tw_snapshot_write(const char *path, const struct tw_snapshot_head *head, struct tw_scan *scan,
                              enum tw_rc (*renew)(void *self, struct tw_err *reterr), void *self,
                              char ret_hash[TW_SNAPSHOT_HASH_TEXT], int64_t *ret_items, struct tw_err *reterr)
 {
-    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
-    struct writer                          writer = {.path = tw_arena_printf(&arena, "%s.part", path).ptr};
-    int                                    fd;
-    enum tw_rc                             rc;
+    struct writer writer = {0};
+    enum tw_rc    rc;
 
-    if (access(path, F_OK) == 0)
-        return tw_fail(reterr, TW_INVALID, "snapshot", 0, "'%s' is there already", path);
-    fd = open(writer.path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    writer.file = fd >= 0 ? fdopen(fd, "w") : NULL;
+    TW_TRY(tw_part_file_open(path, &writer.part, reterr));
+    writer.file = fdopen(fcntl(writer.part.fd, F_DUPFD_CLOEXEC, 0), "w");
     if (!writer.file)
-        return tw_fail(reterr, TW_INVALID, "snapshot", errno, "cannot write '%s': %s", writer.path, strerror(errno));
+        tw_out_of_memory(BUFSIZ);
     crypto_hash_sha256_init(&writer.hash);
     put_head(&writer, head);
     rc = put_items(&writer, head, scan, renew, self, reterr);
     if (rc == TW_OK)
-        rc = finish(&writer, path, ret_hash, reterr);
+        rc = finish(&writer, ret_hash, reterr);
     *ret_items = writer.items;
     fclose(writer.file);
-    unlink(writer.path);
+    tw_part_file_done(&writer.part);
     tw_buf_done(&writer.scratch);
     return rc;
 }

@@ -28,7 +28,8 @@ struct tw_snapshot_head {
 };
 
 /** Writes all of @p scan to @p path, which must not exist; at the end it is there whole, or not at all. @p renew is called
- *  after each item. INVALID: the file is there already, or its folder cannot be written. UNREACHED: the disk is full. */
+ *  after each item. INVALID: the file is there already, or its folder cannot be written. REFUSED: another writer is at
+ *  it. UNREACHED: the disk is full. */
 enum tw_rc tw_snapshot_write(const char *path, const struct tw_snapshot_head *head, struct tw_scan *scan,
                              enum tw_rc (*renew)(void *self, struct tw_err *reterr), void *self,
                              char ret_hash[TW_SNAPSHOT_HASH_TEXT], int64_t *ret_items, struct tw_err *reterr);
