@@ -47,14 +47,15 @@ static enum tw_rc lock_part(struct tw_part_file *file, struct tw_err *reterr)
 enum tw_rc tw_part_file_open(const char *path, struct tw_part_file *ret_file, struct tw_err *reterr)
 {
     struct tw_part_file file = {.fd = -1};
-    size_t              size = strlen(path) + sizeof(".part");
+    size_t              path_len = strlen(path);
     enum tw_rc          rc;
 
     if (access(path, F_OK) == 0)
         return is_there(path, reterr);
     file.path = tw_strdup(path);
-    file.part = tw_alloc(size);
-    snprintf(file.part, size, "%s.part", path);
+    file.part = tw_alloc(path_len + sizeof(".part"));
+    memcpy(file.part, path, path_len);
+    memcpy(file.part + path_len, ".part", sizeof(".part"));
     rc = lock_part(&file, reterr);
     if (rc == TW_OK)
         *ret_file = file;

@@ -151,12 +151,13 @@ def test_an_interrupted_rebuild_goes_on_when_it_is_given_again(
     rebuild(stack, domain).must_be(DONE)
     takes_s = time.monotonic() - started
     drop(stack, domain)
+    calls = writes(anyone, merchant, product)  # now: what is killed may hold the store for as long as its lease
     for change in damages(stores, shop, domain):
         change.make()
     for i in range(INTERRUPTIONS):
         number = signal.SIGKILL if i % 2 else signal.SIGINT
         must_have_ended_well(interrupted(stack, domain, number, dice.uniform(0.1, takes_s)), number)
-        for call in writes(anyone, merchant, product):
+        for call in calls:
             call()
     wait_until("it is rebuilt", lambda: rebuilt_at_last(stack, domain), 2 * LEASE_S)
     agrees(stack, domain)

@@ -110,6 +110,8 @@ static enum tw_rc chain_verdicts(void *source, int32_t partition, struct tw_verd
     TW_TRY(self->files.verdicts(self->files.self, partition, &of_files, reterr));
     for (size_t i = 0; i < of_files.count; i++)
         tw_verdicts_add(verdicts, of_files.offsets[i]);
+    if (verdicts->read_to < of_files.read_to) /* the cluster's are read from where the files end */
+        verdicts->read_to = of_files.read_to;
     return self->cluster.verdicts(self->cluster.self, partition, verdicts, reterr);
 }
 

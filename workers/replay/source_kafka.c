@@ -65,12 +65,19 @@ static enum tw_rc kafka_read(void *source, size_t max, size_t max_bytes, struct 
     return TW_OK;
 }
 
+/* Dead letters that were deleted cannot be told, and without them a fold may decide what was given up. */
 static enum tw_rc kafka_verdicts(void *source, int32_t partition, struct tw_verdicts *verdicts, struct tw_err *reterr)
 {
     struct kafka_source *self = source;
+    const char          *topic = tw_topic_of(self->domain, TW_TOPIC_DLQ)->name;
+    int64_t              low, high;
 
-    return tw_verdicts_read(verdicts, self->reader, tw_topic_of(self->domain, TW_TOPIC_DLQ)->name, partition,
-                            self->timeout_ms, reterr);
+    TW_TRY(tw_reader_bounds(self->reader, topic, partition, self->timeout_ms, &low, &high, reterr));
+    if (verdicts->read_to < low)
+        return tw_fail(reterr, TW_BROKEN, "replay.source", 0,
+                       "'%s' partition %d begins at %lld, but is needed from %lld: its beginning is gone", topic,
+                       (int)partition, (long long)low, (long long)verdicts->read_to);
+    return tw_verdicts_read(verdicts, self->reader, topic, partition, self->timeout_ms, reterr);
 }
 
 static void kafka_close(void *source)
