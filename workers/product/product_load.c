@@ -7,6 +7,8 @@
 
 static const char where[] = "product.store.load";
 
+enum { ASKED_AT_ONCE = 500 };
+
 struct loading {
     struct tw_load    *load;
     struct tw_arena   *arena;
@@ -93,63 +95,91 @@ static enum tw_rc take_row(void *context, const bson_t *document, struct tw_err 
     return TW_OK;
 }
 
-static enum tw_rc find_in(struct tw_mongo *mongo, const char *collection, const bson_t *ids, size_t count,
-                          tw_mongo_found *found, void *context, struct tw_err *reterr)
+/* The ids of one question, and who takes what is found. */
+struct question {
+    struct tw_mongo *mongo;
+    const char      *collection;
+    tw_mongo_found  *found;
+    void            *context;
+    bson_t           ids;
+    uint32_t         count;
+};
+
+static enum tw_rc ask(struct question *question, struct tw_err *reterr)
 {
     bson_t    *filter;
     bson_t    *options;
     enum tw_rc rc;
 
-    if (!count)
+    if (!question->count)
         return TW_OK;
-    filter = BCON_NEW("_id", "{", "$in", BCON_ARRAY(ids), "}");
-    options = BCON_NEW("batchSize", BCON_INT32((int32_t)count + 1)); /* one answer, closed at once */
-    rc = tw_mongo_find(mongo, collection, filter, options, found, context, where, reterr);
+    filter = BCON_NEW("_id", "{", "$in", BCON_ARRAY(&question->ids), "}");
+    options = BCON_NEW("batchSize", BCON_INT32((int32_t)question->count + 1)); /* one answer, closed at once */
+    rc = tw_mongo_find(question->mongo, question->collection, filter, options, question->found, question->context,
+                       where, reterr);
     bson_destroy(options);
     bson_destroy(filter);
+    bson_reinit(&question->ids);
+    question->count = 0;
     return rc;
 }
 
-static void append_product_id(bson_t *ids, const char *name, size_t name_len, const struct tw_key *key)
+/* Room for one more id, whose name in the array is in @p ret_name. The stand-in takes four times as long for twice as many
+ * ids, so more than ASKED_AT_ONCE are several questions. */
+static enum tw_rc make_room(struct question *question, char buffer[16], const char **ret_name, struct tw_err *reterr)
+{
+    if (question->count == ASKED_AT_ONCE)
+        TW_TRY(ask(question, reterr));
+    bson_uint32_to_string(question->count++, ret_name, buffer, 16);
+    return TW_OK;
+}
+
+static void append_product_id(bson_t *ids, const char *name, const struct tw_key *key)
 {
     bson_oid_t id;
 
     tw_product_id_to_object_id(key->id, id.bytes);
-    bson_append_oid(ids, name, (int)name_len, &id);
+    bson_append_oid(ids, name, -1, &id);
 }
 
-static void append_rating_id(bson_t *ids, const char *name, size_t name_len, const struct tw_key *key)
+static void append_rating_id(bson_t *ids, const char *name, const struct tw_key *key)
 {
     char id[TW_RATING_DOCUMENT_ID + 1];
 
     tw_rating_document_id(key->id, key->sub, id);
-    bson_append_utf8(ids, name, (int)name_len, id, TW_RATING_DOCUMENT_ID);
+    bson_append_utf8(ids, name, -1, id, TW_RATING_DOCUMENT_ID);
 }
 
 static const struct kind {
     const char *collection;
-    void (*append_id)(bson_t *ids, const char *name, size_t name_len, const struct tw_key *key);
+    void (*append_id)(bson_t *ids, const char *name, const struct tw_key *key);
     tw_mongo_found *take;
 } kinds[] = {
     [TW_PRODUCT_ENTITY] = {TW_MONGO_PRODUCTS, append_product_id, take_product},
     [TW_RATING_ENTITY] = {TW_MONGO_RATINGS, append_rating_id, take_rating},
 };
 
-static enum tw_rc load_kind(struct tw_mongo *mongo, struct loading *loading, uint32_t kind, struct tw_err *reterr)
+static enum tw_rc ask_for_kind(struct question *question, const struct loading *loading, uint32_t kind,
+                               struct tw_err *reterr)
 {
-    bson_t     ids = BSON_INITIALIZER;
-    enum tw_rc rc;
-
-    collect_wanted(loading, kind);
     for (size_t i = 0; i < loading->wanted_count; i++) {
         char        buffer[16];
         const char *name;
-        size_t      name_len = bson_uint32_to_string((uint32_t)i, &name, buffer, sizeof(buffer));
 
-        kinds[kind].append_id(&ids, name, name_len, &loading->wanted[i]->key);
+        TW_TRY(make_room(question, buffer, &name, reterr));
+        kinds[kind].append_id(&question->ids, name, &loading->wanted[i]->key);
     }
-    rc = find_in(mongo, kinds[kind].collection, &ids, loading->wanted_count, kinds[kind].take, loading, reterr);
-    bson_destroy(&ids);
+    return ask(question, reterr);
+}
+
+static enum tw_rc load_kind(struct tw_mongo *mongo, struct loading *loading, uint32_t kind, struct tw_err *reterr)
+{
+    struct question question = {mongo, kinds[kind].collection, kinds[kind].take, loading, BSON_INITIALIZER, 0};
+    enum tw_rc      rc;
+
+    collect_wanted(loading, kind);
+    rc = ask_for_kind(&question, loading, kind, reterr);
+    bson_destroy(&question.ids);
     return rc;
 }
 
@@ -167,26 +197,32 @@ static enum tw_rc load_entities(struct tw_mongo *mongo, struct loading *loading,
     return TW_OK;
 }
 
+static enum tw_rc ask_for_rows(struct question *question, int32_t partition, const struct tw_load *load,
+                               struct tw_err *reterr)
+{
+    for (size_t i = 0; i < load->ledger_id_count; i++) {
+        char        buffer[16];
+        char        id[TW_LEDGER_DOCUMENT_ID + 1];
+        const char *name;
+
+        TW_TRY(make_room(question, buffer, &name, reterr));
+        tw_ledger_document_id(partition, load->ledger_ids[i], id);
+        bson_append_utf8(&question->ids, name, -1, id, -1);
+    }
+    return ask(question, reterr);
+}
+
 static enum tw_rc load_rows(struct tw_mongo *mongo, int32_t partition, struct loading *loading, struct tw_err *reterr)
 {
     struct tw_load *load = loading->load;
-    bson_t          ids = BSON_INITIALIZER;
+    struct question question = {mongo, TW_MONGO_LEDGER, take_row, loading, BSON_INITIALIZER, 0};
     enum tw_rc      rc;
 
     load->row_count = 0;
     load->rows = TW_NEW_ARRAY(loading->arena, load->ledger_id_count, struct tw_ledger_row);
     loading->row_cap = load->ledger_id_count;
-    for (size_t i = 0; i < load->ledger_id_count; i++) {
-        char        buffer[16];
-        char        id[TW_LEDGER_DOCUMENT_ID + 1];
-        const char *key;
-        size_t      key_len = bson_uint32_to_string((uint32_t)i, &key, buffer, sizeof(buffer));
-
-        tw_ledger_document_id(partition, load->ledger_ids[i], id);
-        bson_append_utf8(&ids, key, (int)key_len, id, -1);
-    }
-    rc = find_in(mongo, TW_MONGO_LEDGER, &ids, load->ledger_id_count, take_row, loading, reterr);
-    bson_destroy(&ids);
+    rc = ask_for_rows(&question, partition, load, reterr);
+    bson_destroy(&question.ids);
     return rc;
 }
 

@@ -43,8 +43,8 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .close_store = tw_product_store_close,
         .bulk = tw_product_store_bulk,
         .open_shadow = tw_product_shadow_open,
-        .turn_records = 40000, /* views of a product share a write, and there are many */
-        .turn_bytes = 16 << 20,
+        .turn_records = 20000, /* views of a product share a write, and there are many */
+        .turn_bytes = 8 << 20,
         .sweeps_rows = true,
     },
     {

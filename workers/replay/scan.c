@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE = 500 };
+enum { PAGE = 3000 }; /* split by partition for each load, so several times what one should ask for */
 
 struct tw_scan {
     const struct tw_domain   *domain;
