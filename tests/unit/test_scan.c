@@ -9,7 +9,7 @@
 #include "sample_states.h"
 #include "unit.h"
 
-enum { PARTITIONS = 3, ITEMS_MAX = 8000 };
+enum { PARTITIONS = 3, ITEMS_MAX = 100000 };
 
 struct world {
     struct tw_store    store;
