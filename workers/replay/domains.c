@@ -1,4 +1,3 @@
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,7 +21,6 @@ atomic_bool tw_replay_stop;
 const struct tw_replay_domain tw_replay_domains[] = {
     {
         .domain = &tw_member_domain,
-        .store = "PostgreSQL",
         .uri_setting = "postgres_uri",
         .uri_offset = offsetof(struct tw_ctl_settings, postgres_uri),
         .open_store = tw_member_store_open,
@@ -30,13 +28,10 @@ const struct tw_replay_domain tw_replay_domains[] = {
         .pin_id_key = tw_member_store_pin,
         .bulk = tw_member_store_bulk,
         .open_shadow = tw_member_shadow_open,
-        .turn_records = 10000,
-        .turn_bytes = 4 << 20,
         .sweeps_rows = true,
     },
     {
         .domain = &tw_product_domain,
-        .store = "MongoDB",
         .uri_setting = "mongo_uri",
         .uri_offset = offsetof(struct tw_ctl_settings, mongo_uri),
         .open_store = tw_product_store_open,
@@ -49,7 +44,6 @@ const struct tw_replay_domain tw_replay_domains[] = {
     },
     {
         .domain = &tw_cart_domain,
-        .store = "Redis",
         .uri_setting = "redis_uri",
         .uri_offset = offsetof(struct tw_ctl_settings, redis_uri),
         .open_store = tw_cart_store_open,

@@ -270,6 +270,14 @@ struct reading {
     struct tw_buf    scratch;
 };
 
+static enum tw_rc go_on(void *self, struct tw_err *reterr)
+{
+    (void)self; /* nobody else moves a shadow */
+    if (tw_replay_stop)
+        return tw_fail(reterr, TW_UNREACHED, "rebuild", 0, "interrupted: the same command goes on from here");
+    return TW_OK;
+}
+
 static enum tw_rc read_back(const struct rebuild *r, struct tw_scan *scan, struct reading *reading,
                             struct tw_err *reterr)
 {
@@ -281,8 +289,7 @@ static enum tw_rc read_back(const struct rebuild *r, struct tw_scan *scan, struc
     for (; item.what == TW_SCAN_ENTITY; reading->count++) {
         tw_digest_add(&reading->read, item.type, &item.entity->key, item.entity->before, &reading->scratch);
         tw_progress_bar_show(&bar, reading->count);
-        if (tw_replay_stop)
-            return tw_fail(reterr, TW_UNREACHED, "rebuild", 0, "interrupted: the same command goes on from here");
+        TW_TRY(go_on(NULL, reterr));
         TW_TRY(tw_scan_next(scan, &item, reterr));
     }
     return TW_OK;
@@ -304,14 +311,6 @@ static enum tw_rc read_digests(const struct rebuild *r, struct tw_store *store, 
         tw_digest_join(ret_sum, &of_partition);
         r->at[p].outbox = (struct tw_str){NULL, 0};
     }
-    return TW_OK;
-}
-
-static enum tw_rc go_on(void *self, struct tw_err *reterr)
-{
-    (void)self; /* nobody else moves a shadow */
-    if (tw_replay_stop)
-        return tw_fail(reterr, TW_UNREACHED, "rebuild", 0, "interrupted: the same command goes on from here");
     return TW_OK;
 }
 

@@ -25,7 +25,6 @@ struct tw_readers_check {
 /** A domain with its store, as replay needs to know them. */
 struct tw_replay_domain {
     const struct tw_domain *domain;
-    const char             *store;       /**< for people: "PostgreSQL" */
     const char             *uri_setting; /**< "postgres_uri" */
     size_t                  uri_offset;  /**< of it in struct tw_ctl_settings */
     enum tw_rc (*open_store)(const char *uri, int timeout_ms, struct tw_store *ret_store, struct tw_err *reterr);
@@ -38,8 +37,8 @@ struct tw_replay_domain {
     enum tw_rc (*complete)(struct tw_store *store, int32_t partition, struct tw_err *reterr);
     enum tw_rc (*open_shadow)(const char *live_uri, const char *name, int timeout_ms, struct tw_shadow *ret_shadow,
                               struct tw_err *reterr);
-    size_t
-        turn_records; /**< of one commit of a rebuild at most, and its bytes: what its memory and its store bear well */
+    /** Of one commit of a rebuild at most: what its memory and its store bear well; 0: as tw_fold has it. */
+    size_t turn_records;
     size_t turn_bytes;
     bool   sweeps_rows; /**< the store's sweep() drops remembered commands and no aggregates; else commits drop them */
     /** Compares what the store keeps for readers with what it decides on; NULL: readers see the very same. */
