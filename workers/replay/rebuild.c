@@ -339,6 +339,12 @@ static enum tw_rc check_readers(const struct rebuild *r, struct tw_store *store,
 
 static enum tw_rc complete_shadow(const struct rebuild *r, struct tw_store *store, struct tw_err *reterr)
 {
+    bool more = r->shadow.complete != NULL;
+
+    while (more) {
+        TW_TRY(r->shadow.complete(r->shadow.self, &more, reterr));
+        TW_TRY(go_on(NULL, reterr));
+    }
     TW_TRY(read_shadow(r, store, reterr));
     for (int32_t p = 0; r->domain->complete && p < r->partition_count; p++) {
         TW_TRY(r->domain->complete(store, p, reterr));
