@@ -56,7 +56,7 @@ static enum tw_rc fold_partitions(struct work *work, struct tools *tools, struct
     TW_TRY(tw_replay_fold_config(threads->domain, threads->settings, &fold, reterr));
     fold.config.store = &tools->store;
     fold.source = &tools->source;
-    fold.keeps_digest = threads->keeps_digest;
+    fold.keeps_digest = true;
     fold.sweeps = threads->domain->sweeps_rows;
     fold.folded = &work->folded;
     while ((partition = atomic_fetch_add(&work->next_partition, 1)) < work->partition_count && !must_end(work))
