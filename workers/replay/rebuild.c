@@ -16,10 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "catch_up.h"
 #include "fold_threads.h"
 #include "until.h"
-
-enum { NEARLY_THERE = 5000, ROUNDS_MAX = 20 };
 
 static void rebuild_done(struct tw_rebuild *r)
 {
@@ -47,7 +46,14 @@ static enum tw_rc renew(void *self, struct tw_err *reterr)
     return r->freeze.frozen ? tw_freeze_renew(&r->freeze, reterr) : TW_OK;
 }
 
-enum tw_rc tw_rebuild_fold(struct tw_rebuild *r, struct tw_err *reterr)
+static void set_ends(struct tw_rebuild *r, const struct tw_progress *vector)
+{
+    for (int32_t p = 0; p < r->partition_count; p++)
+        r->ends[p] = (struct tw_fold_end){vector[p].next_offset, INT64_MAX};
+}
+
+/* Up to the ends. */
+static enum tw_rc fold(struct tw_rebuild *r, struct tw_err *reterr)
 {
     const struct tw_fold_threads threads = {
         .domain = r->domain,
@@ -62,40 +68,39 @@ enum tw_rc tw_rebuild_fold(struct tw_rebuild *r, struct tw_err *reterr)
     return tw_fold_threads_run(&threads, reterr);
 }
 
-int64_t tw_rebuild_set_ends(struct tw_rebuild *r, const struct tw_progress *vector)
+enum tw_rc tw_rebuild_fold_to(struct tw_rebuild *r, const struct tw_progress *vector, struct tw_err *reterr)
 {
-    int64_t behind = 0;
-
-    for (int32_t p = 0; p < r->partition_count; p++) {
-        r->ends[p] = (struct tw_fold_end){vector[p].next_offset, INT64_MAX};
-        behind += vector[p].next_offset - r->at[p].next_offset;
-    }
-    return behind;
+    set_ends(r, vector);
+    return fold(r, reterr);
 }
 
-/* To where the live store is, or nearly: each round is shorter than the one before. */
+static enum tw_rc fold_round(void *self, struct tw_err *reterr)
+{
+    struct tw_rebuild *r = self;
+
+    return tw_rebuild_fold_to(r, r->live_vector, reterr);
+}
+
 static enum tw_rc catch_up(struct tw_rebuild *r, struct tw_err *reterr)
 {
-    for (int round = 0; round < ROUNDS_MAX; round++) {
-        TW_TRY(tw_settled_vector(&r->live, r->partition_count, &tw_replay_stop, r->live_vector, reterr));
-        if (tw_rebuild_set_ends(r, r->live_vector) < NEARLY_THERE && round > 0)
-            return TW_OK;
-        if (tw_rebuild_is_a_look(r))
-            TW_TRY(tw_until_apply(r->settings->until, r->ends, r->partition_count, reterr));
-        TW_TRY(tw_rebuild_fold(r, reterr));
-        if (tw_rebuild_is_a_look(r))
-            return TW_OK;
-    }
-    return TW_OK; /* the log grows faster than it is folded: the rest is folded while the worker waits */
+    struct tw_catch_up catch_up = {
+        .live = &r->live,
+        .partition_count = r->partition_count,
+        .vector = r->live_vector,
+        .at = r->at,
+        .needs_worker = true,
+        .fold = fold_round,
+        .self = r,
+    };
+
+    return tw_catch_up(&catch_up, reterr);
 }
 
-/* What cannot be meant is told before anything is made. */
-static enum tw_rc check_until(struct tw_rebuild *r, struct tw_err *reterr)
+/* Where a look ends. What cannot be meant is told before anything is made. */
+static enum tw_rc apply_until(struct tw_rebuild *r, struct tw_err *reterr)
 {
-    if (!tw_rebuild_is_a_look(r))
-        return TW_OK;
     TW_TRY(tw_settled_vector(&r->live, r->partition_count, &tw_replay_stop, r->live_vector, reterr));
-    tw_rebuild_set_ends(r, r->live_vector);
+    set_ends(r, r->live_vector);
     TW_TRY(tw_until_apply(r->settings->until, r->ends, r->partition_count, reterr));
     return r->snapshot ? tw_until_check(r->ends, tw_snapshot_vector(r->snapshot), r->partition_count, reterr) : TW_OK;
 }
@@ -126,9 +131,10 @@ static enum tw_rc build(struct tw_rebuild *r, struct tw_err *reterr)
         return TW_OK;
     if (r->settings->roll_back)
         return tw_rebuild_roll_back(r, reterr);
-    TW_TRY(check_until(r, reterr));
+    if (tw_rebuild_is_a_look(r))
+        TW_TRY(apply_until(r, reterr));
     TW_TRY(tw_rebuild_prepare_shadow(r, reterr));
-    TW_TRY(catch_up(r, reterr));
+    TW_TRY(tw_rebuild_is_a_look(r) ? fold(r, reterr) : catch_up(r, reterr));
     TW_TRY(tw_rebuild_with_shadow_store(r, tw_rebuild_complete, reterr));
     TW_TRY(tw_rebuild_with_shadow_store(r, tw_rebuild_read_back, reterr));
     if (!tw_rebuild_is_a_look(r))

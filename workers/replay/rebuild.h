@@ -46,10 +46,8 @@ enum tw_rc tw_rebuild_read_shadow(const struct tw_rebuild *r, struct tw_store *s
 
 /* --- folding: rebuild.c --- */
 
-/** As far as @p vector. Gives how many records that is behind `at`. */
-int64_t    tw_rebuild_set_ends(struct tw_rebuild *r, const struct tw_progress *vector);
-/** Up to the ends. */
-enum tw_rc tw_rebuild_fold(struct tw_rebuild *r, struct tw_err *reterr);
+/** As far as @p vector; `at` moves. */
+enum tw_rc tw_rebuild_fold_to(struct tw_rebuild *r, const struct tw_progress *vector, struct tw_err *reterr);
 
 /* --- reading it back: read_back.c --- */
 

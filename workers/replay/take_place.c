@@ -54,8 +54,7 @@ enum tw_rc tw_rebuild_take_the_place(struct tw_rebuild *r, struct tw_err *reterr
 {
     TW_TRY(tw_freeze_take(&r->freeze, &r->live, r->partition_count, r->shadow.place, reterr));
     TW_TRY(tw_freeze_wait_for_outboxes(&r->freeze, &tw_replay_stop, reterr));
-    tw_rebuild_set_ends(r, r->freeze.vector);
-    TW_TRY(tw_rebuild_fold(r, reterr));
+    TW_TRY(tw_rebuild_fold_to(r, r->freeze.vector, reterr));
     TW_TRY(tw_freeze_renew(&r->freeze, reterr));
     TW_TRY(tw_rebuild_with_shadow_store(r, tw_rebuild_complete, reterr)); /* also what was empty until now */
     TW_TRY(check_watermarks(r, reterr));
