@@ -10,9 +10,9 @@
 struct tw_fold_threads {
     const struct tw_replay_domain *domain;
     const struct tw_ctl_settings  *settings;
-    const char                    *uri;    /**< of the store: a shadow */
-    const struct tw_fold_end      *ends;   /**< by partition */
-    struct tw_progress            *ret_at; /**< by partition: where it is then; without outboxes */
+    const char                    *uri;  /**< of the store: a shadow */
+    const struct tw_fold_end      *ends; /**< by partition */
+    struct tw_progress            *at;   /**< by partition: where it is, and then will be; without outboxes */
     /** Called all the while, by the caller's thread: what holds the live store still is renewed. NULL: nothing does. */
     enum tw_rc (*go_on)(void *self, struct tw_err *reterr);
     void *self;

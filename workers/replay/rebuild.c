@@ -60,7 +60,7 @@ static enum tw_rc fold(struct tw_rebuild *r, struct tw_err *reterr)
         .settings = r->settings,
         .uri = r->shadow.uri,
         .ends = r->ends,
-        .ret_at = r->at,
+        .at = r->at,
         .go_on = renew,
         .self = r,
     };
