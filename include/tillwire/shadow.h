@@ -52,9 +52,10 @@ struct tw_shadow {
     enum tw_rc (*drop)(void *self, struct tw_err *reterr);
     /** Puts the shadow into the live store's place and keeps the old one; workers and edges need not be told. Needs every
      *  partition of the live store frozen as @p frozen says (FENCED when one is not: nothing has happened) and the shadow
-     *  at the same watermarks with empty outboxes. At the end no partition is frozen. Where it is more than one step, the
-     *  marks are made lasting ones first; when look() tells that it was interrupted, the call is made again with the marks
-     *  of then, 0 where there is none. @p tell may be NULL. */
+     *  at the same watermarks. What stands in the shadow's outboxes is its maker's: it stays behind, nobody publishes it.
+     *  At the end no partition is frozen. Where it is more than one step, the marks are made lasting ones first; when
+     *  look() tells that it was interrupted, the call is made again with the marks of then, 0 where there is none. @p tell
+     *  may be NULL. */
     enum tw_rc (*swap)(void *self, const struct tw_frozen *frozen, int32_t partition_count, tw_swap_fn tell,
                        void *teller, struct tw_err *reterr);
     /** The same with the old store, whatever its watermarks: workers fold on from there. What was the live one is kept as

@@ -444,9 +444,6 @@ static enum tw_rc check_shadow(const struct swap *swap, int32_t partition, const
         return tw_fail(reterr, TW_FENCED, where, 0,
                        "partition %" PRId32 " of the shadow is at %" PRId64 ", the live one at %" PRId64, partition,
                        other->next_offset, swap->frozen[partition].next_offset);
-    if (other->outbox.len > 0)
-        return tw_fail(reterr, TW_FENCED, where, 0, "partition %" PRId32 " of the shadow has events to publish",
-                       partition);
     return TW_OK;
 }
 
@@ -465,18 +462,24 @@ static enum tw_rc check_server(struct swap *swap, size_t server, const char *whe
 
 /* ---- swap: step 1, marks that last ---- */
 
-static void put_progress(struct swap *swap, struct tw_lane *lane, int32_t partition, int64_t mark)
+static void put_progress(struct tw_lane *lane, int32_t partition, const struct tw_progress *progress)
 {
-    struct tw_progress progress = swap->live[partition];
-    struct tw_buf      value = {0};
-    char               key[TW_CART_KEY_SIZE];
+    struct tw_buf value = {0};
+    char          key[TW_CART_KEY_SIZE];
 
-    progress.mark = mark;
-    tw_cart_progress_pack(&progress, &value);
+    tw_cart_progress_pack(progress, &value);
     tw_lane_command(lane, "SET", 2);
     tw_lane_arg(lane, key, tw_cart_key_progress(partition, key));
     tw_lane_str(lane, tw_buf_str(&value));
     tw_buf_done(&value);
+}
+
+static void put_mark(const struct swap *swap, struct tw_lane *lane, int32_t partition, int64_t mark)
+{
+    struct tw_progress progress = swap->live[partition];
+
+    progress.mark = mark;
+    put_progress(lane, partition, &progress);
 }
 
 static void put_going(const struct swap *swap, struct tw_lane *lane, bool goes)
@@ -502,7 +505,7 @@ static enum tw_rc mark_server(struct swap *swap, size_t server, bool goes, const
     TW_TRY(check_server(swap, server, where, &lane, reterr));
     tw_lane_command(lane, "MULTI", 0);
     for (int32_t p = first_partition(server); p < swap->partition_count; p = next_partition(swap, p))
-        put_progress(swap, lane, p, goes ? lasting(swap->frozen[p].mark) : swap->frozen[p].mark);
+        put_mark(swap, lane, p, goes ? lasting(swap->frozen[p].mark) : swap->frozen[p].mark);
     put_select(lane, swap->shadow->dbs[server]);
     put_going(swap, lane, goes);
     return execute(lane, where, reterr);
@@ -538,6 +541,17 @@ static void put_old(const struct swap *swap, struct tw_lane *lane, size_t server
     tw_lane_text(lane, server_text(swap->shadow, server, text));
 }
 
+/* What stands there is its maker's, and nothing to publish. */
+static void put_no_outboxes(const struct swap *swap, struct tw_lane *lane, size_t server)
+{
+    for (int32_t p = first_partition(server); p < swap->partition_count; p = next_partition(swap, p)) {
+        struct tw_progress progress = swap->other[p];
+
+        progress.outbox = (struct tw_str){NULL, 0};
+        put_progress(lane, p, &progress);
+    }
+}
+
 static enum tw_rc swap_server(struct swap *swap, size_t server, const char *where, struct tw_err *reterr)
 {
     int             live_db = swap->shadow->servers[server].db, other_db = swap->shadow->dbs[server];
@@ -546,10 +560,12 @@ static enum tw_rc swap_server(struct swap *swap, size_t server, const char *wher
     TW_TRY(check_server(swap, server, where, &lane, reterr));
     tw_lane_command(lane, "MULTI", 0);
     for (int32_t p = first_partition(server); p < swap->partition_count; p = next_partition(swap, p))
-        put_progress(swap, lane, p, 0);
+        put_mark(swap, lane, p, 0);
     put_old(swap, lane, server);
     put_select(lane, other_db);
     put_on_text(lane, "DEL", key_of(swap->from));
+    if (swap->from == TW_SHADOW_MADE)
+        put_no_outboxes(swap, lane, server);
     tw_lane_command(lane, "SET", 2);
     tw_lane_text(lane, TW_CART_KEY_EPOCH);
     tw_lane_number(lane, swap->epoch + 1);

@@ -446,8 +446,6 @@ static enum tw_rc shadow_drop(void *shadow, struct tw_err *reterr)
     "%%s',"                                                                                                        \
     " f.partition, coalesce(p.next_offset, 0), f.next_offset) from frozen f left join \"%1$s\".tw_progress p"      \
     " using (partition) where coalesce(p.next_offset, 0) <> f.next_offset order by f.partition limit 1),"          \
-    " (select format('the shadow''s partition %%s has something to publish', partition) from \"%1$s\".tw_progress" \
-    " where outbox <> '' order by partition limit 1),"                                                             \
     " (select 'the shadow has no ' || substr(name, length('later ') + 1) || ' yet' from \"%1$s\".tw_meta"          \
     " where name like 'later %%' order by name limit 1), '')"
 
@@ -529,6 +527,8 @@ static enum tw_rc shadow_swap(void *shadow, const struct tw_frozen *frozen, int3
     print_frozen(&sql, frozen, partition_count);
     tw_buf_printf(&sql, SHADOW_AGREES, self->name);
     TW_TRY(check(self, "comparing", &sql, TW_BROKEN, reterr));
+    tw_buf_printf(&sql, "update \"%s\".tw_progress set outbox = ''", self->name); /* its maker's, not to publish */
+    TW_TRY(ask_printed(self, "forgetting outboxes", &sql, NULL, reterr));
     return exchange(self, self->name, reterr);
 }
 

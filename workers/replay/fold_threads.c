@@ -56,11 +56,11 @@ static enum tw_rc fold_partitions(struct work *work, struct tools *tools, struct
     TW_TRY(tw_replay_fold_config(threads->domain, threads->settings, &fold, reterr));
     fold.config.store = &tools->store;
     fold.source = &tools->source;
-    fold.keeps_digest = threads->keeps_digest;
+    fold.keeps_digest = true;
     fold.sweeps = threads->domain->sweeps_rows;
     fold.folded = &work->folded;
     while ((partition = atomic_fetch_add(&work->next_partition, 1)) < work->partition_count && !must_end(work))
-        TW_TRY(tw_fold_partition(&fold, partition, threads->ends[partition], &threads->ret_at[partition], reterr));
+        TW_TRY(tw_fold_partition(&fold, partition, threads->ends[partition], &threads->at[partition], reterr));
     return TW_OK;
 }
 
@@ -94,9 +94,17 @@ static int64_t count_records(const struct tw_fold_threads *threads, int32_t part
     int64_t count = 0;
 
     for (int32_t p = 0; p < partition_count; p++)
-        if (threads->ends[p].time_ms == INT64_MAX && threads->ends[p].offset > threads->ret_at[p].next_offset)
-            count += threads->ends[p].offset - threads->ret_at[p].next_offset;
+        if (threads->ends[p].time_ms == INT64_MAX && threads->ends[p].offset > threads->at[p].next_offset)
+            count += threads->ends[p].offset - threads->at[p].next_offset;
     return count;
+}
+
+static bool is_there(const struct tw_fold_threads *threads, int32_t partition_count)
+{
+    for (int32_t p = 0; p < partition_count; p++)
+        if (threads->at[p].next_offset < threads->ends[p].offset)
+            return false;
+    return true;
 }
 
 static void watch(struct work *work, int64_t all)
@@ -127,6 +135,8 @@ enum tw_rc tw_fold_threads_run(const struct tw_fold_threads *threads, struct tw_
     pthread_t ids[THREADS_MAX];
     int       count = 0;
 
+    if (is_there(threads, work.partition_count)) /* no connection is worth making, while the live store is held least */
+        return TW_OK;
     for (; count < threads->settings->threads && count < THREADS_MAX; count++) {
         atomic_fetch_add(&work.running, 1);
         if (pthread_create(&ids[count], NULL, thread_main, &work) == 0)
