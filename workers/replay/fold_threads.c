@@ -1,11 +1,11 @@
 #include "fold_threads.h"
 
 #include "progress_bar.h"
-#include "threads.h"
+#include "thread_group.h"
 
 struct work {
     const struct tw_fold_threads *fold;
-    struct tw_threads             threads;
+    struct tw_thread_group        group;
     int32_t                       partition_count;
     atomic_llong                  folded;
     atomic_int                    next_partition;
@@ -43,7 +43,7 @@ static enum tw_rc fold_partitions(struct work *work, struct tools *tools, struct
     fold.sweeps = given->domain->sweeps_rows;
     fold.folded = &work->folded;
     while ((partition = atomic_fetch_add(&work->next_partition, 1)) < work->partition_count &&
-           !tw_threads_must_end(&work->threads))
+           !tw_thread_group_must_end(&work->group))
         TW_TRY(tw_fold_partition(&fold, partition, given->ends[partition], &given->at[partition], reterr));
     return TW_OK;
 }
@@ -90,10 +90,10 @@ enum tw_rc tw_fold_threads_run(const struct tw_fold_threads *fold, struct tw_err
 
     if (is_there(fold, work.partition_count)) /* no connection is worth making, while the live store is held least */
         return TW_OK;
-    work.threads = (struct tw_threads){
+    work.group = (struct tw_thread_group){
         .wanted = fold->settings->threads, .run = run_thread, .look_after = look_after, .self = &work};
     tw_progress_bar_begin(&work.bar, fold->domain->domain->name, "records", count_records(fold, work.partition_count));
-    rc = tw_threads_run(&work.threads, reterr);
+    rc = tw_thread_group_run(&work.group, reterr);
     tw_progress_bar_end(&work.bar);
     return rc;
 }

@@ -11,12 +11,12 @@
 #include "progress_bar.h"
 #include "rebuild.h"
 #include "scan.h"
-#include "threads.h"
+#include "thread_group.h"
 
 /* Each thread reads a share of the partitions, on a connection of its own. */
 struct reading {
     const struct tw_rebuild *rebuild;
-    struct tw_threads        threads;
+    struct tw_thread_group   group;
     int32_t                  shares;
     atomic_int               next_share;
     atomic_llong             count; /* of aggregates */
@@ -69,7 +69,7 @@ static enum tw_rc read_share(struct reading *reading, struct reader *reader, int
     reader->scan = tw_scan_open(r->domain->domain, &reader->store, r->at, r->partition_count);
     tw_scan_take_share(reader->scan, share, reading->shares);
     TW_TRY(tw_scan_next(reader->scan, &item, reterr));
-    while (item.what == TW_SCAN_ENTITY && !tw_threads_must_end(&reading->threads)) {
+    while (item.what == TW_SCAN_ENTITY && !tw_thread_group_must_end(&reading->group)) {
         tw_digest_add(&reader->read, item.type, &item.entity->key, item.entity->before, &reader->scratch);
         atomic_fetch_add_explicit(&reading->count, 1, memory_order_relaxed);
         TW_TRY(tw_scan_next(reader->scan, &item, reterr));
@@ -110,10 +110,10 @@ static enum tw_rc read_all(const struct tw_rebuild *r, struct tw_digest *ret_rea
     enum tw_rc     rc;
 
     reading.shares = r->settings->threads < r->partition_count ? (int32_t)r->settings->threads : r->partition_count;
-    reading.threads =
-        (struct tw_threads){.wanted = reading.shares, .run = run_thread, .look_after = look_after, .self = &reading};
+    reading.group = (struct tw_thread_group){
+        .wanted = reading.shares, .run = run_thread, .look_after = look_after, .self = &reading};
     tw_progress_bar_begin(&reading.bar, r->name, "aggregates read back", 0);
-    rc = tw_threads_run(&reading.threads, reterr);
+    rc = tw_thread_group_run(&reading.group, reterr);
     tw_progress_bar_end(&reading.bar);
     pthread_mutex_destroy(&reading.lock);
     *ret_read = reading.read;

@@ -1,5 +1,5 @@
-/* One piece of work in several threads (workers/replay/threads.c). */
-#include "threads.h"
+/* One piece of work in several threads (workers/replay/thread_group.c). */
+#include "thread_group.h"
 
 #include <string.h>
 
@@ -8,12 +8,12 @@
 enum { PIECES = 1000, THREADS = 4 };
 
 struct world {
-    struct tw_threads threads;
-    atomic_int        next, done;
-    int               bad; /* piece that fails; -1: none */
-    int               looks;
-    bool              look_fails;
-    struct tw_err     err;
+    struct tw_thread_group group;
+    atomic_int             next, done;
+    int                    bad; /* piece that fails; -1: none */
+    int                    looks;
+    bool                   look_fails;
+    struct tw_err          err;
 };
 
 static enum tw_rc take_pieces(void *self, struct tw_err *reterr)
@@ -21,7 +21,7 @@ static enum tw_rc take_pieces(void *self, struct tw_err *reterr)
     struct world *world = self;
     int           piece;
 
-    while ((piece = atomic_fetch_add(&world->next, 1)) < PIECES && !tw_threads_must_end(&world->threads)) {
+    while ((piece = atomic_fetch_add(&world->next, 1)) < PIECES && !tw_thread_group_must_end(&world->group)) {
         if (piece == world->bad)
             return tw_fail(reterr, TW_FENCED, "test", 0, "piece %d", piece);
         atomic_fetch_add(&world->done, 1);
@@ -35,7 +35,7 @@ static enum tw_rc wait_for_the_end(void *self, struct tw_err *reterr)
     struct world *world = self;
 
     (void)reterr;
-    while (!tw_threads_must_end(&world->threads)) {
+    while (!tw_thread_group_must_end(&world->group)) {
     }
     atomic_fetch_add(&world->done, 1);
     return TW_OK;
@@ -51,8 +51,8 @@ static enum tw_rc look(void *self, struct tw_err *reterr)
 
 static enum tw_rc run(struct world *world, enum tw_rc (*work)(void *self, struct tw_err *reterr))
 {
-    world->threads = (struct tw_threads){.wanted = THREADS, .run = work, .look_after = look, .self = world};
-    return tw_threads_run(&world->threads, &world->err);
+    world->group = (struct tw_thread_group){.wanted = THREADS, .run = work, .look_after = look, .self = world};
+    return tw_thread_group_run(&world->group, &world->err);
 }
 
 static void all_pieces__are_done_by_somebody(void **state)
@@ -71,7 +71,7 @@ static void the_first_failure__is_told_and_ends_all(void **state)
     (void)state;
     assert_rc(run(&world, take_pieces), TW_FENCED, world.err);
     assert_string_equal(world.err.msg, "piece 3");
-    assert_true(tw_threads_must_end(&world.threads));
+    assert_true(tw_thread_group_must_end(&world.group));
 }
 
 static void a_failure_of_who_looks_after_it__ends_all(void **state)

@@ -1,14 +1,14 @@
 /**
  * A piece of work in several threads at once, and the caller's thread, which looks after it. The first that fails ends all.
  */
-#ifndef TILLWIRE_REPLAY_THREADS_H
-#define TILLWIRE_REPLAY_THREADS_H
+#ifndef TILLWIRE_REPLAY_THREAD_GROUP_H
+#define TILLWIRE_REPLAY_THREAD_GROUP_H
 
 #include "replay.h"
 
-struct tw_threads {
+struct tw_thread_group {
     int64_t wanted; /**< threads; fewer when the system gives no more */
-    /** Each thread's. It takes what nobody has taken yet, and gives up when tw_threads_must_end() says so. */
+    /** Each thread's. It takes what nobody has taken yet, and gives up when tw_thread_group_must_end() says so. */
     enum tw_rc (*run)(void *self, struct tw_err *reterr);
     /** Called all the while, by the caller's thread. A failure ends all. */
     enum tw_rc (*look_after)(void *self, struct tw_err *reterr);
@@ -18,8 +18,8 @@ struct tw_threads {
     atomic_int  running;
 };
 
-bool       tw_threads_must_end(const struct tw_threads *threads);
+bool       tw_thread_group_must_end(const struct tw_thread_group *group);
 /** UNREACHED also when it was interrupted. */
-enum tw_rc tw_threads_run(struct tw_threads *threads, struct tw_err *reterr);
+enum tw_rc tw_thread_group_run(struct tw_thread_group *group, struct tw_err *reterr);
 
 #endif
