@@ -14,6 +14,7 @@
 
 struct tw_torture {
     const char *name;
+    enum tw_rc  gives; /**< when nothing fails */
     /** Makes what the scenario works on; no allocation fails yet. NULL: nothing. */
     void *(*before)(void);
     /** The scenario. Its code, the sentence with it and tw_torture_answer() are its answer. It frees what it allocates,

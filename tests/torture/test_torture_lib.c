@@ -91,7 +91,8 @@ static void email__is_folded_alike_or_not_at_all(void **state)
     (void)state;
     tw_torture(&(struct tw_torture){
         .name = "an e-mail with all sorts of letters", .before = foreign_address, .run = fold_email});
-    tw_torture(&(struct tw_torture){.name = "an e-mail that is refused", .before = refused_address, .run = fold_email});
+    tw_torture(&(struct tw_torture){
+        .name = "an e-mail that is refused", .gives = TW_INVALID, .before = refused_address, .run = fold_email});
 }
 
 /* --- settings ----------------------------------------------------------------------------------------------------- */
