@@ -18,8 +18,7 @@
 #endif
 
 enum {
-    FIRST_PLACES = 40,  /* of a long scenario: walked one by one … */
-    CHOSEN_PLACES = 40, /* … and so many of the others */
+    PLACES = 40,
     EFFECTS_MAX = 64,
 };
 
@@ -201,11 +200,16 @@ static bool step(const struct trial *trial, const struct left *begun, const stru
     return found.tally.failed > 0;
 }
 
-static bool walks_all(uint64_t places)
+static uint64_t part_of(const struct tw_torture *torture)
+{
+    return torture->places ? torture->places : PLACES;
+}
+
+static bool walks_all(const struct tw_torture *torture, uint64_t places)
 {
     const char *wish = getenv("TW_TORTURE");
 
-    return places <= FIRST_PLACES + CHOSEN_PLACES || (wish && strcmp(wish, "all") == 0);
+    return places <= 2 * part_of(torture) || (wish && strcmp(wish, "all") == 0);
 }
 
 static void walk(const struct tw_torture *torture, bool onward, const struct left *begun, const struct left *wanted,
@@ -213,14 +217,15 @@ static void walk(const struct tw_torture *torture, bool onward, const struct lef
 {
     struct trial trial = {.torture = torture, .onward = onward};
     uint64_t     places = wanted->tally.asked;
-    bool         all = walks_all(places);
+    bool         all = walks_all(torture, places);
+    uint64_t     part = part_of(torture);
     uint64_t     random = seed;
 
-    for (trial.nth = 1; all || trial.nth <= FIRST_PLACES; trial.nth++)
+    for (trial.nth = 1; all || trial.nth <= part; trial.nth++)
         if (!step(&trial, begun, wanted, counts))
             return;
-    for (int i = 0; i < CHOSEN_PLACES; i++) {
-        trial.nth = FIRST_PLACES + 1 + tw_random(&random) % (places - FIRST_PLACES);
+    for (uint64_t i = 0; i < part; i++) {
+        trial.nth = part + 1 + tw_random(&random) % (places - part);
         step(&trial, begun, wanted, counts);
     }
 }
@@ -258,8 +263,8 @@ void tw_torture(const struct tw_torture *torture)
     print_message("%s: %" PRIu64 " allocations; one failed in each of %" PRIu64 " processes%s: %" PRIu64
                   " ended cleanly, %" PRIu64 " gave a clear error, %" PRIu64 " did without\n",
                   torture->name, (uint64_t)wanted.tally.asked, counts.trials,
-                  walks_all(wanted.tally.asked) ? "" : ", chosen from seed 20261127", counts.exits, counts.errors,
-                  counts.unmoved);
+                  walks_all(torture, wanted.tally.asked) ? "" : ", chosen from seed 20261127", counts.exits,
+                  counts.errors, counts.unmoved);
     munmap(left, sizeof(*left));
     left = NULL;
 }

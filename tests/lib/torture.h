@@ -26,7 +26,10 @@ struct tw_torture {
      *  the beginning. NULL: nothing does. */
     uint64_t (*remains)(void);
     /** What is set up once in a process is set up before: where that takes thousands of allocations. */
-    bool warm;
+    bool     warm;
+    /** How many are walked of a long scenario, twice over: so many from its first allocation on, and as many of the others;
+     *  0: 40. */
+    uint64_t places;
 };
 
 /** Walks all of it: fails the test at the first place where something else comes of it, and prints how often what came

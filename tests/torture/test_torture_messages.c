@@ -1,4 +1,4 @@
-/* Links: tw_torture tw_member_domain tw_product_domain tw_cart_domain */
+/* Links: tw_torture tw_domain_fixture tw_member_domain tw_product_domain tw_cart_domain */
 /* Every message and state (schemas/), from the golden bytes of the codec's test, read, copied and written. */
 #include <stdio.h>
 #include <string.h>
