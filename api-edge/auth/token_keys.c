@@ -46,13 +46,16 @@ static void *openssl_realloc(void *old, size_t size_bytes, const char *file, int
     return NULL;
 }
 
-/* Before main(), because OpenSSL takes it only before it has allocated anything. */
-__attribute__((constructor)) static void give_openssl_our_memory(void)
+static void give_openssl_our_memory(void)
 {
     int taken = CRYPTO_set_mem_functions(openssl_alloc, openssl_realloc, openssl_free);
 
     assert(taken);
 }
+
+/* OpenSSL takes it only before it has allocated anything, and libmongoc's constructor makes it do so: before all of them. */
+__attribute__((section(".preinit_array"),
+               used)) static void (*const before_constructors)(void) = give_openssl_our_memory;
 
 enum tw_token_algorithm tw_token_algorithm_of(const char *name)
 {
