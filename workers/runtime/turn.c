@@ -204,7 +204,7 @@ void tw_turn_decode(struct tw_turn *turn)
         }
         item->cmd.envelope = &item->envelope;
         item->cmd.offset = item->record->offset;
-        if (is_remembered(item))
+        if (is_remembered(item) || (item->readable && item->kind != ITEM_COMMAND)) /* a view that is given up, too */
             row_at(turn, item->envelope.command_id);
     }
 }
