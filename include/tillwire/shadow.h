@@ -42,8 +42,12 @@ struct tw_shadow {
     /** @p ret_note: what make() was given; only for MADE, else empty. */
     enum tw_rc (*look)(void *self, enum tw_shadow_content *ret_content, char ret_note[TW_SHADOW_NOTE + 1],
                        struct tw_err *reterr);
-    /** Makes an empty store with all that `twctl schema apply` makes. @p note: what it is for. */
+    /** Makes an empty store with all that `twctl schema apply` makes, but what complete() makes. @p note: what it is for. */
     enum tw_rc (*make)(void *self, const char *note, struct tw_err *reterr);
+    /** Makes one of the things that a fold does not need and that cost less when the shadow is full: again and again, until
+     *  there is nothing @p ret_more. Can be interrupted, and is harmless when all is there. swap() refuses a shadow that
+     *  lacks any (BROKEN). Blocks as long as one takes. NULL: make() makes all. */
+    enum tw_rc (*complete)(void *self, bool *ret_more, struct tw_err *reterr);
     /** Forgets the shadow, or the old store that was kept. Never the live one, never what is FOREIGN. */
     enum tw_rc (*drop)(void *self, struct tw_err *reterr);
     /** Puts the shadow into the live store's place and keeps the old one; workers and edges need not be told. Needs every

@@ -19,6 +19,6 @@ struct tw_fold_threads {
 };
 
 /** Shows its progress. UNREACHED also when it was interrupted: all that was folded is kept, the next call goes on there. */
-enum tw_rc tw_fold_threads_run(const struct tw_fold_threads *threads, struct tw_err *reterr);
+enum tw_rc tw_fold_threads_run(const struct tw_fold_threads *fold, struct tw_err *reterr);
 
 #endif

@@ -3,6 +3,7 @@
  * of it is read as a worker would read it.
  */
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,12 +11,35 @@
 #include "progress_bar.h"
 #include "rebuild.h"
 #include "scan.h"
+#include "thread_group.h"
 
+/* Each thread reads a share of the partitions, on a connection of its own. */
 struct reading {
-    struct tw_digest read;
-    int64_t          count;
-    struct tw_buf    scratch;
+    const struct tw_rebuild *rebuild;
+    struct tw_thread_group   group;
+    int32_t                  shares;
+    atomic_int               next_share;
+    atomic_llong             count; /* of aggregates */
+    pthread_mutex_t          lock;  /* guards `read` */
+    struct tw_digest         read;
+    struct tw_progress_bar   bar; /* the caller's thread's */
 };
+
+/* What one thread works with. */
+struct reader {
+    const struct tw_replay_domain *domain;
+    struct tw_store                store;
+    struct tw_scan                *scan;
+    struct tw_digest               read;
+    struct tw_buf                  scratch;
+};
+
+static void reader_done(struct reader *reader)
+{
+    tw_scan_close(reader->scan);
+    reader->domain->close_store(&reader->store);
+    tw_buf_done(&reader->scratch);
+}
 
 static enum tw_rc go_on(void *self, struct tw_err *reterr)
 {
@@ -25,21 +49,76 @@ static enum tw_rc go_on(void *self, struct tw_err *reterr)
     return TW_OK;
 }
 
-static enum tw_rc read_back(const struct tw_rebuild *r, struct tw_scan *scan, struct reading *reading,
-                            struct tw_err *reterr)
+/* A load follows watermark(), which connects. */
+static enum tw_rc open_reader(const struct tw_rebuild *r, struct reader *reader, struct tw_err *reterr)
 {
-    TW_AUTO(tw_progress_bar_end) struct tw_progress_bar bar = {0};
-    struct tw_scan_item                                 item;
+    TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
+    struct tw_progress                     ignored;
 
-    tw_progress_bar_begin(&bar, r->name, "aggregates read back", 0);
-    TW_TRY(tw_scan_next(scan, &item, reterr));
-    for (; item.what == TW_SCAN_ENTITY; reading->count++) {
-        tw_digest_add(&reading->read, item.type, &item.entity->key, item.entity->before, &reading->scratch);
-        tw_progress_bar_show(&bar, reading->count);
-        TW_TRY(go_on(NULL, reterr));
-        TW_TRY(tw_scan_next(scan, &item, reterr));
-    }
+    TW_TRY(tw_replay_open_store(r->domain, r->settings, r->shadow.uri, &reader->store, reterr));
+    for (int32_t p = 0; p < r->partition_count; p++)
+        TW_TRY(reader->store.watermark(reader->store.self, p, &arena, &ignored, reterr));
     return TW_OK;
+}
+
+static enum tw_rc read_share(struct reading *reading, struct reader *reader, int32_t share, struct tw_err *reterr)
+{
+    const struct tw_rebuild *r = reading->rebuild;
+    struct tw_scan_item      item;
+
+    reader->scan = tw_scan_open(r->domain->domain, &reader->store, r->at, r->partition_count);
+    tw_scan_take_share(reader->scan, share, reading->shares);
+    TW_TRY(tw_scan_next(reader->scan, &item, reterr));
+    while (item.what == TW_SCAN_ENTITY && !tw_thread_group_must_end(&reading->group)) {
+        tw_digest_add(&reader->read, item.type, &item.entity->key, item.entity->before, &reader->scratch);
+        atomic_fetch_add_explicit(&reading->count, 1, memory_order_relaxed);
+        TW_TRY(tw_scan_next(reader->scan, &item, reterr));
+    }
+    tw_scan_close(reader->scan);
+    reader->scan = NULL;
+    return TW_OK;
+}
+
+static enum tw_rc run_thread(void *self, struct tw_err *reterr)
+{
+    struct reading                    *reading = self;
+    TW_AUTO(reader_done) struct reader reader = {.domain = reading->rebuild->domain};
+    int32_t                            share;
+
+    TW_TRY(open_reader(reading->rebuild, &reader, reterr));
+    while ((share = atomic_fetch_add(&reading->next_share, 1)) < reading->shares)
+        TW_TRY(read_share(reading, &reader, share, reterr));
+    pthread_mutex_lock(&reading->lock);
+    tw_digest_join(&reading->read, &reader.read);
+    pthread_mutex_unlock(&reading->lock);
+    return TW_OK;
+}
+
+static enum tw_rc look_after(void *self, struct tw_err *reterr)
+{
+    struct reading *reading = self;
+
+    (void)reterr;
+    tw_progress_bar_show(&reading->bar, reading->count);
+    return TW_OK;
+}
+
+static enum tw_rc read_all(const struct tw_rebuild *r, struct tw_digest *ret_read, int64_t *ret_count,
+                           struct tw_err *reterr)
+{
+    struct reading reading = {.rebuild = r, .lock = PTHREAD_MUTEX_INITIALIZER};
+    enum tw_rc     rc;
+
+    reading.shares = r->settings->threads < r->partition_count ? (int32_t)r->settings->threads : r->partition_count;
+    reading.group = (struct tw_thread_group){
+        .wanted = reading.shares, .run = run_thread, .look_after = look_after, .self = &reading};
+    tw_progress_bar_begin(&reading.bar, r->name, "aggregates read back", 0);
+    rc = tw_thread_group_run(&reading.group, reterr);
+    tw_progress_bar_end(&reading.bar);
+    pthread_mutex_destroy(&reading.lock);
+    *ret_read = reading.read;
+    *ret_count = reading.count;
+    return rc;
 }
 
 /* What was folded, by what the commits themselves wrote down. */
@@ -86,6 +165,12 @@ static enum tw_rc check_readers(const struct tw_rebuild *r, struct tw_store *sto
 
 enum tw_rc tw_rebuild_complete(const struct tw_rebuild *r, struct tw_store *store, struct tw_err *reterr)
 {
+    bool more = r->shadow.complete != NULL;
+
+    while (more) {
+        TW_TRY(r->shadow.complete(r->shadow.self, &more, reterr));
+        TW_TRY(go_on(NULL, reterr));
+    }
     TW_TRY(tw_rebuild_read_shadow(r, store, reterr));
     for (int32_t p = 0; r->domain->complete && p < r->partition_count; p++) {
         TW_TRY(r->domain->complete(store, p, reterr));
@@ -96,21 +181,15 @@ enum tw_rc tw_rebuild_complete(const struct tw_rebuild *r, struct tw_store *stor
 
 enum tw_rc tw_rebuild_read_back(const struct tw_rebuild *r, struct tw_store *store, struct tw_err *reterr)
 {
-    struct reading   reading = {0};
-    struct tw_digest folded;
-    struct tw_scan  *scan;
-    enum tw_rc       rc;
+    struct tw_digest folded, read;
+    int64_t          count;
 
     TW_TRY(read_digests(r, store, &folded, reterr));
-    scan = tw_scan_open(r->domain->domain, store, r->at, r->partition_count);
-    rc = read_back(r, scan, &reading, reterr);
-    tw_scan_close(scan);
-    tw_buf_done(&reading.scratch);
-    TW_TRY(rc);
-    if (!tw_digest_eq(&folded, &reading.read))
+    TW_TRY(read_all(r, &read, &count, reterr));
+    if (!tw_digest_eq(&folded, &read))
         return tw_rebuild_refuse(r, "it does not hold what was folded into it: forget it with --drop", reterr);
     TW_TRY(check_readers(r, store, reterr));
     printf("%s: the shadow in %s holds what was folded: %" PRId64 " aggregates read back\n", r->name, r->shadow.place,
-           reading.count);
+           count);
     return TW_OK;
 }

@@ -51,7 +51,7 @@ enum tw_rc tw_rebuild_fold_to(struct tw_rebuild *r, const struct tw_progress *ve
 
 /* --- reading it back: read_back.c --- */
 
-/** What bulk commits have left out. */
+/** What the shadow and its bulk commits have left out. */
 enum tw_rc tw_rebuild_complete(const struct tw_rebuild *r, struct tw_store *store, struct tw_err *reterr);
 /** BROKEN: it does not hold what was folded, or readers would see something else. */
 enum tw_rc tw_rebuild_read_back(const struct tw_rebuild *r, struct tw_store *store, struct tw_err *reterr);
