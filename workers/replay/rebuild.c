@@ -198,7 +198,7 @@ static bool asks_for_one_thing(const struct tw_ctl_settings *settings)
 
 enum tw_ctl_exit tw_replay_rebuild(const struct tw_ctl_settings *settings)
 {
-    const struct tw_replay_domain *domain = tw_replay_domain_find(settings->argument);
+    const struct tw_replay_domain *domain = tw_replay_domain_find(settings->argument, TW_REPLAY_DOMAINS);
     const char                    *uri = domain ? tw_replay_uri(domain, settings) : NULL;
     struct tw_err                  err;
 
