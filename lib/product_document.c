@@ -7,7 +7,7 @@
 #include "tillwire/product_document.h"
 
 #include <assert.h>
-#include <bson/bson.h>
+#include <mongoc/mongoc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,15 +23,14 @@ static void *alloc_aligned(size_t alignment, size_t size_bytes)
     return memory;
 }
 
-/* libbson, and libmongoc with it, end the process by abort() when there is no memory; with our allocation it ends cleanly
- * (tillwire/base.h). */
-__attribute__((constructor)) static void give_libbson_our_memory(void)
+void tw_mongo_begin(void)
 {
     bson_mem_set_vtable(&(bson_mem_vtable_t){.malloc = tw_alloc,
                                              .calloc = tw_alloc_zeroed,
                                              .realloc = tw_realloc,
                                              .free = free,
                                              .aligned_alloc = alloc_aligned});
+    mongoc_init();
 }
 
 /* --- fields ------------------------------------------------------------------------------------------------------- */
