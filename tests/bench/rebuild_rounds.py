@@ -5,6 +5,7 @@ import re
 import subprocess
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from stack import BenchError, Stack, numbers, run, say
@@ -21,6 +22,7 @@ class RebuildSample:
     rebuild: float  # records a second, of the whole command: fold, reading back, swap
     kbytes: int  # its largest resident memory
     plain: float = 0.0  # records a second at which the server takes the same documents, 0: not measured
+    server_share: float = 0.0  # of the processor time of both while it is rebuilt, 0: not measured
 
 
 @dataclass
@@ -42,7 +44,8 @@ class RebuildRounds:
                 self.results.samples.setdefault(domain.name, []).append(sample)
                 say(f"round {round_} of {rounds}, rebuild of {domain.name}: live {sample.live:,.0f}/s, rebuild "
                     f"{sample.rebuild:,.0f}/s in {sample.kbytes / 1024:,.0f} MiB"
-                    + (f", plain writes {sample.plain:,.0f}/s" if sample.plain else ""))
+                    + (f", plain writes {sample.plain:,.0f}/s, {sample.server_share:.0%} of the processor time the "
+                       f"server's" if sample.plain else ""))
         return self.results
 
     def _round(self, domain: Domain, round_: int) -> RebuildSample:
@@ -53,14 +56,18 @@ class RebuildRounds:
         worker = self.stack.spawn(domain.name)  # a rebuild waits for its last events, as it would in real life
         worker.communicate(timeout=60)
         try:
-            seconds, kbytes = self._rebuild(domain.name)
+            server_before = self._mongo_cpu_s()
+            seconds, kbytes, ours = self._rebuild(domain.name)
+            server = self._mongo_cpu_s() - server_before
             self._must_agree(domain.name)
         finally:
             self.stack.dev("stop", domain.name)
         records = sum(self.stack.ends(domain.topic))
-        plain = records / self._plain_bulk() if domain.name == "product" else 0.0
+        sample = RebuildSample(live, records / seconds, kbytes)
+        if domain.name == "product":
+            sample.plain, sample.server_share = records / self._plain_bulk(), server / (server + ours)
         self.stack.dev("twctl", "rebuild", domain.name, "--drop")
-        return RebuildSample(live, records / seconds, kbytes, plain)
+        return sample
 
     def _write(self, domain: Domain, round_: int) -> None:
         if domain.name != "product":
@@ -70,8 +77,14 @@ class RebuildRounds:
         self.stack.load("assortment", round_, new)
         self.stack.load("views", round_, self.records - new)
 
-    def _rebuild(self, name: str) -> tuple[float, int]:
-        """Seconds of the whole command, and the most memory it had."""
+    def _mongo_cpu_s(self) -> float:
+        """Processor time of MongoDB, or what stands in for it, so far."""
+        pid = int((self.stack.state / "run" / "mongo.pid").read_text().split()[0])
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+    def _rebuild(self, name: str) -> tuple[float, int, float]:
+        """Seconds of the whole command, the most memory it had, and its processor time."""
         began = time.monotonic()
         with subprocess.Popen([self.stack.bin / "tillwire-replay", "rebuild", name], text=True,
                               env={**self.stack.environment, **self.stack.settings}, stdout=subprocess.PIPE,
@@ -81,7 +94,7 @@ class RebuildRounds:
             rebuild.returncode = os.waitstatus_to_exitcode(status)
         if rebuild.returncode:
             raise BenchError(f"rebuild of {name} ended with {rebuild.returncode}: {text[-2000:]}")
-        return time.monotonic() - began, usage.ru_maxrss
+        return time.monotonic() - began, usage.ru_maxrss, usage.ru_utime + usage.ru_stime
 
     def _must_agree(self, name: str) -> None:
         text = self.stack.tool("twctl", "verify", name, "--against-log")

@@ -31,7 +31,7 @@ WORKER_COLUMNS = (16, 10, 8, 20, 20, 9, 6, 6, 6, 8)
 VISIBLE_COLUMNS = (10, 24, 24)
 STORM_COLUMNS = (29, 22, 22, 12, 12, 14)
 STREAM_COLUMNS = (28, 24, 24, 14, 14)
-REBUILD_COLUMNS = (22, 14, 14, 14, 14, 14, 12)
+REBUILD_COLUMNS = (20, 14, 14, 14, 14, 14, 10, 12)
 
 
 @dataclass
@@ -146,12 +146,13 @@ def stream_table(results: StreamResults) -> list[str]:
 def rebuild_table(results: RebuildResults, records: int) -> list[str]:
     lines = [f"Rebuilds of a log of {records:,} commands, records a second of the whole command",
              row(REBUILD_COLUMNS, "store", "live worker", "rebuild", "rebuild/live", "plain writes", "rebuild/plain",
-                 "memory")]
+                 "server's", "memory")]
     for domain, samples in results.samples.items():
         live, rebuild, plain = ([getattr(sample, name) for sample in samples] for name in ("live", "rebuild", "plain"))
         lines.append(row(REBUILD_COLUMNS, domain, f"{statistics.median(live):,.0f}", f"{statistics.median(rebuild):,.0f}",
                          f"{ratio(rebuild, live):.2f}", f"{statistics.median(plain):,.0f}" if plain[0] else "-",
                          f"{ratio(rebuild, plain):.2f}" if plain[0] else "-",
+                         f"{statistics.median(s.server_share for s in samples):.0%}" if plain[0] else "-",
                          f"{max(sample.kbytes for sample in samples) / 1024:,.0f} MiB"))
     return lines
 

@@ -49,7 +49,7 @@ def wide_results():
                            for what in REQUESTS})
     streams = StreamResults({case: [StreamSample(sample(999_999, 9_999.9), sample(999_999, 9_999.9))] for case in CASES},
                             [9_999.0])
-    rebuild = RebuildResults({domain: [RebuildSample(9_999_999.0, 9_999_999.0, 9_999_999, 9_999_999.0)]
+    rebuild = RebuildResults({domain: [RebuildSample(9_999_999.0, 9_999_999.0, 9_999_999, 9_999_999.0, 1.0)]
                               for domain in ("member", "product", "cart")})
     return report.Results(1000, http, workers, storms, streams, visible, rebuild)
 
@@ -108,6 +108,13 @@ class BenchReport(unittest.TestCase):
         lines = report.stream_table(results)
         self.assertIn("takes 42 KiB", lines[1])
         self.assertEqual(lines[-1].split()[-6:], ["2.0", "(800)", "5.0", "(600)", "2.50", "0.75"])
+
+    def test_a_rebuild_of_products_says_how_much_of_the_time_is_the_servers(self):
+        results = RebuildResults({"member": [RebuildSample(10.0, 20.0, 2048)],
+                                  "product": [RebuildSample(10.0, 20.0, 2048, 80.0, share) for share in (0.5, 0.91, 0.9)]})
+        lines = report.rebuild_table(results, 1000)
+        self.assertEqual(line_of(lines, "member").split()[-4:], ["-", "-", "2", "MiB"])
+        self.assertEqual(line_of(lines, "product").split()[-4:], ["0.25", "90%", "2", "MiB"])
 
     def test_a_go_service_far_below_its_usual_share_is_warned_of(self):
         self.assertEqual(report.warning("here", 0.02, 0.02, "x"), [])
