@@ -11,6 +11,15 @@ static bool find_bool(const bson_t *in, const char *name)
     return bson_iter_init_find(&iter, in, name) && bson_iter_as_bool(&iter);
 }
 
+bool tw_mongo_wants_index(const bson_t *index, bool is_stand_in, bool is_shadow)
+{
+    const char *server = tw_bson_find_text(index, "server");
+
+    if (is_shadow && !find_bool(index, "shadow"))
+        return false;
+    return !*server || !strcmp(server, is_stand_in ? "stand-in" : "mongod");
+}
+
 /* 1 and 1.0 are the same; a text is the kind of an index. */
 static bool same_value(const bson_iter_t *a, const bson_iter_t *b)
 {

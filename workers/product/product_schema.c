@@ -20,6 +20,7 @@ struct walk {
     struct tw_mongo *mongo;
     bool             is_stand_in;
     bool             mends;
+    bool             is_shadow;
     struct tw_buf   *lines;
 };
 
@@ -143,13 +144,6 @@ static enum tw_rc find_collection(struct walk *walk, const char *name, bson_t **
 
 /* --- indexes ------------------------------------------------------------------------------------------------------ */
 
-static bool is_for(const bson_t *index, const struct walk *walk)
-{
-    const char *server = tw_bson_find_text(index, "server");
-
-    return !*server || !strcmp(server, walk->is_stand_in ? "stand-in" : "mongod");
-}
-
 /* A copy of the index of this name as the server has it; NULL: there is none. */
 static enum tw_rc find_index(struct walk *walk, const char *collection, const char *name, bson_t **ret_index,
                              struct tw_err *reterr)
@@ -176,7 +170,7 @@ static enum tw_rc create_index(struct walk *walk, const char *collection, const 
     TW_AUTO(free_bson) bson_t *spec = bson_new();
     TW_AUTO(free_bson) bson_t *document = NULL;
 
-    bson_copy_to_excluding_noinit(index, spec, "server", "why", NULL);
+    bson_copy_to_excluding_noinit(index, spec, "server", "shadow", "why", NULL);
     document = BCON_NEW("createIndexes", BCON_UTF8(collection), "indexes", "[", BCON_DOCUMENT(spec), "]");
     return tw_mongo_command(walk->mongo, document, collection, NULL, reterr);
 }
@@ -216,7 +210,7 @@ static enum tw_rc walk_indexes(struct walk *walk, const struct collection *colle
         bson_t         index;
 
         bson_iter_document(&iter, &len, &bytes);
-        if (bson_init_static(&index, bytes, len) && is_for(&index, walk))
+        if (bson_init_static(&index, bytes, len) && tw_mongo_wants_index(&index, walk->is_stand_in, walk->is_shadow))
             TW_TRY(walk_index(walk, collection->name, &index, reterr));
     }
     return TW_OK;
@@ -247,17 +241,15 @@ static enum tw_rc look_at_server(struct walk *walk, struct tw_err *reterr)
     return TW_OK;
 }
 
-static enum tw_rc walk_all(struct tw_mongo *mongo, bool mends, struct tw_buf *lines, struct tw_err *reterr)
+static enum tw_rc walk_all(struct walk *walk, struct tw_err *reterr)
 {
-    struct walk walk = {.mongo = mongo, .mends = mends, .lines = lines};
-
-    TW_TRY(look_at_server(&walk, reterr));
+    TW_TRY(look_at_server(walk, reterr));
     for (size_t i = 0; i < tw_embedded_mongo_count; i++) {
         struct collection collection = {0};
         enum tw_rc        rc;
 
         TW_TRY(parse(&tw_embedded_mongo[i], &collection, reterr));
-        rc = walk_collection(&walk, &collection, reterr);
+        rc = walk_collection(walk, &collection, reterr);
         bson_destroy(collection.file);
         TW_TRY(rc);
     }
@@ -266,10 +258,21 @@ static enum tw_rc walk_all(struct tw_mongo *mongo, bool mends, struct tw_buf *li
 
 enum tw_rc tw_product_schema_apply(struct tw_mongo *mongo, struct tw_buf *ret_lines, struct tw_err *reterr)
 {
-    return walk_all(mongo, true, ret_lines, reterr);
+    struct walk walk = {.mongo = mongo, .mends = true, .lines = ret_lines};
+
+    return walk_all(&walk, reterr);
+}
+
+enum tw_rc tw_product_schema_apply_shadow(struct tw_mongo *mongo, struct tw_buf *ret_lines, struct tw_err *reterr)
+{
+    struct walk walk = {.mongo = mongo, .mends = true, .is_shadow = true, .lines = ret_lines};
+
+    return walk_all(&walk, reterr);
 }
 
 enum tw_rc tw_product_schema_diff(struct tw_mongo *mongo, struct tw_buf *ret_lines, struct tw_err *reterr)
 {
-    return walk_all(mongo, false, ret_lines, reterr);
+    struct walk walk = {.mongo = mongo, .lines = ret_lines};
+
+    return walk_all(&walk, reterr);
 }

@@ -11,6 +11,9 @@
  *  was there. BROKEN: something differs that must not be changed. */
 enum tw_rc tw_product_schema_apply(struct tw_mongo *mongo, struct tw_buf *ret_lines, struct tw_err *reterr);
 
+/** The same for a shadow, which has no indexes but those that its fold asks by. */
+enum tw_rc tw_product_schema_apply_shadow(struct tw_mongo *mongo, struct tw_buf *ret_lines, struct tw_err *reterr);
+
 /** Appends each difference as a line. TW_OK also when there are differences. */
 enum tw_rc tw_product_schema_diff(struct tw_mongo *mongo, struct tw_buf *ret_lines, struct tw_err *reterr);
 

@@ -338,7 +338,7 @@ static enum tw_rc make(void *shadow, const char *note, struct tw_err *reterr)
     if (content != TW_SHADOW_NONE)
         return tw_fail(reterr, TW_BROKEN, where, 0, "%s is there already", self->place);
     TW_TRY(forget_content(self, &marker, reterr));
-    TW_TRY(tw_product_schema_apply(&self->shadow, &lines, reterr));
+    TW_TRY(tw_product_schema_apply_shadow(&self->shadow, &lines, reterr));
     marker.state = MADE;
     snprintf(marker.note, sizeof(marker.note), "%s", note);
     return write_marker(self, &marker, NULL, reterr);
