@@ -28,8 +28,10 @@ static const char journal_of_progress[] = JOURNAL "progress";
 static const char of_live[] = "live";
 static const char of_shadow[] = "shadow";
 
-/* Documents between two calls of tell(). */
-enum { TELL_EVERY = 1000 };
+enum {
+    TELL_EVERY = 1000,       /* documents between two calls of tell() */
+    DOCUMENTS_A_TIME = 1000, /* in an answer of the server, so that memory does not grow with the catalogue */
+};
 
 static bool is_of_journal(const char *collection)
 {
@@ -142,7 +144,8 @@ static enum tw_rc begin_side(struct side *side, const struct tw_mongo *mongo, co
                              struct tw_err *reterr)
 {
     TW_AUTO(free_bson) bson_t *all = bson_new();
-    TW_AUTO(free_bson) bson_t *options = BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}");
+    TW_AUTO(free_bson)
+    bson_t *options = BCON_NEW("sort", "{", "_id", BCON_INT32(1), "}", "batchSize", BCON_INT32(DOCUMENTS_A_TIME));
 
     TW_TRY(tw_mongo_scan_begin(mongo, part->collection, all, options, &side->scan, reterr));
     return advance(side, part, reterr);
@@ -353,9 +356,10 @@ static enum tw_rc walk(struct tw_exchange *exchange, const struct job *job, stru
 {
     TW_AUTO(tw_mongo_scan_end) struct tw_mongo_scan scan = {0};
     TW_AUTO(free_bson) bson_t                      *all = bson_new();
+    TW_AUTO(free_bson) bson_t                      *options = BCON_NEW("batchSize", BCON_INT32(DOCUMENTS_A_TIME));
     const bson_t                                   *entry = NULL;
 
-    TW_TRY(tw_mongo_scan_begin(exchange->shadow, job->journal, all, NULL, &scan, reterr));
+    TW_TRY(tw_mongo_scan_begin(exchange->shadow, job->journal, all, options, &scan, reterr));
     for (;;) {
         TW_TRY(tw_mongo_scan_next(&scan, &entry, where, reterr));
         if (!entry)
