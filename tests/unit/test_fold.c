@@ -182,6 +182,32 @@ static void a_log__gives_the_same_store_and_digest_in_any_batches(void **state)
     tw_buf_done(&expected);
 }
 
+static enum tw_rc (*real_sweep)(void *self, int32_t partition, int64_t next_offset, int64_t clock_ms,
+                                struct tw_err *reterr);
+static int64_t sweeps;
+
+static enum tw_rc count_sweep(void *self, int32_t partition, int64_t next_offset, int64_t clock_ms,
+                              struct tw_err *reterr)
+{
+    sweeps++;
+    return real_sweep(self, partition, next_offset, clock_ms, reterr);
+}
+
+static void rows__are_swept_when_a_day_is_over_and_not_when_the_first_begins(void **state)
+{
+    struct world                 *world = *state;
+    const struct tw_record *const records = world->log.records;
+    int64_t days_over = records[RECORDS - 1].timestamp_ms / (24 * HOUR_MS) - records[0].timestamp_ms / (24 * HOUR_MS);
+
+    sweeps = 0;
+    real_sweep = world->store.sweep;
+    world->store.sweep = count_sweep;
+    world->array.per_read = 10;
+    assert_folded(world, ALL, RECORDS);
+    assert_true(days_over > 1);
+    assert_int_equal(sweeps, days_over);
+}
+
 static void an_interrupted_fold__goes_on_to_the_same_store(void **state)
 {
     struct world *world = *state;
@@ -480,6 +506,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_log__gives_the_same_store_and_digest_in_any_batches),
+        TEST(rows__are_swept_when_a_day_is_over_and_not_when_the_first_begins),
         TEST(an_interrupted_fold__goes_on_to_the_same_store),
         TEST(a_fold_that_is_stopped_before_it_begins__folds_nothing),
         TEST(the_digest__is_that_of_what_is_read_back),

@@ -203,7 +203,9 @@ static enum tw_rc sweep_when_a_day_is_over(struct state *state, int64_t clock_be
 {
     const struct tw_store *store = state->fold->config.store;
 
-    if (!state->fold->sweeps || clock_before_ms / DAY_MS == state->at.clock_ms / DAY_MS)
+    bool is_first = !clock_before_ms; /* there is nothing from before it */
+
+    if (!state->fold->sweeps || is_first || clock_before_ms / DAY_MS == state->at.clock_ms / DAY_MS)
         return TW_OK;
     return store->sweep(store->self, state->partition, state->at.next_offset, state->at.clock_ms, reterr);
 }
