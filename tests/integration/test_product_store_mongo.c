@@ -1035,24 +1035,68 @@ static void a_rating__that_the_redo_record_misses_stops_the_worker(void **state)
     tw_product_store_close(&store);
 }
 
-/* The server was set back to a moment between (a) and (c), and nobody noticed. Replacing the redo record now would lose
- * the batch it holds. */
+/* The server was set back to a moment between (a) and (c), and nobody noticed. */
+static void set_back_to_before_views_of_second(void)
+{
+    set_number(TW_MONGO_APPLIED, "applied", FIRST);
+    update(TW_MONGO_PRODUCTS, filter_of_product(1),
+           BCON_NEW("$set", "{", "view_count", BCON_INT64(1), "guard", BCON_INT64(FIRST - 1), "}"));
+}
+
+static void a_load__of_what_is_not_applied_is_fenced_and_done_after_the_redo(void **state)
+{
+    const struct batch viewing = {FIRST, 20, 3, VIEW, 0}, again = {20, 30, 3, VIEW, 0};
+    struct tw_store    store = given_products(3);
+    struct tw_err      err = {0};
+    struct turn        turn;
+
+    (void)state;
+    must_fold(&store, &viewing);
+    set_back_to_before_views_of_second();
+    assert_rc(begin(&store, &again, &turn, &err), TW_FENCED, err);
+    tw_arena_done(&turn.arena);
+    assert_watermark(&store, 20);
+    assert_int_equal(number_of_product(1, "view_count"), 2);
+    must_fold(&store, &again);
+    assert_int_equal(number_of_product(1, "view_count"), 3);
+    tw_product_store_close(&store);
+}
+
+/* Replacing the redo record now would lose the batch it holds. */
 static void a_commit__onto_a_batch_that_is_not_applied_is_fenced(void **state)
 {
     const struct batch viewing = {FIRST, 20, 3, VIEW, 0}, again = {20, 30, 3, VIEW, 0};
     struct tw_store    store = given_products(3);
     struct tw_err      err = {0};
+    struct turn        turn;
 
     (void)state;
     must_fold(&store, &viewing);
-    set_number(TW_MONGO_APPLIED, "applied", FIRST);
-    update(TW_MONGO_PRODUCTS, filter_of_product(1),
-           BCON_NEW("$set", "{", "view_count", BCON_INT64(1), "guard", BCON_INT64(FIRST - 1), "}"));
-    assert_rc(fold(&store, &again, &err), TW_FENCED, err);
+    assert_rc(begin(&store, &again, &turn, &err), TW_OK, err);
+    set_back_to_before_views_of_second();
+    assert_rc(store.commit(store.self, &turn.changes, &err), TW_FENCED, err);
+    tw_arena_done(&turn.arena);
     assert_watermark(&store, 20);
     assert_int_equal(number_of_product(1, "view_count"), 2);
     must_fold(&store, &again);
     assert_int_equal(number_of_product(1, "view_count"), 3);
+    tw_product_store_close(&store);
+}
+
+/* Another worker is between (a) and (b), where tw_applied does not tell of it yet. */
+static void a_commit__of_what_was_loaded_while_another_batch_is_on_its_way_is_fenced(void **state)
+{
+    const struct batch viewing = {FIRST, 20, 3, VIEW, 0};
+    struct tw_store    store = given_products(3);
+    struct tw_err      err = {0};
+    struct turn        turn;
+
+    (void)state;
+    set_number(TW_MONGO_PROGRESS, "next", 15);
+    assert_rc(begin(&store, &viewing, &turn, &err), TW_OK, err);
+    assert_rc(store.commit(store.self, &turn.changes, &err), TW_FENCED, err);
+    assert_int_equal(number_of_product(1, "view_count"), 1);
+    tw_arena_done(&turn.arena);
     tw_product_store_close(&store);
 }
 
@@ -1104,7 +1148,9 @@ static int run_all(void)
         cmocka_unit_test_setup(applied__behind_the_redo_record_stops_the_worker, wipe),
         cmocka_unit_test_setup(a_product__that_the_redo_record_misses_stops_the_worker, wipe),
         cmocka_unit_test_setup(a_rating__that_the_redo_record_misses_stops_the_worker, wipe),
+        cmocka_unit_test_setup(a_load__of_what_is_not_applied_is_fenced_and_done_after_the_redo, wipe),
         cmocka_unit_test_setup(a_commit__onto_a_batch_that_is_not_applied_is_fenced, wipe),
+        cmocka_unit_test_setup(a_commit__of_what_was_loaded_while_another_batch_is_on_its_way_is_fenced, wipe),
         cmocka_unit_test_setup(a_batch__that_no_document_holds_is_refused, wipe),
     };
     struct tw_err err = {0};

@@ -129,6 +129,12 @@ static enum tw_rc check_watermark(struct store *store, int32_t partition, int64_
     return check_number(store, TW_MONGO_PROGRESS, "next", partition, wanted, where, reterr);
 }
 
+static enum tw_rc check_applied(struct store *store, int32_t partition, int64_t wanted, const char *where,
+                                struct tw_err *reterr)
+{
+    return check_number(store, TW_MONGO_APPLIED, "applied", partition, wanted, where, reterr);
+}
+
 /* --- compare-and-set ---------------------------------------------------------------------------------------------- */
 
 /* One update of the partition's document where it is as `expected` says, and, when it may be the first ever, where there
@@ -349,13 +355,16 @@ static enum tw_rc explain_newer_document(struct store *store, int32_t partition,
                    (int)partition, (long long)guard, (long long)first_offset);
 }
 
+/* What is read has the effect of all below tw_applied, whose document is small, while that of tw_progress has a redo
+ * record and an outbox to be gone through. A worker that went on meanwhile is met at the compare-and-set, as one that
+ * does so after this look. */
 static enum tw_rc load(void *self, int32_t partition, int64_t first_offset, struct tw_load *load,
                        struct tw_arena *arena, struct tw_err *reterr)
 {
     struct store *store = self;
     int64_t       newest_guard;
 
-    TW_TRY(check_watermark(store, partition, first_offset, where_load, reterr));
+    TW_TRY(check_applied(store, partition, first_offset, where_load, reterr));
     TW_TRY(tw_product_load(&store->mongo, partition, load, arena, &newest_guard, reterr));
     if (newest_guard >= first_offset)
         return explain_newer_document(store, partition, first_offset, newest_guard, reterr);
@@ -417,8 +426,7 @@ static enum tw_rc commit_redo(struct store *store, const struct tw_changes *chan
     if (update->len > PROGRESS_MAX_BYTES) /* the runtime tries halves */
         return tw_fail(reterr, TW_REFUSED, where_commit, 0, "the redo record has %u bytes, at most %d fit",
                        (unsigned int)update->len, PROGRESS_MAX_BYTES);
-    TW_TRY(check_number(store, TW_MONGO_APPLIED, "applied", changes->partition, changes->first_offset, where_commit,
-                        reterr));
+    TW_TRY(check_applied(store, changes->partition, changes->first_offset, where_commit, reterr));
     TW_TRY(swap_progress(store, changes, update, reterr));
     if (tw_failpoint("after_redo"))
         return tw_fail(reterr, TW_UNKNOWN, where_commit, 0, "failpoint after_redo");
