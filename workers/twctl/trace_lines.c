@@ -439,10 +439,11 @@ static void add_dead_letter(struct tw_json *json, const struct tw_record *record
 {
     tw_json_key(json, "dead_letter");
     tw_json_open(json, '{');
-    add_number(json, "attempt", header_number(record, TW_H_DLQ_ATTEMPTS, 1));
     add_member(json, "reason", shown_header(record, TW_H_DLQ_REASON, arena));
     add_member(json, "message", shown_header(record, TW_H_DLQ_MESSAGE, arena));
     add_member(json, "program", shown_header(record, TW_H_DLQ_PROGRAM, arena));
+    if (header_number(record, TW_H_DLQ_ATTEMPTS, 1) > 1)
+        add_number(json, "attempt", header_number(record, TW_H_DLQ_ATTEMPTS, 1));
     tw_json_close(json, '}');
 }
 

@@ -1,0 +1,369 @@
+"""Stores that refuse a few keys for good while a recorded log is folded and workers are killed; then they are mended, and an
+operator requeues. What the stores hold then is what they would hold had nothing been broken: the same log, folded by
+workers that nothing befell, is the judge."""
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+import ids
+from broker import Broker
+from canonical import Canonical, clocks_of
+from messages import TOPICS
+from model import time_text
+from recorded_log import MINUTE_MS, Author, Plan
+from replay import DONE, REFUSED, USAGE, Said, agrees, begin, drop, end, rebuild, twctl
+from stack import WORKERS, Stack, wait_until
+from stores import Stores
+from topics import Record, Topics
+
+SEED = int(os.environ.get("TW_FAULT_SEED", "20261127"))
+RECORDS = {"member": 500, "product": 500, "cart": 900}
+SPAN_MS = 30 * MINUTE_MS
+VICTIMS = 3  # of each domain
+SMALL = {"TW_BATCH_RECORDS": "8", "TW_SESSION_TIMEOUT_MS": "6000"}  # long enough to befall it, not longer than need be
+PATIENCE_S = 90
+MENDED = "the store takes them again"
+LIMITS = ("--wait-s", "60", "--broker-timeout-ms", "20000")
+Letter = dict[str, Any]
+
+
+def aggregates(canonical: Canonical) -> dict[str, list[str]]:
+    """All that the stores hold but ledgers, which tell when something was decided."""
+    tables = {name: rows for name, rows in canonical.tables().items() if name != "tw_ledger"}
+    lines = {
+        "member": [f"{name} {sorted(row.items())!r}" for name, rows in tables.items() for row in rows],
+        "product": [f"{sorted(row.items())!r}" for row in canonical.products() + canonical.ratings()],
+        "cart": [
+            f"{key} {value!r}"
+            for found in (canonical.cart_copies(), canonical.readers_keys())
+            for key, value in found.items()
+        ],
+    }
+    return {domain: sorted(found) for domain, found in lines.items()}
+
+
+@dataclass
+class Shop:
+    """One log, and who folds it."""
+
+    servers: Stack
+    stores: Stores
+    topics: Topics
+    records: list[Record]
+    canonical: Canonical
+    victims: dict[str, list[str]]
+    refusing: bool = False
+    twin: dict[str, list[str]] = field(default_factory=dict)  # the aggregates of the fold that nothing befell
+
+    def _settings(self, domain: str) -> dict[str, str]:
+        keys = self.victims[domain] if self.refusing and domain != "member" else []  # there PostgreSQL itself refuses
+        fail = ",".join(f"store_refuses=error:{key}@*" for key in keys)
+        return {**SMALL, "TW_INSTANCE_ID": "", **({"TW_FAIL": fail} if fail else {})}
+
+    def start(self, *domains: str) -> None:
+        """Ready they are never, for their policies stay out."""
+        for domain in domains:
+            self.servers.start(domain, settings=self._settings(domain), ready=False)
+        for domain in domains:
+            wait_until(f"{domain} hears signals", lambda domain=domain: self.servers.is_listening(domain), 40)
+
+    def kill(self, domain: str) -> None:
+        self.servers.kill(domain)
+        self.start(domain)
+
+    def write_log(self) -> None:
+        """Anew: topics and stores are forgotten."""
+        broker = Broker(self.servers)
+        broker.forget_all()
+        self.stores.empty()
+        with broker.times_of_writers({f"{domain}.commands" for domain in WORKERS}):
+            broker.write(self.records)
+
+    def folded(self, domain: str) -> int:
+        return sum(self.stores.watermarks(domain))
+
+    def end_of(self, domain: str) -> int:
+        return sum(end for (name, _), end in self.topics.ends().items() if name == f"{domain}.commands")
+
+    def wait(self) -> None:
+        wait_until("all is folded", lambda: all(self.folded(d) == self.end_of(d) for d in WORKERS), PATIENCE_S, 0.1)
+
+    def break_stores(self) -> None:
+        """A rule that the database enforces; the other two stores have none that a shop could trip over."""
+        wanted = ", ".join(f"'{key}'" for key in self.victims["member"])
+        for table, column in (("members", "id"), ("member_addresses", "member_id"), ("jwt_tokens", "member_id")):
+            self.stores.rows(
+                f"alter table {table} add constraint broken check ({column} not in ({wanted})) not valid"
+            )
+        self.refusing = True
+
+    def mend_stores(self) -> None:
+        for table in ("members", "member_addresses", "jwt_tokens"):
+            self.stores.rows(f"alter table {table} drop constraint if exists broken")
+        self.refusing = False
+        for domain in ("product", "cart"):
+            if self.servers.is_running(domain):
+                self.servers.stop(domain)
+                self.start(domain)
+
+    def gauge(self, domain: str, name: str) -> int:
+        lines = self.servers.admin(domain, "/metrics").text.splitlines()
+        (line,) = (line for line in lines if line.startswith(f"{name} "))
+        return int(float(line.split()[1]))
+
+    def dlq(self, *words: str, code: int = DONE) -> Said:
+        return twctl(self.servers, "dlq", *words).must_be(code)
+
+    def letters(self, *words: str) -> list[Letter]:
+        found: list[Letter] = json.loads(self.dlq("list", *words, "--each", "--json").out)
+        return found
+
+    def outcome(self, *words: str, code: int = DONE) -> Counter[str]:
+        """What became of what was requeued or dropped."""
+        return Counter(fate["became"] for fate in json.loads(self.dlq(*words, *LIMITS, "--json", code=code).out))
+
+    def ends(self) -> dict[tuple[str, int], int]:
+        return {**self.topics.ends(), **self.topics.ends("events"), **self.topics.ends("dlq")}
+
+
+def busiest(records: list[Record], domain: str) -> list[str]:
+    """Whom most of the log is about: later commands of theirs come while an earlier one cannot be stored."""
+    seen = Counter(r.key.decode() for r in records if r.topic == f"{domain}.commands" and len(r.key or b"") == 36)
+    return [key for key, _ in seen.most_common(VICTIMS)]
+
+
+@pytest.fixture(scope="module")
+def shop(servers: Stack, stores: Stores, topics: Topics, id_key: bytes) -> Iterator[Shop]:
+    """Folded once by workers that nothing befalls, then once more by those that cannot store all of it."""
+    print(f"seed {SEED}")
+    now_ms = time.time_ns() // 1_000_000
+    author = Author(Plan(SEED, now_ms - SPAN_MS - MINUTE_MS, SPAN_MS, RECORDS, members=40, products=20), id_key)
+    records = author.write_all()
+    victims = {domain: busiest(records, domain) for domain in WORKERS}
+    canonical = Canonical(stores, clocks_of(records), now_ms + 30 * MINUTE_MS)
+    shop = Shop(servers, stores, topics, records, canonical, victims)
+    try:
+        shop.write_log()
+        with Broker(servers).policies_stay_out():
+            shop.start(*WORKERS)
+            shop.wait()
+            shop.twin = aggregates(canonical)
+            servers.stop(*WORKERS)
+        shop.write_log()
+        shop.break_stores()
+        with Broker(servers).policies_stay_out():
+            fold_broken(shop)
+            yield shop
+            servers.stop(*(name for name in WORKERS if servers.is_running(name)))
+    finally:
+        for name in WORKERS:
+            if servers.is_running(name):
+                servers.kill(name)
+        if os.environ.get("KEEP"):
+            return
+        shop.mend_stores()
+        Broker(servers).forget_all()
+        stores.empty()
+
+
+def fold_broken(shop: Shop) -> None:
+    """Each worker is killed once on the way."""
+    dice = random.Random(SEED)
+    ends = {domain: shop.end_of(domain) for domain in WORKERS}
+    when = {domain: dice.randrange(ends[domain] // 5, ends[domain] // 2) for domain in WORKERS}
+    shop.start(*WORKERS)
+    while when:
+        for domain in [domain for domain, records in when.items() if shop.folded(domain) >= records]:
+            shop.kill(domain)
+            del when[domain]
+        time.sleep(0.01)
+    shop.wait()
+
+
+# --- what is broken
+
+
+@pytest.mark.parametrize("domain", WORKERS)
+def test_what_cannot_be_stored_is_set_aside_and_its_key_waits(shop: Shop, domain: str) -> None:
+    found = shop.letters(domain)
+    heads = {letter["key"]: letter for letter in found if letter["reason"] == "refused_by_store"}
+    assert set(heads) == set(shop.victims[domain]), "the fault fired for those and no others"
+    parked = [letter for letter in found if letter["reason"] == "parked"]
+    assert {letter["key"] for letter in parked} == set(heads), "later commands of each came"
+    assert all(letter["waits_for"] == heads[letter["key"]]["name"] for letter in parked)
+    assert all(letter["open"] and letter["attempts"] == 1 for letter in found)
+    groups = json.loads(shop.dlq("list", domain, "--json").out)
+    assert sum(group["count"] for group in groups) == len(found)
+    assert {group["waits_for"] for group in groups if group["reason"] == "parked"} == {
+        head["name"] for head in heads.values()
+    }
+
+
+@pytest.mark.parametrize("domain", WORKERS)
+def test_gauges_tell_how_many_are_open_and_whom_they_park(shop: Shop, domain: str) -> None:
+    wait_until(
+        "the gauges say so",
+        lambda: shop.gauge(domain, "tillwire_open_dead_letters") == len(shop.letters(domain))
+        and shop.gauge(domain, "tillwire_parked_keys") == VICTIMS,
+    )
+
+
+def test_one_is_shown_with_all_there_is(shop: Shop) -> None:
+    key = shop.victims["cart"][0]
+    head, *behind = shop.letters("cart", "--key", key)
+    shown = json.loads(shop.dlq("show", head["name"], "--json").out)
+    assert shown["behind_it"] == [letter["name"] for letter in behind]
+    assert shown["body"]["member_id"] == key and len(shown["attempts_made"]) == 1
+    assert {"name": "ce_type", "value": head["type"]} in shown["headers"]
+    assert "tw_dlq_" not in json.dumps(shown["headers"])
+    last = shop.dlq("show", behind[-1]["name"]).out
+    assert f"waits for  {head['name']}" in last and f"waits for record {head['name'].split('/')[2]} of its key" in last
+    hashed = next(r for r in shop.records if b"password_hash" in r.value)
+    assert "$argon2id$" not in shop.dlq("list", "member", "--each").out and hashed
+
+
+def test_nobody_is_asked_by_a_wrong_question(shop: Shop) -> None:
+    assert "'basket'" in shop.dlq("list", "basket", code=USAGE).err
+    assert "'tired'" in shop.dlq("list", "--reason", "tired", code=USAGE).err
+    assert "'cart/99/1'" in shop.dlq("show", "cart/99/1", code=USAGE).err
+    assert "no dead letter cart/0/999999" in shop.dlq("show", "cart/0/999999", code=REFUSED).err
+    assert "say which ones" in shop.dlq("requeue", "cart", code=USAGE).err
+    assert "--because" in shop.dlq("drop", "cart", "--all-open", code=USAGE).err
+
+
+def test_a_dry_run_says_what_would_be_done_and_changes_nothing(shop: Shop) -> None:
+    before = shop.ends()
+    for domain in WORKERS:
+        words = (domain, "--reason", "refused_by_store", "--dry-run")
+        assert shop.outcome("requeue", *words) == {"chosen": VICTIMS}
+        assert f"{len(shop.letters(domain, '--reason', 'parked'))} wait behind them" in shop.dlq("requeue", *words).err
+        assert shop.outcome("drop", *words, "--because", "no reason") == {"chosen": VICTIMS}
+    behind = shop.letters("cart", "--reason", "parked")
+    said = shop.dlq("requeue", "cart", "--reason", "parked", "--dry-run", code=REFUSED)
+    assert said.out.count("an older one of its key is open") == len(behind)
+    assert shop.ends() == before
+
+
+def test_a_requeue_before_anything_is_mended_fails_again_and_keeps_the_order(shop: Shop) -> None:
+    for domain in WORKERS:
+        key = shop.victims[domain][0]
+        count = len(shop.letters(domain, "--key", key))
+        became = shop.outcome("requeue", domain, "--key", key, code=REFUSED)
+        assert became == {"failed_again": 1, "waits": count - 1}
+        head, *behind = shop.letters(domain, "--key", key)
+        assert head["attempts"] == 2 and head["reason"] == "refused_by_store"
+        assert len(behind) == count - 1 and all(letter["attempts"] == 1 for letter in behind)
+
+
+def test_what_fails_again_and_again_is_refused_unless_more_is_said(shop: Shop) -> None:
+    found = shop.letters("cart", "--reason", "undecodable")
+    select = ("cart", "--reason", "undecodable")
+    assert found and shop.outcome("requeue", *select, code=REFUSED) == {"failed_again": len(found)}
+    said = shop.dlq("requeue", *select, "--max-attempts", "2", code=REFUSED)
+    assert said.out.count("has failed 2 times") == len(found)
+    again = shop.letters("cart", "--reason", "undecodable")
+    assert [letter["name"] for letter in again] == [letter["name"] for letter in found]
+    assert all(letter["attempts"] == 2 for letter in again)
+
+
+def test_what_is_dropped_is_settled_and_stays_so(shop: Shop) -> None:
+    first, *_ = found = shop.letters("cart", "--reason", "undecodable")
+    words = ("cart", "--record", ",".join(letter["name"] for letter in found))
+    dropped = ("drop", *words, "--because", "a stranger wrote them", "--operator", "ana")
+    assert shop.outcome(*dropped) == {"dropped": len(found)}
+    assert not shop.letters("cart", "--reason", "undecodable")
+    settled = [letter for letter in shop.letters("cart", "--all") if letter["name"] == first["name"]][0]["settled"]
+    assert (settled["as"], settled["by"], settled["because"]) == ("dropped", "ana", "a stranger wrote them")
+    before = shop.topics.ends()
+    assert "is not open: dropped, by ana" in shop.dlq("requeue", *words, code=REFUSED).out
+    assert "there is no such dead letter" in shop.dlq("drop", "cart", "--record", "cart/0/987654", "--because", "x",
+                                                      code=REFUSED).out  # fmt: skip
+    assert shop.topics.ends() == before, "neither was written"
+
+
+# --- what is mended
+
+
+def killed_meanwhile(shop: Shop, domain: str) -> Counter[str]:
+    """What became of a requeue whose worker is killed while it decides."""
+    process = begin(shop.servers, "dlq", "requeue", domain, "--reason", "refused_by_store", "--because", MENDED,
+                    "--operator", "ana", "--json", *LIMITS)  # fmt: skip
+    before = shop.topics.ends("dlq")
+    wait_until("something is settled", lambda: shop.topics.ends("dlq") != before or process.poll() is not None)
+    shop.kill(domain)
+    return Counter(fate["became"] for fate in json.loads(end(process).must_be(DONE).out))
+
+
+def test_a_requeue_settles_all_that_waits_though_a_worker_is_killed(shop: Shop) -> None:
+    shop.mend_stores()
+    for domain in WORKERS:
+        open_ = [x for x in shop.letters(domain) if x["reason"] in ("refused_by_store", "parked")]
+        became = killed_meanwhile(shop, domain)
+        assert sum(became.values()) == len(open_) and became.keys() <= {"succeeded", "rejected", "accepted"}, became
+        shop.kill(domain)
+        assert not [x for x in shop.letters(domain) if x["reason"] in ("refused_by_store", "parked")]
+        settled = {x["name"]: x for x in shop.letters(domain, "--all") if not x["open"]}
+        assert all(settled[x["name"]]["settled"]["because"] == MENDED for x in open_)
+
+
+def test_two_operators_at_once_do_no_harm(shop: Shop) -> None:
+    found = shop.letters("cart")
+    words = ("dlq", "drop", "cart", "--all-open", "--json", "--because", "not for us", *LIMITS)
+    both = [begin(shop.servers, *words, "--operator", name) for name in ("ana", "bo")]
+    ended = [json.loads(end(process).must_be(DONE).out) for process in both]
+    assert found and all(fate["became"] == "dropped" for fates in ended for fate in fates)
+    settlements = [x["settled"] for x in shop.letters("cart", "--all") if x["name"] in {y["name"] for y in found}]
+    assert len(settlements) == len(found) and {x["by"] for x in settlements} <= {"ana", "bo"}
+
+
+@pytest.mark.parametrize("domain", WORKERS)
+def test_the_stores_are_what_they_would_be_had_nothing_been_broken(shop: Shop, domain: str) -> None:
+    shop.wait()
+    now = aggregates(shop.canonical)[domain]
+    assert shop.twin[domain], "there is something to compare"
+    wrong = sorted(set(now) ^ set(shop.twin[domain]))
+    assert now == shop.twin[domain], "\n".join(wrong[:6])
+
+
+def test_nothing_is_open_any_more(shop: Shop) -> None:
+    for domain in ("member", "product"):
+        count = len(shop.letters(domain))
+        assert shop.outcome("drop", domain, "--all-open", "--because", "strangers") == {"dropped": count}
+    assert not shop.letters()
+    for domain in WORKERS:
+        for name in ("tillwire_open_dead_letters", "tillwire_parked_keys"):
+            wait_until(f"{name} is 0", lambda domain=domain, name=name: shop.gauge(domain, name) == 0)
+    assert json.loads(shop.dlq("list", "--json").out) == []
+    assert shop.outcome("requeue", "cart", "--all-open") == {}
+
+
+def test_a_trace_has_the_operators_words(shop: Shop) -> None:
+    (head,) = (x for x in shop.letters("cart", "--all", "--key", shop.victims["cart"][0])
+               if x["reason"] == "refused_by_store")  # fmt: skip
+    shown = json.loads(shop.dlq("show", head["name"], "--json").out)
+    command = next(header["value"] for header in shown["headers"] if header["name"] == "ce_id")
+    lines = json.loads(twctl(shop.servers, "trace", command, "--json").must_be(DONE).out)
+    requeues = [line["requeue"] for line in lines if "requeue" in line]
+    assert [requeue["attempt"] for requeue in requeues] == [2, 3]
+    assert requeues[1]["operator"] == "ana" and requeues[1]["because"] == MENDED
+    (settlement,) = (line["settlement"] for line in lines if "settlement" in line)
+    assert settlement["of"] == head["name"] and settlement["because"] == MENDED
+    text = twctl(shop.servers, "trace", shop.victims["cart"][0]).must_be(DONE).out
+    assert f"settles {head['name']}: " in text and f"requeue of {head['name']}, attempt 3, by ana: {MENDED}; " in text
+
+
+@pytest.mark.parametrize("domain", WORKERS)
+def test_a_rebuild_makes_the_same_decisions_at_the_same_places(shop: Shop, domain: str) -> None:
+    agrees(shop.servers, domain)
+    before = aggregates(shop.canonical)[domain]
+    rebuild(shop.servers, domain).must_be(DONE)
+    assert aggregates(shop.canonical)[domain] == before
+    drop(shop.servers, domain)
