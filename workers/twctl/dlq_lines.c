@@ -67,25 +67,38 @@ static bool is_shown(const struct tw_dlq_wish *wish, bool all, const struct tw_d
     return (all || tw_dlq_is_open(letter)) && tw_dlq_is_meant(wish, letter);
 }
 
+/* Shown of those that could be read; the others wait for nothing but a program that can. */
+static const struct tw_dlq_letter *shown_wait(const struct tw_dlq_letter *letter)
+{
+    return letter->parks ? letter->waits_for : NULL;
+}
+
+static int compare_numbers(int64_t a, int64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+static int compare_waits(const struct tw_dlq_letter *a, const struct tw_dlq_letter *b)
+{
+    int order;
+
+    if (!a || !b)
+        return (a != NULL) - (b != NULL);
+    order = compare_numbers(a->partition, b->partition);
+    return order ? order : compare_numbers(a->first_offset, b->first_offset);
+}
+
 static int compare_groups(const void *left, const void *right)
 {
     const struct tw_dlq_letter *a = *(struct tw_dlq_letter *const *)left;
     const struct tw_dlq_letter *b = *(struct tw_dlq_letter *const *)right;
-    int                         order = (a->domain > b->domain) - (a->domain < b->domain);
+    int                         order = compare_numbers(a->domain, b->domain);
 
     if (!order)
         order = tw_dlq_is_open(b) - tw_dlq_is_open(a);
     if (!order)
         order = strcmp(a->reason, b->reason);
-    if (!order && a->waits_for != b->waits_for) {
-        if (!a->waits_for || !b->waits_for)
-            return a->waits_for ? 1 : -1;
-        order = (a->partition > b->partition) - (a->partition < b->partition);
-        if (!order)
-            order = (a->waits_for->first_offset > b->waits_for->first_offset) -
-                    (a->waits_for->first_offset < b->waits_for->first_offset);
-    }
-    return order;
+    return order ? order : compare_waits(shown_wait(a), shown_wait(b));
 }
 
 /* Of one group by key, for counting them. */
@@ -135,7 +148,7 @@ static size_t make_groups(const struct tw_dlq_book *book, const struct tw_dlq_wi
 
 static const char *waited_for(const struct tw_dlq_letter *letter, struct tw_arena *arena)
 {
-    return letter->waits_for ? tw_dlq_name(letter->waits_for, arena).ptr : "";
+    return shown_wait(letter) ? tw_dlq_name(shown_wait(letter), arena).ptr : "";
 }
 
 static void add_group_json(const struct group *group, struct tw_json *json, struct tw_arena *arena)
@@ -143,7 +156,7 @@ static void add_group_json(const struct group *group, struct tw_json *json, stru
     tw_json_open(json, '{');
     add_member(json, "domain", domain_name(group->like, arena));
     add_member(json, "reason", group->like->reason);
-    if (group->like->waits_for)
+    if (shown_wait(group->like))
         add_member(json, "waits_for", waited_for(group->like, arena));
     tw_json_key(json, "open");
     tw_json_bool(json, tw_dlq_is_open(group->like));
@@ -228,7 +241,7 @@ void tw_dlq_add_letter(const struct tw_dlq_letter *letter, struct tw_json *json,
     add_member(json, "program", letter->program);
     tw_json_key(json, "open");
     tw_json_bool(json, tw_dlq_is_open(letter));
-    if (letter->waits_for)
+    if (shown_wait(letter))
         add_member(json, "waits_for", waited_for(letter, arena));
     if (!tw_dlq_is_open(letter))
         add_settlement(letter, json);
@@ -321,7 +334,10 @@ static const char *explained(const struct tw_dlq_letter *letter, struct tw_arena
         return tw_arena_printf(arena, "%s, attempt %" PRId64 ": %s", letter->reason, letter->attempts, letter->message)
             .ptr;
     case TW_DLQ_NOT_HEARD:
-        return tw_arena_printf(arena, "an older one of its key is open: %s", waited_for(letter, arena)).ptr;
+        if (!letter->waits_for)
+            return "an older one of its key was open";
+        return tw_arena_printf(arena, "an older one of its key is open: %s", tw_dlq_name(letter->waits_for, arena).ptr)
+            .ptr;
     case TW_DLQ_SETTLED:
         if (letter->settled_by != letter->written_at)
             return tw_arena_printf(arena, "by %s meanwhile", letter->asked_by).ptr;

@@ -135,8 +135,8 @@ static void add_attempts(struct show *show, struct tw_json *json)
 
 static bool is_behind(const struct tw_dlq_letter *other, const struct tw_dlq_letter *letter)
 {
-    return other->waits_for && tw_dlq_same_key(other, letter) && other->first_offset > letter->first_offset &&
-           letter->parks && tw_dlq_is_open(letter);
+    return other->waits_for && other->parks && tw_dlq_same_key(other, letter) &&
+           other->first_offset > letter->first_offset && letter->parks && tw_dlq_is_open(letter);
 }
 
 static void add_behind(struct show *show, const struct tw_dlq_book *book, const struct tw_dlq_letter *letter,
@@ -229,7 +229,7 @@ static void add_header_rows(struct rows *rows)
 
 static void add_waiting_rows(struct rows *rows, const struct tw_dlq_book *book, const struct tw_dlq_letter *letter)
 {
-    if (letter->waits_for)
+    if (letter->waits_for && letter->parks)
         add_row(rows, "waits for", tw_dlq_name(letter->waits_for, &rows->show->arena).ptr);
     for (size_t i = 0; i < book->count; i++)
         if (is_behind(book->letters[i], letter))
