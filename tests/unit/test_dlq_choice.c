@@ -325,8 +325,7 @@ static void fates__say_what_became_of_each_and_of_names_that_nobody_has(void **s
     a_bad_night();
     choose(wish);
     tw_dlq_add_fates(&book, &wish, true, false, &out);
-    assert_says(" refused  there is no such dead letter
-");
+    assert_says(" refused  there is no such dead letter\n");
     assert_says("cart.clear.v1  chosen   so it is");
     letter(5)->fate = TW_DLQ_FAILED;
     tw_buf_clear(&out);
