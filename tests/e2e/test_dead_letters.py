@@ -23,7 +23,7 @@ from stack import WORKERS, Stack, wait_until
 from stores import Stores
 from topics import Record, Topics
 
-SEED = int(os.environ.get("TW_FAULT_SEED", "20261127"))
+SEED = int(os.environ.get("TW_SEED", "20261127"))
 RECORDS = {"member": 400, "product": 300, "cart": 500}
 SPAN_MS = MINUTE_MS  # nothing ends by the clock before it is requeued
 VICTIMS = 3  # of each domain
@@ -150,14 +150,15 @@ def busiest(author: Author, domain: str) -> list[str]:
     return [key for key, _ in seen.most_common(VICTIMS)]
 
 
-def to_be_written(records: list[Record]) -> list[Record]:
+def to_be_written(records: list[Record], victims: dict[str, list[str]]) -> list[Record]:
     """Without If-Match for carts: the first version of a cart is the offset of its first record, and a requeue has
-    another one. With two more that nobody can read."""
+    another one. With two more that nobody can read, of a cart that can be stored."""
+    parked = {key.encode() for key in victims["cart"]}
     plain = [
         dataclasses.replace(r, headers=tuple(h for h in r.headers if h[0] != "tw_if_version" or "cart" not in r.topic))
         for r in records
     ]
-    last = next(r for r in reversed(plain) if r.topic == "cart.commands" and r.key)
+    last = next(r for r in reversed(plain) if r.topic == "cart.commands" and len(r.key or b"") == 36 and r.key not in parked)
     headers = [(name, value) for name, value in last.headers if name != "ce_id"]
     unread = [dataclasses.replace(last, value=b"no message", headers=(*headers, ("ce_id", str(uuid.uuid4()).encode())))
               for _ in range(2)]  # fmt: skip
@@ -170,8 +171,9 @@ def shop(servers: Stack, stores: Stores, topics: Topics, id_key: bytes) -> Itera
     print(f"seed {SEED}")
     now_ms = time.time_ns() // 1_000_000
     author = Author(Plan(SEED, now_ms - SPAN_MS - 1000, SPAN_MS, RECORDS, members=40, products=25), id_key)
-    records = to_be_written(author.write_all())
+    author.write_all()
     victims = {domain: busiest(author, domain) for domain in WORKERS}
+    records = to_be_written(author.all(), victims)
     canonical = Canonical(stores, clocks_of(records), now_ms + 30 * MINUTE_MS)
     shop = Shop(servers, stores, topics, records, canonical, victims)
     try:
@@ -238,7 +240,7 @@ def test_gauges_tell_how_many_are_open_and_whom_they_park(shop: Shop, domain: st
 
 def test_one_is_shown_with_all_there_is(shop: Shop) -> None:
     key = shop.victims["cart"][0]
-    head, *behind = shop.letters("cart", "--key", key)
+    head, *behind = (x for x in shop.letters("cart", "--key", key) if x["reason"] in READABLE)
     shown = json.loads(shop.dlq("show", head["name"], "--json").out)
     assert shown["behind_it"] == [letter["name"] for letter in behind]
     assert shown["body"]["member_id"] == key and len(shown["attempts_made"]) == 1
@@ -273,23 +275,29 @@ def test_a_requeue_before_anything_is_mended_fails_again_and_keeps_the_order(sho
         assert len(behind) == len(readable) - 1 and all(letter["attempts"] == 1 for letter in behind)
 
 
-def test_what_fails_again_and_again_is_refused_unless_more_is_said(shop: Shop) -> None:
+def undecodable(shop: Shop) -> list[Letter]:
+    """Of carts that can be stored: where another one is open, it comes first."""
     found = shop.letters("cart", "--reason", "undecodable")
-    select = ("cart", "--reason", "undecodable")
-    assert found and shop.outcome("requeue", *select, code=REFUSED) == {"failed_again": len(found)}
+    return [letter for letter in found if letter["key"] not in shop.victims["cart"]]
+
+
+def test_what_fails_again_and_again_is_refused_unless_more_is_said(shop: Shop) -> None:
+    found = undecodable(shop)
+    select = ("cart", "--record", ",".join(letter["name"] for letter in found))
+    assert len(found) > 1 and shop.outcome("requeue", *select, code=REFUSED) == {"failed_again": len(found)}
     said = shop.dlq("requeue", *select, "--max-attempts", "2", code=REFUSED)
     assert said.out.count("has failed 2 times") == len(found)
-    again = shop.letters("cart", "--reason", "undecodable")
+    again = undecodable(shop)
     assert [letter["name"] for letter in again] == [letter["name"] for letter in found]
     assert all(letter["attempts"] == 2 for letter in again)
 
 
 def test_what_is_dropped_is_settled_and_stays_so(shop: Shop) -> None:
-    first, *_ = found = shop.letters("cart", "--reason", "undecodable")
+    first, *_ = found = undecodable(shop)
     words = ("cart", "--record", ",".join(letter["name"] for letter in found))
     dropped = ("drop", *words, "--because", "a stranger wrote them", "--operator", "ana")
     assert shop.outcome(*dropped) == {"dropped": len(found)}
-    assert not shop.letters("cart", "--reason", "undecodable")
+    assert not undecodable(shop)
     settled = [letter for letter in shop.letters("cart", "--all") if letter["name"] == first["name"]][0]["settled"]
     assert (settled["as"], settled["by"], settled["because"]) == ("dropped", "ana", "a stranger wrote them")
     before = shop.topics.ends()
