@@ -11,6 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -385,3 +386,10 @@ def test_a_rebuild_makes_the_same_decisions_at_the_same_places(shop: Shop) -> No
     assert aggregates(shop.canonical) == before
     agrees(shop.servers, "all")
     drop(shop.servers)
+
+
+def test_files_of_the_log_mean_the_same(shop: Shop, tmp_path: Path) -> None:
+    """Settlements, which have no value, are exported like all else."""
+    for topic in ("cart.commands", "cart.dlq"):
+        twctl(shop.servers, "log", "export", topic, "--to", str(tmp_path)).must_be(DONE)
+    agrees(shop.servers, "cart", "--log-folder", str(tmp_path))
