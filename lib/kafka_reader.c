@@ -7,6 +7,7 @@
 
 #include "kafka_common.h"
 #include "tillwire/kafka.h"
+#include "tillwire/pulse.h"
 #include "tillwire/log.h"
 
 enum { BATCH_MAX = 1000 };
@@ -68,9 +69,11 @@ enum tw_rc tw_reader_assign(struct tw_reader *reader, const struct tw_position *
 /* Waits for one, then takes what is there: rd_kafka_consume_batch_queue() alone would wait until the array is full. */
 static size_t take_batch(struct tw_reader *reader, int timeout_ms, size_t max)
 {
-    rd_kafka_message_t *first = rd_kafka_consumer_poll(reader->rk, timeout_ms);
+    rd_kafka_message_t *first;
     ssize_t             more;
 
+    tw_pulse("reading records");
+    first = rd_kafka_consumer_poll(reader->rk, timeout_ms);
     if (!first)
         return 0;
     reader->batch[0] = first;
@@ -126,8 +129,10 @@ enum tw_rc tw_reader_bounds(struct tw_reader *reader, const char *topic, int32_t
                             int64_t *ret_low, int64_t *ret_high, struct tw_err *reterr)
 {
     int64_t             low, high;
-    rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(reader->rk, topic, partition, &low, &high, timeout_ms);
+    rd_kafka_resp_err_t error;
 
+    tw_pulse("asking the broker where a log begins and ends");
+    error = rd_kafka_query_watermark_offsets(reader->rk, topic, partition, &low, &high, timeout_ms);
     if (error)
         return tw_kafka_fail(reterr, "reader.bounds", error, topic);
     *ret_low = low;
@@ -162,6 +167,7 @@ static enum tw_rc ask_offsets(struct tw_reader *reader, int64_t time, struct tw_
 
     for (size_t i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(list, positions[i].topic, positions[i].partition)->offset = time;
+    tw_pulse("asking the broker for offsets");
     error = rd_kafka_offsets_for_times(reader->rk, list, timeout_ms);
     rc = error ? tw_kafka_fail(reterr, "reader.offsets", error, "cannot ask for offsets")
                : take_offsets(list, time, positions, count, reterr);
@@ -191,6 +197,7 @@ void tw_reader_close(struct tw_reader *reader)
 {
     if (!reader)
         return;
+    tw_pulse("closing a reader");
     rd_kafka_queue_destroy(reader->queue);
     rd_kafka_consumer_close(reader->rk);
     rd_kafka_destroy(reader->rk);
