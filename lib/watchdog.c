@@ -85,14 +85,18 @@ static void tell_status(struct tw_watchdog *watchdog, bool ready, const char *wh
     tw_supervisor_tell(words);
 }
 
+static void tell_stopping(struct tw_watchdog *watchdog)
+{
+    if (atomic_load(watchdog->options.stopping) && !watchdog->told_stopping)
+        watchdog->told_stopping = tw_supervisor_tell("STOPPING=1\nSTATUS=going down");
+}
+
 static void tell(struct tw_watchdog *watchdog)
 {
     char why[TW_WATCHDOG_TEXT] = "";
 
     if (atomic_load(watchdog->options.stopping)) {
-        if (!watchdog->told_stopping)
-            tw_supervisor_tell("STOPPING=1\nSTATUS=going down");
-        watchdog->told_stopping = true;
+        tell_stopping(watchdog);
     } else {
         bool ready = watchdog->options.is_ready(watchdog->options.self, why);
 
@@ -118,6 +122,7 @@ static void *watchdog_main(void *self)
         for (int waited = 0; waited < LOOK_MS && !atomic_load(&watchdog->ending); waited += STEP_MS)
             nanosleep(&step, NULL);
     }
+    tell_stopping(watchdog); /* it may have gone down between two looks */
     return NULL;
 }
 

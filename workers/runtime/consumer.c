@@ -136,6 +136,8 @@ static void take(struct tw_consumer *consumer, rd_kafka_message_t *message)
         return;
     }
     tw_kafka_fail(&err, "consumer", message->err, rd_kafka_message_errstr(message));
+    if (message->err == RD_KAFKA_RESP_ERR__FATAL && is_fenced(consumer->rk))
+        err.rc = TW_FENCED;
     consumer->options.failed(consumer->options.self, message->rkt ? message->partition : -1, &err);
     rd_kafka_message_destroy(message);
 }
