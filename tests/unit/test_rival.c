@@ -25,7 +25,7 @@ static void rival_that_comes_again_and_again__wins(void **unused)
     (void)unused;
     for (int i = 1; i < TW_RIVAL_WINS; i++)
         assert_int_equal(tw_rival_seen(&rival, (100 + 10 * i) * (int64_t)S, "member-0", &err), TW_OK);
-    assert_int_equal(tw_rival_seen(&rival, INT64_C(160) * S, "member-0", &err), TW_FENCED);
+    assert_int_equal(tw_rival_seen(&rival, INT64_C(150) * S, "member-0", &err), TW_FENCED);
     assert_non_null(strstr(err.msg, "'member-0'"));
     assert_non_null(strstr(err.msg, "instance_id"));
 }

@@ -13,7 +13,7 @@
 enum {
     TW_RIVAL_NEAR_US = 10000000, /* not ready for so long after it was last seen */
     TW_RIVAL_GONE_US = 60000000, /* then all before is forgotten */
-    TW_RIVAL_WINS = 5,
+    TW_RIVAL_WINS = 3,
 };
 
 /** Zero-initialised: none was seen. */
