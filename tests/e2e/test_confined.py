@@ -11,6 +11,7 @@ from checker import Checker
 from client import Client, some_email
 from stack import PROGRAMS, ROOT, WORKERS, Stack, wait_until
 
+SERVERS = ("postgres", "redis", "mongo")
 CONFINED = (sys.executable, ROOT / "tests/lib/confined.py")
 
 
@@ -41,8 +42,10 @@ def test_the_programs_do_all_their_work_confined(
     for name in PROGRAMS:
         assert healed.admin(name, "/metrics").status_code == 200
         healed.reload(name)
-    for server in ("kafka", "postgres", "redis", "mongo"):  # what is called only when something breaks
-        healed.kill_server(server)
+    for server in SERVERS:  # what is called only when something breaks
+        healed.stop_server(server)
+    wait_until("the edge has seen it", lambda: not healed.is_ready("edge"))
+    for server in SERVERS:
         healed.start_server(server)
     for name in PROGRAMS:
         healed.wait_ready(name)
