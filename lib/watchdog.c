@@ -10,7 +10,6 @@
 
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
-#include "tillwire/pulse.h"
 #include "tillwire/supervisor.h"
 
 enum { LOOK_MS = 1000, STEP_MS = 20, AWAKE_US = 2 * LOOK_MS * 1000, STOPPING_S = 15 };
@@ -24,8 +23,6 @@ struct tw_watchdog {
     bool                       told_stopping;
     char                       status[TW_WATCHDOG_TEXT]; /* as it was told last */
 };
-
-_Static_assert(TW_LEN(((struct tw_watch *)0)->beats) == TW_PULSES_MAX, "a place for every pulse");
 
 int tw_watch_look(struct tw_watch *watch, int64_t now_us, int64_t limit_us)
 {

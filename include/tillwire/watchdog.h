@@ -12,7 +12,7 @@
 
 #include <stdatomic.h>
 
-#include "tillwire/base.h"
+#include "tillwire/pulse.h"
 
 /** Nothing is wrong that a new process would find again: start one. EX_SOFTWARE of sysexits.h. */
 enum { TW_EXIT_HUNG = 70 };
@@ -36,8 +36,8 @@ void                tw_watchdog_stop(struct tw_watchdog *watchdog);
 /** What one look does, and what is kept from look to look; for tests, which have no second to wait. */
 struct tw_watch {
     int64_t  looked_us;
-    uint64_t beats[128];
-    int64_t  silent_us[128];
+    uint64_t beats[TW_PULSES_MAX];
+    int64_t  silent_us[TW_PULSES_MAX];
 };
 /** Which place in the list of pulses has been silent for longer than @p limit_us, -1: none. Time counts only while the
  *  watch itself was awake: after SIGCONT, or on a machine that slept, nobody is blamed for what all of them missed. */
