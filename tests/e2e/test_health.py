@@ -95,7 +95,7 @@ def test_a_loop_that_hangs_ends_its_process_with_the_reason(
     healed: Stack, anyone: Client, merchant: Client, product: str, checker: Checker
 ) -> None:
     healed.stop("product")
-    patience = {"TW_STORE_TIMEOUT_MS": "2000", "TW_BROKER_TIMEOUT_MS": "5000", "TW_HANG_TIMEOUT_S": "6"}
+    patience = {"TW_STORE_TIMEOUT_MS": "2000", "TW_BROKER_TIMEOUT_MS": "2000", "TW_HANG_TIMEOUT_S": "9"}
     healed.start("product", fail="before_commit=sleep:600000", settings=patience)
     assert anyone.view(product).status_code == 202
     await_why(healed, "product", "has been silent for", "folding")

@@ -21,6 +21,7 @@
 #include "tillwire/watchdog.h"
 
 enum { EXIT_WRONG_SETTINGS = 2, EXIT_BROKEN = 3, LOOPS_MAX = 16, INSTANCE_ID_MAX = 100 };
+enum { CALL_PARTS = 4 };      /* a call may connect, ask, and do both again, each within its time-out */
 enum { OWN_SETTINGS = 5 };    /* rows that differ between workers */
 enum { POLICY_SETTINGS = 2 }; /* at the end of a worker's own rows, only where there is a policy that needs them */
 
@@ -111,7 +112,8 @@ static const struct tw_setting rows[] = {
      .fallback = "120",
      .min = 2,
      .max = 3600,
-     .help = "A thread that stands still in one call for longer ends the process, s; more than the time-outs above."},
+     .help = "A thread that stands still in one call for longer ends the process, s; more than four of the time-outs "
+             "above."},
     {.name = "log_level",
      .type = TW_SET_CHOICE,
      .offset = OFFSET(log_level),
@@ -255,12 +257,12 @@ static enum tw_rc check_hang_timeout(const struct tw_worker_settings *settings, 
     int64_t store_ms = settings->store_timeout_ms;
     int64_t longest_ms = store_ms > settings->broker_timeout_ms ? store_ms : settings->broker_timeout_ms;
 
-    if (settings->hang_timeout_s * 1000 > longest_ms)
+    if (settings->hang_timeout_s * 1000 > CALL_PARTS * longest_ms)
         return TW_OK;
     return tw_fail(reterr, TW_INVALID, "worker", 0,
-                   "hang_timeout_s: %" PRId64 " s are not more than store_timeout_ms and broker_timeout_ms (%" PRId64
-                   " ms)",
-                   settings->hang_timeout_s, longest_ms);
+                   "hang_timeout_s: %" PRId64
+                   " s are not more than %d times store_timeout_ms and broker_timeout_ms (%" PRId64 " ms)",
+                   settings->hang_timeout_s, CALL_PARTS, longest_ms);
 }
 
 /* What can be known without asking a server. INVALID: a setting is wrong. */
