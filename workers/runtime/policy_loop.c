@@ -73,7 +73,7 @@ struct policy_loop {
     size_t                        unreported;
     bool                          joined;
     bool                          fetches; /* something is assigned */
-    bool                          failed; /* open everything anew */
+    bool                          failed;  /* open everything anew */
     struct tw_rival               rival;
     char                          instance_id[128]; /* empty: no static member */
     struct tw_err                 err;              /* FENCED: another process is in its place */
