@@ -103,11 +103,12 @@ static struct tw_known_row *row_at(struct tw_turn *turn, struct tw_uuid command_
     return &turn->rows[turn->row_count - 1];
 }
 
-/* Views have no row unless the client gave a key: each record is one view. */
+/* Views have no row unless the client gave a key: each record is one view. What is given up has one in any case. */
 static bool is_remembered(const struct tw_item *item)
 {
-    return item->readable &&
-           !(item->cmd.type && item->cmd.type->quiet && !tw_command_id_is_keyed(item->envelope.command_id));
+    bool is_quiet = item->kind == ITEM_COMMAND && item->cmd.type && item->cmd.type->quiet;
+
+    return item->readable && (!is_quiet || tw_command_id_is_keyed(item->envelope.command_id));
 }
 
 /* The key must be the aggregate's id, hash to this partition, and follow from its natural key: else two partitions
@@ -566,6 +567,14 @@ static void collect_rows(struct tw_turn *turn)
     turn->changes.row_count = count;
 }
 
+/* A requeued command is decided as of when it was first; nothing was ever later than now. */
+static int64_t time_of(const struct tw_turn *turn, const struct tw_item *item)
+{
+    int64_t original_ms = item->envelope.original_ms;
+
+    return original_ms >= 0 && original_ms < turn->clock_ms ? original_ms : turn->clock_ms;
+}
+
 void tw_turn_decide(struct tw_turn *turn)
 {
     const struct tw_record *last = &turn->records[turn->record_count - 1];
@@ -576,7 +585,7 @@ void tw_turn_decide(struct tw_turn *turn)
 
         if (item->record->timestamp_ms > turn->clock_ms)
             turn->clock_ms = item->record->timestamp_ms;
-        item->cmd.at_ms = item->envelope.original_ms >= 0 ? item->envelope.original_ms : turn->clock_ms;
+        item->cmd.at_ms = time_of(turn, item);
         item->cmd.clock_ms = turn->clock_ms;
         turn->current = item;
         if (item->kind == ITEM_COMMAND)
