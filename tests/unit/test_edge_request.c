@@ -116,6 +116,7 @@ static void host__must_stand_once(void **state)
     assert_refused("GET / HTTP/1.1\r\nX: a\r\n\r\n", TW_PROBLEM_MALFORMED_REQUEST);
     assert_refused("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", TW_PROBLEM_MALFORMED_REQUEST);
     assert_refused("GET / HTTP/1.0\r\nX: a\r\n\r\n", TW_PROBLEM_NONE);
+    assert_refused("GET / HTTP/1.0\r\n\r\n", TW_PROBLEM_NONE);
 }
 
 static void host__is_a_host_and_perhaps_a_port(void **state)
@@ -146,6 +147,23 @@ static void field_names__are_tokens(void **state)
     assert_refused("GET / HTTP/1.1\r\nHost: a\r\nContent-Length/: 5\r\n\r\n", TW_PROBLEM_MALFORMED_REQUEST);
 }
 
+static void absolute_uri__names_a_host_and_a_path_in_front_of_its_query(void **state)
+{
+    static const char *const bad[] = {"http://a?b/v1/cart", "http://a?b:8080/v1/cart", "http://u@a/v1/cart",
+                                      "http:///v1/cart", "http://a#/v1/cart"};
+    struct tw_request        request;
+    char                     head[200];
+
+    (void)state;
+    assert_int_equal(parse("GET http://a:8080/v1/cart?b=/c HTTP/1.1\r\nHost: a\r\n\r\n", &request), TW_PROBLEM_NONE);
+    assert_str(request.path, "/v1/cart");
+    assert_str(request.query, "b=/c");
+    for (size_t i = 0; i < TW_LEN(bad); i++) {
+        snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", bad[i]);
+        assert_refused(head, TW_PROBLEM_MALFORMED_REQUEST);
+    }
+}
+
 static void credentials__must_not_stand_twice(void **state)
 {
     (void)state;
@@ -156,10 +174,17 @@ static void credentials__must_not_stand_twice(void **state)
 static void bare_line_feeds_and_folds__are_seen_in_what_the_library_left(void **state)
 {
     static const char *const heads[] = {
-        "GET / HTTP/1.1\nHost: a\r\n\r\n",       "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\r\nX: b\n\n", "GET / HTTP/1.1\r\nHost: a\r\n b\r\nContent-Length: 5\r\n\r\n",
-        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",    "GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET / HTTP/1.1\r\n Host: a\r\n\r\n",    "GET /?a  HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: b\n\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n b\r\nContent-Length: 5\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+        "GET /?a  HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\rContent-Length: 5\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n:b\r\nContent-Length: 5\r\n\r\n",
+        "GET / HTTP/1.0\r\n:b\r\nContent-Length: 5\r\n\r\n",
     };
 
     (void)state;
@@ -197,6 +222,15 @@ static void fields__are_64_and_8_kib_at_most(void **state)
         assert_refused(head, cases[i].expected);
         free(head);
     }
+}
+
+static void spaces_in_front_of_a_value__are_counted(void **state)
+{
+    char head[9000];
+
+    (void)state;
+    snprintf(head, sizeof(head), "GET / HTTP/1.1\r\nHost: a\r\nX: %8200s\r\n\r\n", "");
+    assert_refused(head, TW_PROBLEM_HEADERS_TOO_LARGE);
 }
 
 static void uri__has_2_kib_at_most(void **state)
@@ -565,9 +599,11 @@ int main(void)
         TEST(host__must_stand_once),
         TEST(host__is_a_host_and_perhaps_a_port),
         TEST(field_names__are_tokens),
+        TEST(absolute_uri__names_a_host_and_a_path_in_front_of_its_query),
         TEST(credentials__must_not_stand_twice),
         TEST(bare_line_feeds_and_folds__are_seen_in_what_the_library_left),
         TEST(fields__are_64_and_8_kib_at_most),
+        TEST(spaces_in_front_of_a_value__are_counted),
         TEST(uri__has_2_kib_at_most),
         TEST(limits__are_those_of_the_settings_and_are_told),
         TEST(connection__is_kept_as_the_version_and_the_client_say),
