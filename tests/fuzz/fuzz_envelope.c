@@ -1,0 +1,150 @@
+/* Links: tw_fold */
+/*
+ * Hostile headers of records. Parts end with the bytes ASCII has for that: a header with RS, its name with US (without
+ * one it has no value), the headers with GS, the key with GS; what is left is the value.
+ *
+ * A command's envelope that is taken is written and taken again as the same. A record that is given up comes out of the
+ * outbox with its bytes untouched, and the dead letter names where it lay.
+ */
+#include <string.h>
+
+#include "fuzz.h"
+#include "tillwire/log.h"
+#include "outbox.h"
+#include "verdicts.h"
+
+enum { RS = 0x1e, US = 0x1f, GS = 0x1d, HEADERS_MAX = 200, OFFSET = 4711, PARTITION = 3 };
+
+static struct tw_arena arena;
+
+/* --- the record --------------------------------------------------------------------------------------------------- */
+
+static void read_headers(struct tw_str text, struct tw_header *headers, struct tw_record *record)
+{
+    while (text.len > 0 && record->header_count < HEADERS_MAX) {
+        struct tw_str value = tw_fuzz_take(&text, RS);
+        bool          has_value = memchr(value.ptr, US, value.len);
+        struct tw_str name = tw_fuzz_take(&value, US);
+
+        headers[record->header_count++] = (struct tw_header){name, has_value ? value : (struct tw_str){NULL, 0}};
+    }
+}
+
+static struct tw_record read_record(struct tw_str input, struct tw_header *headers)
+{
+    struct tw_record record = {
+        .partition = PARTITION, .offset = OFFSET, .timestamp_ms = 1795432108000, .headers = headers};
+
+    read_headers(tw_fuzz_take(&input, GS), headers, &record);
+    if (memchr(input.ptr, GS, input.len))
+        record.key = tw_fuzz_take(&input, GS);
+    record.value = input.len ? input : (struct tw_str){NULL, 0};
+    return record;
+}
+
+/* --- what must hold ----------------------------------------------------------------------------------------------- */
+
+static void must_be_same(const struct tw_envelope *a, const struct tw_envelope *b)
+{
+    must(tw_str_eq(a->type, b->type) && tw_uuid_eq(a->command_id, b->command_id));
+    must(a->submitted_ms == b->submitted_ms && tw_str_eq(a->traceparent, b->traceparent));
+    must(tw_uuid_eq(a->caller, b->caller) && memcmp(a->fingerprint, b->fingerprint, sizeof(a->fingerprint)) == 0);
+    must(a->if_version == b->if_version && a->original_ms == b->original_ms);
+}
+
+static void try_envelope(const struct tw_record *record)
+{
+    struct tw_envelope envelope, again;
+    struct tw_err      err = {0};
+    struct tw_record   written = {0};
+
+    if (tw_envelope_read(record, &envelope, &err) != TW_OK) {
+        must(err.rc == TW_INVALID && strstr(err.msg, "header '"));
+        return;
+    }
+    must(envelope.type.len > 0 && !tw_uuid_is_nil(envelope.command_id));
+    tw_envelope_write(&envelope, "/tillwire/edge", &arena, &written.headers, &written.header_count);
+    must(tw_envelope_read(&written, &again, NULL) == TW_OK);
+    must_be_same(&envelope, &again);
+}
+
+static bool is_same(struct tw_str a, struct tw_str b)
+{
+    return tw_str_eq(a, b) && !a.ptr == !b.ptr; /* null is not empty */
+}
+
+static void must_be_untouched(const struct tw_record *record, const struct tw_outbox_record *letter)
+{
+    must(letter->dead_letter && is_same(record->key, letter->key) && is_same(record->value, letter->value));
+    must(letter->header_count > record->header_count);
+    for (size_t i = 0; i < record->header_count; i++)
+        must(is_same(record->headers[i].name, letter->headers[i].name) &&
+             is_same(record->headers[i].value, letter->headers[i].value));
+}
+
+static void must_name_its_place(const struct tw_outbox_record *letter)
+{
+    struct tw_verdicts verdicts = {0};
+    struct tw_record   read = {.offset = 9, .headers = letter->headers, .header_count = letter->header_count};
+
+    must(tw_str_is(tw_header_find(&read, TW_H_DLQ_TOPIC), "cart.commands"));
+    must(tw_str_is(tw_header_find(&read, TW_H_DLQ_REASON), "undecodable"));
+    tw_verdicts_take(&verdicts, &read);
+    must(verdicts.read_to == 10 && verdicts.count == 1 && tw_verdicts_has(&verdicts, OFFSET));
+    tw_verdicts_done(&verdicts);
+}
+
+static void try_dead_letter(const struct tw_record *record)
+{
+    struct tw_buf            packed = {0};
+    struct tw_outbox_record *letters = NULL;
+    size_t                   count = 0;
+
+    tw_outbox_pack_dead_letter(&packed, record, "undecodable", TW_STR("it ends too early"), "tillwire-cart 0.1.0");
+    must(tw_outbox_render(tw_buf_str(&packed), "cart", PARTITION, &arena, &letters, &count, NULL) == TW_OK);
+    must(count == 1);
+    must_be_untouched(record, letters);
+    must_name_its_place(letters);
+    tw_buf_done(&packed);
+}
+
+/* The record itself as a dead letter somebody wrote. */
+static void try_verdict(const struct tw_record *record)
+{
+    struct tw_verdicts verdicts = {0};
+    int64_t            offset;
+    bool               is_named = tw_str_to_int(tw_header_find(record, TW_H_DLQ_OFFSET), &offset);
+
+    tw_verdicts_take(&verdicts, record);
+    must(verdicts.read_to == OFFSET + 1 && verdicts.count == (is_named ? 1 : 0));
+    must(!is_named || tw_verdicts_has(&verdicts, offset));
+    tw_verdicts_done(&verdicts);
+}
+
+static void try_copy(const struct tw_record *record)
+{
+    struct tw_record copy = tw_record_copy(record, HEADERS_MAX, &arena);
+    uint8_t          hashes[2][TW_RECORD_HASH_BYTES];
+    int32_t          partition = tw_partition_of(record->key, 6);
+
+    tw_record_hash(record, hashes[0]);
+    tw_record_hash(&copy, hashes[1]);
+    must(memcmp(hashes[0], hashes[1], sizeof(hashes[0])) == 0);
+    must(partition >= 0 && partition < 6);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+    static struct tw_header headers[HEADERS_MAX];
+    struct tw_str           own = tw_fuzz_own((struct tw_str){(const char *)bytes, len});
+    struct tw_record        record = read_record(own, headers);
+
+    tw_log_set_level(TW_LOG_ERROR);
+    try_envelope(&record);
+    try_dead_letter(&record);
+    try_verdict(&record);
+    try_copy(&record);
+    tw_arena_reset(&arena);
+    free((char *)(uintptr_t)own.ptr);
+    return 0;
+}
