@@ -141,6 +141,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t len, size_t max, unsigned 
 
     while (copying.ok && copying.rest.len > 0)
         copy_entry(&copying);
+    if (copying.ok && tw_fuzz_dice(&random, 8) == 0) /* cut short */
+        out.len -= tw_fuzz_dice(&random, out.len < 16 ? out.len : 16);
     if (!copying.ok || tw_fuzz_dice(&random, 8) == 0)
         tw_buf_clear(&out);
     return tw_fuzz_replace(bytes, len, max, &out);

@@ -122,17 +122,20 @@ static bool read_length(struct strict *strict)
     return !length.ptr || (tw_fuzz_is_of(length, DIGIT) && tw_str_to_int(length, &strict->content_length));
 }
 
-/* What ends the request line the library leaves no trace of but its length (docs/decisions/edge-http.md): taken as right. */
+/* Of the white space behind the request line the library leaves no trace but its length (docs/decisions/edge-http.md): that is
+ * taken as right, and so is any when no field follows. */
 static struct tw_str with_first_line_end(struct tw_str head)
 {
-    char *copy = tw_arena_alloc(&arena, head.len);
-    char *end;
+    const char *version = memmem(head.ptr, head.len, " HTTP/1.", 8);
+    size_t      line = version ? (size_t)(version - head.ptr) + 9 : head.len;
+    size_t      white = line < head.len ? strspn(head.ptr + line, " \r\n") : 0;
 
-    memcpy(copy, head.ptr, head.len);
-    end = memmem(copy, head.len, " HTTP/1.", 8);
-    if (end && end + 11 < copy + head.len && strchr(" \r\n", end[9]) && strchr(" \r\n", end[10]))
-        memcpy(end + 9, "\r\n", 2);
-    return (struct tw_str){copy, head.len};
+    if (line + white == head.len)
+        return tw_arena_printf(&arena, "%.*s\r\n\r\n", (int)line, head.ptr);
+    if (white != 2)
+        return head;
+    return tw_arena_printf(&arena, "%.*s\r\n%.*s", (int)line, head.ptr, (int)(head.len - line - 2),
+                           head.ptr + line + 2);
 }
 
 /* All of @p head, which ends with its empty line. */

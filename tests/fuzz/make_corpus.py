@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 RS, US, GS = b"\x1e", b"\x1f", b"\x1d"
-RECORDS_IN_A_TURN = 14
+RECORDS_IN_A_TURN = 10
 AGGREGATES = 5  # of each log and domain
 
 
@@ -120,12 +120,16 @@ def example_of(parameter: dict) -> str:
     return {"integer": "1", "boolean": "true"}.get(schema.get("type"), "0192f5c0-7b1e-8d3a-8f27-6c1d2e3f4a5b")
 
 
+PRODUCT_ID = "3c79cd84-5b52-8ca7-a109-5f4d4342bfd6"  # as it follows from a SKU
+
+
 def target_of(path: str, operation: dict, parameters: dict) -> str:
     query = []
     for parameter in operation.get("parameters", []):
         parameter = parameters[parameter["$ref"].rsplit("/", 1)[1]] if "$ref" in parameter else parameter
         if parameter["in"] == "path":
-            path = path.replace("{%s}" % parameter["name"], example_of(parameter))
+            value = PRODUCT_ID if parameter["name"] == "product_id" else example_of(parameter)
+            path = path.replace("{%s}" % parameter["name"], value)
         elif parameter["in"] == "query":
             query.append(f"{parameter['name']}={example_of(parameter)}".replace(" ", "+"))
     return path + ("?" + "&".join(query) if query else "")

@@ -83,8 +83,8 @@ static json_t *changed_text(const json_t *text, uint64_t *random)
 /* A new reference. */
 static json_t *new_value(const struct places *places, const json_t *old, uint64_t *random)
 {
-    if (json_is_string(old) && tw_fuzz_dice(random, 2))
-        return changed_text(old, random);
+    if (json_is_string(old) && tw_fuzz_dice(random, 4) > 0)
+        return tw_fuzz_dice(random, 2) ? changed_text(old, random) : long_text(random);
     switch (tw_fuzz_dice(random, 8)) {
     case 0:
         return long_text(random);

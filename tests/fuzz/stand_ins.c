@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/refresh_token.h"
 #include "sample_states.h"
 #include "tillwire/clock.h"
 #include "tillwire/gen/cart_messages.h"
@@ -72,9 +73,13 @@ static enum tw_rc ledger_row(struct tw_ledger_row *ret_row, struct tw_err *reter
 
 /* --- products ----------------------------------------------------------------------------------------------------- */
 
+/* `i` it is not for sale. */
 static struct tw_product sample_product(struct tw_arena *arena)
 {
-    return *(struct tw_product *)tw_sample_products.make(4 * choose_number(), 1 + choose_number() % 5, arena);
+    struct tw_product *product = tw_sample_products.make(4 * choose_number(), 1 + choose_number() % 5, arena);
+
+    product->is_active = tw_stand_ins_choose() != 'i';
+    return *product;
 }
 
 enum tw_rc tw_products_get(struct tw_products *products, struct tw_uuid product_id, struct tw_arena *arena,
@@ -171,6 +176,7 @@ enum tw_rc tw_products_ledgers(struct tw_products *products, const struct tw_uui
 
 /* --- members ------------------------------------------------------------------------------------------------------ */
 
+/* `s` it is not active. */
 static enum tw_rc sample_member(struct tw_arena *arena, struct tw_member *ret_member, struct tw_err *reterr)
 {
     uint32_t i = 0;
@@ -179,6 +185,7 @@ static enum tw_rc sample_member(struct tw_arena *arena, struct tw_member *ret_me
     for (i = choose_number(); tw_sample_members.key(i).kind != 0; i++) /* no claim */
         ;
     *ret_member = *(struct tw_member *)tw_sample_members.make(i, 1 + choose_number() % 5, arena);
+    ret_member->status = tw_stand_ins_choose() == 's' ? TW_MEMBER_STATUS_SUSPENDED : TW_MEMBER_STATUS_ACTIVE;
     return TW_OK;
 }
 
@@ -235,6 +242,17 @@ enum tw_rc tw_members_ledger(struct tw_members *members, struct tw_uuid command_
 
 /* --- sessions ----------------------------------------------------------------------------------------------------- */
 
+/* The refresh token that was handed out has an `A` for each letter of its secret. */
+static void hash_of_token(struct tw_uuid token_id, uint8_t ret_hash[TW_TOKEN_HASH_BYTES])
+{
+    char text[TW_REFRESH_TEXT];
+
+    memset(text, 'A', sizeof(text));
+    tw_uuid_format(token_id, text);
+    text[TW_UUID_TEXT] = '.';
+    tw_token_hash((struct tw_str){text, sizeof(text)}, ret_hash);
+}
+
 enum tw_rc tw_sessions_token(struct tw_sessions *sessions, struct tw_uuid token_id, struct tw_uuid *ret_member_id,
                              struct tw_member_token *ret_token, struct tw_err *reterr)
 {
@@ -247,6 +265,7 @@ enum tw_rc tw_sessions_token(struct tw_sessions *sessions, struct tw_uuid token_
         .kind = TW_MEMBER_TOKEN_KIND_REFRESH,
         .expires_at_ms = tw_now_ms() + 60000,
     };
+    hash_of_token(token_id, ret_token->token_hash);
     return TW_OK;
 }
 
