@@ -123,14 +123,16 @@ static bool read_length(struct strict *strict)
 }
 
 /* Of the white space behind the request line the library leaves no trace but its length (docs/decisions/edge-http.md): that is
- * taken as right, and so is any when no field follows. */
+ * taken as right. Where there is more of it, no field is seen, and the connection ends. */
 static struct tw_str with_first_line_end(struct tw_str head)
 {
     const char *version = memmem(head.ptr, head.len, " HTTP/1.", 8);
     size_t      line = version ? (size_t)(version - head.ptr) + 9 : head.len;
-    size_t      white = line < head.len ? strspn(head.ptr + line, " \r\n") : 0;
+    size_t      white = 0;
 
-    if (line + white == head.len)
+    while (line + white < head.len && strchr(" \r\n", head.ptr[line + white]))
+        white++;
+    if (white > 2)
         return tw_arena_printf(&arena, "%.*s\r\n\r\n", (int)line, head.ptr);
     if (white != 2)
         return head;
