@@ -140,6 +140,13 @@ static struct tw_str with_first_line_end(struct tw_str head)
                            head.ptr + line + 2);
 }
 
+/* A head that ends with bare LFs, and behind it bytes that look like the end of another: the library does not say where it
+ * saw the end. */
+static bool looks_longer(struct tw_str bytes, size_t head_len)
+{
+    return bytes.len - head_len >= 2 && memcmp(bytes.ptr + head_len - 2, "\n\n\r", 4) == 0;
+}
+
 /* All of @p head, which ends with its empty line. */
 static bool read_strictly(struct tw_str head, struct strict *ret_strict)
 {
@@ -298,11 +305,13 @@ static void try_request(const struct tw_http_cut *cut, struct tw_str bytes)
     look_at_fields(&request);
     tw_request_trace(&request, random);
     must(strlen(request.traceparent) == 55 && strlen(request.trace_id) == 32);
-    if (problem == TW_PROBLEM_NONE) {
+    if (problem == TW_PROBLEM_NONE && !looks_longer(bytes, cut->head_len)) {
         must_be_read_alike(&request, (struct tw_str){bytes.ptr + blank, cut->head_len - blank});
         take(&request, (struct tw_str){bytes.ptr + cut->head_len, bytes.len - cut->head_len});
         return;
     }
+    if (problem == TW_PROBLEM_NONE)
+        return;
     must(detail[0] != '\0');
     tw_reply_refuse(&reply, &request, problem, detail);
     tw_fuzz_answer(&edge, &request, &reply);
