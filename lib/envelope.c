@@ -92,6 +92,21 @@ static bool read_original_time(struct tw_str value, struct tw_envelope *envelope
     return tw_str_to_int(value, &envelope->original_ms) && envelope->original_ms >= 0;
 }
 
+static bool read_requeue_of(struct tw_str value, struct tw_envelope *envelope)
+{
+    return tw_str_to_int(value, &envelope->requeue_of) && envelope->requeue_of >= 0;
+}
+
+static bool read_attempt(struct tw_str value, struct tw_envelope *envelope)
+{
+    return tw_str_to_int(value, &envelope->attempt) && envelope->attempt >= 2;
+}
+
+static bool read_drop_of(struct tw_str value, struct tw_envelope *envelope)
+{
+    return tw_str_to_int(value, &envelope->drop_of) && envelope->drop_of >= 0;
+}
+
 /* In the order tw_envelope_write() gives them. */
 static const struct row {
     struct tw_str name;
@@ -113,6 +128,9 @@ static const struct row {
     ROW(TW_H_FINGERPRINT, false, read_fingerprint),
     ROW(TW_H_IF_VERSION, false, read_if_version),
     ROW(TW_H_ORIGINAL_TIME, false, read_original_time),
+    ROW(TW_H_REQUEUE_OF, false, read_requeue_of),
+    ROW(TW_H_ATTEMPT, false, read_attempt),
+    ROW(TW_H_DROP_OF, false, read_drop_of),
 #undef ROW
 };
 
@@ -142,7 +160,7 @@ struct tw_str tw_header_find(const struct tw_record *record, const char *name)
 
 enum tw_rc tw_envelope_read(const struct tw_record *record, struct tw_envelope *ret_envelope, struct tw_err *reterr)
 {
-    struct tw_envelope      envelope = {.if_version = -1, .original_ms = -1};
+    struct tw_envelope envelope = {.if_version = -1, .original_ms = -1, .requeue_of = -1, .attempt = -1, .drop_of = -1};
     const struct tw_header *found[TW_LEN(rows)] = {NULL};
     size_t                  expected = 0;
 

@@ -44,32 +44,50 @@ struct tw_envelope {
     uint8_t        fingerprint[TW_FINGERPRINT_BYTES]; /**< tw_fingerprint (hex): HMAC of the body; zeros when absent */
     int64_t        if_version;                        /**< tw_if_version: If-Match; -1 when absent */
     int64_t        original_ms; /**< tw_time: original time of a requeued command; -1 when absent */
+    /* read only: an operator's tool puts them behind the headers a record has */
+    int64_t requeue_of; /**< tw_requeue_of: first offset of the dead letter this is the next attempt of; -1: of none */
+    int64_t attempt;    /**< tw_attempt: of a requeue, 2 and up; -1 when absent */
+    int64_t drop_of;    /**< tw_drop_of: first offset of the dead letter that is given up for good; -1: of none */
 };
 
 /** Header names, on the wire. */
-#define TW_H_ID            "ce_id"
-#define TW_H_TYPE          "ce_type"
-#define TW_H_SOURCE        "ce_source"
-#define TW_H_TIME          "ce_time"
-#define TW_H_SPECVERSION   "ce_specversion"
-#define TW_H_CONTENT_TYPE  "content-type"
-#define TW_H_TRACEPARENT   "traceparent"
-#define TW_H_CALLER        "tw_caller"
-#define TW_H_FINGERPRINT   "tw_fingerprint"
-#define TW_H_IF_VERSION    "tw_if_version"
-#define TW_H_ORIGINAL_TIME "tw_time"
-#define TW_H_COMMAND_ID    "tw_command_id"   /* events: the command that caused it */
-#define TW_H_CAUSE_OFFSET  "tw_cause_offset" /* events: offset of the cause in the command topic, decimal */
-#define TW_H_N             "tw_n"            /* events: 0, 1, … among those of one cause, decimal */
+#define TW_H_ID               "ce_id"
+#define TW_H_TYPE             "ce_type"
+#define TW_H_SOURCE           "ce_source"
+#define TW_H_TIME             "ce_time"
+#define TW_H_SPECVERSION      "ce_specversion"
+#define TW_H_CONTENT_TYPE     "content-type"
+#define TW_H_TRACEPARENT      "traceparent"
+#define TW_H_CALLER           "tw_caller"
+#define TW_H_FINGERPRINT      "tw_fingerprint"
+#define TW_H_IF_VERSION       "tw_if_version"
+#define TW_H_ORIGINAL_TIME    "tw_time"
+#define TW_H_COMMAND_ID       "tw_command_id"   /* events: the command that caused it */
+#define TW_H_CAUSE_OFFSET     "tw_cause_offset" /* events: offset of the cause in the command topic, decimal */
+#define TW_H_N                "tw_n"            /* events: 0, 1, … among those of one cause, decimal */
+/* an operator's word on a dead letter: a requeue is the record again with the first five, a drop has no payload */
+#define TW_H_REQUEUE_OF       "tw_requeue_of" /* offset of the record that was given up first, same partition */
+#define TW_H_ATTEMPT          "tw_attempt"    /* 2, 3, … */
+#define TW_H_OPERATOR         "tw_operator"   /* who */
+#define TW_H_BECAUSE          "tw_because"    /* why; may be absent */
+#define TW_H_DROP_OF          "tw_drop_of"    /* as tw_requeue_of */
 /* dead letters: the untouched record's headers, then these */
-#define TW_H_DLQ_TOPIC     "tw_dlq_topic"
-#define TW_H_DLQ_PARTITION "tw_dlq_partition"
-#define TW_H_DLQ_OFFSET    "tw_dlq_offset"
-#define TW_H_DLQ_TIMESTAMP "tw_dlq_timestamp" /* ms since 1970 */
-#define TW_H_DLQ_REASON \
-    "tw_dlq_reason" /* a code: undecodable, unknown_type, bad_envelope, misrouted, refused_by_store … */
-#define TW_H_DLQ_MESSAGE "tw_dlq_message" /* a clause for people */
-#define TW_H_DLQ_PROGRAM "tw_dlq_program" /* "tillwire-cart 0.1.0" */
+#define TW_H_DLQ_TOPIC        "tw_dlq_topic"
+#define TW_H_DLQ_PARTITION    "tw_dlq_partition"
+#define TW_H_DLQ_OFFSET       "tw_dlq_offset"
+#define TW_H_DLQ_TIMESTAMP    "tw_dlq_timestamp"    /* ms since 1970 */
+#define TW_H_DLQ_REASON       "tw_dlq_reason"       /* a code of TW_DEAD_MAP (dead_letter.h) */
+#define TW_H_DLQ_MESSAGE      "tw_dlq_message"      /* a clause for people */
+#define TW_H_DLQ_PROGRAM      "tw_dlq_program"      /* "tillwire-cart 0.1.0" */
+#define TW_H_DLQ_FIRST_OFFSET "tw_dlq_first_offset" /* of the record that was given up first; names the dead letter */
+#define TW_H_DLQ_ATTEMPTS     "tw_dlq_attempts"     /* 1, 2, … */
+#define TW_H_DLQ_FIRST_FAILED "tw_dlq_first_failed" /* ms since 1970, by the partition's clock */
+#define TW_H_DLQ_LAST_FAILED  "tw_dlq_last_failed"  /* the same */
+/* settlements, in the dead-letter topic, too */
+#define TW_H_DLQ_SETTLES      "tw_dlq_settles"    /* the first offset of the dead letter */
+#define TW_H_DLQ_SETTLED_BY   "tw_dlq_settled_by" /* offset of the requeue or drop */
+#define TW_H_DLQ_SETTLED_AS   "tw_dlq_settled_as" /* succeeded, rejected, accepted (a saga), dropped */
+#define TW_H_DLQ_SETTLED_AT   "tw_dlq_settled_at" /* ms since 1970, by the partition's clock */
 
 #define TW_CONTENT_TYPE "application/msgpack"
 

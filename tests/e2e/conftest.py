@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import replay
 from checker import Checker, History
 from client import Client
 from stack import PROGRAMS, Stack
@@ -102,3 +103,14 @@ def id_key(servers: Stack) -> bytes:
 @pytest.fixture(scope="session")
 def checker(topics: Topics, stores: Stores, id_key: bytes, servers: Stack) -> Checker:
     return Checker(topics, stores, id_key, servers.logs)
+
+
+@pytest.fixture(scope="module")
+def shop(
+    request: pytest.FixtureRequest, stack: Stack, anyone: Client, merchant: Client, topics: Topics, checker: Checker
+) -> Iterator[replay.Shop]:
+    """What there is of each kind, by the file's SHOP_SEED. Shadows, and stores that were kept, are gone before and after."""
+    shop = replay.open_shop(stack, anyone, merchant, topics, checker, request.module.SHOP_SEED)
+    replay.drop(stack)
+    yield shop
+    replay.drop(stack)

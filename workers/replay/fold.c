@@ -208,8 +208,9 @@ static enum tw_rc sweep_when_a_day_is_over(struct state *state, int64_t clock_be
     return store->sweep(store->self, state->partition, state->at.next_offset, state->at.clock_ms, reterr);
 }
 
-/* The first @p count records. TW_REFUSED: too much for one commit. */
-static enum tw_rc fold_some(struct state *state, const struct tw_record *records, size_t count, struct tw_err *reterr)
+/* The first of @p count records, all or some. TW_REFUSED: too much for one commit. */
+static enum tw_rc fold_some(struct state *state, const struct tw_record *records, size_t count, size_t *ret_done,
+                            struct tw_err *reterr)
 {
     const struct tw_store *store = state->fold->config.store;
     struct tw_digest       digest_before = state->digest;
@@ -231,10 +232,11 @@ static enum tw_rc fold_some(struct state *state, const struct tw_record *records
         state->digest = digest_before;
         return rc;
     }
+    *ret_done = turn.record_count;
     state->at = turn.changes.after;
     state->at.outbox = (struct tw_str){NULL, 0};
     if (state->fold->folded)
-        atomic_fetch_add_explicit(state->fold->folded, (long long)count, memory_order_relaxed);
+        atomic_fetch_add_explicit(state->fold->folded, (long long)turn.record_count, memory_order_relaxed);
     return sweep_when_a_day_is_over(state, clock_before_ms, reterr);
 }
 
@@ -257,14 +259,15 @@ static enum tw_rc fold_what_was_read(struct state *state, struct tw_err *reterr)
 
     while (done < state->count && !atomic_load_explicit(state->fold->stop, memory_order_relaxed)) {
         size_t     count = state->count - done < state->limit ? state->count - done : state->limit;
-        enum tw_rc rc = fold_some(state, state->records + done, count, reterr);
+        size_t     folded = 0;
+        enum tw_rc rc = fold_some(state, state->records + done, count, &folded, reterr);
 
         if (rc == TW_REFUSED) {
             TW_TRY(narrow_down(state, count, reterr));
         } else if (rc != TW_OK) {
             return rc;
         } else {
-            done += count;
+            done += folded;
             if (state->limit < state->turn_records)
                 state->limit += state->limit / 8 + 1;
         }

@@ -101,17 +101,12 @@ static enum tw_rc chain_read(void *source, size_t max, size_t max_bytes, struct 
     return TW_OK;
 }
 
-/* The files' dead letters, then the cluster's: both name offsets of the same log, and a verdict holds for ever. */
+/* The files' dead letters, then the cluster's from where the files end: both name offsets of the same log. */
 static enum tw_rc chain_verdicts(void *source, int32_t partition, struct tw_verdicts *verdicts, struct tw_err *reterr)
 {
-    struct chain                                *self = source;
-    TW_AUTO(tw_verdicts_done) struct tw_verdicts of_files = {0};
+    struct chain *self = source;
 
-    TW_TRY(self->files.verdicts(self->files.self, partition, &of_files, reterr));
-    for (size_t i = 0; i < of_files.count; i++)
-        tw_verdicts_add(verdicts, of_files.offsets[i]);
-    if (verdicts->read_to < of_files.read_to) /* the cluster's are read from where the files end */
-        verdicts->read_to = of_files.read_to;
+    TW_TRY(self->files.verdicts(self->files.self, partition, verdicts, reterr));
     return self->cluster.verdicts(self->cluster.self, partition, verdicts, reterr);
 }
 

@@ -9,8 +9,9 @@
 #include <string.h>
 
 #include "tillwire/clock.h"
+#include "tillwire/dead_letter.h"
 
-enum { ENTRY_EVENT = 1, ENTRY_DEAD_LETTER = 2, NO_BYTES = -1 };
+enum { ENTRY_EVENT = 1, ENTRY_DEAD_LETTER = 2, ENTRY_SETTLEMENT = 3, NO_BYTES = -1 };
 
 static void put_int(struct tw_buf *out, int64_t value)
 {
@@ -42,15 +43,18 @@ void tw_outbox_pack_event(struct tw_buf *out, const struct tw_event *event)
     put_bytes(out, event->payload);
 }
 
-void tw_outbox_pack_dead_letter(struct tw_buf *out, const struct tw_record *record, const char *reason,
-                                struct tw_str message, const char *program)
+void tw_outbox_pack_dead_letter(struct tw_buf *out, const struct tw_record *record, const struct tw_dead_entry *entry)
 {
     put_kind(out, ENTRY_DEAD_LETTER);
     put_int(out, record->offset);
     put_int(out, record->timestamp_ms);
-    put_bytes(out, tw_str_of(reason));
-    put_bytes(out, message);
-    put_bytes(out, tw_str_of(program));
+    put_bytes(out, tw_str_of(entry->reason));
+    put_bytes(out, entry->message);
+    put_bytes(out, tw_str_of(entry->program));
+    put_int(out, entry->first_offset);
+    put_int(out, entry->attempts);
+    put_int(out, entry->first_failed_ms);
+    put_int(out, entry->last_failed_ms);
     put_bytes(out, record->key);
     put_bytes(out, record->value);
     put_int(out, (int64_t)record->header_count);
@@ -58,6 +62,19 @@ void tw_outbox_pack_dead_letter(struct tw_buf *out, const struct tw_record *reco
         put_bytes(out, record->headers[i].name);
         put_bytes(out, record->headers[i].value);
     }
+}
+
+void tw_outbox_pack_settlement(struct tw_buf *out, const struct tw_record *record, int64_t first_offset,
+                               const char *settled_as, int64_t at_ms)
+{
+    put_kind(out, ENTRY_SETTLEMENT);
+    put_int(out, record->offset);
+    put_int(out, first_offset);
+    put_bytes(out, tw_str_of(settled_as));
+    put_int(out, at_ms);
+    put_bytes(out, tw_header_find(record, TW_H_OPERATOR));
+    put_bytes(out, tw_header_find(record, TW_H_BECAUSE));
+    put_bytes(out, record->key);
 }
 
 /* A reader that stops at the first thing that does not fit: check `ok` after a run of takes. */
@@ -113,7 +130,7 @@ static void add_int_header(struct header_list *list, struct tw_arena *arena, con
     add_header(list, name, tw_arena_copy(arena, tw_str_of_int(value, text)));
 }
 
-enum { EVENT_HEADERS = 10, DEAD_LETTER_HEADERS = 7 };
+enum { EVENT_HEADERS = 10, SETTLEMENT_HEADERS = 8 };
 
 /* What is the same in all events of one outbox. */
 struct origin {
@@ -179,6 +196,12 @@ static void render_event(struct cursor *cursor, const struct origin *origin, str
     ret_record->header_count = list.count;
 }
 
+static void add_origin(struct header_list *list, struct tw_arena *arena, const struct origin *origin)
+{
+    add_header(list, TW_H_DLQ_TOPIC, tw_arena_printf(arena, "%s.commands", origin->domain));
+    add_int_header(list, arena, TW_H_DLQ_PARTITION, origin->partition);
+}
+
 static void render_dead_letter(struct cursor *cursor, const struct origin *origin, struct tw_arena *arena,
                                struct tw_outbox_record *ret_record)
 {
@@ -188,6 +211,10 @@ static void render_dead_letter(struct cursor *cursor, const struct origin *origi
     struct tw_str      reason = take_bytes(cursor);
     struct tw_str      message = take_bytes(cursor);
     struct tw_str      program = take_bytes(cursor);
+    int64_t            first_offset = take_int(cursor);
+    int64_t            attempts = take_int(cursor);
+    int64_t            first_failed_ms = take_int(cursor);
+    int64_t            last_failed_ms = take_int(cursor);
     int64_t            header_count;
 
     ret_record->dead_letter = true;
@@ -198,19 +225,47 @@ static void render_dead_letter(struct cursor *cursor, const struct origin *origi
         cursor->ok = false;
         return;
     }
-    list.headers = TW_NEW_ARRAY(arena, (size_t)header_count + DEAD_LETTER_HEADERS, struct tw_header);
+    list.headers = TW_NEW_ARRAY(arena, (size_t)header_count + TW_DEAD_LETTER_HEADERS, struct tw_header);
     for (int64_t i = 0; i < header_count; i++) {
         struct tw_str name = take_bytes(cursor);
 
         list.headers[list.count++] = (struct tw_header){name, take_bytes(cursor)};
     }
-    add_header(&list, TW_H_DLQ_TOPIC, tw_arena_printf(arena, "%s.commands", origin->domain));
-    add_int_header(&list, arena, TW_H_DLQ_PARTITION, origin->partition);
+    add_origin(&list, arena, origin);
     add_int_header(&list, arena, TW_H_DLQ_OFFSET, offset);
     add_int_header(&list, arena, TW_H_DLQ_TIMESTAMP, timestamp_ms);
     add_header(&list, TW_H_DLQ_REASON, reason);
     add_header(&list, TW_H_DLQ_MESSAGE, message);
     add_header(&list, TW_H_DLQ_PROGRAM, program);
+    add_int_header(&list, arena, TW_H_DLQ_FIRST_OFFSET, first_offset);
+    add_int_header(&list, arena, TW_H_DLQ_ATTEMPTS, attempts);
+    add_int_header(&list, arena, TW_H_DLQ_FIRST_FAILED, first_failed_ms);
+    add_int_header(&list, arena, TW_H_DLQ_LAST_FAILED, last_failed_ms);
+    ret_record->headers = list.headers;
+    ret_record->header_count = list.count;
+}
+
+static void render_settlement(struct cursor *cursor, const struct origin *origin, struct tw_arena *arena,
+                              struct tw_outbox_record *ret_record)
+{
+    struct header_list list = {TW_NEW_ARRAY(arena, SETTLEMENT_HEADERS, struct tw_header), 0};
+    int64_t            settled_by = take_int(cursor);
+    int64_t            first_offset = take_int(cursor);
+    struct tw_str      settled_as = take_bytes(cursor);
+    int64_t            at_ms = take_int(cursor);
+    struct tw_str      asked_by = take_bytes(cursor);
+    struct tw_str      because = take_bytes(cursor);
+
+    ret_record->dead_letter = true;
+    ret_record->key = take_bytes(cursor);
+    ret_record->value = (struct tw_str){NULL, 0};
+    add_origin(&list, arena, origin);
+    add_int_header(&list, arena, TW_H_DLQ_SETTLES, first_offset);
+    add_int_header(&list, arena, TW_H_DLQ_SETTLED_BY, settled_by);
+    add_header(&list, TW_H_DLQ_SETTLED_AS, settled_as);
+    add_int_header(&list, arena, TW_H_DLQ_SETTLED_AT, at_ms);
+    add_header(&list, TW_H_OPERATOR, asked_by);
+    add_header(&list, TW_H_BECAUSE, because);
     ret_record->headers = list.headers;
     ret_record->header_count = list.count;
 }
@@ -236,6 +291,8 @@ enum tw_rc tw_outbox_render(struct tw_str packed, const char *domain, int32_t pa
             render_event(&cursor, &origin, arena, &records[count]);
         else if (kind == ENTRY_DEAD_LETTER)
             render_dead_letter(&cursor, &origin, arena, &records[count]);
+        else if (kind == ENTRY_SETTLEMENT)
+            render_settlement(&cursor, &origin, arena, &records[count]);
         else
             cursor.ok = false;
         count++;

@@ -36,14 +36,19 @@ static struct tw_metric fences = {.name = "tillwire_fences_total",
 static struct tw_metric frozen = {.name = "tillwire_frozen_partitions",
                                   .kind = TW_GAUGE,
                                   .help = "Partitions of this worker that wait for a rebuild or verify."};
+static struct tw_metric open_dead_letters = {
+    .name = "tillwire_open_dead_letters", .kind = TW_GAUGE, .help = "Dead letters that wait for an operator."};
+static struct tw_metric parked_keys = {.name = "tillwire_parked_keys",
+                                       .kind = TW_GAUGE,
+                                       .help = "Members or products whose commands wait behind a dead letter."};
 static struct tw_metric batch_records = {
     .name = "tillwire_batch_records", .kind = TW_SIZES, .help = "Records of a committed batch."};
 static struct tw_metric turn_time = {.name = "messaging_process_duration_seconds",
                                      .labels = "messaging_system=\"kafka\",messaging_operation_name=\"fold\"",
                                      .kind = TW_HISTOGRAM,
                                      .help = "From the first record of a batch to its commit."};
-TW_METRICS_SHOWN(&succeeded, &rejected, &repeated, &dead, &passed_over, &recoveries, &fences, &frozen, &batch_records,
-                 &turn_time)
+TW_METRICS_SHOWN(&succeeded, &rejected, &repeated, &dead, &passed_over, &recoveries, &fences, &frozen,
+                 &open_dead_letters, &parked_keys, &batch_records, &turn_time)
 
 struct tw_partition *tw_partition_new(struct tw_partition_env *env, int32_t number)
 {
@@ -77,6 +82,14 @@ static void drop_records(struct tw_partition *partition, size_t count)
     memmove(partition->lane, partition->lane + count, partition->lane_len * sizeof(*partition->lane));
 }
 
+static void tell_dead_letters(struct tw_partition *partition, const struct tw_verdicts *verdicts)
+{
+    tw_metric_add(&open_dead_letters, (int64_t)verdicts->open_count - partition->told_open);
+    tw_metric_add(&parked_keys, (int64_t)verdicts->parked_count - partition->told_parked);
+    partition->told_open = (int64_t)verdicts->open_count;
+    partition->told_parked = (int64_t)verdicts->parked_count;
+}
+
 void tw_partition_free(struct tw_partition *partition, int flush_ms)
 {
     const struct tw_store *store;
@@ -86,6 +99,7 @@ void tw_partition_free(struct tw_partition *partition, int flush_ms)
     store = partition->env->turn.store;
     if (partition->mark)
         tw_metric_add(&frozen, -1);
+    tell_dead_letters(partition, &(struct tw_verdicts){0});
     drop_records(partition, partition->lane_len);
     if (partition->env->publisher) { /* else it is closed: the last one out */
         tw_publisher_wait(partition->env->publisher, &partition->flight, flush_ms);
@@ -241,6 +255,25 @@ static enum tw_rc check_bounds(const struct tw_partition *partition, int64_t nex
     return TW_OK;
 }
 
+/* What the outbox on its way will say in the dead-letter topic holds from now on. */
+static void take_own_verdicts(struct tw_partition *partition)
+{
+    const struct tw_flight *flight = &partition->flight;
+
+    for (size_t i = 0; i < flight->count; i++) {
+        const struct tw_outbox_record *sent = &flight->records[i];
+        const struct tw_record         record = {.partition = partition->number,
+                                                 .key = sent->key,
+                                                 .value = sent->value,
+                                                 .headers = sent->headers,
+                                                 .header_count = sent->header_count};
+
+        if (sent->dead_letter)
+            tw_verdicts_take(&partition->verdicts, &record);
+    }
+    tell_dead_letters(partition, &partition->verdicts);
+}
+
 static enum tw_rc recover(struct tw_partition *partition, struct tw_err *reterr)
 {
     struct tw_partition_env *env = partition->env;
@@ -260,6 +293,7 @@ static enum tw_rc recover(struct tw_partition *partition, struct tw_err *reterr)
                             env->broker_timeout_ms, reterr));
     if (progress.outbox.len)
         TW_TRY(tw_publisher_put(env->publisher, &partition->flight, progress.outbox, progress.next_offset, reterr));
+    take_own_verdicts(partition);
     partition->outbox_stored = progress.outbox.len > 0;
     partition->progress = progress;
     partition->progress.outbox = (struct tw_str){NULL, 0};
@@ -430,6 +464,7 @@ static enum tw_rc move_on(struct tw_partition *partition, const struct tw_turn *
 
     TW_TRY(stumble("after_commit", reterr));
     TW_TRY(tw_publisher_put(partition->env->publisher, &partition->flight, after->outbox, after->next_offset, reterr));
+    take_own_verdicts(partition);
     partition->outbox_stored = after->outbox.len > 0;
     partition->progress = *after;
     partition->progress.outbox = (struct tw_str){NULL, 0};

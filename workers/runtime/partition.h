@@ -53,6 +53,7 @@ struct tw_partition {
     int64_t                  gap_at;      /**< watermark at which a gap was seen; -1: none */
     /* trouble */
     struct tw_verdicts       verdicts;
+    int64_t                  told_open, told_parked; /* of the verdicts, in the metrics */
     struct tw_condemned      condemned;
     size_t                   batch_limit; /**< records a turn; halved while a refused record is searched */
     int64_t                  retry_at_us;

@@ -2,13 +2,16 @@
  * The hard rules of a turn, in the order they apply to a record:
  *   1. an offset that the dead-letter topic names is passed over (it still moves clock, hash and watermark);
  *   2. what cannot be decoded, or came to the wrong partition, becomes a dead letter;
- *   3. an id that the ledger knows is a repeat (or a misuse of the key): nothing changes;
- *   4. If-Match;
- *   5. decide().
+ *   3. an operator's drop, and a requeue of a dead letter that is not open, go no further;
+ *   4. an id that the ledger knows is a repeat (or a misuse of the key): nothing changes;
+ *   5. while an older dead letter of its key is open, a command becomes one, too;
+ *   6. If-Match;
+ *   7. decide().
  */
 #include "turn.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +19,7 @@
 #include "outbox.h"
 #include "tillwire/gen/shared_messages.h"
 
-enum item_kind { ITEM_COMMAND, ITEM_DEAD, ITEM_PASSED_OVER };
+enum item_kind { ITEM_COMMAND, ITEM_DROP, ITEM_DEAD, ITEM_PASSED_OVER };
 
 struct tw_item {
     const struct tw_record *record;
@@ -28,6 +31,8 @@ struct tw_item {
     size_t                  entity_count;
     enum tw_dead_reason     reason;
     struct tw_str           message;
+    int64_t                 waits_for;  /* first offset of an older open dead letter of its key; -1: none */
+    const char             *settled_as; /* the requeue or drop ends its dead letter; NULL: it does not */
     int32_t                 event_count;
 };
 
@@ -39,11 +44,7 @@ struct tw_known_row {
     bool                 fresh;   /* commit writes it */
 };
 
-static const char *const dead_reason_codes[] = {
-#define X(name, code) code,
-    TW_DEAD_MAP(X)
-#undef X
-};
+static const struct tw_verdicts no_verdicts;
 
 const struct tw_type *tw_domain_command(const struct tw_domain *domain, struct tw_str ce_type)
 {
@@ -51,11 +52,6 @@ const struct tw_type *tw_domain_command(const struct tw_domain *domain, struct t
         if (tw_str_is(ce_type, domain->commands[i]->ce_type))
             return domain->commands[i];
     return NULL;
-}
-
-const char *tw_dead_reason_code(enum tw_dead_reason reason)
-{
-    return dead_reason_codes[reason];
 }
 
 /* --- decode ------------------------------------------------------------------------------------------------------ */
@@ -126,6 +122,14 @@ static const char *why_misrouted(const struct tw_turn *turn, const struct tw_ite
     return NULL;
 }
 
+static void decode_drop(struct tw_turn *turn, struct tw_item *item)
+{
+    if (item->envelope.drop_of >= 0)
+        item->kind = ITEM_DROP;
+    else
+        give_up(turn, item, TW_DEAD_BAD_ENVELOPE, "header '" TW_H_DROP_OF "' is missing");
+}
+
 static void decode_command(struct tw_turn *turn, struct tw_item *item)
 {
     struct tw_err err = {0};
@@ -133,11 +137,6 @@ static void decode_command(struct tw_turn *turn, struct tw_item *item)
     const char   *misrouted;
     void         *body;
 
-    if (tw_envelope_read(item->record, &item->envelope, &err) != TW_OK) {
-        give_up(turn, item, TW_DEAD_BAD_ENVELOPE, err.msg);
-        return;
-    }
-    item->readable = true;
     item->cmd.type = tw_domain_command(turn->config->domain, item->envelope.type);
     if (!item->cmd.type) {
         give_up(turn, item, TW_DEAD_UNKNOWN_TYPE, "this program does not know the command type");
@@ -164,8 +163,52 @@ static void decode_command(struct tw_turn *turn, struct tw_item *item)
         item->entities[k] = entity_at(turn, &keys[k]);
 }
 
+static void decode_record(struct tw_turn *turn, struct tw_item *item)
+{
+    struct tw_err err = {0};
+
+    item->readable = tw_envelope_read(item->record, &item->envelope, &err) == TW_OK;
+    if (tw_verdicts_has(turn->verdicts, item->record->offset))
+        item->kind = ITEM_PASSED_OVER;
+    else if (!item->readable)
+        give_up(turn, item, TW_DEAD_BAD_ENVELOPE, err.msg);
+    else if (tw_str_is(item->envelope.type, TW_DROP_TYPE))
+        decode_drop(turn, item);
+    else
+        decode_command(turn, item);
+    if (turn->condemned && turn->condemned->offset == item->record->offset && item->kind != ITEM_PASSED_OVER)
+        give_up(turn, item, TW_DEAD_REFUSED_BY_STORE, turn->condemned->message);
+}
+
+/* The first offset of the dead letter that an attempt to decide this command belongs to: its own, unless it is a requeue. */
+static int64_t first_offset(const struct tw_item *item)
+{
+    return item->envelope.requeue_of >= 0 ? item->envelope.requeue_of : item->record->offset;
+}
+
+static int64_t waits_for(const struct tw_turn *turn, const struct tw_item *item)
+{
+    return item->kind == ITEM_COMMAND
+               ? tw_verdicts_parked_behind(turn->verdicts, item->cmd.key_id, first_offset(item), item->record->offset)
+               : -1;
+}
+
+/* Is there, or will there be, a row of this command? Of a view, too, once it was given up. */
+static bool has_row(const struct tw_item *item)
+{
+    return is_remembered(item) ||
+           (item->readable && (item->kind != ITEM_COMMAND || item->waits_for >= 0 || item->envelope.requeue_of >= 0));
+}
+
+static bool is_word_of_operator(const struct tw_item *item)
+{
+    return item->kind == ITEM_DROP || (item->kind == ITEM_COMMAND && item->envelope.requeue_of >= 0);
+}
+
 void tw_turn_decode(struct tw_turn *turn)
 {
+    if (!turn->verdicts)
+        turn->verdicts = &no_verdicts;
     turn->items = TW_NEW_ARRAY(turn->arena, turn->record_count, struct tw_item);
     turn->entity_index = tw_index_new(turn->arena, turn->record_count * TW_KEYS_MAX);
     turn->row_index = tw_index_new(turn->arena, 2 * turn->record_count); /* each may end a pending command, too */
@@ -173,18 +216,18 @@ void tw_turn_decode(struct tw_turn *turn)
         struct tw_item *item = &turn->items[i];
 
         item->record = &turn->records[i];
-        item->envelope.if_version = item->envelope.original_ms = -1;
-        if (turn->verdicts && tw_verdicts_has(turn->verdicts, item->record->offset)) {
-            item->readable = tw_envelope_read(item->record, &item->envelope, NULL) == TW_OK;
-            item->kind = ITEM_PASSED_OVER;
-        } else {
-            decode_command(turn, item);
-            if (turn->condemned && turn->condemned->offset == item->record->offset)
-                give_up(turn, item, TW_DEAD_REFUSED_BY_STORE, turn->condemned->message);
+        item->envelope =
+            (struct tw_envelope){.if_version = -1, .original_ms = -1, .requeue_of = -1, .attempt = -1, .drop_of = -1};
+        decode_record(turn, item);
+        if (is_word_of_operator(item)) { /* alone: the next record comes with the next turn */
+            turn->record_count = i ? i : 1;
+            if (i)
+                break;
         }
         item->cmd.envelope = &item->envelope;
         item->cmd.offset = item->record->offset;
-        if (is_remembered(item))
+        item->waits_for = waits_for(turn, item);
+        if (has_row(item))
             row_at(turn, item->envelope.command_id);
     }
 }
@@ -467,22 +510,92 @@ static void set_aside(struct tw_turn *turn, struct tw_item *item)
         remember(turn, item, known, outcome);
 }
 
-static void decide_item(struct tw_turn *turn, struct tw_item *item)
+/* Nothing is decided: the row says what became of the command, and without one there is nothing to say it of. */
+static void refuse(struct tw_turn *turn, struct tw_item *item, const struct tw_known_row *known, const char *why)
 {
-    struct tw_known_row *known = is_remembered(item) ? row_at(turn, item->envelope.command_id) : NULL;
-    struct tw_outcome    outcome;
+    struct tw_ledger_row row;
 
-    if (known && counts(turn, known) && !is_requeued(item, known)) {
+    if (known && counts(turn, known)) {
         answer_repeat(turn, item, &known->row);
         return;
     }
-    outcome = decide_command(turn, item);
+    row = make_row(turn, item, tw_rejected(TW_PROBLEM_NOT_FOUND, why));
+    turn->counts.rejected++;
+    emit_outcome(turn, item, item->envelope.command_id, &row, false);
+}
+
+static bool is_open(const struct tw_turn *turn, const struct tw_item *item, int64_t first_offset)
+{
+    return tw_verdicts_is_open(turn->verdicts, first_offset, item->record->offset);
+}
+
+/* Does the command wait for an older one of its key that is not settled? */
+static bool waits(struct tw_turn *turn, struct tw_item *item, const struct tw_known_row *known)
+{
+    if (item->waits_for < 0)
+        return false;
+    if (tw_verdicts_is_parking(turn->verdicts, first_offset(item), item->record->offset)) {
+        refuse(turn, item, known, "an older dead letter of its key is still open"); /* it has its place already */
+    } else {
+        item->kind = ITEM_DEAD;
+        item->reason = TW_DEAD_PARKED;
+        item->message = tw_arena_printf(turn->arena, "waits for record %" PRId64 " of its key", item->waits_for);
+        set_aside(turn, item);
+    }
+    return true;
+}
+
+static struct tw_known_row *known_row(struct tw_turn *turn, const struct tw_item *item)
+{
+    return has_row(item) ? row_at(turn, item->envelope.command_id) : NULL;
+}
+
+static void count_and_remember(struct tw_turn *turn, struct tw_item *item, struct tw_outcome outcome)
+{
+    struct tw_known_row *known = known_row(turn, item); /* looked up late: rows move when tw_finish() adds one */
+
     if (outcome.status == TW_REJECTED)
         turn->counts.rejected++;
     else
         turn->counts.succeeded++;
-    if (known) /* looked up again: the rows move when tw_finish() adds one */
-        remember(turn, item, row_at(turn, item->envelope.command_id), outcome);
+    if (known)
+        remember(turn, item, known, outcome);
+}
+
+static void decide_item(struct tw_turn *turn, struct tw_item *item)
+{
+    struct tw_known_row *known = known_row(turn, item);
+    bool                 is_requeue = item->envelope.requeue_of >= 0;
+    struct tw_outcome    outcome;
+
+    if (is_requeue && !is_open(turn, item, item->envelope.requeue_of)) {
+        refuse(turn, item, known, "there is no such open dead letter");
+        return;
+    }
+    if (known && counts(turn, known) && !is_requeued(item, known)) {
+        answer_repeat(turn, item, &known->row);
+        return;
+    }
+    if (waits(turn, item, known))
+        return;
+    outcome = decide_command(turn, item);
+    if (is_requeue)
+        item->settled_as = tw_status_name(outcome.status);
+    count_and_remember(turn, item, outcome);
+}
+
+static void decide_drop(struct tw_turn *turn, struct tw_item *item)
+{
+    struct tw_known_row *known = known_row(turn, item);
+
+    if (counts(turn, known)) {
+        answer_repeat(turn, item, &known->row);
+    } else if (is_open(turn, item, item->envelope.drop_of)) {
+        item->settled_as = "dropped";
+        count_and_remember(turn, item, (struct tw_outcome){.status = TW_SUCCEEDED, .http_status = 200});
+    } else {
+        count_and_remember(turn, item, tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such open dead letter"));
+    }
 }
 
 static void emit_coalesced(struct tw_turn *turn)
@@ -501,7 +614,33 @@ static int compare_events(const void *left, const void *right)
     return (a->n > b->n) - (a->n < b->n);
 }
 
-/* Events and dead letters in the order of their causes. */
+static int64_t header_int(const struct tw_record *record, const char *name, int64_t otherwise)
+{
+    int64_t value;
+
+    return tw_str_to_int(tw_header_find(record, name), &value) && value >= 0 ? value : otherwise;
+}
+
+/* By the headers alone: the envelope of a requeue may be what cannot be read. */
+static void pack_dead_letter(struct tw_turn *turn, const struct tw_item *item)
+{
+    const struct tw_record *record = item->record;
+    int64_t                 of = header_int(record, TW_H_REQUEUE_OF, -1);
+    bool                    again = of >= 0 && is_open(turn, item, of);
+    struct tw_dead_entry    entry = {
+           .reason = tw_dead_reason_code(item->reason),
+           .message = item->message,
+           .program = turn->config->program,
+           .first_offset = again ? of : record->offset,
+           .attempts = again ? header_int(record, TW_H_ATTEMPT, 2) : 1,
+           .first_failed_ms = again ? header_int(record, TW_H_ORIGINAL_TIME, item->cmd.clock_ms) : item->cmd.clock_ms,
+           .last_failed_ms = item->cmd.clock_ms,
+    };
+
+    tw_outbox_pack_dead_letter(&turn->outbox, record, &entry);
+}
+
+/* Events, dead letters and settlements in the order of their causes. */
 static struct tw_str pack_outbox(struct tw_turn *turn)
 {
     uint32_t event = 0;
@@ -513,9 +652,14 @@ static struct tw_str pack_outbox(struct tw_turn *turn)
 
         for (; event < turn->event_count && turn->events[event].cause_offset == item->record->offset; event++)
             tw_outbox_pack_event(&turn->outbox, &turn->events[event]);
-        if (item->kind == ITEM_DEAD && !turn->config->silent)
-            tw_outbox_pack_dead_letter(&turn->outbox, item->record, tw_dead_reason_code(item->reason), item->message,
-                                       turn->config->program);
+        if (turn->config->silent)
+            continue;
+        if (item->kind == ITEM_DEAD)
+            pack_dead_letter(turn, item);
+        else if (item->settled_as)
+            tw_outbox_pack_settlement(&turn->outbox, item->record,
+                                      item->kind == ITEM_DROP ? item->envelope.drop_of : item->envelope.requeue_of,
+                                      item->settled_as, item->cmd.clock_ms);
     }
     return tw_buf_str(&turn->outbox);
 }
@@ -590,6 +734,8 @@ void tw_turn_decide(struct tw_turn *turn)
         turn->current = item;
         if (item->kind == ITEM_COMMAND)
             decide_item(turn, item);
+        else if (item->kind == ITEM_DROP)
+            decide_drop(turn, item);
         else
             set_aside(turn, item);
     }

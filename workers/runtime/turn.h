@@ -11,21 +11,6 @@
 #include "tillwire/domain.h"
 #include "verdicts.h"
 
-/** Why a record is given up: the reason in the dead letter's headers. Released names: rows are only added. */
-#define TW_DEAD_MAP(X)              \
-    X(BAD_ENVELOPE, "bad_envelope") \
-    X(UNKNOWN_TYPE, "unknown_type") \
-    X(UNDECODABLE, "undecodable")   \
-    X(MISROUTED, "misrouted")       \
-    X(REFUSED_BY_STORE, "refused_by_store")
-
-enum tw_dead_reason {
-#define X(name, code) TW_DEAD_##name,
-    TW_DEAD_MAP(X)
-#undef X
-};
-const char *tw_dead_reason_code(enum tw_dead_reason reason);
-
 /** What is the same in every turn of a worker. */
 struct tw_turn_config {
     const struct tw_domain *domain;
@@ -53,10 +38,10 @@ struct tw_turn {
     const struct tw_turn_config *config;
     struct tw_arena             *arena;
     int32_t                      partition;
-    struct tw_progress           before;  /**< the watermark these records start at */
-    const struct tw_record      *records; /**< contiguous from before.next_offset */
-    size_t                       record_count;
-    const struct tw_verdicts    *verdicts; /**< offsets to pass over */
+    struct tw_progress           before;       /**< the watermark these records start at */
+    const struct tw_record      *records;      /**< contiguous from before.next_offset */
+    size_t                       record_count; /**< tw_turn_decode() may leave some for the next turn */
+    const struct tw_verdicts    *verdicts;     /**< offsets to pass over, keys that are parked */
     const struct tw_condemned   *condemned;
     /* results */
     struct tw_turn_counts        counts;
@@ -77,7 +62,8 @@ struct tw_turn {
     struct tw_buf                outbox;  /**< what changes.after.outbox views */
 };
 
-/** Decodes every record and collects what it touches. Never fails: what cannot be decoded becomes a dead letter. */
+/** Decodes every record and collects what it touches. Never fails: what cannot be decoded becomes a dead letter. An
+ *  operator's requeue or drop stands alone in its turn, so that what it opens is known before the next record. */
 void       tw_turn_decode(struct tw_turn *turn);
 /** Takes states from @p cache and the rest from the store. FENCED, UNREACHED, BROKEN: as tw_store.load. */
 enum tw_rc tw_turn_load(struct tw_turn *turn, struct tw_cache *cache, struct tw_err *reterr);

@@ -1,10 +1,33 @@
 #include "verdicts.h"
 
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
+
+#define NEVER INT64_MAX
+
+struct letter {
+    int64_t        first_offset;
+    int64_t        parks_from; /* offset of the record whose dead letter could be read; NEVER: parks nothing */
+    int64_t        settled_by; /* offset of the requeue or drop; NEVER: open */
+    struct tw_uuid key;        /* when it parks */
+    struct letter *next;       /* of its key, by first offset */
+};
+
+/* A key may have parked many thousands: what is settled is walked over only by a fold that is not yet there. */
+struct parked_key {
+    struct tw_uuid key;
+    struct letter *letters; /* by first offset */
+    struct letter *last;
+    struct letter *unsettled;     /* all before it are settled … */
+    int64_t        settled_until; /* … up to this offset */
+    size_t         open_count;
+};
+
+/* --- offsets to pass over ---------------------------------------------------------------------------------------- */
 
 static size_t lower_bound(const struct tw_verdicts *verdicts, int64_t offset)
 {
@@ -44,22 +67,199 @@ void tw_verdicts_add(struct tw_verdicts *verdicts, int64_t offset)
     verdicts->count++;
 }
 
+/* --- dead letters and what they park ----------------------------------------------------------------------------- */
+
+static int compare_letters(const void *left, const void *right)
+{
+    const struct letter *a = left;
+    const struct letter *b = right;
+
+    return (a->first_offset > b->first_offset) - (a->first_offset < b->first_offset);
+}
+
+static int compare_keys(const void *left, const void *right)
+{
+    return tw_uuid_cmp(((const struct parked_key *)left)->key, ((const struct parked_key *)right)->key);
+}
+
+static struct letter *find_letter(const struct tw_verdicts *verdicts, int64_t first_offset)
+{
+    const struct letter   wanted = {.first_offset = first_offset};
+    struct letter *const *found = tfind(&wanted, &verdicts->letters, compare_letters);
+
+    return found ? *found : NULL;
+}
+
+static struct parked_key *find_key(const struct tw_verdicts *verdicts, struct tw_uuid key)
+{
+    const struct parked_key   wanted = {.key = key};
+    struct parked_key *const *found = tfind(&wanted, &verdicts->keys, compare_keys);
+
+    return found ? *found : NULL;
+}
+
+static void insert(const void *node, void **tree, int (*compare)(const void *, const void *))
+{
+    if (!tsearch(node, tree, compare))
+        tw_out_of_memory(sizeof(void *));
+}
+
+static struct letter *letter_at(struct tw_verdicts *verdicts, int64_t first_offset)
+{
+    struct letter *letter = find_letter(verdicts, first_offset);
+
+    if (letter)
+        return letter;
+    letter = tw_alloc_zeroed(1, sizeof(*letter));
+    *letter = (struct letter){.first_offset = first_offset, .parks_from = NEVER, .settled_by = NEVER};
+    insert(letter, &verdicts->letters, compare_letters);
+    verdicts->open_count++;
+    return letter;
+}
+
+static struct parked_key *key_at(struct tw_verdicts *verdicts, struct tw_uuid key)
+{
+    struct parked_key *parked = find_key(verdicts, key);
+
+    if (parked)
+        return parked;
+    parked = tw_alloc_zeroed(1, sizeof(*parked));
+    parked->key = key;
+    insert(parked, &verdicts->keys, compare_keys);
+    return parked;
+}
+
+static void count_open(struct tw_verdicts *verdicts, struct parked_key *parked, int change)
+{
+    verdicts->parked_count -= parked->open_count > 0;
+    parked->open_count += (size_t)change;
+    verdicts->parked_count += parked->open_count > 0;
+}
+
+static void add_to_key(struct parked_key *parked, struct letter *letter)
+{
+    struct letter **at = &parked->letters;
+
+    if (parked->last && parked->last->first_offset < letter->first_offset)
+        at = &parked->last->next;
+    while (*at && (*at)->first_offset < letter->first_offset)
+        at = &(*at)->next;
+    letter->next = *at;
+    *at = letter;
+    if (!letter->next)
+        parked->last = letter;
+    if (!parked->unsettled || letter->first_offset < parked->unsettled->first_offset)
+        parked->unsettled = letter;
+}
+
+static void pass_settled(struct parked_key *parked)
+{
+    for (; parked->unsettled && parked->unsettled->settled_by != NEVER; parked->unsettled = parked->unsettled->next)
+        if (parked->settled_until < parked->unsettled->settled_by)
+            parked->settled_until = parked->unsettled->settled_by;
+}
+
+static void park(struct tw_verdicts *verdicts, struct letter *letter, struct tw_uuid key, int64_t offset)
+{
+    struct parked_key *parked;
+
+    if (letter->parks_from != NEVER) { /* it failed again */
+        if (letter->parks_from > offset)
+            letter->parks_from = offset;
+        return;
+    }
+    parked = key_at(verdicts, key);
+    letter->key = key;
+    letter->parks_from = offset;
+    add_to_key(parked, letter);
+    pass_settled(parked);
+    count_open(verdicts, parked, letter->settled_by == NEVER ? 1 : 0);
+}
+
+static void settle(struct tw_verdicts *verdicts, struct letter *letter, int64_t offset)
+{
+    struct parked_key *parked;
+
+    if (letter->settled_by != NEVER)
+        return;
+    letter->settled_by = offset;
+    verdicts->open_count--;
+    if (letter->parks_from == NEVER)
+        return;
+    parked = find_key(verdicts, letter->key);
+    pass_settled(parked);
+    count_open(verdicts, parked, -1);
+}
+
+static bool is_open(const struct letter *letter, int64_t offset)
+{
+    return letter->first_offset < offset && letter->settled_by >= offset;
+}
+
+static bool is_parking(const struct letter *letter, int64_t offset)
+{
+    return letter->parks_from < offset && letter->settled_by >= offset;
+}
+
+bool tw_verdicts_is_open(const struct tw_verdicts *verdicts, int64_t first_offset, int64_t offset)
+{
+    const struct letter *letter = find_letter(verdicts, first_offset);
+
+    return letter && is_open(letter, offset);
+}
+
+bool tw_verdicts_is_parking(const struct tw_verdicts *verdicts, int64_t first_offset, int64_t offset)
+{
+    const struct letter *letter = find_letter(verdicts, first_offset);
+
+    return letter && is_parking(letter, offset);
+}
+
+int64_t tw_verdicts_parked_behind(const struct tw_verdicts *verdicts, struct tw_uuid key, int64_t first_offset,
+                                  int64_t offset)
+{
+    const struct parked_key *parked = verdicts->keys ? find_key(verdicts, key) : NULL;
+    const struct letter     *letter;
+
+    if (!parked)
+        return -1;
+    letter = offset > parked->settled_until ? parked->unsettled : parked->letters;
+    for (; letter && letter->first_offset < first_offset; letter = letter->next)
+        if (is_parking(letter, offset))
+            return letter->first_offset;
+    return -1;
+}
+
 void tw_verdicts_take(struct tw_verdicts *verdicts, const struct tw_record *dead_letter)
 {
-    int64_t offset;
+    struct tw_dead_letter said;
+    struct tw_uuid        key;
+    struct letter        *letter;
 
-    verdicts->read_to = dead_letter->offset + 1;
-    if (tw_str_to_int(tw_header_find(dead_letter, TW_H_DLQ_OFFSET), &offset))
-        tw_verdicts_add(verdicts, offset);
-    else
+    if (!tw_dead_letter_read(dead_letter, &said)) {
         tw_log(TW_LOG_WARN, "dead letter without an origin offset is ignored",
                TW_F_INT("partition", dead_letter->partition), TW_F_INT("offset", dead_letter->offset));
+        return;
+    }
+    letter = letter_at(verdicts, said.first_offset);
+    if (said.is_settlement) {
+        settle(verdicts, letter, said.offset);
+        return;
+    }
+    tw_verdicts_add(verdicts, said.offset);
+    if (said.parks && tw_uuid_parse(dead_letter->key, &key))
+        park(verdicts, letter, key, said.offset);
 }
+
+/* --- the topic --------------------------------------------------------------------------------------------------- */
 
 static void take_dead_letter(void *self, const char *topic, const struct tw_record *record)
 {
+    struct tw_verdicts *verdicts = self;
+
     (void)topic;
-    tw_verdicts_take(self, record);
+    tw_verdicts_take(verdicts, record);
+    verdicts->read_to = record->offset + 1;
 }
 
 static enum tw_rc read_dead_letters(struct tw_verdicts *verdicts, struct tw_reader *reader, const char *dlq_topic,
@@ -103,6 +303,8 @@ void tw_verdicts_done(struct tw_verdicts *verdicts)
 {
     if (!verdicts)
         return;
+    tdestroy(verdicts->keys, free);
+    tdestroy(verdicts->letters, free);
     free(verdicts->offsets);
     *verdicts = (struct tw_verdicts){0};
 }
