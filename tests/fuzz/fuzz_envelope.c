@@ -13,7 +13,7 @@
 #include "outbox.h"
 #include "verdicts.h"
 
-enum { RS = 0x1e, US = 0x1f, GS = 0x1d, HEADERS_MAX = 200, OFFSET = 4711, PARTITION = 3 };
+enum { RS = 0x1e, US = 0x1f, GS = 0x1d, HEADERS_MAX = 200, OFFSET = 4711, FIRST_OFFSET = 17, PARTITION = 3 };
 
 static struct tw_arena arena;
 
@@ -84,13 +84,19 @@ static void must_be_untouched(const struct tw_record *record, const struct tw_ou
 
 static void must_name_its_place(const struct tw_outbox_record *letter)
 {
-    struct tw_verdicts verdicts = {0};
-    struct tw_record   read = {.offset = 9, .headers = letter->headers, .header_count = letter->header_count};
+    struct tw_verdicts    verdicts = {0};
+    struct tw_record      read = {.offset = 9,
+                                  .key = letter->key,
+                                  .value = letter->value,
+                                  .headers = letter->headers,
+                                  .header_count = letter->header_count};
+    struct tw_dead_letter said;
 
     must(tw_str_is(tw_header_find(&read, TW_H_DLQ_TOPIC), "cart.commands"));
-    must(tw_str_is(tw_header_find(&read, TW_H_DLQ_REASON), "undecodable"));
+    must(tw_dead_letter_read(&read, &said) && !said.is_settlement && said.offset == OFFSET);
+    must(said.first_offset == FIRST_OFFSET && said.attempts == 2 && tw_str_is(said.reason, "undecodable"));
     tw_verdicts_take(&verdicts, &read);
-    must(verdicts.read_to == 10 && verdicts.count == 1 && tw_verdicts_has(&verdicts, OFFSET));
+    must(verdicts.count == 1 && tw_verdicts_has(&verdicts, OFFSET));
     tw_verdicts_done(&verdicts);
 }
 
@@ -99,8 +105,13 @@ static void try_dead_letter(const struct tw_record *record)
     struct tw_buf            packed = {0};
     struct tw_outbox_record *letters = NULL;
     size_t                   count = 0;
+    struct tw_dead_entry     entry = {.reason = "undecodable",
+                                      .message = TW_STR("it ends too early"),
+                                      .program = "tillwire-cart 0.1.0",
+                                      .first_offset = FIRST_OFFSET,
+                                      .attempts = 2};
 
-    tw_outbox_pack_dead_letter(&packed, record, "undecodable", TW_STR("it ends too early"), "tillwire-cart 0.1.0");
+    tw_outbox_pack_dead_letter(&packed, record, &entry);
     must(tw_outbox_render(tw_buf_str(&packed), "cart", PARTITION, &arena, &letters, &count, NULL) == TW_OK);
     must(count == 1);
     must_be_untouched(record, letters);
@@ -108,16 +119,16 @@ static void try_dead_letter(const struct tw_record *record)
     tw_buf_done(&packed);
 }
 
-/* The record itself as a dead letter somebody wrote. */
+/* The record itself as a dead letter, or the end of one, that somebody wrote. */
 static void try_verdict(const struct tw_record *record)
 {
-    struct tw_verdicts verdicts = {0};
-    int64_t            offset;
-    bool               is_named = tw_str_to_int(tw_header_find(record, TW_H_DLQ_OFFSET), &offset);
+    struct tw_verdicts    verdicts = {0};
+    struct tw_dead_letter letter;
+    bool                  is_read = tw_dead_letter_read(record, &letter);
 
     tw_verdicts_take(&verdicts, record);
-    must(verdicts.read_to == OFFSET + 1 && verdicts.count == (is_named ? 1 : 0));
-    must(!is_named || tw_verdicts_has(&verdicts, offset));
+    must(verdicts.count == (is_read && !letter.is_settlement ? 1 : 0));
+    must(verdicts.count == 0 || tw_verdicts_has(&verdicts, letter.offset));
     tw_verdicts_done(&verdicts);
 }
 

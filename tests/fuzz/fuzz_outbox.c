@@ -10,7 +10,7 @@
 #include "tillwire/envelope.h"
 #include "outbox.h"
 
-enum { EVENT = 1, DEAD_LETTER = 2, NULL_LEN = -1, INT_BYTES = 8, HEADERS_OWN = 10 };
+enum { EVENT = 1, DEAD_LETTER = 2, SETTLEMENT = 3, NULL_LEN = -1, INT_BYTES = 8, HEADERS_OWN = 10 };
 
 static struct tw_arena arena;
 
@@ -121,16 +121,21 @@ static void copy_headers(struct copying *copying)
 
 static void copy_entry(struct copying *copying)
 {
+    /* i an integer, b bytes, h a list of headers */
+    static const char *const layouts[] = {
+        "", [EVENT] = "iiibbbbb", [DEAD_LETTER] = "iibbbiiiibbh", [SETTLEMENT] = "iibibbb"};
     uint8_t kind = tw_fuzz_take_byte(&copying->rest);
 
-    copying->ok = kind == EVENT || kind == DEAD_LETTER;
+    copying->ok = kind >= EVENT && kind <= SETTLEMENT;
     tw_buf_add(copying->out, &kind, 1);
-    for (int i = kind == EVENT ? 3 : 2; i > 0; i--)
-        copy_int(copying);
-    for (int i = 5; copying->ok && i > 0; i--) /* type or reason … value */
-        copy_bytes(copying);
-    if (kind == DEAD_LETTER)
-        copy_headers(copying);
+    for (const char *at = copying->ok ? layouts[kind] : ""; copying->ok && *at; at++) {
+        if (*at == 'i')
+            copy_int(copying);
+        else if (*at == 'b')
+            copy_bytes(copying);
+        else
+            copy_headers(copying);
+    }
 }
 
 size_t LLVMFuzzerCustomMutator(uint8_t *bytes, size_t len, size_t max, unsigned int seed)

@@ -55,19 +55,22 @@ def outbox_bytes(run: bytes) -> bytes:
 
 
 def outbox_input(record: dict) -> bytes:
-    """What a record might have given: an event, and a dead letter that was it."""
+    """What a record might have given: an event, a dead letter that was it, and the end of that."""
     headers = dict(record["headers"])
     event = b"\x01" + struct.pack("<qqq", 7, 0, record["time_ms"])
     for run in (headers["ce_type"].encode(), bytes.fromhex(headers["ce_id"].replace("-", "")), b"", record["key"],
                 record["value"]):
         event += outbox_bytes(run)
     letter = b"\x02" + struct.pack("<qq", 8, record["time_ms"])
-    for run in (b"undecodable", b"it ends too early", b"tillwire-cart 0.1.0", record["key"], record["value"]):
+    for run in (b"undecodable", b"it ends too early", b"tillwire-cart 0.1.0"):
         letter += outbox_bytes(run)
+    letter += struct.pack("<qqqq", 8, 1, record["time_ms"], record["time_ms"])
+    letter += outbox_bytes(record["key"]) + outbox_bytes(record["value"])
     letter += struct.pack("<q", len(record["headers"]))
     for name, value in record["headers"]:
         letter += outbox_bytes(name.encode()) + outbox_bytes(value.encode())
-    return event + letter
+    settlement = b"\x03" + struct.pack("<qq", 9, 8) + outbox_bytes(b"succeeded") + struct.pack("<q", record["time_ms"])
+    return event + letter + settlement + b"".join(outbox_bytes(run) for run in (b"ada", b"", record["key"]))
 
 
 def turn_record(record: dict, before_ms: int) -> bytes:

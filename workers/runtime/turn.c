@@ -99,12 +99,11 @@ static struct tw_known_row *row_at(struct tw_turn *turn, struct tw_uuid command_
     return &turn->rows[turn->row_count - 1];
 }
 
-/* Views have no row unless the client gave a key: each record is one view. What is given up has one in any case. */
+/* Views have no row unless the client gave a key: each record is one view. */
 static bool is_remembered(const struct tw_item *item)
 {
-    bool is_quiet = item->kind == ITEM_COMMAND && item->cmd.type && item->cmd.type->quiet;
-
-    return item->readable && (!is_quiet || tw_command_id_is_keyed(item->envelope.command_id));
+    return item->readable &&
+           !(item->cmd.type && item->cmd.type->quiet && !tw_command_id_is_keyed(item->envelope.command_id));
 }
 
 /* The key must be the aggregate's id, hash to this partition, and follow from its natural key: else two partitions
