@@ -4,7 +4,7 @@
  * one it has no value), the headers with GS, the key with GS; what is left is the value.
  *
  * A command's envelope that is taken is written and taken again as the same. A record that is given up comes out of the
- * outbox with its bytes untouched, and the dead letter names where it lay.
+ * outbox with its bytes untouched, the dead letter names where it lay, and what is requeued of it is the same command.
  */
 #include <string.h>
 
@@ -82,7 +82,25 @@ static void must_be_untouched(const struct tw_record *record, const struct tw_ou
              is_same(record->headers[i].value, letter->headers[i].value));
 }
 
-static void must_name_its_place(const struct tw_outbox_record *letter)
+/* The same command once more, now of an attempt; what could be read still can. */
+static void must_be_requeued(const struct tw_record *record, const struct tw_record *read,
+                             const struct tw_dead_letter *letter)
+{
+    const struct tw_operator_word word = {.asked_by = TW_STR("ada"), .because = TW_STR("mended")};
+    struct tw_record              requeue = tw_requeue_record(read, letter, &word, &arena);
+    struct tw_envelope            before, after;
+
+    must(is_same(requeue.key, record->key) && is_same(requeue.value, record->value));
+    if (tw_envelope_read(record, &before, NULL) != TW_OK)
+        return;
+    must(tw_envelope_read(&requeue, &after, NULL) == TW_OK);
+    must(after.requeue_of == FIRST_OFFSET && after.attempt == letter->attempts + 1);
+    must(after.original_ms == letter->first_failed_ms);
+    before.original_ms = after.original_ms;
+    must_be_same(&before, &after);
+}
+
+static void must_name_its_place(const struct tw_record *record, const struct tw_outbox_record *letter)
 {
     struct tw_verdicts    verdicts = {0};
     struct tw_record      read = {.offset = 9,
@@ -95,6 +113,7 @@ static void must_name_its_place(const struct tw_outbox_record *letter)
     must(tw_str_is(tw_header_find(&read, TW_H_DLQ_TOPIC), "cart.commands"));
     must(tw_dead_letter_read(&read, &said) && !said.is_settlement && said.offset == OFFSET);
     must(said.first_offset == FIRST_OFFSET && said.attempts == 2 && tw_str_is(said.reason, "undecodable"));
+    must_be_requeued(record, &read, &said);
     tw_verdicts_take(&verdicts, &read);
     must(verdicts.count == 1 && tw_verdicts_has(&verdicts, OFFSET));
     tw_verdicts_done(&verdicts);
@@ -115,7 +134,7 @@ static void try_dead_letter(const struct tw_record *record)
     must(tw_outbox_render(tw_buf_str(&packed), "cart", PARTITION, &arena, &letters, &count, NULL) == TW_OK);
     must(count == 1);
     must_be_untouched(record, letters);
-    must_name_its_place(letters);
+    must_name_its_place(record, letters);
     tw_buf_done(&packed);
 }
 

@@ -31,7 +31,7 @@ enum oddity {
     OTHER_IDS = 2, /* what follows from a SKU or an address is left as it is in the payload */
     NO_KEY = 4,
     IF_MATCH = 8,    /* of version `extra` */
-    REQUEUED = 16,   /* of a time that `extra` chooses */
+    REQUEUED = 16,   /* of a time that `extra` chooses, and of a dead letter when it is odd */
     ODD_TIME = 32,   /* ce_time likewise */
     ODD_HEADER = 64, /* one of the headers is nonsense: `extra` chooses which */
     IS_KEYED = 128,  /* the command id is one of an Idempotency-Key */
@@ -181,6 +181,20 @@ static void fill_in(struct tw_record *record, const struct spec *spec, const str
         record->key = uuid_text(key_of(type, body), arena);
 }
 
+/* What an operator says of a dead letter, that there is or is not: the record is its next attempt, or its end. */
+static void add_words(struct tw_record *record, const struct spec *spec, struct tw_arena *arena)
+{
+    bool              drops = tw_str_is(spec->name, TW_DROP_TYPE);
+    struct tw_header *headers = TW_NEW_ARRAY(arena, record->header_count + 3, struct tw_header);
+    struct tw_str     of = tw_arena_printf(arena, "%d", spec->extra / 2 % 8);
+
+    memcpy(headers, record->headers, record->header_count * sizeof(*headers));
+    headers[record->header_count++] = (struct tw_header){drops ? TW_STR(TW_H_DROP_OF) : TW_STR(TW_H_REQUEUE_OF), of};
+    headers[record->header_count++] = (struct tw_header){TW_STR(TW_H_ATTEMPT), TW_STR("2")};
+    headers[record->header_count++] = (struct tw_header){TW_STR(TW_H_OPERATOR), TW_STR("ada")};
+    record->headers = headers;
+}
+
 static void append(struct tw_test_log *log, const struct spec *spec, const struct tw_domain *domain)
 {
     struct tw_envelope envelope;
@@ -197,6 +211,8 @@ static void append(struct tw_test_log *log, const struct spec *spec, const struc
     if (spec->oddities & NO_KEY)
         record->key = (struct tw_str){NULL, 0};
     tw_envelope_write(&envelope, "/tillwire/edge", &log->arena, &record->headers, &record->header_count);
+    if ((spec->oddities & REQUEUED) && spec->extra % 2)
+        add_words(record, spec, &log->arena);
     if (spec->oddities & ODD_HEADER)
         spoil_header(record, spec->extra, &log->arena);
 }
