@@ -199,8 +199,18 @@ static bool has_row(const struct tw_item *item)
            (item->readable && (item->kind != ITEM_COMMAND || item->waits_for >= 0 || item->envelope.requeue_of >= 0));
 }
 
+static int64_t header_int(const struct tw_record *record, const char *name, int64_t otherwise)
+{
+    int64_t value;
+
+    return tw_str_to_int(tw_header_find(record, name), &value) && value >= 0 ? value : otherwise;
+}
+
+/* Also where it cannot be read: what becomes of its dead letter rests on which are open by then. */
 static bool is_word_of_operator(const struct tw_item *item)
 {
+    if (item->kind == ITEM_DEAD)
+        return header_int(item->record, TW_H_REQUEUE_OF, -1) >= 0;
     return item->kind == ITEM_DROP || (item->kind == ITEM_COMMAND && item->envelope.requeue_of >= 0);
 }
 
@@ -611,13 +621,6 @@ static int compare_events(const void *left, const void *right)
     if (a->cause_offset != b->cause_offset)
         return a->cause_offset < b->cause_offset ? -1 : 1;
     return (a->n > b->n) - (a->n < b->n);
-}
-
-static int64_t header_int(const struct tw_record *record, const char *name, int64_t otherwise)
-{
-    int64_t value;
-
-    return tw_str_to_int(tw_header_find(record, name), &value) && value >= 0 ? value : otherwise;
 }
 
 /* By the headers alone: the envelope of a requeue may be what cannot be read. */
