@@ -4,7 +4,7 @@
  * when a schema's name changes. docs/decisions/swapping-a-schema.md says why that is safe.
  *
  * Whose a schema is stands in its tw_meta: a shadow has a row `shadow`, its note; a store that was replaced has a row
- * `replaced`; the live one has neither.
+ * `replaced`; the live one has neither. Rows `later NAME` of a shadow say how to make what it still lacks.
  */
 #include "member_shadow.h"
 
