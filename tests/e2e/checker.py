@@ -31,6 +31,7 @@ import ids
 from cart_rules import Cart, Line
 from messages import COMMANDS, ROUTES
 from model import Event, Model, Partition, time_text
+from recorder import Recorder
 from rules import State
 from stores import Stores, decimal_of, exact_json, milliseconds
 from topics import Record, Topics, readers_rule
@@ -71,6 +72,7 @@ class History:
     told: list[Told] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
     personal: set[str] = field(default_factory=set)  # what must not be seen in a log
+    recorder: Recorder | None = None  # of every request
 
 
 # --- logs
@@ -762,14 +764,15 @@ class Checker:
         """Waits until every command is folded, its events are published and the outboxes are forgotten or empty."""
         deadline = time.monotonic() + timeout_s
         while True:
-            left = self._left()
+            left = self.left()
             if not left:
                 return
             if time.monotonic() > deadline:
                 raise AssertionError(f"not drained within {timeout_s:.0f} s: {'; '.join(left)}")
             time.sleep(0.1)
 
-    def _left(self) -> Sentences:
+    def left(self) -> Sentences:
+        """What is still to come."""
         left = []
         for domain in ids.DOMAINS:
             for p, mark in enumerate(self.stores.watermarks(domain)):
@@ -810,8 +813,8 @@ class Checker:
             wrong += accepted_are_in_the_log(history, commands) if since is not None else []
             wrong += accepted_have_an_end(history, self.model)
             wrong += revoked_tokens_are_refused(history, self.topics.records("member.events"))
-            wrong += no_secrets(history.secrets, self._texts())
-            wrong += no_personal_data(history.personal, self._log_texts())
+            wrong += no_secrets(history.secrets, self.texts())
+            wrong += no_personal_data(history.personal, self.log_texts())
         assert not wrong, "\n".join(wrong[:20])
 
     def settled_violations(self) -> Sentences:
@@ -846,7 +849,7 @@ class Checker:
         wrong += emails_are_unique(tables["members"])
         wrong += emails_are_their_members(tables["members"], tables["tw_email_claims"], self._id_key)
         wrong += addresses_have_one_default(tables["member_addresses"])
-        wrong += callers_act_for_themselves(self.model.state, self._good_commands())
+        wrong += callers_act_for_themselves(self.model.state, self.good_commands())
         wrong += products_are_those_of_the_fold(self.model.state, list(self.stores.mongo["products"].find()))
         wrong += ratings_are_those_of_the_fold(self.model.state, list(self.stores.mongo["tw_ratings"].find()))
         wrong += product_ledger_is_that_of_the_fold(self.model, self.stores.product_ledger())
@@ -856,25 +859,25 @@ class Checker:
         wrong += holders_are_those_of_the_fold(self.model.state, self.stores.holders())
         wrong += carts_are_told_what_products_say(
             self.topics.records("product.events"),
-            (command for command in self._good_commands() if command.topic == "cart.commands"),
+            (command for command in self.good_commands() if command.topic == "cart.commands"),
         )
         return wrong
 
-    def _good_commands(self) -> Iterable[Record]:
+    def good_commands(self) -> Iterable[Record]:
         """But for dead letters, which say anything."""
         for (domain, p), partition in self.model.partitions.items():
             for record in self.topics.partition(f"{domain}.commands", p):
                 if record.offset not in partition.dead:
                     yield record
 
-    def _texts(self) -> Iterable[tuple[str, bytes]]:
+    def texts(self) -> Iterable[tuple[str, bytes]]:
         for record in self.topics.all():
             yield (
                 f"{record.topic} {record.partition}/{record.offset}",
                 b"\n".join([record.value, record.key or b"", *(value or b"" for _, value in record.headers)]),
             )
-        yield from self._log_texts()
+        yield from self.log_texts()
 
-    def _log_texts(self) -> Iterable[tuple[str, bytes]]:
+    def log_texts(self) -> Iterable[tuple[str, bytes]]:
         for log in sorted(self._logs.glob("*.log")):
             yield log.name, log.read_bytes()

@@ -9,6 +9,7 @@ import pytest
 
 from checker import Checker, History
 from client import Client
+from recorder import Recorder
 from stack import PROGRAMS, Stack
 from stores import Stores
 from topics import Topics
@@ -41,8 +42,18 @@ def healed(stack: Stack) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def history() -> History:
-    return History()
+def recorder(servers: Stack) -> Iterator[Recorder]:
+    """Of every request of every client, for judge.py."""
+    folder = servers.state / "histories"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    recorder = Recorder(folder / f"{os.getpid()}.jsonl")
+    yield recorder
+    recorder.close()
+
+
+@pytest.fixture(scope="session")
+def history(recorder: Recorder) -> History:
+    return History(recorder=recorder)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,263 @@
+"""The judge is judged: a small shop is given to it once as it is, when it must find that every invariant holds and that
+it saw cases of each, and then with programs that break one rule, which it must name.
+
+A mutant is a failpoint (include/tillwire/failpoint.h). By default one run has all of them at once, and one run a mutant that
+the seed takes; TW_FAULTS=all gives each a run of its own. TW_SEED repeats a run."""
+
+import os
+import random
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import direct
+import judge
+from broker import Broker
+from checker import History
+from client import Client, at_once, claims_of, some_email, some_password
+from judge import Verdict
+from messages import TOPICS
+from recorder import Recorder, now_ms
+from stack import PROGRAMS, ROOT, WORKERS, Stack, wait_until
+from stores import Stores
+from topics import Topics
+from watch import note_rest, watched
+
+SEED = int(os.environ.get("TW_SEED", random.randrange(1 << 32)))
+PATIENCE_S = 60
+PATIENCE_WITH_A_MUTANT_S = 4
+
+
+@dataclass(frozen=True)
+class Mutant:
+    point: str
+    program: str
+    breaks: str
+    hit: str = "*"
+
+    @property
+    def fail(self) -> str:
+        return f"mutant_{self.point}=error@{self.hit}"
+
+
+MUTANTS = (
+    Mutant("accepted_unsent", "edge", "I1", "3"),
+    Mutant("ledger_ignored", "cart", "I2"),
+    Mutant("offset_ahead", "cart", "I3"),
+    Mutant("view_twice", "product", "I5"),
+    Mutant("version_kept", "member", "I6"),
+    Mutant("summary_lives_on", "cart", "I7"),
+    Mutant("any_body", "edge", "I8"),
+    Mutant("clock_of_batches", "product", "I9"),
+    Mutant("revocation_ignored", "edge", "I10"),
+    Mutant("good_given_up", "product", "I11", "4"),
+    Mutant("password_logged", "edge", "I13"),
+    Mutant("descriptor_leaked", "edge", "I14"),
+    Mutant("no_default", "member", "I16"),
+    Mutant("email_unfolded", "edge", "I16"),
+)
+
+
+class Shop:
+    """A little of everything that an invariant is about. Whatever a mutant makes of it, it goes on: the judge is to say
+    what is wrong."""
+
+    def __init__(self, stack: Stack, topics: Topics, recorder: Recorder, seed: int) -> None:
+        self._stack = stack
+        self._topics = topics
+        self._chance = random.Random(seed)
+        self._anyone = Client(stack.environment["TW_EDGE_URL"], History(recorder=recorder))
+        token = stack.twctl("token", "issue", "--scope", "products:write", "--name", "mutants").strip()
+        self._merchant = self._anyone.as_caller(token)
+        self._products = [self._merchant.new_product(price=f"{price}.49") for price in range(1, 5)]
+        self._accounts = [self._anyone.new_member() for _ in range(2)]
+        self._members = [self._anyone.as_caller(account.access_token) for account in self._accounts]
+        for member in self._members:
+            member.add(self._products[0], 1)
+
+    def close(self) -> None:
+        self._anyone.close()
+
+    def _product(self) -> str:
+        return self._chance.choice(self._products)
+
+    def _key(self) -> str:
+        return uuid.UUID(int=self._chance.getrandbits(128)).hex
+
+    def ask_twice_while_carts_wait(self) -> None:
+        """Both records are in the log: no ledger knows the first one yet."""
+        for member in self._members:
+            product, key = self._product(), self._key()
+            for _ in range(2):
+                member.add(product, 2, wait=False, key=key)
+
+    def look_around(self) -> None:
+        """Opens what an edge keeps open."""
+        at_once(*(lambda member=member: member.get("/v1/cart") for member in self._members * 4))  # type: ignore[misc]
+        at_once(*(lambda: self._anyone.get("/v1/products") for _ in range(8)))
+
+    def trade(self) -> None:
+        for step in (self._browse, self._fill_carts, self._edit_members, self._misuse_keys, self._log_out, self._poison):
+            step()
+
+    def _browse(self) -> None:
+        for _ in range(12):
+            self._anyone.view(self._product())
+        key, product = self._key(), self._product()
+        for _ in range(2):
+            self._anyone.view(product, key=key)
+        self._merchant.change_product(self._products[0], wait=False, price="7.77")
+        self._merchant.create_products([{"sku": f"SKU-{self._key()}", "name": "Mug", "price": "4.00", "category": "x"}])
+
+    def _fill_carts(self) -> None:
+        for member in self._members:
+            for product in self._chance.sample(self._products, 3):
+                member.add(product, self._chance.randint(1, 5), wait=False)
+            member.set(self._products[1], 3, wait=False)
+            member.remove(self._product(), wait=False)
+
+    def _edit_members(self) -> None:
+        for member in self._members:
+            for name in ("Ana", "Bea", "Cem"):
+                member.write("PATCH", "/v1/members/me", {"full_name": f"{name} {self._chance.randrange(100)}"})
+            member.add_address()
+            member.add_address(is_default=True)
+        email, password = some_email(), some_password()
+        self._anyone.register(email, password)
+        self._anyone.register(email.upper(), some_password())  # is taken
+        self._anyone.login(email, password)
+        self._anyone.write("PATCH", "/v1/members/me", {"status": "ACTIVE"}, fields={"Authorization": "Bearer nobody's"})
+
+    def _misuse_keys(self) -> None:
+        member, key = self._members[0], self._key()
+        member.add(self._products[0], 1, key=key)
+        member.add(self._products[0], 1, key=key)
+        member.add(self._products[0], 2, key=key)
+
+    def _log_out(self) -> None:
+        """And on with the token, when it must have been heard of everywhere."""
+        account = self._anyone.new_member()
+        member = self._anyone.as_caller(account.access_token)
+        member.write("POST", "/v1/auth/logout")
+        wait_until("a second is over since the event", lambda: self._is_heard_of(account.access_token), every_s=0.2)
+        member.get("/v1/cart")
+        member.add(self._product(), 1, wait=False)
+
+    def _is_heard_of(self, token: str) -> bool:
+        self._topics.read("member.events")
+        revoked = judge.revoked_at(self._topics.records("member.events"))
+        at_ms = revoked.get(claims_of(token)["jti"])
+        return at_ms is not None and now_ms() > at_ms + judge.SECOND_MS + 100
+
+    def _poison(self) -> None:
+        for domain in ("member", "product", "cart"):
+            content = self._chance.randbytes(40)
+            self._topics.write(f"{domain}.commands", content[:16], content, direct.headers_of(f"{domain}.nonsense.v1"), 0)
+
+
+def fails(mutants: tuple[Mutant, ...]) -> dict[str, str]:
+    """By program, as TW_FAIL is written."""
+    return {name: ",".join(m.fail for m in mutants if m.program == name) for name in {m.program for m in mutants}}
+
+
+def open_and_trade(servers: Stack, topics: Topics, recorder: Recorder, mutants: tuple[Mutant, ...]) -> None:
+    """A shop from nothing, whose programs break these rules once it is open."""
+    shop = Shop(servers, topics, recorder, SEED)
+    broken = fails(mutants)
+    anew = broken.keys() | {"cart"}  # which is away for a while, so that it finds what was asked twice
+    servers.stop(*anew)
+    for name in sorted(anew - {"cart"}):
+        servers.start(name, fail=broken.get(name, ""))
+    shop.ask_twice_while_carts_wait()
+    servers.start("cart", fail=broken.get("cart", ""))
+    shop.look_around()
+    note_rest(servers, recorder)
+    shop.trade()
+    shop.close()
+
+
+def everything_is_folded(topics: Topics, stores: Stores) -> bool:
+    return all(
+        [topics.end(f"{domain}.commands", p) for p in range(TOPICS[f"{domain}.commands"])] == stores.watermarks(domain)
+        for domain in WORKERS
+    )
+
+
+def start_from_nothing(servers: Stack, stores: Stores) -> None:
+    Broker(servers).forget_all()
+    stores.empty()
+
+
+def judged(servers: Stack, stores: Stores, name: str, mutants: tuple[Mutant, ...]) -> list[Verdict]:
+    """What the judge says of a run with these."""
+    path = servers.state / "histories" / f"{name}.jsonl"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.unlink(missing_ok=True)
+    start_from_nothing(servers, stores)
+    recorder, topics = Recorder(path), Topics(servers.environment["TW_KAFKA"])
+    recorder.begin(topics.ends())
+    patience_s = PATIENCE_WITH_A_MUTANT_S if mutants else PATIENCE_S
+    try:
+        servers.start(*PROGRAMS)
+        with watched(servers, recorder):
+            open_and_trade(servers, topics, recorder, mutants)
+            wait_until("everything is folded", lambda: everything_is_folded(topics, stores), PATIENCE_S)
+        note_rest(servers, recorder)
+        return judge.judge(
+            servers.environment, path, servers.logs, Path(os.environ["TW_BIN_DIR"]), patience_s=patience_s
+        )
+    finally:
+        topics.close()
+        recorder.close()
+        servers.end()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_stays(servers: Stack, stores: Stores) -> Iterator[None]:
+    """What mutants wrote is nobody else's to find: neither in logs of programs nor in topics and stores."""
+    lengths = {log: log.stat().st_size for log in servers.logs.glob("*.log")}
+    yield
+    start_from_nothing(servers, stores)
+    for log in servers.logs.glob("*.log"):
+        os.truncate(log, lengths.get(log, 0))
+
+
+def fired(servers: Stack, mutant: Mutant) -> bool:
+    return f'"mutant_{mutant.point}"' in servers.log(mutant.program)
+
+
+def runs() -> list[tuple[str, tuple[Mutant, ...]]]:
+    """Name and mutants of each."""
+    alone = [(mutant.point, (mutant,)) for mutant in MUTANTS]
+    if os.environ.get("TW_FAULTS") == "all":
+        return alone
+    return [("all_at_once", MUTANTS), random.Random(SEED).choice(alone)]
+
+
+def test_every_mutant_in_the_programs_is_tried_and_every_invariant_has_one() -> None:
+    sources = [path for folder in ("lib", "api-edge", "workers") for path in (ROOT / folder).rglob("*.c")]
+    points = [name for path in sources for name in re.findall(r'tw_failpoint\("mutant_(\w+)"\)', path.read_text())]
+    assert sorted(points) == sorted(mutant.point for mutant in MUTANTS)
+    assert {mutant.breaks for mutant in MUTANTS} == set(judge.RULES)
+
+
+def test_the_judge_finds_that_every_invariant_of_honest_programs_holds(servers: Stack, stores: Stores) -> None:
+    print(f"TW_SEED={SEED}")
+    verdicts = judged(servers, stores, "honest", ())
+    print(judge.table(verdicts))
+    assert {verdict.name: verdict.word for verdict in verdicts} == {name: "holds" for name in ("settled", *judge.RULES)}
+
+
+@pytest.mark.parametrize(("name", "mutants"), runs(), ids=lambda run: run if isinstance(run, str) else "")
+def test_the_judge_names_what_a_mutant_breaks(
+    servers: Stack, stores: Stores, name: str, mutants: tuple[Mutant, ...]
+) -> None:
+    print(f"TW_SEED={SEED}")
+    verdicts = judged(servers, stores, name, mutants)
+    print(judge.table(verdicts))
+    assert all(fired(servers, mutant) for mutant in mutants)
+    assert {mutant.breaks for mutant in mutants} <= judge.broken(verdicts)
