@@ -26,6 +26,7 @@ time (model.py, rules.py, checker.py); nothing here comes from the programs.
 import argparse
 import bisect
 import os
+import re
 import subprocess
 import sys
 import time
@@ -48,6 +49,7 @@ from topics import Record, Topics, readers_rule
 SECOND_MS = 1000
 SKEW_S = 30  # that clocks of issuer and verifier may differ by, as the decision on access tokens says
 SHOWN = 5
+OF_A_RULE = re.compile(r"^I\d+: ")  # what checker.py puts before a sentence; here the verdict has the name
 
 
 @dataclass
@@ -58,6 +60,9 @@ class Verdict:
     compared: dict[str, int] = field(default_factory=dict)
     must: tuple[str, ...] = ()
     wrong: Sentences = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.wrong = [OF_A_RULE.sub("", sentence) for sentence in self.wrong]
 
     @property
     def unseen(self) -> list[str]:
