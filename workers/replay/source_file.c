@@ -84,6 +84,7 @@ static enum tw_rc file_verdicts(void *source, int32_t partition, struct tw_verdi
         if (!there)
             return TW_OK;
         tw_verdicts_take(verdicts, &record);
+        verdicts->read_to = record.offset + 1;
     }
 }
 
