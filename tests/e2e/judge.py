@@ -49,6 +49,7 @@ from topics import Record, Topics, readers_rule
 SECOND_MS = 1000
 SKEW_S = 30  # that clocks of issuer and verifier may differ by, as the decision on access tokens says
 SHOWN = 5
+AGREES = re.compile(r": watermarks |: sha256 |says the same of all|, 0 differences$|WARNING|^$")  # lines of twctl verify
 OF_A_RULE = re.compile(r"^I\d+: ")  # what checker.py puts before a sentence; here the verdict has the name
 
 
@@ -102,7 +103,7 @@ class Case:
             for (topic, partition), start in self.told.began.items()
             if topic.endswith(".commands")
             for record in self.topics.partition(topic, partition)[start:]
-            if record.header("ce_source") == EDGE
+            if record.header("ce_source") == EDGE and not checker.written_by_ourselves(record)
         ]
 
     @cached_property
@@ -171,7 +172,7 @@ def _is_under_way(case: Case, command_id: str) -> bool:
 def _published_ends(case: Case, told: Iterable[str]) -> Sentences:
     """Whatever leaves an outcome has published it, or its dead letter."""
     ended = {event.body["command_id"] for event in case.events if event.type == "command.outcome.v1"}
-    quiet = {record.command_id for record in case.commands if checker.COMMANDS[record.type].get("quiet")}
+    quiet = {record.command_id for record in case.commands if checker.COMMANDS.get(record.type, {}).get("quiet")}
     return [
         f"no outcome of {command_id} was published"
         for command_id in told
@@ -203,15 +204,17 @@ def accepted_end_once(case: Case) -> Verdict:
 # --- I2
 
 
-def _effects(event: Record) -> str | None:
-    """The command whose effect the event is."""
-    if event.type == "product.viewed.v1":  # of many
+def _effect(event: Record, cause: Record) -> str | None:
+    """The command whose effect the event is. A view's is of many; a key's misuse and an operator's word that is not its
+    turn's have none."""
+    if event.type == "product.viewed.v1":
         return None
-    if event.type == "command.outcome.v1":
-        first = event.body["status"] in ("succeeded", "rejected") and not event.body["repeated"]
-        misuse = event.body.get("problem_code") == "idempotency-key-reused"
-        return f"outcome of {event.body['command_id']}" if first and not misuse else None
-    return event.header("tw_command_id")
+    if event.type != "command.outcome.v1":
+        return event.header("tw_command_id")
+    first = event.body["status"] in ("succeeded", "rejected") and not event.body["repeated"]
+    problem = event.body.get("problem_code")
+    refused = problem == "idempotency-key-reused" or (problem == "not-found" and cause.header("tw_requeue_of"))
+    return f"outcome of {event.body['command_id']}" if first and not refused else None
 
 
 def one_effect(case: Case) -> Verdict:
@@ -224,7 +227,7 @@ def one_effect(case: Case) -> Verdict:
         published += len(case.topics.partition(f"{domain}.events", p))
         for event in kept:
             times[event.command_id] += 1
-            what = _effects(event)
+            what = _effect(event, case.topics.partition(f"{domain}.commands", p)[event.cause[0]])
             if what:
                 causes[what].add((domain, p, event.cause[0]))
     wrong += [f"{what}: effects at {sorted(at)}" for what, at in causes.items() if len(at) > 1]
@@ -396,8 +399,8 @@ def _verified(case: Case) -> tuple[int, Sentences]:
     agreed = [int(line.rpartition(" ")[2]) for line in done.stdout.splitlines() if "says the same of all" in line]
     if done.returncode == 0:
         return sum(agreed), []
-    found = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return sum(agreed), [f"twctl verify ended with {done.returncode}: {' | '.join(found[-SHOWN:])}"]
+    differs = [line for line in (done.stdout + done.stderr).splitlines() if not AGREES.search(line)]
+    return sum(agreed), [f"twctl verify ended with {done.returncode}: {' | '.join(differs[:SHOWN])}"]
 
 
 def _rows_differ(case: Case) -> Sentences:

@@ -21,6 +21,7 @@ from checker import History
 from client import Client, at_once, claims_of, some_email, some_password
 from judge import Verdict
 from recorder import Recorder, now_ms
+from report import tell
 from stack import ROOT, WORKERS, Stack, wait_until
 from stores import Stores
 from topics import Topics
@@ -200,7 +201,9 @@ class Run:
         patience_s = PATIENCE_WITH_A_MUTANT_S if mutants else PATIENCE_S
         programs, logs = Path(os.environ["TW_BIN_DIR"]), self._servers.logs
         verdicts = judge.judge(self._servers.environment, self._history, logs, programs, patience_s=patience_s)
-        print(f"TW_SEED={SEED} {' '.join(mutant.point for mutant in mutants)}\n{judge.table(verdicts)}")
+        names, broken = " ".join(mutant.point for mutant in mutants) or "none", sorted(judge.broken(verdicts))
+        tell(f"TW_SEED={SEED} mutants: {names}; broken rules: {' '.join(broken) or 'none'}")
+        print(judge.table(verdicts))
         assert all(f'"mutant_{mutant.point}"' in self._servers.log(mutant.program) for mutant in mutants)
         return verdicts
 
