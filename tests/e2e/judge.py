@@ -43,13 +43,16 @@ import ids
 import tokens
 from checker import EDGE, Checker, Sentences
 from history import Exchange
+from messages import COMMANDS
 from stores import Stores
 from topics import Record, Topics, readers_rule
 
 SECOND_MS = 1000
 SKEW_S = 30  # that clocks of issuer and verifier may differ by, as the decision on access tokens says
 SHOWN = 5
-AGREES = re.compile(r": watermarks |: sha256 |says the same of all|, 0 differences$|WARNING|^$")  # lines of twctl verify
+AGREES = re.compile(
+    r": watermarks |: sha256 |says the same of all|, 0 differences$|WARNING|^$"
+)  # lines of twctl verify
 OF_A_RULE = re.compile(r"^I\d+: ")  # what checker.py puts before a sentence; here the verdict has the name
 
 
@@ -172,7 +175,7 @@ def _is_under_way(case: Case, command_id: str) -> bool:
 def _published_ends(case: Case, told: Iterable[str]) -> Sentences:
     """Whatever leaves an outcome has published it, or its dead letter."""
     ended = {event.body["command_id"] for event in case.events if event.type == "command.outcome.v1"}
-    quiet = {record.command_id for record in case.commands if checker.COMMANDS.get(record.type, {}).get("quiet")}
+    quiet = {record.command_id for record in case.commands if COMMANDS.get(record.type, {}).get("quiet")}
     return [
         f"no outcome of {command_id} was published"
         for command_id in told
@@ -247,7 +250,7 @@ def one_effect(case: Case) -> Verdict:
 # --- I3
 
 
-def _backwards(domain: str, looks: list[dict[str, Any]]) -> Sentences:
+def backwards(domain: str, looks: list[dict[str, Any]]) -> Sentences:
     wrong: Sentences = []
     highest: list[int] = []
     for look in looks:
@@ -272,7 +275,7 @@ def _backwards(domain: str, looks: list[dict[str, Any]]) -> Sentences:
 def watermarks_lead(case: Case) -> Verdict:
     wrong: Sentences = []
     for domain in ids.DOMAINS:
-        wrong += _backwards(domain, case.told.marks[domain])
+        wrong += backwards(domain, case.told.marks[domain])
         committed = case.topics.committed(f"tillwire-{domain}", f"{domain}.commands")  # before the others, which grow
         stored = case.stores.watermarks(domain)
         ends = [case.topics.end(f"{domain}.commands", p) for p in range(len(stored))]
@@ -394,7 +397,7 @@ def _verified(case: Case) -> tuple[int, Sentences]:
     if not case.bin_dir:
         return 0, ["`twctl verify` cannot be asked: TW_BIN_DIR does not say where the programs are"]
     plain = {name: value for name, value in os.environ.items() if not name.startswith("TW_")}
-    words = [case.bin_dir / "twctl", "verify", "all", "--against-log"]
+    words = [str(case.bin_dir / "twctl"), "verify", "all", "--against-log"]
     done = subprocess.run(words, env={**plain, **case.environment}, capture_output=True, text=True, timeout=600)
     agreed = [int(line.rpartition(" ")[2]) for line in done.stdout.splitlines() if "says the same of all" in line]
     if done.returncode == 0:

@@ -290,8 +290,10 @@ class Model:
             return
         turn = Turn(partition, record, envelope)
         reason = letters.REFUSED_BY_STORE if record.offset in partition.refused else self._read(turn, record)
-        if not reason:
-            reason = self._decide_drop(turn) if envelope.type == DROP_TYPE else self._decide(turn)
+        if not reason and envelope.type == DROP_TYPE:
+            self._decide_drop(turn)
+        elif not reason:
+            reason = self._decide(turn)
         if reason:
             partition.letters.give_up(record, reason)
             if not turn.known:

@@ -99,11 +99,18 @@ class Shop:
 
     def look_around(self) -> None:
         """Opens what an edge keeps open."""
-        at_once(*(lambda member=member: member.get("/v1/cart") for member in self._members * 4))  # type: ignore[misc]
+        at_once(*(lambda member=member: member.get("/v1/cart") for member in self._members * 4))
         at_once(*(lambda: self._anyone.get("/v1/products") for _ in range(8)))
 
     def trade(self) -> None:
-        for step in (self._browse, self._fill_carts, self._edit_members, self._misuse_keys, self._log_out, self._poison):
+        for step in (
+            self._browse,
+            self._fill_carts,
+            self._edit_members,
+            self._misuse_keys,
+            self._log_out,
+            self._poison,
+        ):
             step()
 
     def _browse(self) -> None:
@@ -158,7 +165,9 @@ class Shop:
     def _poison(self) -> None:
         for domain in ("member", "product", "cart"):
             content = self._chance.randbytes(40)
-            self._topics.write(f"{domain}.commands", content[:16], content, direct.headers_of(f"{domain}.nonsense.v1"), 0)
+            self._topics.write(
+                f"{domain}.commands", content[:16], content, direct.headers_of(f"{domain}.nonsense.v1"), 0
+            )
 
 
 def fails(mutants: tuple[Mutant, ...]) -> dict[str, str]:
@@ -243,11 +252,33 @@ def nothing_stays(servers: Stack, stores: Stores) -> Iterator[None]:
         os.truncate(log, lengths.get(log, 0))
 
 
+class Shops:
+    """One at a time, on the same servers."""
+
+    def __init__(self, servers: Stack, stores: Stores) -> None:
+        self._servers = servers
+        self._stores = stores
+        self._name = ""
+        self._run: Run | None = None
+
+    def run(self, name: str) -> Run:
+        """The one of that name, opened when it is not the last one that was asked for."""
+        if not self._run or name != self._name:
+            self.close()
+            self._name, self._run = name, Run(self._servers, self._stores, name)
+        return self._run
+
+    def close(self) -> None:
+        if self._run:
+            self._run.close()
+            self._run = None
+
+
 @pytest.fixture(scope="module")
-def run(servers: Stack, stores: Stores) -> Iterator[Run]:
-    run = Run(servers, stores, "mutants")
-    yield run
-    run.close()
+def shops(servers: Stack, stores: Stores) -> Iterator[Shops]:
+    shops = Shops(servers, stores)
+    yield shops
+    shops.close()
 
 
 def test_every_mutant_in_the_programs_is_tried_and_every_invariant_has_one() -> None:
@@ -257,21 +288,17 @@ def test_every_mutant_in_the_programs_is_tried_and_every_invariant_has_one() -> 
     assert {mutant.breaks for mutant in MUTANTS} == set(judge.RULES)
 
 
-def test_the_judge_finds_that_honest_programs_keep_every_rule(run: Run) -> None:
-    verdicts = run.verdicts()
+def test_the_judge_finds_that_honest_programs_keep_every_rule(shops: Shops) -> None:
+    verdicts = shops.run("shop").verdicts()
     assert {verdict.name: verdict.word for verdict in verdicts} == {name: "holds" for name in ("settled", *judge.RULES)}
 
 
-def test_the_judge_names_every_rule_that_is_broken(run: Run) -> None:
-    assert judge.broken(run.verdicts(*MUTANTS)) >= set(judge.RULES)
+def test_the_judge_names_every_rule_that_is_broken(shops: Shops) -> None:
+    assert judge.broken(shops.run("shop").verdicts(*MUTANTS)) >= set(judge.RULES)
 
 
 if EACH_ALONE:
 
     @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.point)
-    def test_the_judge_names_what_a_mutant_breaks(servers: Stack, stores: Stores, mutant: Mutant) -> None:
-        run = Run(servers, stores, mutant.point)
-        try:
-            assert mutant.breaks in judge.broken(run.verdicts(mutant))
-        finally:
-            run.close()
+    def test_the_judge_names_what_a_mutant_breaks(shops: Shops, mutant: Mutant) -> None:
+        assert mutant.breaks in judge.broken(shops.run(mutant.point).verdicts(mutant))
