@@ -1,7 +1,15 @@
 #include "json_scan.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* jansson says the same of a text that is no JSON and of memory that is missing, and who asks would call a good body bad.
+ * With our allocation (tillwire/base.h) the second does not happen. */
+__attribute__((constructor)) static void give_jansson_our_memory(void)
+{
+    json_set_alloc_funcs(tw_alloc, free);
+}
 
 size_t tw_json_depth(struct tw_str text)
 {

@@ -10,11 +10,15 @@
 #include "tillwire/log.h"
 
 enum { BATCH_MAX = 1000 };
+enum { EMPTIED_BYTES = 256 * 1024, WAKE_MS = 100 };
 
 struct tw_reader {
     rd_kafka_t         *rk;
     rd_kafka_queue_t   *queue;
     rd_kafka_message_t *batch[BATCH_MAX];
+    size_t              taken_bytes; /* since the fetcher was woken */
+    struct tw_buf       topic;       /* of the record that was taken last, with its NUL; and its partition */
+    int32_t             partition;
     bool                all_headers;
     struct tw_header   *headers; /* of the record that is handed over */
     size_t              header_cap;
@@ -65,10 +69,40 @@ enum tw_rc tw_reader_assign(struct tw_reader *reader, const struct tw_position *
     return error ? tw_kafka_fail(reterr, "reader.assign", error, "cannot assign partitions") : TW_OK;
 }
 
+/* librdkafka 2.0.2 looks once a second whether a queue that was full has room again. A question to the partition's broker
+ * wakes the thread that fetches from it; what the answer is does not matter. */
+static void wake_fetcher(struct tw_reader *reader)
+{
+    int64_t low, high;
+
+    reader->taken_bytes = 0;
+    rd_kafka_query_watermark_offsets(reader->rk, reader->topic.ptr, reader->partition, &low, &high, WAKE_MS);
+}
+
+static rd_kafka_message_t *take_first(struct tw_reader *reader, int timeout_ms)
+{
+    rd_kafka_message_t *first = rd_kafka_consumer_poll(reader->rk, 0);
+
+    if (first)
+        return first;
+    if (reader->taken_bytes >= EMPTIED_BYTES)
+        wake_fetcher(reader);
+    return rd_kafka_consumer_poll(reader->rk, timeout_ms);
+}
+
+static void note_taken(struct tw_reader *reader, const rd_kafka_message_t *last)
+{
+    const char *topic = last->rkt ? rd_kafka_topic_name(last->rkt) : "";
+
+    tw_buf_clear(&reader->topic);
+    tw_buf_add(&reader->topic, topic, strlen(topic) + 1);
+    reader->partition = last->partition;
+}
+
 /* Waits for one, then takes what is there: rd_kafka_consume_batch_queue() alone would wait until the array is full. */
 static size_t take_batch(struct tw_reader *reader, int timeout_ms, size_t max)
 {
-    rd_kafka_message_t *first = rd_kafka_consumer_poll(reader->rk, timeout_ms);
+    rd_kafka_message_t *first = take_first(reader, timeout_ms);
     ssize_t             more;
 
     if (!first)
@@ -103,10 +137,13 @@ enum tw_rc tw_reader_poll(struct tw_reader *reader, int timeout_ms, size_t max, 
     size_t     count = 0;
     enum tw_rc rc = TW_OK;
 
+    if (taken)
+        note_taken(reader, reader->batch[taken - 1]);
     for (size_t i = 0; i < taken; i++) {
         rd_kafka_message_t *message = reader->batch[i];
         struct tw_record    record;
 
+        reader->taken_bytes += message->len;
         if (message->err) {
             if (rc == TW_OK)
                 rc = tw_kafka_fail(reterr, "reader.poll", message->err,
@@ -194,6 +231,7 @@ void tw_reader_close(struct tw_reader *reader)
     rd_kafka_queue_destroy(reader->queue);
     rd_kafka_consumer_close(reader->rk);
     rd_kafka_destroy(reader->rk);
+    tw_buf_done(&reader->topic);
     free(reader->headers);
     free(reader);
 }

@@ -15,6 +15,7 @@
 #include "tillwire/kafka.h"
 
 struct admin {
+    struct tw_str     brokers; /* their addresses, without options */
     rd_kafka_t       *rk;
     rd_kafka_queue_t *queue;
     int               timeout_ms;
@@ -34,6 +35,7 @@ static enum tw_rc open_admin(const char *brokers, int timeout_ms, struct admin *
 
     TW_TRY(tw_kafka_conf(brokers, "tillwire-topics", NULL, 0, &conf, reterr));
     TW_TRY(tw_kafka_new(RD_KAFKA_PRODUCER, conf, &ret_admin->rk, reterr));
+    ret_admin->brokers = (struct tw_str){brokers, strcspn(brokers, "?")};
     ret_admin->queue = rd_kafka_queue_new(ret_admin->rk);
     ret_admin->timeout_ms = timeout_ms;
     return TW_OK;
@@ -54,6 +56,17 @@ static void destroy_event(rd_kafka_event_t **event)
         rd_kafka_event_destroy(*event);
 }
 
+/* Whoever mistyped an address sees it. */
+static enum tw_rc fail_asking(const struct admin *admin, rd_kafka_resp_err_t error, const char *what,
+                              struct tw_err *reterr)
+{
+    char subject[160];
+
+    snprintf(subject, sizeof(subject), "asking the brokers %.*s %s",
+             admin->brokers.len < 100 ? (int)admin->brokers.len : 100, admin->brokers.ptr, what);
+    return tw_kafka_fail(reterr, "topics", error, subject);
+}
+
 /* Waits for the answer to one request. */
 static enum tw_rc take_answer(struct admin *admin, const char *what, rd_kafka_event_t **ret_event,
                               struct tw_err *reterr)
@@ -63,7 +76,7 @@ static enum tw_rc take_answer(struct admin *admin, const char *what, rd_kafka_ev
 
     if (error) {
         destroy_event(&event);
-        return tw_kafka_fail(reterr, "topics", error, what);
+        return fail_asking(admin, error, what, reterr);
     }
     *ret_event = event;
     return TW_OK;
@@ -91,7 +104,7 @@ static enum tw_rc count_partitions(struct admin *admin, const char *topic, int *
 
     rd_kafka_topic_destroy(handle);
     if (error)
-        return tw_kafka_fail(reterr, "topics", error, "asking the brokers for their topics");
+        return fail_asking(admin, error, "for topics", reterr);
     error = metadata->topic_cnt == 1 ? error_of(&metadata->topics[0]) : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     *ret_count = error ? 0 : metadata->topics[0].partition_cnt;
     rd_kafka_metadata_destroy(metadata);
@@ -107,7 +120,7 @@ static enum tw_rc describe(struct admin *admin, const char *topic, rd_kafka_even
     rd_kafka_DescribeConfigs(admin->rk, &resource, 1, options, admin->queue);
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_ConfigResource_destroy(resource);
-    return take_answer(admin, "describing topics", ret_event, reterr);
+    return take_answer(admin, "to describe topics", ret_event, reterr);
 }
 
 /* The value of one setting in a description; NULL: it has none. */
@@ -211,7 +224,7 @@ static enum tw_rc create(struct admin *admin, const struct tw_topic *topic, int 
     rd_kafka_CreateTopics(admin->rk, &fresh, 1, options, admin->queue);
     rd_kafka_NewTopic_destroy(fresh);
     rd_kafka_AdminOptions_destroy(options);
-    TW_TRY(take_answer(admin, "creating topics", &event, reterr));
+    TW_TRY(take_answer(admin, "to create topics", &event, reterr));
     return check_created(event, topic->name, reterr);
 }
 
@@ -229,7 +242,7 @@ static enum tw_rc alter(struct admin *admin, const struct tw_topic *topic, struc
     rd_kafka_AlterConfigs(admin->rk, &resource, 1, options, admin->queue);
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_ConfigResource_destroy(resource);
-    TW_TRY(take_answer(admin, "setting topics", &event, reterr));
+    TW_TRY(take_answer(admin, "to set topics", &event, reterr));
     answers = rd_kafka_AlterConfigs_result_resources(rd_kafka_event_AlterConfigs_result(event), &count);
     if (count != 1 || rd_kafka_ConfigResource_error(answers[0]))
         return tw_fail(reterr, TW_BROKEN, "topics", 0, "cannot set topic '%s': %s", topic->name,

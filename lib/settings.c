@@ -150,6 +150,7 @@ static const char *const shared_names[] = {
     "TW_TEST_",
     "TW_THREADS",
     "TW_TO",
+    "TW_TORTURE",
     "TW_TRUSTED_PROXIES",
     "TW_TTL",
     "TW_UID",
@@ -377,7 +378,7 @@ static void read_file(struct reading *reading)
     }
     while ((len = getline(&line, &cap, file)) >= 0)
         read_file_line(reading, (struct tw_str){line, (size_t)len}, ++number);
-    if (ferror(file))
+    if (!feof(file)) /* nor when memory for a line is missing, which ferror() does not tell */
         complain(reading, "cannot read '%s': %s", reading->config_path, strerror(errno));
     free(line);
     fclose(file);

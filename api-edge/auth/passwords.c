@@ -1,5 +1,6 @@
 #include "auth/passwords.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 /** libsodium's parameters for logins: 64 MiB, two passes; about 60 ms of one core. Old hashes keep their own numbers. */
 #define MEMORY_BYTES crypto_pwhash_MEMLIMIT_INTERACTIVE
 #define PASSES       crypto_pwhash_OPSLIMIT_INTERACTIVE
+enum { SUM_BYTES = 32, KBYTES_MAX = crypto_pwhash_MEMLIMIT_SENSITIVE / 1024 }; /* libsodium's largest for files */
 enum { NICENESS = 10 }; /* what requests leave of the processors; a tenth of one when they leave nothing */
 
 _Static_assert(crypto_pwhash_STRBYTES <= TW_PASSWORD_HASH_MAX, "room for a hash");
@@ -25,7 +27,7 @@ struct job {
     struct tw_str  password;
     const char    *hash; /* NULL: make one */
     char           made[TW_PASSWORD_HASH_MAX];
-    bool           good; /* made, or matches */
+    bool           matches;
     bool           done;
     pthread_cond_t finished;
 };
@@ -50,14 +52,84 @@ static struct tw_metric waiting = {
     .name = "tillwire_edge_passwords_waiting", .kind = TW_GAUGE, .help = "Password checks in the pool's queue."};
 TW_METRICS_SHOWN(&refused, &waiting)
 
+/* --- one password ------------------------------------------------------------------------------------------------- */
+
+/** What a hash says of itself; libsodium's have one lane, and a salt and a sum of these lengths. */
+struct parts {
+    int64_t kbytes;
+    int64_t passes;
+    uint8_t salt[crypto_pwhash_SALTBYTES];
+    uint8_t sum[SUM_BYTES];
+};
+
+static bool take_text(const char **at, const char *text)
+{
+    size_t len = strlen(text);
+    bool   is_there = strncmp(*at, text, len) == 0;
+
+    *at += is_there ? len : 0;
+    return is_there;
+}
+
+static bool take_number(const char **at, int64_t *ret_number)
+{
+    struct tw_str digits = {*at, strspn(*at, "0123456789")};
+
+    *at += digits.len;
+    return tw_str_to_int(digits, ret_number);
+}
+
+static bool take_bytes(const char **at, uint8_t *ret_bytes, size_t len)
+{
+    size_t found = 0;
+
+    return sodium_base642bin(ret_bytes, len, *at, strlen(*at), NULL, &found, at,
+                             sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0 &&
+           found == len;
+}
+
+static bool read_hash(const char *at, struct parts *ret_parts)
+{
+    return take_text(&at, "$argon2id$v=19$m=") && take_number(&at, &ret_parts->kbytes) && take_text(&at, ",t=") &&
+           take_number(&at, &ret_parts->passes) && take_text(&at, ",p=1$") &&
+           take_bytes(&at, ret_parts->salt, sizeof(ret_parts->salt)) && take_text(&at, "$") &&
+           take_bytes(&at, ret_parts->sum, sizeof(ret_parts->sum)) && *at == '\0';
+}
+
+/** Not by crypto_pwhash_str_verify(), which calls a right password wrong when there is no memory to tell. */
+static bool matches(struct tw_str password, const char *hash)
+{
+    struct parts parts;
+    uint8_t      sum[SUM_BYTES];
+
+    if (!read_hash(hash, &parts) || parts.kbytes > KBYTES_MAX)
+        return false;
+    errno = 0;
+    if (crypto_pwhash(sum, sizeof(sum), password.ptr, password.len, parts.salt, (unsigned long long)parts.passes,
+                      (size_t)parts.kbytes * 1024, crypto_pwhash_ALG_ARGON2ID13) != 0) {
+        if (errno == ENOMEM)
+            tw_out_of_memory((size_t)parts.kbytes * 1024);
+        return false; /* numbers that libsodium takes from nobody */
+    }
+    return sodium_memcmp(sum, parts.sum, sizeof(sum)) == 0;
+}
+
+static void make(struct tw_str password, char ret_hash[TW_PASSWORD_HASH_MAX])
+{
+    if (crypto_pwhash_str_alg(ret_hash, password.ptr, password.len, PASSES, MEMORY_BYTES,
+                              crypto_pwhash_ALG_ARGON2ID13) != 0)
+        tw_out_of_memory(MEMORY_BYTES);
+}
+
 static void do_job(struct job *job)
 {
     if (job->hash)
-        job->good = crypto_pwhash_str_verify(job->hash, job->password.ptr, job->password.len) == 0;
+        job->matches = matches(job->password, job->hash);
     else
-        job->good = crypto_pwhash_str_alg(job->made, job->password.ptr, job->password.len, PASSES, MEMORY_BYTES,
-                                          crypto_pwhash_ALG_ARGON2ID13) == 0;
+        make(job->password, job->made);
 }
+
+/* --- the pool ----------------------------------------------------------------------------------------------------- */
 
 static struct job *take_job(struct tw_passwords *passwords)
 {
@@ -108,8 +180,6 @@ struct tw_passwords *tw_passwords_new(size_t threads, size_t queue)
     struct job           job = {.password = TW_STR("no account has this password")};
 
     do_job(&job);
-    if (!job.good)
-        tw_out_of_memory(MEMORY_BYTES);
     memcpy(passwords->nobody, job.made, sizeof(job.made));
     passwords->last = &passwords->first;
     passwords->queue_max = queue;
@@ -177,8 +247,6 @@ enum tw_rc tw_passwords_hash(struct tw_passwords *passwords, struct tw_str passw
     struct job job = {.password = password};
 
     TW_TRY(run(passwords, &job, reterr));
-    if (!job.good)
-        tw_out_of_memory(MEMORY_BYTES);
     memcpy(ret_hash, job.made, TW_PASSWORD_HASH_MAX);
     return TW_OK;
 }
@@ -189,7 +257,7 @@ enum tw_rc tw_passwords_verify(struct tw_passwords *passwords, struct tw_str pas
     struct job job = {.password = password, .hash = hash ? hash : passwords->nobody};
 
     TW_TRY(run(passwords, &job, reterr));
-    *ret_matches = hash && job.good;
+    *ret_matches = hash && job.matches;
     return TW_OK;
 }
 

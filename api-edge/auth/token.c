@@ -4,6 +4,7 @@
  */
 #include "auth/token.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <jwt.h>
 #include <stdlib.h>
@@ -14,6 +15,14 @@
 #define WHERE "edge.token"
 
 enum { HS256_SIGNATURE_CHARS = 43, ES256_SIGNATURE_CHARS = 86 };
+
+/* After a call of libjwt's that failed, with errno 0 before: it tells a wrong token and missing memory apart nowhere but in
+ * errno, and not always in what it returns. */
+static void end_without_memory(void)
+{
+    if (errno == ENOMEM)
+        tw_out_of_memory(sizeof(void *));
+}
 
 static void jwt_release(jwt_t **jwt)
 {
@@ -77,14 +86,17 @@ enum tw_rc tw_token_sign(const struct tw_token_rules *rules, const struct tw_tok
 
     if (rules->keys->count == 0 || method.sign_key_len < TW_TOKEN_KEY_MIN_BYTES)
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "there is no key to sign with");
-    if (jwt_new(&jwt) != 0)
-        tw_out_of_memory(sizeof(void *));
-    if (jwt_set_alg(jwt, method.alg, method.sign_key, (int)method.sign_key_len) != 0 ||
-        jwt_add_header(jwt, "kid", key->kid) != 0 || !claims_add(jwt, rules, claims))
+    errno = 0;
+    if (jwt_new(&jwt) != 0 || jwt_set_alg(jwt, method.alg, method.sign_key, (int)method.sign_key_len) != 0 ||
+        jwt_add_header(jwt, "kid", key->kid) != 0 || !claims_add(jwt, rules, claims)) {
+        end_without_memory();
         return tw_fail(reterr, TW_BROKEN, WHERE, 0, "libjwt refused a claim");
+    }
     char *token = jwt_encode_str(jwt);
-    if (!token)
+    if (!token) {
+        end_without_memory();
         return tw_fail(reterr, TW_BROKEN, WHERE, 0, "libjwt did not encode the token");
+    }
     *ret_token = token;
     return TW_OK;
 }
@@ -192,8 +204,11 @@ static bool signature_is_valid(struct tw_str token, const struct method *method)
 
     memcpy(text, token.ptr, token.len);
     text[token.len] = '\0';
-    if (jwt_decode(&jwt, text, method->verify_key, (int)method->verify_key_len) != 0)
+    errno = 0;
+    if (jwt_decode(&jwt, text, method->verify_key, (int)method->verify_key_len) != 0) {
+        end_without_memory();
         return false;
+    }
     return jwt_get_alg(jwt) == method->alg;
 }
 

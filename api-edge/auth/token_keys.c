@@ -5,9 +5,11 @@
  */
 #include "auth/token.h"
 
+#include <assert.h>
 #include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
@@ -18,6 +20,42 @@
 #define WHERE "edge.token"
 
 enum { FILE_MAX_BYTES = 16384, GROUP_NAME_MAX = 64 };
+
+/* --- memory ------------------------------------------------------------------------------------------------------- */
+
+/* OpenSSL, and libjwt over it, say the same of a wrong key or signature and of memory that is missing; libjwt even goes on
+ * with a MAC that was not computed. With our allocation (tillwire/base.h) the second does not happen. A size of 0 gives
+ * NULL, as OpenSSL's own. */
+static void *openssl_alloc(size_t size_bytes, const char *file, int line)
+{
+    (void)file, (void)line;
+    return size_bytes ? tw_alloc(size_bytes) : NULL;
+}
+
+static void openssl_free(void *memory, const char *file, int line)
+{
+    (void)file, (void)line;
+    free(memory);
+}
+
+static void *openssl_realloc(void *old, size_t size_bytes, const char *file, int line)
+{
+    if (size_bytes)
+        return tw_realloc(old, size_bytes);
+    openssl_free(old, file, line);
+    return NULL;
+}
+
+static void give_openssl_our_memory(void)
+{
+    int taken = CRYPTO_set_mem_functions(openssl_alloc, openssl_realloc, openssl_free);
+
+    assert(taken);
+}
+
+/* OpenSSL takes it only before it has allocated anything, and libmongoc's constructor makes it do so: before all of them. */
+__attribute__((section(".preinit_array"),
+               used)) static void (*const before_constructors)(void) = give_openssl_our_memory;
 
 enum tw_token_algorithm tw_token_algorithm_of(const char *name)
 {

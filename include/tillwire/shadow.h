@@ -42,15 +42,20 @@ struct tw_shadow {
     /** @p ret_note: what make() was given; only for MADE, else empty. */
     enum tw_rc (*look)(void *self, enum tw_shadow_content *ret_content, char ret_note[TW_SHADOW_NOTE + 1],
                        struct tw_err *reterr);
-    /** Makes an empty store with all that `twctl schema apply` makes. @p note: what it is for. */
+    /** Makes an empty store with all that `twctl schema apply` makes, but what complete() makes. @p note: what it is for. */
     enum tw_rc (*make)(void *self, const char *note, struct tw_err *reterr);
+    /** Makes one of the things that a fold does not need and that cost less when the shadow is full: again and again, until
+     *  there is nothing @p ret_more. Can be interrupted, and is harmless when all is there. swap() refuses a shadow that
+     *  lacks any (BROKEN). Blocks as long as one takes. NULL: make() makes all. */
+    enum tw_rc (*complete)(void *self, bool *ret_more, struct tw_err *reterr);
     /** Forgets the shadow, or the old store that was kept. Never the live one, never what is FOREIGN. */
     enum tw_rc (*drop)(void *self, struct tw_err *reterr);
     /** Puts the shadow into the live store's place and keeps the old one; workers and edges need not be told. Needs every
      *  partition of the live store frozen as @p frozen says (FENCED when one is not: nothing has happened) and the shadow
-     *  at the same watermarks with empty outboxes. At the end no partition is frozen. Where it is more than one step, the
-     *  marks are made lasting ones first; when look() tells that it was interrupted, the call is made again with the marks
-     *  of then, 0 where there is none. @p tell may be NULL. */
+     *  at the same watermarks. What stands in the shadow's outboxes is its maker's: it stays behind, nobody publishes it.
+     *  At the end no partition is frozen. Where it is more than one step, the marks are made lasting ones first; when
+     *  look() tells that it was interrupted, the call is made again with the marks of then, 0 where there is none. @p tell
+     *  may be NULL. */
     enum tw_rc (*swap)(void *self, const struct tw_frozen *frozen, int32_t partition_count, tw_swap_fn tell,
                        void *teller, struct tw_err *reterr);
     /** The same with the old store, whatever its watermarks: workers fold on from there. What was the live one is kept as

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "store_torture.h"
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
 #include "unit.h"
@@ -2321,6 +2322,12 @@ static int wipe_before(void **state)
     return 0;
 }
 
+static void failing_allocations__leave_a_batch_in_the_store_or_out_of_it(void **state)
+{
+    if (fixture_of(state)->variable)
+        tw_store_torture(fixture_of(state));
+}
+
 static int run_all(const struct tw_store_fixture *fixture)
 {
 #define RULE(name)                           \
@@ -2393,6 +2400,7 @@ static int run_all(const struct tw_store_fixture *fixture)
         RULE(list_rows__gives_the_rows_of_one_partition_in_order_in_pages_of_any_size),
         RULE(list_rows__gives_a_row_once_whatever_was_in_its_place_before),
         RULE(interleavings__of_two_owners_and_two_partitions_follow_the_model),
+        RULE(failing_allocations__leave_a_batch_in_the_store_or_out_of_it),
         /* last: not all stores can */
         RULE(a_zombie__that_slept_inside_its_commit_changes_nothing_any_more),
         RULE(a_zombie__that_slept_inside_its_commit_changes_nothing_of_a_frozen_partition),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import judge
+import replay
 from checker import Checker, History
 from client import Client
 from recorder import Recorder
@@ -127,3 +128,14 @@ def judged(stack: Stack, recorder: Recorder) -> Callable[..., None]:
         assert all(verdict.word == "holds" for verdict in verdicts), judge.table(verdicts)
 
     return judged
+
+
+@pytest.fixture(scope="module")
+def shop(
+    request: pytest.FixtureRequest, stack: Stack, anyone: Client, merchant: Client, topics: Topics, checker: Checker
+) -> Iterator[replay.Shop]:
+    """What there is of each kind, by the file's SHOP_SEED. Shadows, and stores that were kept, are gone before and after."""
+    shop = replay.open_shop(stack, anyone, merchant, topics, checker, request.module.SHOP_SEED)
+    replay.drop(stack)
+    yield shop
+    replay.drop(stack)

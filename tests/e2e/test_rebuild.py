@@ -29,15 +29,8 @@ from topics import Topics
 LEASE_S = 30
 INTERRUPTIONS = 4
 SEED = 20_261_127
+SHOP_SEED = 11
 OLD_IS_KEPT = "it keeps the store before the last rebuild"
-
-
-@pytest.fixture(scope="module")
-def shop(stack: Stack, anyone: Client, merchant: Client, topics: Topics, checker: Checker) -> Iterator[Shop]:
-    shop = replay.open_shop(stack, anyone, merchant, topics, checker, 11)
-    drop(stack)
-    yield shop
-    drop(stack)
 
 
 def all_ends(topics: Topics) -> dict[tuple[str, int], int]:
@@ -202,6 +195,35 @@ def test_a_swap_that_ended_half_way_is_ended_by_the_next_command(
     drop(stack, "product")
 
 
+def altered_in_shadow(shop: Shop, stack: Stack, stores: Stores, domain: str) -> Change:
+    """A field of what will take the live store's place."""
+    if domain == "member":
+        put = "update tillwire_shadow.members set full_name = %s where id = %s"
+        name = stores.rows("select full_name from members where id = %s", shop.member)[0]["full_name"]
+        return Change("", lambda: stores.rows(put, "x", shop.member), lambda: stores.rows(put, name, shop.member))
+    shadow = Stores({**stack.environment, **shadow_of(stack, domain)})
+    if domain == "product":
+        return named(altered.field_changes(shadow, "products"), "name")
+    return next(change for change in altered.cart_changes(shadow, shop.member) if change.name == "lines[0].quantity")
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_a_rebuild_that_ended_before_its_swap_is_read_back_again(
+    shop: Shop, stack: Stack, stores: Stores, checker: Checker, domain: str
+) -> None:
+    checker.drained()
+    right = agrees(stack, domain)
+    said = rebuild(stack, domain, TW_FAIL="before_swap=error").must_be(UNREACHED)
+    assert "stopped at a failpoint" in said.err
+    change = altered_in_shadow(shop, stack, stores, domain)
+    change.make()
+    assert "does not hold what was folded" in rebuild(stack, domain).must_be(REFUSED).err
+    change.undo()
+    assert "aggregates read back" in rebuild(stack, domain).must_be(DONE).out
+    assert agrees(stack, domain).hash == right.hash
+    drop(stack, domain)
+
+
 # --- a moment to look at
 
 
@@ -325,22 +347,22 @@ class CartLog:
     def export(self, topic: str, folder: Path) -> None:
         replay.twctl(self._stack, "log", "export", topic, "--to", str(folder)).must_be(DONE)
 
-    def forget_beginning(self, partition: int, offset: int) -> None:
-        (future,) = self._admin.delete_records([TopicPartition("cart.commands", partition, offset)]).values()
+    def forget_beginning(self, topic: str, partition: int, offset: int) -> None:
+        (future,) = self._admin.delete_records([TopicPartition(topic, partition, offset)]).values()
         assert future.result(20).low_watermark == offset
 
-    def delete(self) -> None:
-        (future,) = self._admin.delete_topics(["cart.commands"], operation_timeout=20).values()
+    def delete(self, topic: str = "cart.commands") -> None:
+        (future,) = self._admin.delete_topics([topic], operation_timeout=20).values()
         future.result(30)
-        wait_until("it is gone", lambda: "cart.commands" not in self._admin.list_topics(timeout=10).topics)
+        wait_until("it is gone", lambda: topic not in self._admin.list_topics(timeout=10).topics)
 
     def make(self, partitions: int) -> None:
         (future,) = self._admin.create_topics([NewTopic("cart.commands", partitions)]).values()
         future.result(30)
 
-    def put_back(self) -> None:
-        self.delete()
-        replay.twctl(self._stack, "log", "import", str(self.folder / "cart.commands.twlog")).must_be(DONE)
+    def put_back(self, topic: str = "cart.commands") -> None:
+        self.delete(topic)
+        replay.twctl(self._stack, "log", "import", str(self.folder / f"{topic}.twlog")).must_be(DONE)
 
 
 def test_a_log_that_is_not_whole_or_not_ours_is_refused(
@@ -355,7 +377,15 @@ def test_a_log_that_is_not_whole_or_not_ours_is_refused(
     (tmp_path / "theirs").mkdir()
     log = CartLog(healed, tmp_path / "ours")
 
-    log.forget_beginning(partition, end - 1)
+    dead = topics.ends("dlq")["cart.dlq", 0]  # the shop has poison there
+    log.forget_beginning("cart.dlq", 0, dead)
+    for said in (rebuild(healed, "cart"), verify(healed, "cart", "--against-log")):
+        assert f"'cart.dlq' partition 0 begins at {dead}, but is needed from 0" in said.must_be(REFUSED).err
+    drop(healed, "cart")
+    assert agrees(healed, "cart", "--log-folder", str(log.folder)).hash == before.hash, "the files have them"
+    log.put_back("cart.dlq")
+
+    log.forget_beginning("cart.commands", partition, end - 1)
     refused = rebuild(healed, "cart").must_be(REFUSED).err
     assert f"the log of partition {partition} begins at {end - 1}" in refused and "its beginning is gone" in refused
     verify(healed, "cart", "--against-log").must_be(REFUSED)

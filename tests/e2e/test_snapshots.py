@@ -6,7 +6,6 @@ import resource
 import signal
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,7 @@ from replay import DOMAINS, DONE, REFUSED, UNREACHED, USAGE, Said, Shop, agrees,
 from stack import Stack, wait_until
 from topics import Topics
 
-
-@pytest.fixture(scope="module")
-def shop(stack: Stack, anyone: Client, merchant: Client, topics: Topics, checker: Checker) -> Iterator[Shop]:
-    shop = replay.open_shop(stack, anyone, merchant, topics, checker, 13)
-    drop(stack)
-    yield shop
-    drop(stack)
+SHOP_SEED = 13
 
 
 @pytest.fixture(scope="module")

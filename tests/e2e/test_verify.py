@@ -28,13 +28,9 @@ from stack import WORKERS, Stack, wait_until
 from stores import Stores
 from topics import Topics
 
+SHOP_SEED = 7
 LEASE_S = 30
 PENDING = "policy_after_consume=sleep:3600000"  # so the policy ends no change of address
-
-
-@pytest.fixture(scope="module")
-def shop(stack: Stack, anyone: Client, merchant: Client, topics: Topics, checker: Checker) -> Shop:
-    return replay.open_shop(stack, anyone, merchant, topics, checker, 7)
 
 
 # --- a hash
@@ -108,15 +104,35 @@ def test_the_dump_has_every_field_of_the_schemas(shop: Shop, stack: Stack, tmp_p
 
 
 def test_wrong_usage_and_what_is_not_reached_have_codes_of_their_own(shop: Shop, stack: Stack, tmp_path: Path) -> None:
-    assert "there is no domain 'shop'" in verify(stack, "shop").must_be(USAGE).err
+    assert "there is no domain 'shop': member, product, cart or all" in verify(stack, "shop").must_be(USAGE).err
     assert "a dump is of one domain" in verify(stack, "all", "--dump", str(tmp_path / "x")).must_be(USAGE).err
     assert "redis_uri" in verify(stack, "cart", TW_REDIS_URI="").must_be(USAGE).err
     nobody = "redis://127.0.0.1:1/0"
     assert "cart" in verify(stack, "cart", TW_REDIS_URI=nobody).must_be(UNREACHED).err
     deaf = {"TW_KAFKA": "127.0.0.1:1", "TW_BROKER_TIMEOUT_MS": "1000"}
-    verify(stack, "cart", "--against-log", **deaf).must_be(UNREACHED)
+    assert deaf["TW_KAFKA"] in verify(stack, "cart", "--against-log", **deaf).must_be(UNREACHED).err
     missing = str(tmp_path / "none" / "dump")
     assert missing in verify(stack, "cart", "--dump", missing).must_be(USAGE).err
+
+
+def elsewhere(stack: Stack) -> dict[str, dict[str, str]]:
+    """By domain: settings with a name that was mistyped; of PostgreSQL there is no such database then."""
+    mongo, _, options = stack.environment["TW_MONGO_URI"].partition("?")
+    redis = stack.environment["TW_REDIS_URI"].rpartition("/")[0]
+    return {"product": {"TW_MONGO_URI": f"{mongo}_e?{options}"}, "cart": {"TW_REDIS_URI": f"{redis}/7"}}
+
+
+@pytest.mark.parametrize("words", ((), ("--against-log",)))
+def test_a_store_that_nobody_folded_into_is_refused_and_left_alone(
+    shop: Shop, stack: Stack, words: tuple[str, ...]
+) -> None:
+    for domain, settings in elsewhere(stack).items():
+        refused = verify(stack, domain, *words, **settings).must_be(REFUSED)
+        assert "nothing was ever folded into this store, and its log has" in refused.err
+        assert "is mongo_uri the right one" in refused.err or "is redis_uri the right one" in refused.err
+        there = Stores({**stack.environment, **settings})
+        assert not there.mongo.list_collection_names() if domain == "product" else not there.redis.servers[0].dbsize()
+        there.close()
 
 
 # --- while it is held

@@ -532,6 +532,36 @@ static void a_view_without_a_key__is_counted_once_however_often_it_is_requeued(v
     free_world(world);
 }
 
+static void a_view_that_fails_in_two_ways__has_one_row_all_the_time(void **unused)
+{
+    struct world                *world = new_world(&tw_product_domain);
+    struct tw_uuid               product_id = append_product(world);
+    const struct tw_type *const *known = (const struct tw_type *const[]){&tw_product_create_type};
+    struct tw_domain             older = tw_product_domain;
+
+    (void)unused;
+    older.commands = known;
+    older.command_count = 1;
+    fold_all(world, 1);
+    world->config.domain = &older;
+    append_view(world, product_id);
+    fold_all(world, 1); /* an unknown type, with a row */
+    world->config.domain = &tw_product_domain;
+    tw_memory_refuse(tw_memory_store_db(&world->store), product_id);
+    requeue(world, 0);
+    append_view(world, product_id);
+    requeue(world, 0);
+    fold_all(world, 9);
+    store_is_mended(world);
+    assert_true(tw_str_is(letter_at(world, 1).reason, "refused_by_store") && letter_at(world, 1).first_offset == 1);
+    assert_int_equal(requeue_until_none_is_open(world, 9), 1);
+    assert_int_equal(((const struct tw_product *)world->turn.changes.entities[0]->state)->view_count, 2);
+    assert_int_equal(world->turn.changes.row_count, 1);
+    assert_true(world->turn.changes.rows[0].replaces);
+    assert_int_equal(world->turn.changes.rows[0].outcome.status, TW_SUCCEEDED);
+    free_world(world);
+}
+
 /* --- drop -------------------------------------------------------------------------------------------------------- */
 
 static void a_drop__opens_its_key_and_what_was_dropped_never_happens(void **unused)
@@ -736,6 +766,7 @@ int main(void)
         cmocka_unit_test(a_requeue_of_what_is_settled__changes_nothing),
         cmocka_unit_test(a_record_that_only_claims_to_be_a_requeue__is_a_dead_letter_of_its_own),
         cmocka_unit_test(a_view_without_a_key__is_counted_once_however_often_it_is_requeued),
+        cmocka_unit_test(a_view_that_fails_in_two_ways__has_one_row_all_the_time),
         cmocka_unit_test(a_drop__opens_its_key_and_what_was_dropped_never_happens),
         cmocka_unit_test(a_drop_without_what_it_drops__is_a_dead_letter),
         cmocka_unit_test(after_a_mended_requeue__the_carts_are_those_of_a_run_that_was_never_broken),

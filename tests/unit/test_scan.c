@@ -138,6 +138,40 @@ static void a_scan__gives_one_kind_after_the_other(void **state)
     close_all(&world);
 }
 
+static void read_share(struct world *world, const struct tw_filling *filling, int32_t share, int32_t shares)
+{
+    struct tw_scan_item item;
+
+    open_scan(world, filling);
+    tw_scan_take_share(world->scan, share, shares);
+    assert_rc(next(world, &item), TW_OK, world->err);
+    while (item.what == TW_SCAN_ENTITY) {
+        assert_int_equal(item.partition % shares, share);
+        take_entity(world, filling->samples, &item);
+        assert_rc(next(world, &item), TW_OK, world->err);
+    }
+    tw_scan_close(world->scan);
+    world->scan = NULL;
+}
+
+static void shares__are_all_together_and_none_twice(void **state)
+{
+    static const uint32_t counts[] = {0, 1, 3000, 6001};
+
+    (void)state;
+    for (size_t i = 0; i < TW_LEN(counts); i++) {
+        struct tw_filling filling = {&tw_sample_carts, counts[i], 1, 0, PARTITIONS};
+        struct world      world;
+
+        open_store(&world, &filling);
+        read_share(&world, &filling, 0, 2);
+        assert_true(counts[i] < 2 || (world.entities[0] > 0 && world.entities[0] < counts[i]));
+        read_share(&world, &filling, 1, 2);
+        assert_int_equal(world.entities[0], counts[i]);
+        close_all(&world);
+    }
+}
+
 static void what_has_ended__is_among_the_items(void **state)
 {
     struct tw_filling filling = {&tw_sample_carts, 3, 5, 4, PARTITIONS};
@@ -262,6 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_scan__gives_everything_once_whatever_the_pages),
         cmocka_unit_test(a_scan__gives_one_kind_after_the_other),
+        cmocka_unit_test(shares__are_all_together_and_none_twice),
         cmocka_unit_test(what_has_ended__is_among_the_items),
         cmocka_unit_test(what_is_gone_when_it_is_loaded__is_left_out),
         cmocka_unit_test(a_store_that_moved__is_fenced),

@@ -244,6 +244,26 @@ static void a_repeated_command__changes_nothing_and_is_answered_once_more(void *
     free_world(world);
 }
 
+static void a_view_that_is_given_up_twice__is_answered_once(void **unused)
+{
+    struct world                 *world = new_world(&tw_product_domain);
+    struct tw_product_record_view body = {.product_id = tw_test_id(&world->log, 1)};
+    struct tw_envelope            envelope = tw_test_envelope(&world->log, &tw_product_record_view_type,
+                                                              tw_test_command_id(&world->log, TW_DOMAIN_PRODUCT, 1));
+
+    (void)unused;
+    for (size_t before = 0; before < 2; before++) {
+        size_t rows = before ? 0 : 1;
+
+        tw_test_append(&world->log, &tw_product_record_view_type, tw_test_id(&world->log, 2), &body, &envelope);
+        fold_all(world, 1);
+        assert_int_equal(dead_letters(world, "misrouted"), 1);
+        assert_int_equal(world->turn.changes.row_count, rows);
+        assert_int_equal(count_of_type(world, "command.outcome.v1"), rows);
+    }
+    free_world(world);
+}
+
 static void a_key_with_another_fingerprint__is_refused_and_the_first_answer_stays(void **unused)
 {
     struct world             *world = new_world(&tw_cart_domain);
@@ -1090,6 +1110,7 @@ int main(void)
         cmocka_unit_test(a_batch__changes_state_ledger_and_outbox_in_one_commit),
         cmocka_unit_test(events__stand_in_the_order_of_cause_and_number),
         cmocka_unit_test(a_repeated_command__changes_nothing_and_is_answered_once_more),
+        cmocka_unit_test(a_view_that_is_given_up_twice__is_answered_once),
         cmocka_unit_test(a_key_with_another_fingerprint__is_refused_and_the_first_answer_stays),
         cmocka_unit_test(a_ledger_row__counts_for_a_day_of_the_partitions_clock),
         cmocka_unit_test(the_clock__never_goes_back),

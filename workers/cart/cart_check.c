@@ -321,8 +321,7 @@ static const char *why_stray(const struct seen *seen)
     return "it stands there, the copy has no such line";
 }
 
-/* A sweep takes a copy and its keys away at once: so whether a key is still there is asked after its copy was. */
-static void put_stray_questions(struct tw_lane *lane, const struct seen *seen, size_t count)
+static void put_copies(struct tw_lane *lane, const struct seen *seen, size_t count)
 {
     char key[TW_CART_KEY_SIZE];
 
@@ -330,17 +329,44 @@ static void put_stray_questions(struct tw_lane *lane, const struct seen *seen, s
         tw_lane_command(lane, "GET", 1);
         tw_lane_arg(lane, key, tw_cart_key_copy(seen[i].member_id, key));
     }
+}
+
+static enum tw_rc receive_copies(struct tw_lane *lane, struct seen *seen, size_t count, struct tw_arena *arena,
+                                 struct tw_err *reterr)
+{
+    for (size_t i = 0; i < count; i++)
+        TW_TRY(tw_cart_receive_copy(lane, seen[i].member_id, arena, where_, &seen[i].cart, reterr));
+    return TW_OK;
+}
+
+/* Keeps those that should not be: in most stores none. */
+static enum tw_rc keep_strays(struct tw_lane *lane, struct seen *seen, size_t *count, struct tw_arena *arena,
+                              struct tw_err *reterr)
+{
+    size_t kept = 0;
+
+    put_copies(lane, seen, *count);
+    TW_TRY(tw_lane_send(lane, where_, reterr));
+    TW_TRY(receive_copies(lane, seen, *count, arena, reterr));
+    for (size_t i = 0; i < *count; i++)
+        if (why_stray(&seen[i]))
+            seen[kept++] = seen[i];
+    *count = kept;
+    return TW_OK;
+}
+
+/* A sweep takes a copy and its keys away at once: so the copy is asked for again, and after it whether the key is still
+ * there. */
+static enum tw_rc tell_strays(struct tw_lane *lane, struct seen *seen, size_t count, struct tw_arena *arena,
+                              const struct finder *finder, struct tw_err *reterr)
+{
+    put_copies(lane, seen, count);
     for (size_t i = 0; i < count; i++) {
         tw_lane_command(lane, "EXISTS", 1);
         tw_lane_arg(lane, seen[i].name->str, seen[i].name->len);
     }
-}
-
-static enum tw_rc receive_strays(struct tw_lane *lane, struct seen *seen, size_t count, struct tw_arena *arena,
-                                 const struct finder *finder, struct tw_err *reterr)
-{
-    for (size_t i = 0; i < count; i++)
-        TW_TRY(tw_cart_receive_copy(lane, seen[i].member_id, arena, where_, &seen[i].cart, reterr));
+    TW_TRY(tw_lane_send(lane, where_, reterr));
+    TW_TRY(receive_copies(lane, seen, count, arena, reterr));
     for (size_t i = 0; i < count; i++) {
         TW_AUTO(tw_reply_free) redisReply *is_there = NULL;
         const char                        *why = why_stray(&seen[i]);
@@ -365,9 +391,8 @@ static enum tw_rc check_page(struct tw_cart_store *store, struct tw_arena *arena
     TW_TRY(tw_redis_scan(lane, &scan, &store->stray_cursor, where_, &found, reterr));
     seen = TW_NEW_ARRAY(arena, found->elements + 1, struct seen);
     count = read_names(store, found, finder, seen);
-    put_stray_questions(lane, seen, count);
-    TW_TRY(tw_lane_send(lane, where_, reterr));
-    return receive_strays(lane, seen, count, arena, finder, reterr);
+    TW_TRY(keep_strays(lane, seen, &count, arena, reterr));
+    return tell_strays(lane, seen, count, arena, finder, reterr);
 }
 
 enum tw_rc tw_cart_store_check_strays(struct tw_store *port, bool from_start, tw_cart_finding_fn found, void *self,

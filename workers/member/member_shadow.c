@@ -4,13 +4,14 @@
  * when a schema's name changes. docs/decisions/swapping-a-schema.md says why that is safe.
  *
  * Whose a schema is stands in its tw_meta: a shadow has a row `shadow`, its note; a store that was replaced has a row
- * `replaced`; the live one has neither.
+ * `replaced`; the live one has neither. Rows `later NAME` of a shadow say how to make what it still lacks.
  */
 #include "member_shadow.h"
 
 #include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,8 @@
 enum { NAME_MAX_BYTES = 59 };
 
 struct member_shadow {
-    struct tw_pg *pg; /* beside the live store */
+    struct tw_pg *pg;      /* beside the live store */
+    struct tw_pg *builder; /* in the shadow */
     char         *live_uri;
     char         *uri;
     char          place[sizeof("schema ") + NAME_MAX_BYTES];
@@ -187,6 +189,72 @@ static enum tw_rc give_rights(struct member_shadow *self, const char *schema, st
     return ask(self, "giving rights", PQgetvalue(results.at[0], 0, 0), NULL, reterr);
 }
 
+/* --- what is made last --------------------------------------------------------------------------------------------- */
+
+/* Takes out of schema %1$s what only readers and the server's own checks need, and not a fold: made at the end it costs a
+ * fraction of what it costs to keep it while rows come. How to make it again stands in tw_meta, one row each. */
+#define TAKE_OUT                                                                                                     \
+    "do $$ declare item record; begin for item in"                                                                   \
+    " select conname as name, pg_get_constraintdef(c.oid) as definition,"                                            \
+    "  format('alter table \"%1$s\".%%I ', relname) as alter_table, '' as index"                                     \
+    "  from pg_constraint c join pg_class t on t.oid = conrelid"                                                     \
+    "  where connamespace = '\"%1$s\"'::regnamespace and contype in ('f', 'u')"                                      \
+    " union all select relname, pg_get_indexdef(oid), '', format('\"%1$s\".%%I', relname) from pg_class"             \
+    "  where relnamespace = '\"%1$s\"'::regnamespace"                                                                \
+    "  and relname in ('members_page', 'members_page_not_active', 'member_addresses_one_default')"                   \
+    " loop if item.index <> '' then execute 'drop index ' || item.index;"                                            \
+    "  else execute item.alter_table || format('drop constraint %%I', item.name);"                                   \
+    "   item.definition := item.alter_table || format('add constraint %%I ', item.name) || item.definition; end if;" \
+    "  insert into \"%1$s\".tw_meta (name, value) values ('later ' || item.name, item.definition);"                  \
+    " end loop; end $$"
+
+static enum tw_rc take_out(struct member_shadow *self, struct tw_err *reterr)
+{
+    struct tw_buf sql = {0};
+
+    tw_buf_printf(&sql, TAKE_OUT, self->name);
+    return ask_printed(self, "leaving out indexes", &sql, NULL, reterr);
+}
+
+/* As long as it takes: there may be an hour's work in one index. Whoever looks at the shadow meanwhile holds it up. */
+static enum tw_rc connect_builder(struct member_shadow *self, struct tw_err *reterr)
+{
+    if (tw_pg_is_open(self->builder))
+        return TW_OK;
+    TW_TRY(tw_pg_open(self->builder, reterr));
+    return tw_pg_query(self->builder, "set-up",
+                       "set enable_seqscan = on; set maintenance_work_mem = '128MB'; set lock_timeout = '30s'", NULL,
+                       reterr);
+}
+
+/* One statement, or what stands in one text, is one transaction: it is made and forgotten, or neither. */
+static enum tw_rc make_next(struct member_shadow *self, bool *ret_more, struct tw_err *reterr)
+{
+    static const char next[] = "select name, value from tw_meta where name like 'later %' order by name limit 1";
+    TW_AUTO(tw_pg_results_done) struct tw_pg_results results = {0};
+    TW_AUTO(tw_buf_done) struct tw_buf               sql = {0};
+
+    TW_TRY(connect_builder(self, reterr));
+    TW_TRY(tw_pg_query(self->builder, "looking for what is left out", next, &results, reterr));
+    *ret_more = PQntuples(results.at[0]) > 0;
+    if (!*ret_more)
+        return TW_OK;
+    tw_buf_printf(&sql, "%s; delete from tw_meta where name = '%s'", PQgetvalue(results.at[0], 0, 1),
+                  PQgetvalue(results.at[0], 0, 0));
+    tw_buf_add(&sql, "", 1);
+    return tw_pg_query(self->builder, PQgetvalue(results.at[0], 0, 0), sql.ptr, NULL, reterr);
+}
+
+static enum tw_rc shadow_complete(void *shadow, bool *ret_more, struct tw_err *reterr)
+{
+    struct member_shadow *self = shadow;
+    enum tw_rc            rc = make_next(self, ret_more, reterr);
+
+    if (rc != TW_OK || !*ret_more)
+        tw_pg_close(self->builder);
+    return rc;
+}
+
 /* --- make --------------------------------------------------------------------------------------------------------- */
 
 /* What schema %1$s is used by through more than its name: it goes on using that very schema, whatever its name. */
@@ -312,6 +380,7 @@ static enum tw_rc shadow_make(void *shadow, const char *note, struct tw_err *ret
     TW_TRY(write_meta(self, note, reterr));
     TW_TRY(give_rights(self, self->name, reterr));
     TW_TRY(check_left_behind(self, self->name, reterr));
+    TW_TRY(take_out(self, reterr));
     return commit(self, "making the shadow", reterr);
 }
 
@@ -377,8 +446,8 @@ static enum tw_rc shadow_drop(void *shadow, struct tw_err *reterr)
     "%%s',"                                                                                                        \
     " f.partition, coalesce(p.next_offset, 0), f.next_offset) from frozen f left join \"%1$s\".tw_progress p"      \
     " using (partition) where coalesce(p.next_offset, 0) <> f.next_offset order by f.partition limit 1),"          \
-    " (select format('the shadow''s partition %%s has something to publish', partition) from \"%1$s\".tw_progress" \
-    " where outbox <> '' order by partition limit 1), '')"
+    " (select 'the shadow has no ' || substr(name, length('later ') + 1) || ' yet' from \"%1$s\".tw_meta"          \
+    " where name like 'later %%' order by name limit 1), '')"
 
 #define SAME_RELEASE                                                                         \
     "select case when (select value from \"%1$s\".tw_meta where name = 'schema_version') <>" \
@@ -458,6 +527,8 @@ static enum tw_rc shadow_swap(void *shadow, const struct tw_frozen *frozen, int3
     print_frozen(&sql, frozen, partition_count);
     tw_buf_printf(&sql, SHADOW_AGREES, self->name);
     TW_TRY(check(self, "comparing", &sql, TW_BROKEN, reterr));
+    tw_buf_printf(&sql, "update \"%s\".tw_progress set outbox = ''", self->name); /* its maker's, not to publish */
+    TW_TRY(ask_printed(self, "forgetting outboxes", &sql, NULL, reterr));
     return exchange(self, self->name, reterr);
 }
 
@@ -509,6 +580,7 @@ static void shadow_close(void *shadow)
     if (!self)
         return;
     tw_pg_free(self->pg);
+    tw_pg_free(self->builder);
     free(self->live_uri);
     free(self->uri);
     free(self);
@@ -518,7 +590,10 @@ static enum tw_rc fill(struct member_shadow *self, const char *name, int timeout
 {
     TW_TRY(set_names(self, name, reterr));
     TW_TRY(tw_pg_new(self->live_uri, timeout_ms, NULL, 0, &self->pg, reterr));
-    return tw_member_uri_of_schema(self->live_uri, self->name, &self->uri, reterr);
+    TW_TRY(tw_member_uri_of_schema(self->live_uri, self->name, &self->uri, reterr));
+    TW_TRY(tw_pg_new(self->uri, timeout_ms, NULL, 0, &self->builder, reterr));
+    tw_pg_wait_longer(self->builder, INT_MAX);
+    return TW_OK;
 }
 
 enum tw_rc tw_member_shadow_open(const char *live_uri, const char *name, int timeout_ms, struct tw_shadow *ret_shadow,
@@ -538,6 +613,7 @@ enum tw_rc tw_member_shadow_open(const char *live_uri, const char *name, int tim
         .place = self->place,
         .look = shadow_look,
         .make = shadow_make,
+        .complete = shadow_complete,
         .drop = shadow_drop,
         .swap = shadow_swap,
         .swap_back = shadow_swap_back,

@@ -415,9 +415,6 @@ static enum tw_rc check_shadow(struct product_shadow *self, int32_t partition, c
         return tw_fail(reterr, TW_BROKEN, where, 0,
                        "the shadow's partition %d is folded up to offset %lld, the live one up to %lld", (int)partition,
                        (long long)progress.next_offset, (long long)frozen->next_offset);
-    if (has_outbox)
-        return tw_fail(reterr, TW_BROKEN, where, 0, "the shadow's partition %d has something to publish",
-                       (int)partition);
     return TW_OK;
 }
 

@@ -58,12 +58,12 @@ const struct tw_replay_domain tw_replay_domains[] = {
 };
 const size_t tw_replay_domain_count = TW_LEN(tw_replay_domains);
 
-const struct tw_replay_domain *tw_replay_domain_find(const char *name)
+const struct tw_replay_domain *tw_replay_domain_find(const char *name, const char *allowed)
 {
     for (size_t i = 0; i < TW_LEN(tw_replay_domains); i++)
         if (!strcmp(tw_replay_domains[i].domain->name, name))
             return &tw_replay_domains[i];
-    fprintf(stderr, "twctl: there is no domain '%s': member, product or cart\n", name);
+    fprintf(stderr, "twctl: there is no domain '%s': %s\n", name, allowed);
     return NULL;
 }
 

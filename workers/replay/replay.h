@@ -49,8 +49,10 @@ struct tw_replay_domain {
 extern const struct tw_replay_domain tw_replay_domains[];
 extern const size_t                  tw_replay_domain_count;
 
-/** The one called @p name; NULL: none is, which has been said. */
-const struct tw_replay_domain *tw_replay_domain_find(const char *name);
+/** Names of all domains, for people. */
+#define TW_REPLAY_DOMAINS "member, product or cart"
+/** The one called @p name; NULL: none is, which has been said, with what is @p allowed. */
+const struct tw_replay_domain *tw_replay_domain_find(const char *name, const char *allowed);
 int32_t                        tw_replay_partition_count(const struct tw_replay_domain *domain);
 /** Its store's address; NULL: the setting is missing, which has been said. */
 const char *tw_replay_uri(const struct tw_replay_domain *domain, const struct tw_ctl_settings *settings);

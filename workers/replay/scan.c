@@ -10,6 +10,7 @@ struct tw_scan {
     const struct tw_store    *store;
     const struct tw_progress *vector;
     int32_t                   partition_count;
+    int32_t                   share, shares;
     struct tw_arena           arena; /* of the page */
     bool                      in_rows;
     uint32_t                  kind;      /* that is read, before the rows */
@@ -33,9 +34,16 @@ struct tw_scan *tw_scan_open(const struct tw_domain *domain, const struct tw_sto
         .store = store,
         .vector = vector,
         .partition_count = partition_count,
+        .shares = 1,
         .from_start = true,
     };
     return scan;
+}
+
+void tw_scan_take_share(struct tw_scan *scan, int32_t share, int32_t shares)
+{
+    scan->share = share;
+    scan->shares = shares;
 }
 
 void tw_scan_close(struct tw_scan *scan)
@@ -80,13 +88,20 @@ static enum tw_rc load_part(struct tw_scan *scan, int32_t partition, struct tw_e
 static enum tw_rc read_entities(struct tw_scan *scan, struct tw_err *reterr)
 {
     struct tw_key *keys = TW_NEW_ARRAY(&scan->arena, PAGE, struct tw_key);
+    size_t         listed;
 
-    TW_TRY(scan->store->list(scan->store->self, scan->kind, scan->from_start, keys, PAGE, &scan->count, reterr));
-    scan->entities = TW_NEW_ARRAY(&scan->arena, scan->count, struct tw_entity);
-    scan->partitions = TW_NEW_ARRAY(&scan->arena, scan->count, int32_t);
-    for (size_t i = 0; i < scan->count; i++) {
-        scan->entities[i] = (struct tw_entity){.key = keys[i], .before_guard = -1};
-        scan->partitions[i] = tw_partition_of_id(keys[i].id, scan->partition_count);
+    TW_TRY(scan->store->list(scan->store->self, scan->kind, scan->from_start, keys, PAGE, &listed, reterr));
+    scan->is_last_page = listed < PAGE;
+    scan->entities = TW_NEW_ARRAY(&scan->arena, listed, struct tw_entity);
+    scan->partitions = TW_NEW_ARRAY(&scan->arena, listed, int32_t);
+    scan->count = 0;
+    for (size_t i = 0; i < listed; i++) {
+        int32_t partition = tw_partition_of_id(keys[i].id, scan->partition_count);
+
+        if (partition % scan->shares != scan->share)
+            continue;
+        scan->entities[scan->count] = (struct tw_entity){.key = keys[i], .before_guard = -1};
+        scan->partitions[scan->count++] = partition;
     }
     for (int32_t partition = 0; partition < scan->partition_count; partition++)
         TW_TRY(load_part(scan, partition, reterr));
@@ -132,12 +147,7 @@ static enum tw_rc read_page(struct tw_scan *scan, struct tw_err *reterr)
 {
     tw_arena_reset(&scan->arena);
     scan->next = 0;
-    if (scan->in_rows) {
-        TW_TRY(read_rows(scan, reterr));
-    } else {
-        TW_TRY(read_entities(scan, reterr));
-        scan->is_last_page = scan->count < PAGE;
-    }
+    TW_TRY(scan->in_rows ? read_rows(scan, reterr) : read_entities(scan, reterr));
     scan->from_start = false;
     return TW_OK;
 }

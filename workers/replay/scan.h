@@ -28,6 +28,9 @@ struct tw_scan;
 /** @p vector: the watermark of each partition; all three live longer than the scan. */
 struct tw_scan *tw_scan_open(const struct tw_domain *domain, const struct tw_store *store,
                              const struct tw_progress *vector, int32_t partition_count);
+/** Before the first item: of the entities only those of every @p shares -th partition are read, from @p share on. Each of
+ *  so many scans reads another share of all. */
+void            tw_scan_take_share(struct tw_scan *scan, int32_t share, int32_t shares);
 /** FENCED: the store moved. BROKEN: it holds what cannot be read. */
 enum tw_rc      tw_scan_next(struct tw_scan *scan, struct tw_scan_item *ret_item, struct tw_err *reterr);
 /** Accepts NULL. */

@@ -104,12 +104,13 @@ static enum tw_rc check_topics(const char *brokers, enum tw_domain_number domain
     return TW_OK;
 }
 
-/* Several of them are open at once, and one that is read all the time needs little ahead. */
+/* Several of them are open at once, and one that is read all the time needs little ahead. Whoever goes from partition to
+ * partition waits for the answer to the last question at each end. */
 static enum tw_rc open_reader(const char *brokers, struct tw_reader **ret_reader, struct tw_err *reterr)
 {
     TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
-    struct tw_str                          with_options =
-        tw_arena_printf(&arena, "%s%cqueued.max.messages.kbytes=4096", brokers, strchr(brokers, '?') ? '&' : '?');
+    struct tw_str with_options = tw_arena_printf(&arena, "%s%cqueued.max.messages.kbytes=4096&fetch.wait.max.ms=10",
+                                                 brokers, strchr(brokers, '?') ? '&' : '?');
 
     return tw_reader_open(with_options.ptr, "tillwire-replay", ret_reader, reterr);
 }

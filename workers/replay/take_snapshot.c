@@ -52,7 +52,7 @@ static enum tw_rc take(struct taking *taking, const char *uri, struct tw_err *re
 
 enum tw_ctl_exit tw_replay_snapshot(const struct tw_ctl_settings *settings)
 {
-    const struct tw_replay_domain *domain = tw_replay_domain_find(settings->argument);
+    const struct tw_replay_domain *domain = tw_replay_domain_find(settings->argument, TW_REPLAY_DOMAINS);
     const char                    *uri = domain ? tw_replay_uri(domain, settings) : NULL;
     struct tw_err                  err;
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "canonical.h"
+#include "catch_up.h"
 #include "fold_store.h"
 #include "freeze.h"
 #include "progress_bar.h"
@@ -24,7 +25,6 @@
 
 /* One tells what is wrong, some tell of what kind it is. */
 enum { DIFFERENCES_TOLD = 20 };
-enum { NEARLY_THERE = 5000, ROUNDS_MAX = 20 }; /* records; of a log that is folded while it grows */
 
 struct verification {
     const struct tw_replay_domain *domain;
@@ -34,8 +34,9 @@ struct verification {
     struct tw_store                log_store; /* the log, folded; all zero: not asked for */
     struct tw_source               source;
     struct tw_freeze               freeze;
-    int64_t                        folded;       /* records that log_store has */
-    bool                           is_published; /* what was left to publish when that was folded */
+    struct tw_progress            *vector;       /* by partition: where the store was when it was last asked */
+    struct tw_progress            *at;           /* beside it: where log_store is */
+    bool                           is_published; /* what was left to publish when it was asked */
     FILE                          *dump;         /* NULL: not asked for */
     /* results */
     crypto_hash_sha256_state       hash;
@@ -52,6 +53,8 @@ static void verification_done(struct verification *v)
 {
     tw_freeze_done(&v->freeze);
     tw_fold_store_close(&v->log_store);
+    free(v->vector);
+    free(v->at);
     v->domain->close_store(&v->store);
     if (v->source.close)
         v->source.close(v->source.self);
@@ -65,15 +68,6 @@ static void verification_done(struct verification *v)
 }
 
 /* --- the log ------------------------------------------------------------------------------------------------------ */
-
-static int64_t sum_of(const struct verification *v, const struct tw_progress *vector)
-{
-    int64_t sum = 0;
-
-    for (int32_t p = 0; p < v->partition_count; p++)
-        sum += vector[p].next_offset;
-    return sum;
-}
 
 /* Counts a difference; true when it is among the first, which are told. */
 static bool is_told(struct verification *v)
@@ -97,6 +91,25 @@ static void compare_progress(struct verification *v, int32_t partition, const st
                       partition, stored->next_offset - 1);
 }
 
+/* What is held, if anything is yet, stays so. */
+static enum tw_rc go_on(void *self, struct tw_err *reterr)
+{
+    struct verification *v = self;
+
+    if (tw_replay_stop)
+        return tw_fail(reterr, TW_UNREACHED, "verify", 0, "interrupted");
+    return tw_freeze_renew(&v->freeze, reterr);
+}
+
+static int64_t count_behind(const struct verification *v, const struct tw_progress *vector)
+{
+    int64_t behind = 0;
+
+    for (int32_t p = 0; p < v->partition_count; p++)
+        behind += vector[p].next_offset - v->at[p].next_offset;
+    return behind;
+}
+
 static enum tw_rc fold_up_to(struct verification *v, const struct tw_progress *vector, struct tw_err *reterr)
 {
     TW_AUTO(tw_progress_bar_end) struct tw_progress_bar bar = {0};
@@ -108,51 +121,41 @@ static enum tw_rc fold_up_to(struct verification *v, const struct tw_progress *v
     fold.source = &v->source;
     fold.sweeps = true;
     fold.folded = &folded;
-    tw_progress_bar_begin(&bar, v->domain->domain->name, "records", sum_of(v, vector) - v->folded);
+    tw_progress_bar_begin(&bar, v->domain->domain->name, "records", count_behind(v, vector));
     for (int32_t p = 0; p < v->partition_count; p++) {
         struct tw_fold_end end = {vector[p].next_offset, INT64_MAX};
-        struct tw_progress at;
 
-        TW_TRY(tw_fold_partition(&fold, p, end, &at, reterr));
+        TW_TRY(tw_fold_partition(&fold, p, end, &v->at[p], reterr));
         tw_progress_bar_show(&bar, folded);
-        if (tw_replay_stop)
-            return tw_fail(reterr, TW_UNREACHED, "verify", 0, "interrupted");
-        if (!v->freeze.frozen)
-            continue;
-        compare_progress(v, p, &at);
-        TW_TRY(tw_freeze_renew(&v->freeze, reterr));
+        if (v->freeze.frozen)
+            compare_progress(v, p, &v->at[p]);
+        TW_TRY(go_on(v, reterr));
     }
-    v->folded = sum_of(v, vector);
     return TW_OK;
 }
 
-/* To where the store is, or nearly: each round is shorter than the one before. A store without a worker can be verified,
- * too. */
-static enum tw_rc fold_most_into(struct verification *v, struct tw_progress *vector, struct tw_err *reterr)
+static enum tw_rc fold_round(void *self, struct tw_err *reterr)
 {
-    for (int round = 0; round < ROUNDS_MAX; round++) {
-        enum tw_rc rc = tw_settled_vector(&v->store, v->partition_count, &tw_replay_stop, vector, reterr);
+    struct verification *v = self;
 
-        if (rc != TW_OK && rc != TW_UNREACHED)
-            return rc;
-        v->is_published = rc == TW_OK;
-        if (round > 0 && sum_of(v, vector) - v->folded < NEARLY_THERE)
-            return TW_OK;
-        TW_TRY(fold_up_to(v, vector, reterr));
-        if (!v->is_published)
-            return TW_OK;
-    }
-    return TW_OK; /* the log grows faster than it is folded: the rest is folded while the store is held */
+    return fold_up_to(v, v->vector, reterr);
 }
 
-/* The rest is folded while the store is held. */
+/* The rest is folded while the store is held. A store without a worker can be verified, too. */
 static enum tw_rc fold_most(struct verification *v, struct tw_err *reterr)
 {
-    struct tw_progress *vector = tw_alloc_zeroed((size_t)v->partition_count, sizeof(*vector));
-    enum tw_rc          rc = fold_most_into(v, vector, reterr);
+    struct tw_catch_up catch_up = {
+        .live = &v->store,
+        .partition_count = v->partition_count,
+        .vector = v->vector,
+        .at = v->at,
+        .fold = fold_round,
+        .self = v,
+    };
 
-    free(vector);
-    return rc;
+    TW_TRY(tw_catch_up(&catch_up, reterr));
+    v->is_published = catch_up.is_published;
+    return TW_OK;
 }
 
 /* What the last commits gave up stands in the dead letters once it is published, where somebody does that. */
@@ -293,9 +296,7 @@ static enum tw_rc walk(struct verification *v, struct tw_scan *store_scan, struc
             TW_TRY(tw_scan_next(store_scan, &stored, reterr));
         if (order >= 0 && log_scan)
             TW_TRY(tw_scan_next(log_scan, &wanted, reterr));
-        TW_TRY(tw_freeze_renew(&v->freeze, reterr));
-        if (tw_replay_stop)
-            return tw_fail(reterr, TW_UNREACHED, "verify", 0, "interrupted");
+        TW_TRY(go_on(v, reterr));
     }
     return TW_OK;
 }
@@ -312,15 +313,6 @@ static enum tw_rc walk_both(struct verification *v, struct tw_err *reterr)
     return rc;
 }
 
-static enum tw_rc go_on(void *self, struct tw_err *reterr)
-{
-    struct verification *v = self;
-
-    if (tw_replay_stop)
-        return tw_fail(reterr, TW_UNREACHED, "verify", 0, "interrupted");
-    return tw_freeze_renew(&v->freeze, reterr);
-}
-
 static enum tw_rc check_readers(struct verification *v, struct tw_err *reterr)
 {
     v->readers.go_on = go_on;
@@ -331,11 +323,57 @@ static enum tw_rc check_readers(struct verification *v, struct tw_err *reterr)
 
 /* --- the whole ---------------------------------------------------------------------------------------------------- */
 
+static enum tw_rc open_source(struct verification *v, struct tw_err *reterr)
+{
+    return v->source.self ? TW_OK : tw_replay_open_source(v->domain, v->settings, &v->source, reterr);
+}
+
+static enum tw_rc was_folded(struct verification *v, bool *ret_was, struct tw_err *reterr)
+{
+    bool was = false;
+
+    for (int32_t p = 0; !was && p < v->partition_count; p++) {
+        struct tw_progress progress;
+
+        TW_TRY(v->store.watermark(v->store.self, p, &v->arena, &progress, reterr));
+        was = progress.next_offset > 0;
+    }
+    *ret_was = was;
+    return TW_OK;
+}
+
+/* A name that was mistyped is an empty store: it would agree with every log, and marks would be written there. */
+static enum tw_rc check_place(struct verification *v, struct tw_err *reterr)
+{
+    int64_t records = 0;
+    bool    was;
+
+    TW_TRY(was_folded(v, &was, reterr));
+    if (was)
+        return TW_OK;
+    TW_TRY(open_source(v, reterr));
+    for (int32_t p = 0; p < v->partition_count; p++) {
+        int64_t low, high;
+
+        TW_TRY(v->source.bounds(v->source.self, p, &low, &high, reterr));
+        records += high;
+    }
+    if (!records) /* of a shop that has just begun */
+        return TW_OK;
+    return tw_fail(reterr, TW_BROKEN, "verify", 0,
+                   "nothing was ever folded into this store, and its log has %" PRId64
+                   " records: is %s the right one? If it is, start the worker",
+                   records, v->domain->uri_setting);
+}
+
 static enum tw_rc look(struct verification *v, struct tw_err *reterr)
 {
+    TW_TRY(check_place(v, reterr));
     if (v->settings->against_log) {
-        TW_TRY(tw_replay_open_source(v->domain, v->settings, &v->source, reterr));
+        TW_TRY(open_source(v, reterr));
         tw_fold_store_open(v->domain->domain, &v->log_store);
+        v->vector = tw_alloc_zeroed((size_t)v->partition_count, sizeof(*v->vector));
+        v->at = tw_alloc_zeroed((size_t)v->partition_count, sizeof(*v->at));
         TW_TRY(fold_most(v, reterr));
     }
     TW_TRY(tw_freeze_take(&v->freeze, &v->store, v->partition_count, "", reterr));
@@ -442,12 +480,13 @@ enum tw_ctl_exit tw_replay_verify(const struct tw_ctl_settings *settings)
         return TW_CTL_USAGE;
     }
     if (strcmp(settings->argument, "all") != 0) {
-        const struct tw_replay_domain *domain = tw_replay_domain_find(settings->argument);
+        const struct tw_replay_domain *domain =
+            tw_replay_domain_find(settings->argument, "member, product, cart or all");
 
         return domain ? verify(domain, settings) : TW_CTL_USAGE;
     }
     if (*settings->dump) {
-        fprintf(stderr, "twctl: a dump is of one domain: verify member, product or cart\n");
+        fprintf(stderr, "twctl: a dump is of one domain: verify " TW_REPLAY_DOMAINS "\n");
         return TW_CTL_USAGE;
     }
     for (size_t i = 0; i < tw_replay_domain_count && !tw_replay_stop; i++) {

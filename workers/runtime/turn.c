@@ -32,6 +32,7 @@ struct tw_item {
     size_t                  entity_count;
     enum tw_dead_reason     reason;
     struct tw_str           message;
+    int64_t                 waits_for;  /* first offset of an older open dead letter of its key; -1: none */
     const char             *settled_as; /* the requeue or drop ends its dead letter; NULL: it does not */
     int32_t                 event_count;
 };
@@ -180,6 +181,26 @@ static void decode_record(struct tw_turn *turn, struct tw_item *item)
         give_up(turn, item, TW_DEAD_REFUSED_BY_STORE, turn->condemned->message);
 }
 
+/* The first offset of the dead letter that an attempt to decide this command belongs to: its own, unless it is a requeue. */
+static int64_t first_offset(const struct tw_item *item)
+{
+    return item->envelope.requeue_of >= 0 ? item->envelope.requeue_of : item->record->offset;
+}
+
+static int64_t waits_for(const struct tw_turn *turn, const struct tw_item *item)
+{
+    return item->kind == ITEM_COMMAND
+               ? tw_verdicts_parked_behind(turn->verdicts, item->cmd.key_id, first_offset(item), item->record->offset)
+               : -1;
+}
+
+/* Is there, or will there be, a row of this command? Of a view, too, once it was given up. */
+static bool has_row(const struct tw_item *item)
+{
+    return is_remembered(item) ||
+           (item->readable && (item->kind != ITEM_COMMAND || item->waits_for >= 0 || item->envelope.requeue_of >= 0));
+}
+
 static bool is_word_of_operator(const struct tw_item *item)
 {
     return item->kind == ITEM_DROP || (item->kind == ITEM_COMMAND && item->envelope.requeue_of >= 0);
@@ -206,7 +227,8 @@ void tw_turn_decode(struct tw_turn *turn)
         }
         item->cmd.envelope = &item->envelope;
         item->cmd.offset = item->record->offset;
-        if (is_remembered(item))
+        item->waits_for = waits_for(turn, item);
+        if (has_row(item))
             row_at(turn, item->envelope.command_id);
     }
 }
@@ -512,17 +534,14 @@ static bool is_open(const struct tw_turn *turn, const struct tw_item *item, int6
 /* Does the command wait for an older one of its key that is not settled? */
 static bool waits(struct tw_turn *turn, struct tw_item *item, const struct tw_known_row *known)
 {
-    int64_t first = item->envelope.requeue_of >= 0 ? item->envelope.requeue_of : item->record->offset;
-    int64_t behind = tw_verdicts_parked_behind(turn->verdicts, item->cmd.key_id, first, item->record->offset);
-
-    if (behind < 0)
+    if (item->waits_for < 0)
         return false;
-    if (tw_verdicts_is_parking(turn->verdicts, first, item->record->offset)) {
+    if (tw_verdicts_is_parking(turn->verdicts, first_offset(item), item->record->offset)) {
         refuse(turn, item, known, "an older dead letter of its key is still open"); /* it has its place already */
     } else {
         item->kind = ITEM_DEAD;
         item->reason = TW_DEAD_PARKED;
-        item->message = tw_arena_printf(turn->arena, "waits for record %" PRId64 " of its key", behind);
+        item->message = tw_arena_printf(turn->arena, "waits for record %" PRId64 " of its key", item->waits_for);
         set_aside(turn, item);
     }
     return true;
@@ -530,7 +549,7 @@ static bool waits(struct tw_turn *turn, struct tw_item *item, const struct tw_kn
 
 static struct tw_known_row *known_row(struct tw_turn *turn, const struct tw_item *item)
 {
-    return is_remembered(item) ? row_at(turn, item->envelope.command_id) : NULL;
+    return has_row(item) ? row_at(turn, item->envelope.command_id) : NULL;
 }
 
 static void count_and_remember(struct tw_turn *turn, struct tw_item *item, struct tw_outcome outcome)
