@@ -30,6 +30,7 @@ import re
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -701,8 +702,11 @@ def main() -> int:
     environment = {name: value for name, value in os.environ.items() if name.startswith("TW_")}
     try:
         verdicts = judge(environment, given.history, given.logs, given.programs, given.only, given.patience)
-    except (history.Unreadable, OSError) as error:
+    except (history.Unreadable, FileNotFoundError) as error:
         print(f"judge.py: {error}", file=sys.stderr)
+        return 2
+    except Exception:  # a server away, say: that is no verdict
+        traceback.print_exc()
         return 2
     print(table(verdicts))
     return 1 if any(verdict.word != "holds" for verdict in verdicts) else 0

@@ -401,6 +401,16 @@ def test_wrong_usage_is_named(
     assert ended.value.code == 2 and complaint in capsys.readouterr().err
 
 
+def test_what_cannot_be_judged_is_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("TW_KAFKA", "TW_POSTGRES_URI", "TW_MONGO_URI", "TW_REDIS_URI", "TW_ID_KEY_FILE", "TW_JWT_KEYS_FILE"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setattr("sys.argv", ["judge.py", str(tmp_path / "none"), "--logs", str(tmp_path)])
+    assert judge.main() == 2
+    assert "No such file" in capsys.readouterr().err
+
+
 def test_the_table_says_what_was_compared_and_what_is_wrong() -> None:
     verdicts = [
         judge.Verdict("I5", {"views": 3}, ("views",)),
