@@ -121,13 +121,14 @@ class Exchange:
             return False
         if self.status == 401:  # the worker's, when the password was right and something moved meanwhile
             return self.path in KEYLESS
-        return self.waited or self.status in (0, 503) or self.status < 300
+        return self.waited or self.status < 300 or self.status >= 500
 
     @property
     def secrets(self) -> set[str]:
-        """A token is one only when somebody took it for good."""
+        """A token is one only when somebody took it for good, and a password nobody may have is just a word."""
         found = {self.token} if self.token and self.status not in (400, 401) and self.claims else set()
-        for said in (self.json, self.answer_json):
+        asked = None if self.status in (400, 413, 415, 422) else self.json
+        for said in (asked, self.answer_json):
             if isinstance(said, dict):
                 found |= {said[name] for name in SECRET_MEMBERS if isinstance(said.get(name), str)}
         return {text for text in found if len(text) >= 8}

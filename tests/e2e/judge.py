@@ -646,15 +646,20 @@ def judge(
     only: Iterable[str] = RULES,
     patience_s: float = 60,
 ) -> list[Verdict]:
-    """One for each rule, the first says whether everything came to an end."""
+    """One for each rule, the first says whether everything came to an end. A policy may write while we look: when
+    something is wrong then, we look again."""
     told = history.read(path)
     topics, stores = Topics(environment["TW_KAFKA"]), Stores(environment)
     try:
         id_key = bytes.fromhex(Path(environment["TW_ID_KEY_FILE"]).read_text(encoding="utf-8").strip())
         checked = Checker(topics, stores, id_key, logs)
-        settled = _settle(checked, patience_s)
-        case = Case(environment, told, checked, bin_dir)
-        return [settled, *(RULES[name](case) for name in only)]
+        while True:
+            ends = topics.ends()
+            settled = _settle(checked, patience_s)
+            case = Case(environment, told, checked, bin_dir)
+            verdicts = [settled, *(RULES[name](case) for name in only)]
+            if topics.ends() == ends or not broken(verdicts):
+                return verdicts
     finally:
         topics.close()
         stores.close()

@@ -321,6 +321,21 @@ def test_a_request_and_its_answer_are_read_back(tmp_path: Path) -> None:
     assert recorder.path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize(
+    ("exchange", "secrets"),
+    [
+        (asked(target="/v1/members", status=201, body={"password": "correct horse"}), {"correct horse"}),
+        (asked(target="/v1/members", status=0, body={"password": "correct horse"}), {"correct horse"}),
+        (asked(target="/v1/members", status=422, body={"password": "password"}), set()),
+        (asked(status=200, answer=b'{"access_token":"eyJ.eyJ.sig"}'), {"eyJ.eyJ.sig"}),
+        (asked("GET", "/v1/cart", 401, token=token_of()), set()),
+        (asked("GET", "/v1/cart", 200, token=token_of()), {token_of()}),
+    ],
+)
+def test_secrets_are_what_somebody_could_come_in_with(exchange: Exchange, secrets: set[str]) -> None:
+    assert exchange.secrets == secrets
+
+
 def test_a_request_without_an_answer_is_there_and_open(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "history")
     client = httpx.Client(base_url="http://edge", transport=recorder.transport(Broken()))
