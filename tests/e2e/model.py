@@ -195,6 +195,11 @@ class Turn:
         """Views have no row unless the client gave a key."""
         return not COMMANDS.get(self.envelope.type, {}).get("quiet") or ids.is_keyed(self.id)
 
+    @property
+    def has_row(self) -> bool:
+        """A view has one, too, once it was given up: its requeues end it."""
+        return self.is_remembered or self.envelope.requeue_of >= 0
+
     def as_pending(self) -> PendingCommand:
         e = self.envelope
         return PendingCommand(e.id, e.command_type, e.caller, e.fingerprint, self.offset, e.submitted_ms)
@@ -339,11 +344,11 @@ class Model:
 
     def _decide(self, turn: Turn) -> str | None:
         """Why it is given up after all; None: it is not."""
-        row = turn.known if turn.is_remembered else None
+        row = turn.known if turn.has_row else None
         known, name = turn.partition.letters, turn.envelope.requeue_of
         if name >= 0 and not known.is_open(name):
             self._refuse(turn, row)
-        elif row and not (turn.envelope.original_ms >= 0 and row.outcome == GIVEN_UP):
+        elif row and turn.is_remembered and not (turn.envelope.original_ms >= 0 and row.outcome == GIVEN_UP):
             self._repeat(turn, row)
         elif known.parked_behind(turn.key.lower(), name if name >= 0 else turn.offset):
             if not known.is_parking(name if name >= 0 else turn.offset):
@@ -382,7 +387,7 @@ class Model:
 
     @staticmethod
     def _remember(turn: Turn, outcome: Outcome) -> None:
-        if turn.is_remembered:
+        if turn.has_row:
             turn.remember(turn.id, turn.make_row(outcome))
         else:
             turn.partition.outcomes[turn.id].append(outcome)
