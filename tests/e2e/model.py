@@ -182,7 +182,7 @@ class Turn:
         self._events += 1
 
     def may_tell_view(self, **body: Any) -> None:
-        behind = 1 if ids.is_keyed(self.id) else 0  # its outcome stands before it
+        behind = 1 if self.has_row else 0  # its outcome stands before it
         self.partition.views[self.offset, behind] = body
 
     @property
