@@ -82,6 +82,7 @@ static const char *const shared_names[] = {
     "TW_GID",
     "TW_GOLDEN",
     "TW_GROUP",
+    "TW_HANG_TIMEOUT_S",
     "TW_HEADERS_MAX_BYTES",
     "TW_HTTPS_PORT",
     "TW_IDLE_CONNECTIONS",
