@@ -201,8 +201,18 @@ static bool has_row(const struct tw_item *item)
            (item->readable && (item->kind != ITEM_COMMAND || item->waits_for >= 0 || item->envelope.requeue_of >= 0));
 }
 
+static int64_t header_int(const struct tw_record *record, const char *name, int64_t otherwise)
+{
+    int64_t value;
+
+    return tw_str_to_int(tw_header_find(record, name), &value) && value >= 0 ? value : otherwise;
+}
+
+/* Also where it cannot be read: what becomes of its dead letter rests on which are open by then. */
 static bool is_word_of_operator(const struct tw_item *item)
 {
+    if (item->kind == ITEM_DEAD)
+        return header_int(item->record, TW_H_REQUEUE_OF, -1) >= 0;
     return item->kind == ITEM_DROP || (item->kind == ITEM_COMMAND && item->envelope.requeue_of >= 0);
 }
 
@@ -616,13 +626,6 @@ static int compare_events(const void *left, const void *right)
     return (a->n > b->n) - (a->n < b->n);
 }
 
-static int64_t header_int(const struct tw_record *record, const char *name, int64_t otherwise)
-{
-    int64_t value;
-
-    return tw_str_to_int(tw_header_find(record, name), &value) && value >= 0 ? value : otherwise;
-}
-
 /* By the headers alone: the envelope of a requeue may be what cannot be read. */
 static void pack_dead_letter(struct tw_turn *turn, const struct tw_item *item)
 {
@@ -713,6 +716,14 @@ static void collect_rows(struct tw_turn *turn)
     turn->changes.row_count = count;
 }
 
+/* A requeued command is decided as of when it was first; nothing was ever later than now. */
+static int64_t time_of(const struct tw_turn *turn, const struct tw_item *item)
+{
+    int64_t original_ms = item->envelope.original_ms;
+
+    return original_ms >= 0 && original_ms < turn->clock_ms ? original_ms : turn->clock_ms;
+}
+
 void tw_turn_decide(struct tw_turn *turn)
 {
     const struct tw_record *last = &turn->records[turn->record_count - 1];
@@ -723,7 +734,7 @@ void tw_turn_decide(struct tw_turn *turn)
 
         if (item->record->timestamp_ms > turn->clock_ms)
             turn->clock_ms = item->record->timestamp_ms;
-        item->cmd.at_ms = item->envelope.original_ms >= 0 ? item->envelope.original_ms : turn->clock_ms;
+        item->cmd.at_ms = time_of(turn, item);
         item->cmd.clock_ms = turn->clock_ms;
         turn->current = item;
         if (item->kind == ITEM_COMMAND)
