@@ -56,10 +56,13 @@ static const char *const shared_names[] = {
     "TW_ADMIN_LISTEN",
     "TW_ADMIN_URL",
     "TW_AGAINST_LOG",
+    "TW_ALL",
+    "TW_ALL_OPEN",
     "TW_BASE_PORT",
     "TW_BATCH_KBYTES",
     "TW_BATCH_MAX_KBYTES",
     "TW_BATCH_RECORDS",
+    "TW_BECAUSE",
     "TW_BENCH_",
     "TW_BIN_DIR",
     "TW_BODY_MAX_KBYTES",
@@ -69,7 +72,9 @@ static const char *const shared_names[] = {
     "TW_CORS_ORIGINS",
     "TW_DEV_",
     "TW_DROP",
+    "TW_DRY_RUN",
     "TW_DUMP",
+    "TW_EACH",
     "TW_EDGE_KEY_FILE",
     "TW_EDGE_PASSWORD",
     "TW_EDGE_URL",
@@ -82,6 +87,7 @@ static const char *const shared_names[] = {
     "TW_GID",
     "TW_GOLDEN",
     "TW_GROUP",
+    "TW_HANG_TIMEOUT_S",
     "TW_HEADERS_MAX_BYTES",
     "TW_HTTPS_PORT",
     "TW_IDLE_CONNECTIONS",
@@ -96,6 +102,7 @@ static const char *const shared_names[] = {
     "TW_JWT_KEYS_FILE",
     "TW_KAFKA",
     "TW_KAFKA_HEAP",
+    "TW_KEY",
     "TW_LABEL",
     "TW_LINGER_US",
     "TW_LISTEN",
@@ -103,12 +110,16 @@ static const char *const shared_names[] = {
     "TW_LOGIN_ADDRESS_LIMIT",
     "TW_LOG_FOLDER",
     "TW_LOG_LEVEL",
+    "TW_MAX_ATTEMPTS",
+    "TW_MAX_ROUNDS",
     "TW_MEASURE",
     "TW_MEMBER_ADMIN_URL",
     "TW_MONGO_PASSWORD",
     "TW_MONGO_URI",
     "TW_MONGO_URI_FILE",
     "TW_NAME",
+    "TW_NO_WAIT",
+    "TW_OPERATOR",
     "TW_OUTPUT",
     "TW_PASSWORD_LIMIT",
     "TW_PASSWORD_QUEUE",
@@ -122,8 +133,11 @@ static const char *const shared_names[] = {
     "TW_PRODUCT_ADMIN_URL",
     "TW_PUBLISH_MBYTES",
     "TW_QUEUE_KBYTES",
+    "TW_RATE",
     "TW_RATE_LIMITS",
     "TW_READ_LIMIT",
+    "TW_REASON",
+    "TW_RECORD",
     "TW_REDIS_PASSWORD",
     "TW_REDIS_URI",
     "TW_REDIS_URI_FILE",
@@ -349,6 +363,10 @@ static void read_file_line(struct reading *reading, struct tw_str line, unsigned
     struct tw_str name;
     struct value *value;
 
+    if (memchr(line.ptr, '\0', line.len)) { /* a value would end there, and nobody would see */
+        complain(reading, "%s:%u: has a NUL byte", reading->config_path, number);
+        return;
+    }
     line = trim(line);
     if (line.len == 0 || *line.ptr == '#')
         return;

@@ -18,7 +18,7 @@
 #endif
 
 enum {
-    PLACES = 40,
+    PLACES = 25,
     PLACES_OF_ALL = 2500, /* with TW_TORTURE=all */
     HANGS_S = 300,        /* a process that is not done by then never will be */
     EFFECTS_MAX = 64,
