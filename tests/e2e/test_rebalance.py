@@ -1,13 +1,12 @@
 """Two workers of one group: partitions move, a zombie is fenced, nothing is folded twice."""
 
 import signal
-import threading
 import time
 
 import pytest
 
 from checker import Checker, History
-from client import Client, MixedLoad
+from client import Client, MixedLoad, Steadily
 from messages import TOPICS
 from stack import WORKERS, Stack, wait_until
 from topics import Topics
@@ -18,30 +17,6 @@ ALL = TOPICS["cart.commands"]  # as many as any other domain has
 @pytest.fixture(scope="module")
 def load(merchant: Client, anyone: Client) -> MixedLoad:
     return MixedLoad(merchant, anyone, seed=20_261)
-
-
-class Steadily:
-    """Sends a domain's load in the background while the block runs."""
-
-    def __init__(self, load: MixedLoad, domain: str) -> None:
-        self._stop = threading.Event()
-        self._failed: list[BaseException] = []
-        self._thread = threading.Thread(target=self._run, args=(load, domain))
-
-    def _run(self, load: MixedLoad, domain: str) -> None:
-        try:
-            while not self._stop.is_set():
-                load.send(domain, 1)
-        except BaseException as error:  # told by the thread that waits
-            self._failed.append(error)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        assert not self._failed, self._failed
 
 
 def partitions_of(stack: Stack, name: str) -> int:
