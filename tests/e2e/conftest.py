@@ -10,6 +10,8 @@ import pytest
 import replay
 from checker import Checker, History
 from client import Client
+from commands import Commands, commands_of
+from faults import SEED
 from stack import PROGRAMS, Stack
 from stores import Stores
 from topics import Topics
@@ -114,3 +116,11 @@ def shop(
     replay.drop(stack)
     yield shop
     replay.drop(stack)
+
+
+@pytest.fixture(scope="module")
+def commands(stack: Stack, topics: Topics, checker: Checker, id_key: bytes) -> Commands:
+    """Of a shop that has some of everything."""
+    commands = commands_of(topics, checker, id_key, SEED)
+    commands.fill_shop()
+    return commands

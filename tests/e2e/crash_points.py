@@ -25,13 +25,14 @@ POINTS = (
     "after_offset_commit",
 )
 PRODUCT_POINTS = ("before_redo", "after_redo", "in_apply", "before_applied")
+CART_POINTS = ("before_exec",)
 ON_THE_WAY_OUT = ("in_revoke", "in_shutdown")
 HITS = (1, 2, 3)
 THREE_TIMES = ("in_commit", "after_commit", "after_produce_before_report")
 
 
 def points_of(domain: str) -> tuple[str, ...]:
-    return POINTS + (PRODUCT_POINTS if domain == "product" else ()) + ON_THE_WAY_OUT
+    return POINTS + {"member": (), "product": PRODUCT_POINTS, "cart": CART_POINTS}[domain] + ON_THE_WAY_OUT
 
 
 def matrix(domain: str) -> list[tuple[str, int]]:

@@ -23,8 +23,8 @@ NARROW_KBYTES = 64  # a second: what a batch writes passes within a store's time
 IMPATIENT = {"TW_STORE_TIMEOUT_MS": "2000", "TW_SESSION_TIMEOUT_MS": "6000"}
 WENT_BACK = "partition goes back to its watermark"
 REBALANCED = "group rebalanced"
-# MongoDB is asked something between the point that all have and the commit itself.
-LAST_POINT_OF = {"member": "before_commit", "product": "before_redo", "cart": "before_commit"}
+# Two stores may be asked something between the point that all have and the commit itself.
+LAST_POINT_OF = {"member": "before_commit", "product": "before_redo", "cart": "before_exec"}
 
 
 @pytest.fixture(scope="module")
