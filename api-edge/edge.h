@@ -75,6 +75,7 @@ struct tw_edge_settings {
     int64_t        body_max_kbytes;
     int64_t        batch_max_kbytes;
     int64_t        request_deadline_ms;
+    int64_t        hang_timeout_s;
     const char    *trusted_proxies;
     const char    *cors_origins;
     const char    *access_log;
@@ -119,8 +120,11 @@ struct tw_edge {
     struct tw_proxies              proxies;
     struct tw_cors                 cors;
     struct tw_edge_health          health;
-    atomic_bool                    draining;  /**< not ready, no new work, waits end */
-    atomic_int                     in_flight; /**< requests between head and answer */
+    atomic_bool                    draining;    /**< not ready, no new work, waits end */
+    atomic_int                     in_flight;   /**< requests between head and answer */
+    int                            threads;     /**< of the public port; each has one connection at a time */
+    atomic_int                     connections; /**< to the public port, with a thread */
+    atomic_llong                   answered;    /**< requests there */
 };
 
 /** Buffers of one request thread, used again and again. */

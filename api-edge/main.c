@@ -5,6 +5,7 @@
  * close; the producer is flushed; exit 0. A watchdog ends the process should a library hang on the way. SIGHUP: token keys
  * and log level are read anew.
  */
+#include <assert.h>
 #include <civetweb.h>
 #include <pthread.h>
 #include <signal.h>
@@ -26,6 +27,7 @@
 #include "tillwire/log.h"
 #include "tillwire/reload.h"
 #include "tillwire/settings.h"
+#include "tillwire/watchdog.h"
 
 enum {
     IN_FLIGHT_MS = 5000,
@@ -35,6 +37,7 @@ enum {
     OTHER_DESCRIPTORS = 1024 /* accepted connections that wait, stores, broker, files */
 };
 enum { RATE_MAX = 1000000 };
+enum { CALL_MAX_S = 10 }; /* no question to a server takes longer */
 enum { EXIT_WRONG_SETTINGS = 2, EXIT_MISMATCH = 78 /* EX_CONFIG */ };
 
 #define AT(member) offsetof(struct tw_edge_settings, member)
@@ -121,6 +124,8 @@ static const struct tw_setting table[] = {
      "Origins (https://shop.example), comma separated, whose pages may use the edge from a browser; exact, no '*'."},
     {"access_log", TW_SET_TEXT, AT(access_log), "stdout", 1, 1024, NULL, false,
      "Where a line a request goes: off, stdout, or the full path of a file, which SIGHUP opens anew."},
+    {"hang_timeout_s", TW_SET_INT, AT(hang_timeout_s), "120", 2, 3600, NULL, false,
+     "A thread that stands still in one call for longer ends the process, seconds; more than 10."},
     {"log_level", TW_SET_CHOICE, AT(log_level), "info", 0, 0, "error|warn|info|debug", false, "What is logged."},
     TW_SETTING_END,
 };
@@ -287,6 +292,10 @@ static void close_stores(struct tw_edge *edge)
 static enum tw_rc check_settings(const struct tw_edge_settings *settings, struct tw_err *reterr)
 {
     TW_TRY(tw_kafka_check(settings->kafka, reterr));
+    if (settings->hang_timeout_s <= CALL_MAX_S)
+        return tw_fail(reterr, TW_INVALID, "edge.main", 0,
+                       "hang_timeout_s: %lld s are not more than the %d s a question to a server may take",
+                       (long long)settings->hang_timeout_s, CALL_MAX_S);
     if (tw_access_log_check(settings->access_log, reterr) != TW_OK)
         return refused("access_log", reterr);
     if (tw_server_check(settings->listen, reterr) != TW_OK)
@@ -439,12 +448,21 @@ static void close_parts(struct tw_edge *edge)
     sodium_memzero(edge->ticket_key, sizeof(edge->ticket_key));
 }
 
+static bool is_ready(void *self, char ret_why[TW_WATCHDOG_TEXT])
+{
+    struct tw_health_part parts[TW_HEALTH_PARTS];
+
+    static_assert((int)TW_HEALTH_TEXT <= (int)TW_WATCHDOG_TEXT, "it fits");
+    return tw_health_look(self, parts, ret_why);
+}
+
 static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *signals,
                const struct tw_reload_options *reload_options)
 {
-    struct tw_err     err = {0};
-    struct tw_health *health;
-    struct tw_reload *reload;
+    struct tw_err       err = {0};
+    struct tw_health   *health;
+    struct tw_watchdog *watchdog;
+    struct tw_reload   *reload;
 
     if (read_keys(edge, &err) != TW_OK || read_lists(edge, &err) != TW_OK || open_parts(edge, &err) != TW_OK ||
         open_servers(edge, servers, &err) != TW_OK) {
@@ -452,6 +470,10 @@ static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *si
         return err.rc == TW_INVALID ? EXIT_WRONG_SETTINGS : 1;
     }
     health = tw_health_start(edge, on_mismatch);
+    watchdog = tw_watchdog_start(&(struct tw_watchdog_options){.hang_timeout_s = edge->settings->hang_timeout_s,
+                                                               .is_ready = is_ready,
+                                                               .self = edge,
+                                                               .stopping = &edge->draining});
     reload = tw_reload_start(reload_options);
     tw_log(TW_LOG_INFO, "edge is listening", TW_F_TEXT("listen", edge->settings->listen),
            TW_F_TEXT("admin_listen", edge->settings->admin_listen));
@@ -462,6 +484,7 @@ static int run(struct tw_edge *edge, struct servers *servers, const sigset_t *si
     tw_tail_stop(edge->tail);
     tw_server_close(servers->public);
     tw_server_close(servers->admin); /* before all that its pages look at */
+    tw_watchdog_stop(watchdog);      /* as well; from here on the one of the way down is enough */
     tw_sender_free(edge->sender, FLUSH_MS);
     tw_health_stop(health);
     close_parts(edge);
@@ -521,6 +544,7 @@ int main(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     edge.settings = &settings;
+    edge.threads = threads_of(&settings);
     raise_descriptors(&settings);
     edge.request_limits = limits_of(&settings);
     return run(&edge, &servers, &signals, &reload);

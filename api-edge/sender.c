@@ -22,6 +22,7 @@
 #include "tillwire/gen/topics.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
+#include "tillwire/pulse.h"
 
 #define WHERE "edge.sender"
 
@@ -328,6 +329,8 @@ static void *delivery_main(void *self)
     struct tw_sender *sender = line->sender;
 
     pthread_setname_np(pthread_self(), "delivery");
+    tw_pulse_begin("delivery");
+    tw_pulse("opening a producer");
     make_producer(line);
     while (!atomic_load_explicit(&sender->stopping, memory_order_relaxed)) {
         tw_producer_poll(line->producer, POLL_MS);
@@ -340,6 +343,7 @@ static void *delivery_main(void *self)
     }
     if (line->producer)
         tw_producer_close(line->producer, atomic_load(&sender->flush_ms));
+    tw_pulse_end();
     return NULL;
 }
 
@@ -397,10 +401,16 @@ static void add_state(struct line *line, struct tw_sender_state *state)
         state->queue_percent = percent;
 }
 
+/* An edge that is not ready is sent no requests, and only a request finds out that a stall is over. */
+static bool is_known_to_stall(struct tw_sender *sender)
+{
+    return atomic_load(&sender->stalled) && tw_monotonic_us() - atomic_load(&sender->probed_us) < TW_SENDER_STALL_US;
+}
+
 /* The worse of both lines: requests cannot choose. */
 struct tw_sender_state tw_sender_state(struct tw_sender *sender)
 {
-    struct tw_sender_state state = {.warm = true, .connected = !atomic_load(&sender->stalled)};
+    struct tw_sender_state state = {.warm = true, .connected = !is_known_to_stall(sender)};
 
     for (size_t i = 0; i < LINES; i++)
         add_state(&sender->lines[i], &state);

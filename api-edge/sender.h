@@ -49,6 +49,9 @@ enum tw_rc tw_sender_begin(struct tw_sender *sender, int lane, const struct tw_s
 enum tw_rc tw_sender_await(struct tw_sender *sender, int lane, int timeout_ms, int64_t *ret_offset,
                            struct tw_err *reterr);
 
+/** A report was waited for in vain: for so long nobody is sent here to try again. */
+enum { TW_SENDER_STALL_US = 15000000 };
+
 /** What /readyz shows. */
 struct tw_sender_state {
     bool connected;

@@ -135,8 +135,10 @@ static int on_connection(const struct mg_connection *connection, void **ret_data
     thread->ended = false;
     thread->idle_since_us = tw_monotonic_us();
     tw_reserve_taken(server->reserve, atomic_fetch_add(&server->connections, 1) + 1);
-    if (server->is_public)
+    if (server->is_public) {
+        atomic_fetch_add(&server->edge->connections, 1);
         tw_metric_add(&open_connections, 1);
+    }
     return 0;
 }
 
@@ -145,8 +147,10 @@ static void on_connection_end(const struct mg_connection *connection)
     struct tw_server *server = mg_get_user_data(mg_get_context(connection));
 
     atomic_fetch_sub(&server->connections, 1);
-    if (server->is_public)
+    if (server->is_public) {
+        atomic_fetch_sub(&server->edge->connections, 1);
         tw_metric_add(&open_connections, -1);
+    }
 }
 
 /** A thread serves one connection at a time; when few are left, connections are let go after their answer. Those of waits
@@ -249,6 +253,7 @@ static void answer(struct tw_server *server, struct mg_connection *connection, c
     reply->close = reply->close || reply->stream || !request->keep_alive || ++thread->served >= SERVED_MAX ||
                    threads_are_scarce(server) || atomic_load_explicit(&server->edge->draining, memory_order_relaxed);
     if (server->is_public) {
+        atomic_fetch_add_explicit(&server->edge->answered, 1, memory_order_relaxed);
         tw_cors_fields(&server->edge->cors, request, reply);
         tw_reply_field(reply, "Traceparent", tw_str_of(request->traceparent));
     }

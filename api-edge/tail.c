@@ -30,6 +30,7 @@
 #include "tillwire/kafka.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
+#include "tillwire/pulse.h"
 #include "watermarks.h"
 
 #define WHERE "edge.tail"
@@ -45,6 +46,8 @@ enum {
     MUST_SEATS = 64, /* beside the others: as many logins at once as passwords are hashed at once, and then some */
     ASK_EVERY_MS = 250,
     ASK_MS = 1000,
+    STILL_US = 4000000,         /* behind for so long and nothing read: not up */
+    STARTS_AGAIN_US = 10000000, /* then with another reader */
     NAP_STEP_MS = 10,
 };
 
@@ -69,7 +72,9 @@ struct tw_tail {
     pthread_t       thread;
     atomic_bool     stopping;
     atomic_bool     up;
-    pthread_mutex_t lock; /* guards the seats and `draining` */
+    atomic_bool     behind;  /* records are there that were not read when their ends were asked for */
+    _Atomic int64_t read_us; /* when one came, or reading began */
+    pthread_mutex_t lock;    /* guards the seats and `draining` */
     bool            draining;
     atomic_size_t   taken_count;
     size_t          prefer_count; /* of the seats: the first are for everybody */
@@ -325,6 +330,7 @@ static void load_revoked(struct asker *asker)
 {
     struct tw_err err = {0};
 
+    tw_pulse("loading what is revoked");
     asker->loaded = asker->tail->sink.load(asker->tail->sink.self, &err) == TW_OK;
     if (!asker->loaded && !asker->said)
         tw_log_err(TW_LOG_WARN, "cannot load what is revoked, trying again; tokens are asked for one by one", &err,
@@ -348,6 +354,7 @@ static void ask(struct asker *asker, struct tw_position *positions, int64_t *end
         ends[i] = positions[i].offset;
     if (asker->loaded)
         tw_freshness_ends(tail->freshness, asked_us, ends);
+    atomic_store(&tail->behind, asker->loaded && !tw_tail_is_fresh(tail));
 }
 
 static void *asker_main(void *self)
@@ -358,6 +365,7 @@ static void *asker_main(void *self)
     int64_t               *ends = tw_alloc_zeroed((size_t)topic->partitions, sizeof(*ends));
 
     pthread_setname_np(pthread_self(), "tail-ends");
+    tw_pulse_begin("tail-ends");
     for (int32_t i = 0; i < topic->partitions; i++)
         positions[i] = (struct tw_position){topic->name, i, 0};
     while (!atomic_load(&asker->stopping)) {
@@ -369,6 +377,7 @@ static void *asker_main(void *self)
     }
     free(ends);
     free(positions);
+    tw_pulse_end();
     return NULL;
 }
 
@@ -492,14 +501,24 @@ static enum tw_rc start_reading(struct tw_tail *tail, struct tw_reader *reader, 
     return rc;
 }
 
+/* Records are there, and none has come for so long: librdkafka has forgotten a partition. One that lags reads on. */
+static bool stands_still(const struct tw_tail *tail, int64_t for_us)
+{
+    return atomic_load(&tail->behind) && tw_monotonic_us() - atomic_load(&tail->read_us) > for_us;
+}
+
 static enum tw_rc read_on(struct tw_tail *tail, struct tw_reader *reader, struct tw_err *reterr)
 {
     while (!atomic_load_explicit(&tail->stopping, memory_order_relaxed)) {
         size_t     count = 0;
         enum tw_rc rc = tw_reader_poll(reader, POLL_MS, POLL_MAX, on_record, tail, &count, reterr);
 
+        if (count > 0)
+            atomic_store(&tail->read_us, tw_monotonic_us());
         if (rc == TW_BROKEN)
             return rc;
+        if (stands_still(tail, STARTS_AGAIN_US))
+            return tw_fail(reterr, TW_UNREACHED, WHERE, 0, "no events come, though there are some");
         if (rc != TW_OK)
             atomic_store_explicit(&tail->up, false, memory_order_relaxed);
     }
@@ -513,9 +532,11 @@ static enum tw_rc follow(struct tw_tail *tail, struct tw_reader *reader, struct 
 
     TW_TRY(start_reading(tail, reader, reterr));
     tw_log(TW_LOG_INFO, "following the event topics");
+    atomic_store(&tail->read_us, tw_monotonic_us());
     asker_start(&asker);
     enum tw_rc rc = read_on(tail, reader, reterr);
     asker_stop(&asker);
+    atomic_store(&tail->behind, false);
     tw_freshness_end(tail->freshness);
     return rc;
 }
@@ -526,6 +547,7 @@ static void *tail_main(void *self)
     bool            said = false;
 
     pthread_setname_np(pthread_self(), "tail");
+    tw_pulse_begin("tail");
     while (!atomic_load(&tail->stopping)) {
         struct tw_reader *reader = NULL;
         struct tw_err     err = {0};
@@ -538,9 +560,11 @@ static void *tail_main(void *self)
         if (rc != TW_OK && !said)
             tw_log_err(TW_LOG_WARN, "cannot follow the event topics, trying again", &err, NULL);
         said = rc != TW_OK;
+        tw_pulse("waiting to open a reader");
         nap_ms(tail, RETRY_MS);
     }
     tw_arena_done(&tail->arena);
+    tw_pulse_end();
     return NULL;
 }
 
@@ -596,7 +620,7 @@ void tw_tail_tell_watermarks(struct tw_tail *tail, struct tw_watermarks *waterma
 
 bool tw_tail_is_up(const struct tw_tail *tail)
 {
-    return atomic_load_explicit(&tail->up, memory_order_relaxed);
+    return atomic_load_explicit(&tail->up, memory_order_relaxed) && !stands_still(tail, STILL_US);
 }
 
 bool tw_tail_is_fresh(const struct tw_tail *tail)

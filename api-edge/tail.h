@@ -62,7 +62,7 @@ size_t tw_tail_seated(const struct tw_tail *tail);
 void   tw_tail_drain(struct tw_tail *tail);
 /** Reading ends soon; tw_tail_free() waits for it. */
 void   tw_tail_stop(struct tw_tail *tail);
-/** The event topics are being read: the broker answered when it was last asked. */
+/** The event topics are being read: the broker answered when it was last asked, and what it has comes. */
 bool   tw_tail_is_up(const struct tw_tail *tail);
 /** Every token that was revoked a second ago or earlier, by its event, has been told of. */
 bool   tw_tail_is_fresh(const struct tw_tail *tail);

@@ -370,3 +370,20 @@ void tw_redis_uris_on(const char *uris, const int *dbs, struct tw_buf *out)
         tw_buf_printf(out, more ? "/%d," : "/%d", dbs[count]);
     }
 }
+
+/* ---- memory ---- */
+
+/* hiredis 0.14 takes these by name, and its own end the process by abort() when there is none. Here, because whoever talks to
+ * a Redis has read its address above. */
+void *hi_malloc(size_t size_bytes);
+char *hi_strdup(const char *text);
+
+void *hi_malloc(size_t size_bytes)
+{
+    return tw_alloc(size_bytes);
+}
+
+char *hi_strdup(const char *text)
+{
+    return tw_strdup(text);
+}

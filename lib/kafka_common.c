@@ -213,6 +213,23 @@ int tw_kafka_brokers_up(const char *statistics_json)
     return count;
 }
 
+/* A broker's state stands before its idle time, and both before the next broker's. */
+int64_t tw_kafka_silent_us(const char *statistics_json)
+{
+    static const char up[] = "\"state\":\"UP\"";
+    static const char idle[] = "\"rxidle\":";
+    int64_t           least = INT64_MAX;
+
+    for (const char *at = statistics_json; (at = strstr(at, up)); at += sizeof(up) - 1) {
+        const char *found = strstr(at, idle);
+        int64_t     idle_us = found ? strtoll(found + sizeof(idle) - 1, NULL, 10) : -1;
+
+        if (idle_us < least)
+            least = idle_us;
+    }
+    return least == INT64_MAX || least < 0 ? 0 : least;
+}
+
 enum tw_rc tw_kafka_check(const char *brokers, struct tw_err *reterr)
 {
     rd_kafka_conf_t *conf = NULL;

@@ -39,6 +39,9 @@ void   tw_kafka_record_of(const rd_kafka_message_t *message, struct tw_header *h
 size_t tw_kafka_header_count(const rd_kafka_message_t *message);
 
 /** Counts brokers in state UP in librdkafka's statistics JSON. */
-int tw_kafka_brokers_up(const char *statistics_json);
+int     tw_kafka_brokers_up(const char *statistics_json);
+/** From the same: since when nothing has come from a broker in state UP, of the one that was heard last; 0 when none is, or
+ *  it has not said anything yet. */
+int64_t tw_kafka_silent_us(const char *statistics_json);
 
 #endif

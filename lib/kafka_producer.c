@@ -11,6 +11,7 @@
 #include "tillwire/clock.h"
 #include "tillwire/kafka.h"
 #include "tillwire/log.h"
+#include "tillwire/pulse.h"
 
 enum { TOPICS_MAX = 16 };
 
@@ -189,6 +190,7 @@ enum tw_rc tw_producer_send(struct tw_producer *producer, const char *topic, int
 
 int tw_producer_poll(struct tw_producer *producer, int timeout_ms)
 {
+    tw_pulse("serving reports of the broker");
     return rd_kafka_poll(producer->rk, timeout_ms);
 }
 
@@ -214,6 +216,7 @@ static enum tw_rc warm_topic(struct tw_producer *producer, const char *topic, in
     int                        partitions;
 
     TW_TRY(tw_producer_know(producer, topic, reterr));
+    tw_pulse("asking the broker for a topic");
     error = rd_kafka_metadata(producer->rk, 0, find_topic(producer, topic), &metadata, timeout_ms);
     if (error)
         return tw_kafka_fail(reterr, "producer.warm", error, topic);
@@ -263,6 +266,7 @@ void tw_producer_close(struct tw_producer *producer, int flush_ms)
 {
     if (!producer)
         return;
+    tw_pulse("closing a producer");
     rd_kafka_flush(producer->rk, flush_ms);
     rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     rd_kafka_flush(producer->rk, 1000); /* serves the purged ones' reports */

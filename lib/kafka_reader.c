@@ -7,6 +7,7 @@
 
 #include "kafka_common.h"
 #include "tillwire/kafka.h"
+#include "tillwire/pulse.h"
 #include "tillwire/log.h"
 
 enum { BATCH_MAX = 1000 };
@@ -81,8 +82,10 @@ static void wake_fetcher(struct tw_reader *reader)
 
 static rd_kafka_message_t *take_first(struct tw_reader *reader, int timeout_ms)
 {
-    rd_kafka_message_t *first = rd_kafka_consumer_poll(reader->rk, 0);
+    rd_kafka_message_t *first;
 
+    tw_pulse("reading records");
+    first = rd_kafka_consumer_poll(reader->rk, 0);
     if (first)
         return first;
     if (reader->taken_bytes >= EMPTIED_BYTES)
@@ -163,8 +166,10 @@ enum tw_rc tw_reader_bounds(struct tw_reader *reader, const char *topic, int32_t
                             int64_t *ret_low, int64_t *ret_high, struct tw_err *reterr)
 {
     int64_t             low, high;
-    rd_kafka_resp_err_t error = rd_kafka_query_watermark_offsets(reader->rk, topic, partition, &low, &high, timeout_ms);
+    rd_kafka_resp_err_t error;
 
+    tw_pulse("asking the broker where a log begins and ends");
+    error = rd_kafka_query_watermark_offsets(reader->rk, topic, partition, &low, &high, timeout_ms);
     if (error)
         return tw_kafka_fail(reterr, "reader.bounds", error, topic);
     *ret_low = low;
@@ -199,6 +204,7 @@ static enum tw_rc ask_offsets(struct tw_reader *reader, int64_t time, struct tw_
 
     for (size_t i = 0; i < count; i++)
         rd_kafka_topic_partition_list_add(list, positions[i].topic, positions[i].partition)->offset = time;
+    tw_pulse("asking the broker for offsets");
     error = rd_kafka_offsets_for_times(reader->rk, list, timeout_ms);
     rc = error ? tw_kafka_fail(reterr, "reader.offsets", error, "cannot ask for offsets")
                : take_offsets(list, time, positions, count, reterr);
@@ -228,6 +234,7 @@ void tw_reader_close(struct tw_reader *reader)
 {
     if (!reader)
         return;
+    tw_pulse("closing a reader");
     rd_kafka_queue_destroy(reader->queue);
     rd_kafka_consumer_close(reader->rk);
     rd_kafka_destroy(reader->rk);

@@ -13,6 +13,7 @@
 #include "tillwire/clock.h"
 #include "tillwire/gen/topics.h"
 #include "tillwire/kafka.h"
+#include "tillwire/pulse.h"
 
 struct admin {
     struct tw_str     brokers; /* their addresses, without options */
@@ -71,9 +72,12 @@ static enum tw_rc fail_asking(const struct admin *admin, rd_kafka_resp_err_t err
 static enum tw_rc take_answer(struct admin *admin, const char *what, rd_kafka_event_t **ret_event,
                               struct tw_err *reterr)
 {
-    rd_kafka_event_t   *event = rd_kafka_queue_poll(admin->queue, admin->timeout_ms + 1000);
-    rd_kafka_resp_err_t error = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    rd_kafka_event_t   *event;
+    rd_kafka_resp_err_t error;
 
+    tw_pulse("asking the broker for a topic's settings");
+    event = rd_kafka_queue_poll(admin->queue, admin->timeout_ms + 1000);
+    error = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
     if (error) {
         destroy_event(&event);
         return fail_asking(admin, error, what, reterr);
@@ -100,8 +104,10 @@ static enum tw_rc count_partitions(struct admin *admin, const char *topic, int *
 {
     const rd_kafka_metadata_t *metadata;
     rd_kafka_topic_t          *handle = rd_kafka_topic_new(admin->rk, topic, NULL);
-    rd_kafka_resp_err_t        error = rd_kafka_metadata(admin->rk, 0, handle, &metadata, admin->timeout_ms);
+    rd_kafka_resp_err_t        error;
 
+    tw_pulse("asking the broker for a topic");
+    error = rd_kafka_metadata(admin->rk, 0, handle, &metadata, admin->timeout_ms);
     rd_kafka_topic_destroy(handle);
     if (error)
         return fail_asking(admin, error, "for topics", reterr);

@@ -7,9 +7,33 @@
 #include "tillwire/product_document.h"
 
 #include <assert.h>
-#include <bson/bson.h>
+#include <mongoc/mongoc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* --- memory ------------------------------------------------------------------------------------------------------- */
+
+static void *alloc_aligned(size_t alignment, size_t size_bytes)
+{
+    void *memory = NULL;
+
+    if (posix_memalign(&memory, alignment, size_bytes) != 0)
+        tw_out_of_memory(size_bytes);
+    return memory;
+}
+
+void tw_mongo_begin(void)
+{
+    bson_mem_set_vtable(&(bson_mem_vtable_t){.malloc = tw_alloc,
+                                             .calloc = tw_alloc_zeroed,
+                                             .realloc = tw_realloc,
+                                             .free = free,
+                                             .aligned_alloc = alloc_aligned});
+    mongoc_init();
+}
+
+/* --- fields ------------------------------------------------------------------------------------------------------- */
 
 enum field_kind { FIELD_TEXT, FIELD_DECIMAL, FIELD_INT, FIELD_BOOL, FIELD_TIME, FIELD_TEXTS, FIELD_PAIRS };
 

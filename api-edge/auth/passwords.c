@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tillwire/metrics.h"
+#include "tillwire/pulse.h"
 
 #define WHERE "edge.passwords"
 
@@ -152,16 +153,20 @@ static void *pool_main(void *self)
     struct job          *job;
 
     pthread_setname_np(pthread_self(), "passwords");
+    tw_pulse_begin("passwords");
     setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS); /* on Linux a thread's own */
     pthread_mutex_lock(&passwords->lock);
     while ((job = take_job(passwords)) != NULL) {
         pthread_mutex_unlock(&passwords->lock);
+        tw_pulse("hashing a password");
         do_job(job);
+        tw_pulse_rest();
         pthread_mutex_lock(&passwords->lock);
         job->done = true;
         pthread_cond_signal(&job->finished);
     }
     pthread_mutex_unlock(&passwords->lock);
+    tw_pulse_end();
     return NULL;
 }
 

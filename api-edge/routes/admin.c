@@ -1,44 +1,41 @@
 /* The admin port: is it alive, is it ready and if not why, what does it count. */
 #include "routes/routes.h"
 
+#include "health.h"
 #include "tillwire/metrics.h"
+#include "tillwire/pulse.h"
 
-enum { QUEUE_FULL_PERCENT = 80 };
-
+/* For whoever would restart it: the watchdog ends a process that hangs, and this is for when even that does not. */
 static void get_health(struct tw_request *request, struct tw_reply *reply)
 {
-    (void)request;
-    tw_reply_json(reply, 200);
-    tw_buf_add_str(&reply->body, TW_STR("{\"alive\":true}"));
+    char           late[TW_PULSE_TEXT] = "";
+    bool           alive = !tw_pulse_is_late(request->edge->settings->hang_timeout_s * 1000000, late);
+    struct tw_json json = {&reply->body, false};
+
+    tw_reply_json(reply, alive ? 200 : 503);
+    tw_json_open(&json, '{');
+    tw_json_key(&json, "alive");
+    tw_json_bool(&json, alive);
+    if (!alive) {
+        tw_json_key(&json, "why");
+        tw_json_text(&json, tw_str_of(late));
+    }
+    tw_json_close(&json, '}');
 }
 
 static void get_ready(struct tw_request *request, struct tw_reply *reply)
 {
-    struct tw_edge        *edge = request->edge;
-    struct tw_sender_state sender = tw_sender_state(edge->sender);
-    struct tw_json         json = {&reply->body, false};
-    bool                   ready = true;
-    const struct {
-        const char *name;
-        bool        good;
-    } parts[] = {
-        {"broker", sender.connected},
-        {"producer_warm", sender.warm},
-        {"queue", sender.queue_percent < QUEUE_FULL_PERCENT},
-        {"event_tail", tw_tail_is_up(edge->tail)},
-        {"postgres", atomic_load(&edge->health.postgres)},
-        {"mongo", atomic_load(&edge->health.mongo)},
-        {"redis", atomic_load(&edge->health.redis)},
-        {"id_key", atomic_load(&edge->health.pins)},
-        {"not_draining", !atomic_load(&edge->draining)},
-    };
+    struct tw_health_part parts[TW_HEALTH_PARTS];
+    char                  why[TW_HEALTH_TEXT];
+    struct tw_json        json = {&reply->body, false};
+    bool                  ready = tw_health_look(request->edge, parts, why);
 
-    for (size_t i = 0; i < TW_LEN(parts); i++)
-        ready = ready && parts[i].good;
     tw_reply_json(reply, ready ? 200 : 503);
     tw_json_open(&json, '{');
     tw_json_key(&json, "ready");
     tw_json_bool(&json, ready);
+    tw_json_key(&json, "why");
+    tw_json_text(&json, tw_str_of(why));
     tw_json_key(&json, "parts");
     tw_json_open(&json, '{');
     for (size_t i = 0; i < TW_LEN(parts); i++) {

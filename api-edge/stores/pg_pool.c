@@ -1,5 +1,6 @@
 #include "stores/pg_pool.h"
 
+#include <errno.h>
 #include <libpq-fe.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -26,9 +27,13 @@ struct tw_pg_pool {
 
 enum tw_rc tw_pg_pool_open(const char *uri, size_t connections, struct tw_pg_pool **ret_pool, struct tw_err *reterr)
 {
-    PQconninfoOption  *options = PQconninfoParse(uri, NULL); /* its message may quote the password */
+    PQconninfoOption  *options;
     struct tw_pg_pool *pool;
 
+    errno = 0;
+    options = PQconninfoParse(uri, NULL); /* its message may quote the password */
+    if (!options && errno == ENOMEM)      /* libpq says the same of both */
+        tw_out_of_memory(strlen(uri));
     if (!options)
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "the PostgreSQL URI cannot be read");
     PQconninfoFree(options);

@@ -92,7 +92,7 @@ enum tw_rc tw_products_open(const char *mongo_uri, size_t connections, struct tw
     struct tw_products *products;
 
     mongoc_log_set_handler(on_mongoc_log, NULL); /* first: it has words to say, too */
-    mongoc_init();
+    tw_mongo_begin();
     uri = mongoc_uri_new_with_error(mongo_uri, &error);
     if (!uri || !mongoc_uri_get_database(uri)) {
         mongoc_uri_destroy(uri);

@@ -1,9 +1,11 @@
 #include "stores/redis_pool.h"
 
+#include <errno.h>
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include "stores/places.h"
 #include "tillwire/cart_keys.h"
@@ -78,13 +80,49 @@ size_t tw_redis_pool_servers(const struct tw_redis_pool *pool)
     return pool->count;
 }
 
-/** A greeting before the first command: a good answer, or the connection is of no use. */
-static bool greet(redisContext *context, const char *format, const char *first, const char *second)
+static bool write_all(int fd, const char *bytes, size_t len)
 {
-    TW_AUTO(tw_redis_reply_release)
-    redisReply *reply = second ? redisCommand(context, format, first, second) : redisCommand(context, format, first);
+    while (len > 0) {
+        ssize_t part = write(fd, bytes, len);
+
+        if (part < 0 && errno != EINTR)
+            return false;
+        bytes += part > 0 ? part : 0;
+        len -= part > 0 ? (size_t)part : 0;
+    }
+    return true;
+}
+
+/** One command, one reply; NULL: none, and the connection is of no more use. Written past hiredis 0.14, which crashes when
+ *  there is no memory for its next output buffer. */
+static redisReply *ask(redisContext *context, int argc, const char **argv, const size_t *lengths)
+{
+    void *reply = NULL;
+    char *command = NULL;
+    int   len = redisFormatCommandArgv(&command, argc, argv, lengths);
+
+    if (len < 0)
+        tw_out_of_memory(sizeof(*context));
+    if (!write_all(context->fd, command, (size_t)len) || redisGetReply(context, &reply) != REDIS_OK)
+        reply = NULL;
+    redisFreeCommand(command);
+    return reply;
+}
+
+/** Before the first command: a good answer, or the connection is of no use. */
+static bool greet(redisContext *context, int argc, const char **argv)
+{
+    TW_AUTO(tw_redis_reply_release) redisReply *reply = ask(context, argc, argv, NULL);
 
     return reply && reply->type != REDIS_REPLY_ERROR;
+}
+
+static bool log_in(redisContext *context, const struct tw_redis_uri *uri)
+{
+    if (uri->password[0] == '\0')
+        return true;
+    return uri->user[0] == '\0' ? greet(context, 2, (const char *[]){"AUTH", uri->password})
+                                : greet(context, 3, (const char *[]){"AUTH", uri->user, uri->password});
 }
 
 static redisContext *connect_now(const struct tw_redis_uri *uri)
@@ -94,10 +132,8 @@ static redisContext *connect_now(const struct tw_redis_uri *uri)
     char           db[16];
 
     snprintf(db, sizeof(db), "%d", uri->db);
-    if (context && !context->err && redisSetTimeout(context, timeout) == REDIS_OK &&
-        (uri->password[0] == '\0' || (uri->user[0] == '\0' ? greet(context, "AUTH %s", uri->password, NULL)
-                                                           : greet(context, "AUTH %s %s", uri->user, uri->password))) &&
-        (uri->db == 0 || greet(context, "SELECT %s", db, NULL)))
+    if (context && !context->err && redisSetTimeout(context, timeout) == REDIS_OK && log_in(context, uri) &&
+        (uri->db == 0 || greet(context, 2, (const char *[]){"SELECT", db})))
         return context;
     if (context)
         redisFree(context);
@@ -108,7 +144,7 @@ static redisContext *connect_now(const struct tw_redis_uri *uri)
 static redisReply *try_on(redisContext **context, int argc, const char **argv, const size_t *lengths)
 {
     int64_t     start_us = tw_monotonic_us();
-    redisReply *reply = *context ? redisCommandArgv(*context, argc, argv, lengths) : NULL;
+    redisReply *reply = *context ? ask(*context, argc, argv, lengths) : NULL;
 
     if (reply)
         tw_metric_observe_us(&duration, tw_monotonic_us() - start_us);

@@ -24,7 +24,9 @@
 #define TW_PRINTF(format_index, first_arg) __attribute__((format(printf, format_index, first_arg)))
 
 /** Ends the process cleanly (exit code 71, EX_OSERR) with one log line; for allocation failures. A worker that ends
- *  here has not moved its watermark, so nothing is lost: this is why no allocation in the tree returns NULL. */
+ *  here has not moved its watermark, so nothing is lost: this is why no allocation in the tree returns NULL. Libraries
+ *  that take an allocation from whoever uses them are given ours (jansson, OpenSSL, libbson, hiredis); where another
+ *  says the same of bad input and of missing memory, errno tells which. */
 _Noreturn void tw_out_of_memory(size_t wanted_bytes);
 
 /** malloc/calloc/realloc/strdup that end the process instead of returning NULL. Free with free(). */

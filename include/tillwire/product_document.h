@@ -68,4 +68,8 @@ void       tw_ledger_to_document(int32_t partition, const struct tw_ledger_row *
 enum tw_rc tw_ledger_from_document(const struct _bson_t *document, struct tw_arena *arena,
                                    struct tw_ledger_row *ret_row, struct tw_err *reterr);
 
+/** Starts libmongoc, once or again: before all of its calls but that of its log handler. libbson, and libmongoc with it,
+ *  would end the process by abort() when there is no memory; from here on it ends as ours do (tillwire/base.h). */
+void tw_mongo_begin(void);
+
 #endif

@@ -53,8 +53,20 @@ class Broker:
         yield
         self._set_timestamps(topics, "LogAppendTime")
 
+    @contextmanager
+    def takes_nothing(self, topic: str) -> Iterator[None]:
+        """Every record is too large for it."""
+        self._set({topic}, "max.message.bytes", "1")
+        try:
+            yield
+        finally:
+            self._servers.twctl("topics", "apply")
+
     def _set_timestamps(self, topics: set[str], value: str) -> None:
-        entry = ConfigEntry("message.timestamp.type", value, incremental_operation=AlterConfigOpType.SET)
+        self._set(topics, "message.timestamp.type", value)
+
+    def _set(self, topics: set[str], setting: str, value: str) -> None:
+        entry = ConfigEntry(setting, value, incremental_operation=AlterConfigOpType.SET)
         resources = [ConfigResource("TOPIC", name, incremental_configs=[entry]) for name in topics]
         _settle(self._admin.incremental_alter_configs(resources))
 

@@ -1,5 +1,5 @@
 """How much of the fault list is run. The everyday check takes a bounded sample, chosen from a seed that is printed;
-TW_FAULTS=all takes everything (`./dev test --all`), TW_FAULT_SEED=NUMBER another sample. What a test has to tell it
+TW_FAULTS=all takes everything (`./dev test --all`), TW_SEED=NUMBER another sample. What a test has to tell it
 appends to the file that TW_REPORT names."""
 
 import os
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 ALL = os.environ.get("TW_FAULTS") == "all"
-SEED = int(os.environ.get("TW_FAULT_SEED", "20261127"))
+SEED = int(os.environ.get("TW_SEED", "20261127"))
 
 
 def dice_of(what: str) -> random.Random:
@@ -59,7 +59,7 @@ class Report:
 @contextmanager
 def reported(what: str) -> Iterator[Report]:
     """Prints the seed before anything can fail."""
-    print(f"{what}: TW_FAULT_SEED={SEED}", flush=True)
+    print(f"{what}: TW_SEED={SEED}", flush=True)
     report = Report(what)
     yield report
     print(report.line())

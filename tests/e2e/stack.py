@@ -6,7 +6,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -110,15 +110,23 @@ class Stack:
 
     # --- programs
 
-    def start(self, *names: str, fail: str = "", settings: dict[str, str] | None = None, ready: bool = True) -> None:
-        """Starts them side by side and waits until they are ready. `fail`: TW_FAIL of the failpoint builds."""
+    def start(
+        self,
+        *names: str,
+        fail: str = "",
+        settings: dict[str, str] | None = None,
+        ready: bool = True,
+        launcher: Sequence[str | Path] = (),
+    ) -> None:
+        """Starts them side by side and waits until they are ready. `fail`: TW_FAIL of the failpoint builds; `launcher`:
+        a program that makes itself into the one behind it."""
         for name in names:
-            self._spawn(name, {**(settings or {}), **({"TW_FAIL": fail} if fail else {})})
+            self._spawn(name, {**(settings or {}), **({"TW_FAIL": fail} if fail else {})}, launcher)
         if ready:
             for name in names:
                 self.wait_ready(name)
 
-    def _spawn(self, name: str, settings: dict[str, str]) -> None:
+    def _spawn(self, name: str, settings: dict[str, str], launcher: Sequence[str | Path] = ()) -> None:
         assert not self.is_running(name), f"{name} runs already"
         kind = name.rstrip("0123456789")
         plain = {key: value for key, value in os.environ.items() if not key.startswith("TW_")}
@@ -126,7 +134,7 @@ class Stack:
         with log.open("ab") as out:
             self._log_start[name] = out.tell()
             process = subprocess.Popen(
-                [Path(os.environ["TW_BIN_DIR"]) / f"tillwire-{kind}"],
+                [*launcher, Path(os.environ["TW_BIN_DIR"]) / f"tillwire-{kind}"],
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=out,

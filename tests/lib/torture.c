@@ -18,7 +18,9 @@
 #endif
 
 enum {
-    PLACES = 40,
+    PLACES = 25,
+    PLACES_OF_ALL = 2500, /* with TW_TORTURE=all */
+    HANGS_S = 300,        /* a process that is not done by then never will be */
     EFFECTS_MAX = 64,
 };
 
@@ -98,6 +100,7 @@ static int play_apart(void *arg)
     /* cmocka would go on with the next test, here. */
     for (size_t i = 0; i < TW_LEN(crashes); i++)
         signal(crashes[i], SIG_DFL);
+    alarm(HANGS_S);
     play(arg);
     left->finished = true;
     /* At the end of the process it would take its time with each of thousands. */
@@ -202,14 +205,16 @@ static bool step(const struct trial *trial, const struct left *begun, const stru
 
 static uint64_t part_of(const struct tw_torture *torture)
 {
+    const char *wish = getenv("TW_TORTURE");
+
+    if (wish && strcmp(wish, "all") == 0)
+        return PLACES_OF_ALL;
     return torture->places ? torture->places : PLACES;
 }
 
 static bool walks_all(const struct tw_torture *torture, uint64_t places)
 {
-    const char *wish = getenv("TW_TORTURE");
-
-    return places <= 2 * part_of(torture) || (wish && strcmp(wish, "all") == 0);
+    return places <= 2 * part_of(torture);
 }
 
 static void walk(const struct tw_torture *torture, bool onward, const struct left *begun, const struct left *wanted,
@@ -249,6 +254,25 @@ static void play_unharmed(const struct tw_torture *torture, struct left *ret_beg
         fail_msg("%s allocates nothing, so nothing can fail", torture->name);
 }
 
+/* Where TW_REPORT names a file, there, too. */
+static void tell_counts(const struct tw_torture *torture, uint64_t places, const struct counts *counts)
+{
+    const char *path = getenv("TW_REPORT");
+    FILE       *report = path ? fopen(path, "ae") : NULL;
+    char        text[400];
+
+    snprintf(text, sizeof(text),
+             "%s: %" PRIu64 " allocations; one failed in each of %" PRIu64 " processes%s: %" PRIu64
+             " ended cleanly, %" PRIu64 " gave a clear error, %" PRIu64 " did without",
+             torture->name, places, counts->trials, walks_all(torture, places) ? "" : ", chosen from seed 20261127",
+             counts->exits, counts->errors, counts->unmoved);
+    print_message("%s\n", text);
+    if (!report)
+        return;
+    fprintf(report, "%s\n", text);
+    fclose(report);
+}
+
 void tw_torture(const struct tw_torture *torture)
 {
     struct counts counts = {0};
@@ -260,11 +284,7 @@ void tw_torture(const struct tw_torture *torture)
     walk(torture, false, &begun, &wanted, &counts);
     walk(torture, true, &begun, &wanted, &counts);
     assert_true(counts.trials > 0);
-    print_message("%s: %" PRIu64 " allocations; one failed in each of %" PRIu64 " processes%s: %" PRIu64
-                  " ended cleanly, %" PRIu64 " gave a clear error, %" PRIu64 " did without\n",
-                  torture->name, (uint64_t)wanted.tally.asked, counts.trials,
-                  walks_all(torture, wanted.tally.asked) ? "" : ", chosen from seed 20261127", counts.exits,
-                  counts.errors, counts.unmoved);
+    tell_counts(torture, wanted.tally.asked, &counts);
     munmap(left, sizeof(*left));
     left = NULL;
 }

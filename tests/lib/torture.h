@@ -27,13 +27,13 @@ struct tw_torture {
     uint64_t (*remains)(void);
     /** What is set up once in a process is set up before: where that takes thousands of allocations. */
     bool     warm;
-    /** How many are walked of a long scenario, twice over: so many from its first allocation on, and as many of the others;
-     *  0: 40. */
+    /** How much is walked of a long scenario: so many allocations from the first on, and as many of the others; 0: 25. */
     uint64_t places;
 };
 
 /** Walks all of it: fails the test at the first place where something else comes of it, and prints how often what came
- *  of it. A long scenario is walked in part, the places chosen from a printed seed; TW_TORTURE=all walks all. */
+ *  of it. A long scenario is walked in part, the places chosen from a printed seed; with TW_TORTURE=all that part is of
+ *  5,000 allocations. */
 void tw_torture(const struct tw_torture *torture);
 
 /** Part of the scenario's answer, besides its code. Allocates nothing. */

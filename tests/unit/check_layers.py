@@ -55,7 +55,7 @@ def check_direction(source: pathlib.Path) -> list[str]:
         for path in (source / folder).rglob("*.[ch]"):
             here = path.parent.relative_to(source).as_posix()
             for name in includes(path):
-                owner = owners.get(pathlib.PurePath(name).name) if not name.startswith("tillwire/") else None
+                owner = owners.get(pathlib.PurePath(name).name) if not name.startswith(("tillwire/", "sys/")) else None
                 if owner and not may_see(here, owner):
                     wrong.append(f"{path.relative_to(source)}: '{here}' must not see '{owner}' ('{name}')")
     return wrong

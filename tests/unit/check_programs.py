@@ -156,6 +156,11 @@ class Programs(unittest.TestCase):
         with self.running("edge", threads="1", listen=free_address()):
             self.wait_for("the admin port answers", lambda: self.ask("/healthz")[0] == 200)
 
+    def test_a_time_that_would_take_a_server_that_is_away_for_a_hang_is_refused(self):
+        for program in WORKERS:
+            self.assert_refused(program, "hang_timeout_s", "store_timeout_ms", hang_timeout_s="2")
+        self.assert_refused("edge", "hang_timeout_s", "10 s", hang_timeout_s="10")
+
     def test_a_worker_tells_that_the_broker_is_away_and_goes_on_trying_also_after_sighup(self):
         config = pathlib.Path(self.file("config", ""))
         for program in WORKERS:

@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 SOURCE, BUILD = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
-WITHOUT_SERVERS = {"e2e/checker", "e2e/ids"}
+WITHOUT_SERVERS = {"e2e/checker", "e2e/ids", "e2e/kubernetes"}
 
 
 def tests() -> dict[str, dict]:

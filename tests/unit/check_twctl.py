@@ -1,6 +1,7 @@
 """twctl as a person meets it without any server: help, mistakes, exit codes."""
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -125,6 +126,16 @@ class Twctl(unittest.TestCase):
             self.assert_refused(twctl("verify", domain, **{**settings, uri: self.settings[uri]}), 3, f"{domain}: ")
         done = twctl("verify", "all", **settings)
         self.assert_refused(done, 2, *(f"{uri} must be given" for uri in stores.values()))
+
+    def test_a_replay_that_ends_by_a_signal_is_told(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = pathlib.Path(shutil.copy(BUILD / "bin/twctl", folder))
+            replay = program.with_name("tillwire-replay")
+            for name, words in (("INT", ("interrupted",)), ("KILL", ("tillwire-replay", "signal 9"))):
+                replay.write_text(f"#!/bin/sh\nkill -{name} $$\n")
+                replay.chmod(0o755)
+                done = subprocess.run([program, "verify", "cart"], capture_output=True, text=True, check=False, timeout=60)
+                self.assert_refused(done, 3, *words)
 
     def test_wrong_settings_of_a_replay_are_named(self):
         for words, refusal in ((("rebuild", "cart", "--threads", "0"), ("threads", "1..16")),

@@ -13,8 +13,9 @@
 #include <unistd.h>
 
 #include "admin.h"
+#include "tillwire/pulse.h"
 
-enum { MINUTE_S = 60, LOOPS = 3 };
+enum { HANG_S = 60, LOOPS = 3 };
 
 static time_t           ahead_s; /* of the real clock */
 static struct tw_admin *admin;
@@ -79,13 +80,14 @@ static int set_up(void **unused)
     ahead_s = 0;
     port = free_port();
     snprintf(listen_on, sizeof(listen_on), "127.0.0.1:%u", port);
-    return tw_admin_open(listen_on, LOOPS, &admin, NULL) == TW_OK ? 0 : -1;
+    return tw_admin_open(listen_on, LOOPS, HANG_S, &admin, NULL) == TW_OK ? 0 : -1;
 }
 
 static int tear_down(void **unused)
 {
     (void)unused;
     tw_admin_close(admin);
+    tw_pulse_end();
     return 0;
 }
 
@@ -118,17 +120,33 @@ static void a_remark__leaves_it_ready_and_is_shown(void **unused)
     assert_answer("/readyz", 200, "\r\n\r\nready\n");
 }
 
-static void one_loop_that_stands_still__is_no_health(void **unused)
+/* It has said "ready" before it hung; a server that hangs is told within five seconds. */
+static void thread_that_stands_still__is_not_ready_and_after_the_limit_no_health(void **unused)
 {
     (void)unused;
-    ahead_s += MINUTE_S - 1;
-    assert_answer("/healthz", 200, "alive");
-    tw_admin_set(admin, 0, NULL);
-    tw_admin_set(admin, 2, NULL);
+    tw_admin_set_ready(admin, TW_ALL_LOOPS, NULL);
+    tw_pulse_begin("loop 1");
+    tw_pulse("commit to PostgreSQL");
     ahead_s += 2;
-    assert_answer("/healthz", 503, "has not turned");
-    tw_admin_set(admin, 1, NULL);
+    assert_answer("/readyz", 200, "ready");
+    ahead_s += 2;
+    assert_answer("/readyz", 503, "\r\n\r\nloop 1 has been silent for 4 s: commit to PostgreSQL\n");
     assert_answer("/healthz", 200, "alive");
+    ahead_s += HANG_S;
+    assert_answer("/healthz", 503, "commit to PostgreSQL");
+    tw_pulse("folding");
+    assert_answer("/readyz", 200, "ready");
+    assert_answer("/healthz", 200, "alive");
+}
+
+static void silence__stands_behind_what_is_wrong_already(void **unused)
+{
+    (void)unused;
+    tw_admin_set(admin, 0, "partition 2 is recovering");
+    tw_pulse_begin("loop 0");
+    tw_pulse("watermark of Redis");
+    ahead_s += 4;
+    assert_answer("/readyz", 503, "partition 2 is recovering; loop 0 has been silent for 4 s: watermark of Redis");
 }
 
 /* An orchestrator would restart a worker again and again that only waits for its broker. */
@@ -138,7 +156,9 @@ static void waiting_before_any_loop_began__is_healthy(void **unused)
     struct tw_err   err = {.rc = TW_UNREACHED, .where = "test", .msg = "nobody is there"};
 
     (void)unused;
-    ahead_s += 2 * MINUTE_S;
+    tw_pulse_begin("start");
+    tw_pulse("asking the broker");
+    ahead_s += 2 * HANG_S;
     tw_retry_pause(&retry, admin, TW_ALL_LOOPS, &err);
     assert_answer("/healthz", 200, "alive");
     assert_answer("/readyz", 503, "nobody is there");
@@ -153,10 +173,10 @@ static void address_that_is_none__is_refused_by_name(void **unused)
 
     (void)unused;
     for (size_t i = 0; i < TW_LEN(wrong); i++) {
-        assert_int_equal(tw_admin_open(wrong[i], 1, &none, &err), TW_INVALID);
+        assert_int_equal(tw_admin_open(wrong[i], 1, HANG_S, &none, &err), TW_INVALID);
         assert_non_null(strstr(err.msg, "admin_listen"));
     }
-    assert_int_equal(tw_admin_open(listen_on, 1, &none, &err), TW_BROKEN); /* it is ours already */
+    assert_int_equal(tw_admin_open(listen_on, 1, HANG_S, &none, &err), TW_BROKEN); /* it is ours already */
     assert_null(none);
 }
 
@@ -165,7 +185,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(readiness__needs_every_loop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_remark__leaves_it_ready_and_is_shown, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(one_loop_that_stands_still__is_no_health, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(thread_that_stands_still__is_not_ready_and_after_the_limit_no_health, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(silence__stands_behind_what_is_wrong_already, set_up, tear_down),
         cmocka_unit_test_setup_teardown(waiting_before_any_loop_began__is_healthy, set_up, tear_down),
         cmocka_unit_test_setup_teardown(address_that_is_none__is_refused_by_name, set_up, tear_down),
     };

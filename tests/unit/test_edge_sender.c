@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "unit.h"
@@ -14,6 +16,18 @@ enum { SENT_MAX = 64, LINGER_US = 500 };
 struct tw_producer {
     struct tw_producer_options options;
 };
+
+static _Atomic time_t ahead_s; /* of the real clock */
+
+/* In place of the C library's, for the whole program. */
+int clock_gettime(clockid_t id, struct timespec *ret_time)
+{
+    int rc = (int)syscall(SYS_clock_gettime, id, ret_time);
+
+    if (id == CLOCK_MONOTONIC)
+        ret_time->tv_sec += atomic_load(&ahead_s);
+    return rc;
+}
 
 static pthread_mutex_t     lock = PTHREAD_MUTEX_INITIALIZER;
 static void               *sent[SENT_MAX]; /* opaques waiting for their report */
@@ -215,6 +229,26 @@ static void hanging_broker__is_asked_once_a_second(void **state)
     assert_rc(tw_sender_await(sender, other, 2000, &offset, &err), TW_OK, err);
 }
 
+/* Nobody is sent to an edge that is not ready, and only a request finds out that the broker is well again. */
+static void stall_that_nobody_looks_at__is_not_known_for_ever(void **state)
+{
+    struct tw_err err;
+    int64_t       offset = 0;
+
+    (void)state;
+    atomic_store(&holds_reports, true);
+    tw_sender_begin(sender, lane, &record, &err);
+    assert_rc(tw_sender_await(sender, lane, 5, &offset, &err), TW_UNKNOWN, err);
+    atomic_fetch_add(&ahead_s, TW_SENDER_STALL_US / 1000000 - 2);
+    assert_false(tw_sender_state(sender).connected);
+    atomic_fetch_add(&ahead_s, 3);
+    assert_true(tw_sender_state(sender).connected);
+    tw_sender_begin(sender, lane, &record, &err);
+    assert_rc(tw_sender_await(sender, lane, 5, &offset, &err), TW_UNKNOWN, err);
+    assert_false(tw_sender_state(sender).connected);
+    atomic_store(&holds_reports, false);
+}
+
 static size_t waiting_records(void)
 {
     pthread_mutex_lock(&lock);
@@ -327,6 +361,7 @@ int main(void)
         TEST(no_report_in_time__leaves_it_open),
         TEST(late_report__is_not_taken_for_the_next_record),
         TEST(hanging_broker__is_asked_once_a_second),
+        TEST(stall_that_nobody_looks_at__is_not_known_for_ever),
         TEST(refused_record__is_not_waited_for),
         TEST(dead_producer__is_replaced),
         TEST(many_threads__each_get_their_own_reports),

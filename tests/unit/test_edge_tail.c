@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "streams/hub.h"
@@ -20,6 +22,19 @@ struct tw_reader {
     int unused;
 };
 
+static _Atomic time_t ahead_s; /* of the real clock */
+
+/* In place of the C library's, for the whole program. */
+int clock_gettime(clockid_t id, struct timespec *ret_time)
+{
+    int rc = (int)syscall(SYS_clock_gettime, id, ret_time);
+
+    if (id == CLOCK_MONOTONIC)
+        ret_time->tv_sec += atomic_load(&ahead_s);
+    return rc;
+}
+
+static _Atomic int     readers_opened;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool            waiting; /* an event to be read */
 static struct tw_uuid  event_command;
@@ -39,6 +54,7 @@ enum tw_rc tw_reader_open(const char *brokers, const char *client_id, struct tw_
 {
     (void)brokers, (void)client_id, (void)reterr;
     *ret_reader = tw_alloc_zeroed(1, sizeof(struct tw_reader));
+    atomic_fetch_add(&readers_opened, 1);
     return TW_OK;
 }
 
@@ -496,6 +512,30 @@ static void tail__is_fresh_while_it_comes_to_the_ends_in_time(void **state)
     assert_true(becomes_fresh(true));
 }
 
+/* A reader that lost a partition looks like one with nothing to read. */
+static void reader_that_stands_still__is_not_up_and_another_begins(void **state)
+{
+    int opened;
+
+    (void)state;
+    assert_true(becomes_fresh(true));
+    opened = atomic_load(&readers_opened);
+    set_broker(false, 1);
+    assert_true(becomes_fresh(false));
+    atomic_fetch_add(&ahead_s, 5);
+    assert_true(becomes(false));
+    assert_int_equal(atomic_load(&readers_opened), opened);
+    atomic_store(&reading_begins, 43);
+    atomic_fetch_add(&ahead_s, 6);
+    for (int i = 0; i < 5000 && atomic_load(&readers_opened) == opened; i++)
+        usleep(1000);
+    assert_int_equal(atomic_load(&readers_opened), opened + 1);
+    assert_true(becomes(true));
+    assert_true(becomes_fresh(true));
+    atomic_store(&reading_begins, 42);
+    set_broker(false, 0);
+}
+
 static void tail__is_not_fresh_without_a_broker(void **state)
 {
     (void)state;
@@ -551,6 +591,7 @@ int main(void)
         TEST(seat__remembers_nothing_of_who_sat_before),
         TEST(draining__ends_waits),
         TEST(tail__is_up_while_the_broker_answers),
+        TEST(reader_that_stands_still__is_not_up_and_another_begins),
         TEST(revoked_tokens__are_told_of_though_nobody_waits),
         TEST(tail__is_fresh_while_it_comes_to_the_ends_in_time),
         TEST(tail__is_not_fresh_without_a_broker),

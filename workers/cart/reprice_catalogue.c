@@ -214,7 +214,7 @@ enum tw_rc tw_mongo_catalogue_open(const char *mongo_uri, int timeout_ms, struct
     bson_error_t            error;
 
     mongoc_log_set_handler(log_at_debug, NULL); /* first: it has words to say, too */
-    mongoc_init();
+    tw_mongo_begin();
     uri = mongoc_uri_new_with_error(mongo_uri, &error);
     if (!uri)
         return tw_fail(reterr, TW_INVALID, where, (long)error.code, "MongoDB URI: %s", error.message);

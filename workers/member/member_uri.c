@@ -8,6 +8,7 @@
  */
 #include "member_uri.h"
 
+#include <errno.h>
 #include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,11 +51,14 @@ static void add_schema(struct tw_buf *uri, const char *given, const char *schema
 
 enum tw_rc tw_member_uri_of_schema(const char *uri, const char *schema, char **ret_uri, struct tw_err *reterr)
 {
-    TW_AUTO(free_options)
-    PQconninfoOption *options = PQconninfoParse(uri, NULL); /* its message may quote the password */
-    struct tw_buf     text = {0};
-    const char       *given = "";
+    TW_AUTO(free_options) PQconninfoOption *options = NULL;
+    struct tw_buf                           text = {0};
+    const char                             *given = "";
 
+    errno = 0;
+    options = PQconninfoParse(uri, NULL); /* its message may quote the password */
+    if (!options && errno == ENOMEM)      /* libpq says the same of both */
+        tw_out_of_memory(strlen(uri));
     if (!options)
         return tw_fail(reterr, TW_INVALID, "member.uri", 0, "the PostgreSQL URI cannot be read");
     tw_buf_printf(&text, "postgresql://?");

@@ -179,8 +179,12 @@ static void clear_result(PGresult **result)
 enum tw_rc tw_pg_new(const char *uri, int timeout_ms, const struct tw_pg_statement *statements, size_t count,
                      struct tw_pg **ret_pg, struct tw_err *reterr)
 {
-    PQconninfoOption *options = PQconninfoParse(uri, NULL); /* its message could quote the password */
+    PQconninfoOption *options;
 
+    errno = 0;
+    options = PQconninfoParse(uri, NULL); /* its message could quote the password */
+    if (!options && errno == ENOMEM)      /* libpq says the same of both */
+        tw_out_of_memory(strlen(uri));
     if (!options)
         return tw_fail(reterr, TW_INVALID, "member.store", 0, "the PostgreSQL URI cannot be read");
     PQconninfoFree(options);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tillwire/log.h"
+#include "tillwire/product_document.h"
 
 /*
  * What an error code means for the statement that got it. What is not listed may have been executed: UNKNOWN is always
@@ -131,7 +132,7 @@ enum tw_rc tw_mongo_init(const char *uri, int timeout_ms, struct tw_mongo *ret_m
     bson_error_t      error;
 
     mongoc_log_set_handler(log_at_debug, NULL); /* first: it has words to say, too */
-    mongoc_init();
+    tw_mongo_begin();
     mongo.uri = mongoc_uri_new_with_error(uri, &error);
     if (!mongo.uri)
         return tw_fail(reterr, TW_INVALID, where, (long)error.code, "MongoDB URI: %s", error.message);

@@ -7,23 +7,22 @@
 #include <string.h>
 #include <time.h>
 
-#include "tillwire/clock.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
+#include "tillwire/pulse.h"
 
-enum { STUCK_AFTER_US = 60 * 1000000 }; /* a turn may wait for a store's time-out several times over */
 enum { RETRY_MS = 1000 };
 
 struct loop_state {
-    int64_t alive_at_us;
-    bool    is_ready;
-    char    text[TW_ADMIN_TEXT]; /* why not; or a remark, empty: none */
+    bool is_ready;
+    char text[TW_ADMIN_TEXT]; /* why not; or a remark, empty: none */
 };
 
 struct tw_admin {
     struct mg_context *server;
     pthread_mutex_t    lock; /* guards the states */
     int                loop_count;
+    int64_t            hang_us;
     struct loop_state *loops;
 };
 
@@ -53,24 +52,22 @@ static void answer_metrics(struct mg_connection *connection)
     tw_buf_done(&text);
 }
 
-static bool is_worse(const struct loop_state *loop, const struct loop_state *other, bool by_silence)
+static bool is_worse(const struct loop_state *loop, const struct loop_state *other)
 {
-    if (by_silence)
-        return loop->alive_at_us < other->alive_at_us;
     if (loop->is_ready != other->is_ready)
         return !loop->is_ready;
     return *loop->text && !*other->text;
 }
 
-/* The state of the loop that has been silent longest; or of the first that is not ready, or has a remark. */
-static struct loop_state worst(struct tw_admin *admin, bool by_silence)
+/* The state of the first loop that is not ready, or has a remark. */
+static struct loop_state worst(struct tw_admin *admin)
 {
     struct loop_state found;
 
     pthread_mutex_lock(&admin->lock);
     found = admin->loops[0];
     for (int i = 1; i < admin->loop_count; i++)
-        if (is_worse(&admin->loops[i], &found, by_silence))
+        if (is_worse(&admin->loops[i], &found))
             found = admin->loops[i];
     pthread_mutex_unlock(&admin->lock);
     return found;
@@ -78,20 +75,33 @@ static struct loop_state worst(struct tw_admin *admin, bool by_silence)
 
 static void answer_health(struct mg_connection *connection, struct tw_admin *admin)
 {
-    if (tw_monotonic_us() - worst(admin, true).alive_at_us < STUCK_AFTER_US)
-        answer(connection, 200, "text/plain", TW_STR("alive\n"));
+    char late[TW_PULSE_TEXT];
+
+    if (tw_pulse_is_late(admin->hang_us, late))
+        answer(connection, 503, "text/plain", tw_str_of(late));
     else
-        answer(connection, 503, "text/plain", TW_STR("a loop has not turned for a minute\n"));
+        answer(connection, 200, "text/plain", TW_STR("alive\n"));
+}
+
+/* A loop that hangs has said "ready" before it did. */
+bool tw_admin_is_ready(struct tw_admin *admin, char ret_why[TW_ADMIN_WHY])
+{
+    struct loop_state state = worst(admin);
+    char              late[TW_PULSE_TEXT] = "";
+    bool              is_late = tw_pulse_is_late(TW_PULSE_LATE_US, late);
+
+    snprintf(ret_why, TW_ADMIN_WHY, "%s%s%s", state.text, is_late && *state.text ? "; " : "", late);
+    return state.is_ready && !is_late;
 }
 
 static void answer_ready(struct mg_connection *connection, struct tw_admin *admin)
 {
-    struct loop_state state = worst(admin, false);
-    char              line[sizeof("ready: \n") + sizeof(state.text)];
+    char why[TW_ADMIN_WHY];
+    bool is_ready = tw_admin_is_ready(admin, why);
+    char line[sizeof("ready: \n") + sizeof(why)];
 
-    snprintf(line, sizeof(line), "%s%s%s\n", state.is_ready ? "ready" : "", state.is_ready && *state.text ? ": " : "",
-             state.text);
-    answer(connection, state.is_ready ? 200 : 503, "text/plain", tw_str_of(line));
+    snprintf(line, sizeof(line), "%s%s%s\n", is_ready ? "ready" : "", is_ready && *why ? ": " : "", why);
+    answer(connection, is_ready ? 200 : 503, "text/plain", tw_str_of(line));
 }
 
 static int on_request(struct mg_connection *connection)
@@ -119,7 +129,8 @@ static bool ends_in_port(const char *listen)
     return tw_str_to_int(tw_str_of(colon ? colon + 1 : listen), &number) && number > 0 && number <= UINT16_MAX;
 }
 
-enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_admin, struct tw_err *reterr)
+enum tw_rc tw_admin_open(const char *listen, int loops, int64_t hang_timeout_s, struct tw_admin **ret_admin,
+                         struct tw_err *reterr)
 {
     const char         *options[] = {"listening_ports", listen, "num_threads", "3", "request_timeout_ms", "2000",
                                      "tcp_nodelay",     "1",    NULL};
@@ -131,6 +142,7 @@ enum tw_rc tw_admin_open(const char *listen, int loops, struct tw_admin **ret_ad
     admin = tw_alloc_zeroed(1, sizeof(*admin));
     pthread_mutex_init(&admin->lock, NULL);
     admin->loop_count = loops;
+    admin->hang_us = hang_timeout_s * 1000000;
     admin->loops = tw_alloc_zeroed((size_t)loops, sizeof(*admin->loops));
     tw_admin_set(admin, TW_ALL_LOOPS, "starting");
     admin->server = mg_start(&callbacks, admin, options);
@@ -149,7 +161,6 @@ static void set_state(struct tw_admin *admin, int loop, bool is_ready, const cha
     for (int i = 0; i < admin->loop_count; i++) {
         if (loop != TW_ALL_LOOPS && loop != i)
             continue;
-        admin->loops[i].alive_at_us = tw_monotonic_us();
         admin->loops[i].is_ready = is_ready;
         snprintf(admin->loops[i].text, sizeof(admin->loops[i].text), "%s", text ? text : "");
     }
@@ -174,6 +185,7 @@ void tw_retry_pause(struct tw_retry *retry, struct tw_admin *admin, int loop, co
         tw_log_err(TW_LOG_WARN, retry->what, err, NULL);
     retry->told = true;
     tw_admin_set(admin, loop, err->msg);
+    tw_pulse(retry->what);
     nanosleep(&pause, NULL);
 }
 

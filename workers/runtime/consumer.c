@@ -5,6 +5,7 @@
 
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
+#include "tillwire/pulse.h"
 
 /* A fetch that finds nothing is answered after so long. One that gathers company waits for this much of it. */
 enum { IDLE_FETCH_MS = 500 };
@@ -15,6 +16,7 @@ struct tw_consumer {
     rd_kafka_t                *rk;
     rd_kafka_queue_t          *queue;
     int                        brokers_up;
+    int64_t                    silent_us;
     rd_kafka_message_t        *batch[TW_CONSUMER_POLL_MAX];
 };
 
@@ -36,19 +38,24 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t what, rd_kafka_topi
     consumer->options.rebalanced(consumer->options.self, joined);
 }
 
+static bool is_fenced(rd_kafka_t *rk)
+{
+    return rd_kafka_fatal_error(rk, NULL, 0) == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+}
+
 static void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque)
 {
     struct tw_consumer *consumer = opaque;
     struct tw_err       err;
+    enum tw_rc          rc = is_fenced(rk) ? TW_FENCED : TW_BROKEN;
 
-    (void)rk;
     if (error == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         consumer->brokers_up = 0;
     if (error != RD_KAFKA_RESP_ERR__FATAL) {
         tw_log(TW_LOG_DEBUG, "consumer error", TW_F_INT("code", error), TW_F_TEXT("text", reason));
         return;
     }
-    tw_fail(&err, TW_BROKEN, "consumer", error, "the group consumer gave up: %s", reason);
+    tw_fail(&err, rc, "consumer", error, "the group consumer gave up: %s", reason);
     consumer->options.failed(consumer->options.self, -1, &err);
 }
 
@@ -59,6 +66,7 @@ static int on_statistics(rd_kafka_t *rk, char *json, size_t len, void *opaque)
     (void)rk;
     (void)len;
     consumer->brokers_up = tw_kafka_brokers_up(json);
+    consumer->silent_us = tw_kafka_silent_us(json);
     return 0;
 }
 
@@ -128,15 +136,19 @@ static void take(struct tw_consumer *consumer, rd_kafka_message_t *message)
         return;
     }
     tw_kafka_fail(&err, "consumer", message->err, rd_kafka_message_errstr(message));
+    if (message->err == RD_KAFKA_RESP_ERR__FATAL && is_fenced(consumer->rk))
+        err.rc = TW_FENCED;
     consumer->options.failed(consumer->options.self, message->rkt ? message->partition : -1, &err);
     rd_kafka_message_destroy(message);
 }
 
 size_t tw_consumer_poll(struct tw_consumer *consumer, int timeout_ms, size_t max)
 {
-    rd_kafka_message_t *first = rd_kafka_consumer_poll(consumer->rk, timeout_ms);
+    rd_kafka_message_t *first;
     ssize_t             more;
 
+    tw_pulse("polling the group consumer");
+    first = rd_kafka_consumer_poll(consumer->rk, timeout_ms);
     if (!first)
         return 0;
     take(consumer, first);
@@ -163,8 +175,10 @@ enum tw_rc tw_consumer_assign(struct tw_consumer *consumer, const struct tw_posi
                               struct tw_err *reterr)
 {
     rd_kafka_topic_partition_list_t *list = make_list(positions, count);
-    rd_kafka_resp_err_t              error = rd_kafka_assign(consumer->rk, list);
+    rd_kafka_resp_err_t              error;
 
+    tw_pulse("assigning partitions");
+    error = rd_kafka_assign(consumer->rk, list);
     rd_kafka_topic_partition_list_destroy(list);
     return error ? tw_kafka_fail(reterr, "consumer.assign", error, "cannot assign partitions") : TW_OK;
 }
@@ -192,10 +206,16 @@ bool tw_consumer_is_connected(const struct tw_consumer *consumer)
     return consumer->brokers_up > 0;
 }
 
+int64_t tw_consumer_silent_us(const struct tw_consumer *consumer)
+{
+    return consumer->silent_us;
+}
+
 void tw_consumer_close(struct tw_consumer *consumer)
 {
     if (!consumer)
         return;
+    tw_pulse("leaving the consumer group");
     rd_kafka_queue_destroy(consumer->queue);
     rd_kafka_consumer_close(consumer->rk);
     rd_kafka_destroy(consumer->rk);

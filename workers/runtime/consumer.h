@@ -32,7 +32,8 @@ struct tw_consumer_options {
     void (*rebalanced)(void *self, bool joined);
     /** The callee destroys @p message. */
     void (*message)(void *self, rd_kafka_message_t *message);
-    /** UNREACHED: passes by itself; BROKEN: the worker cannot go on. @p partition -1: none in particular. */
+    /** UNREACHED: passes by itself; BROKEN: the worker cannot go on; FENCED: another took this static member's place.
+     *  @p partition -1: none in particular. */
     void (*failed)(void *self, int32_t partition, const struct tw_err *err);
     void *self;
 };
@@ -56,6 +57,9 @@ void       tw_consumer_commit(struct tw_consumer *consumer, const struct tw_posi
 /** Where the log of a partition that is fetched ends, as the last fetch told; negative: not known yet. Does not wait. */
 int64_t    tw_consumer_log_end(const struct tw_consumer *consumer, const char *topic, int32_t partition);
 bool       tw_consumer_is_connected(const struct tw_consumer *consumer);
+/** Nothing has come from any broker for so long, as of a second ago or less; a consumer that fetches hears something
+ *  twice a second. 0: not known, or just now. */
+int64_t    tw_consumer_silent_us(const struct tw_consumer *consumer);
 /** Leaves the group: `revoked` is called for what is owned. Accepts NULL. */
 void       tw_consumer_close(struct tw_consumer *consumer);
 

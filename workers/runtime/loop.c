@@ -4,6 +4,7 @@
  */
 #include "loop.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,14 +12,17 @@
 
 #include "lag.h"
 #include "partition.h"
+#include "rival.h"
+#include "stall.h"
 #include "store_meter.h"
 #include "tillwire/clock.h"
 #include "tillwire/failpoint.h"
 #include "tillwire/gen/topics.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
+#include "tillwire/pulse.h"
 
-enum { REOPEN_AFTER_US = 2000000 };
+enum { REOPEN_AFTER_US = 2000000, TELL_HEALTH_US = 500000 };
 enum { IDLE_POLL_MS = 100, RECOVERING_POLL_MS = 10, STOP_FLUSH_MS = 3000, REVOKE_FLUSH_MS = 5000 };
 
 struct loop {
@@ -30,6 +34,9 @@ struct loop {
     struct tw_partition_env       env;
     struct tw_consumer           *consumer;
     struct tw_partition         **partitions; /* by number; NULL: not ours */
+    struct tw_stall              *stalls;     /* the same */
+    struct tw_rival               rival;
+    char                          instance_id[128]; /* empty: no static member */
     int64_t                       owned_count;
     bool                          joined;
     bool                          consumer_lost; /* it gave up for good: a new one takes its place */
@@ -37,6 +44,7 @@ struct loop {
     bool                          broken; /* stop: `err` says why */
     struct tw_err                 err;
     int64_t                       told_at_us;
+    int64_t                       told_health_at_us;
 };
 
 static struct tw_metric owned = {
@@ -76,6 +84,7 @@ static void on_assigned(void *self, const char *topic, int32_t partition)
     }
     if (!loop->partitions[partition])
         loop->partitions[partition] = tw_partition_new(&loop->env, partition);
+    loop->stalls[partition] = (struct tw_stall){0};
 }
 
 static void on_revoked(void *self, const char *topic, int32_t partition)
@@ -119,11 +128,15 @@ static void on_message(void *self, rd_kafka_message_t *message)
  * the store's fence keeps everything right even when there really are two. */
 static void lose_consumer(struct loop *loop, const struct tw_err *err)
 {
+    struct tw_err lost;
+
     if (!loop->consumer_lost)
         tw_log_err(TW_LOG_WARN, "the group consumer is lost; a new one joins", err, NULL);
     loop->consumer_lost = true;
     loop->joined = false;
     loop->reopen_at_us = tw_monotonic_us() + REOPEN_AFTER_US;
+    if (err->rc == TW_FENCED && tw_rival_seen(&loop->rival, tw_monotonic_us(), loop->instance_id, &lost) != TW_OK)
+        stop_broken(loop, &lost);
 }
 
 static void on_failed(void *self, int32_t partition, const struct tw_err *err)
@@ -146,12 +159,11 @@ static const char *topic_name(const struct tw_domain *domain, enum tw_topic_kind
 static enum tw_rc open_consumer(struct loop *loop, struct tw_err *reterr)
 {
     const struct tw_worker_settings *settings = loop->context->settings;
-    char                             instance_id[128] = "";
     struct tw_consumer_options       consumer = {
               .brokers = settings->kafka,
               .client_id = loop->context->spec->program,
               .group = *settings->group ? settings->group : loop->context->spec->program,
-              .instance_id = instance_id,
+              .instance_id = loop->instance_id,
               .topics = &loop->env.commands_topic,
               .topic_count = 1,
               .session_timeout_ms = (int)settings->session_timeout_ms,
@@ -165,7 +177,7 @@ static enum tw_rc open_consumer(struct loop *loop, struct tw_err *reterr)
     };
 
     if (*settings->instance_id)
-        snprintf(instance_id, sizeof(instance_id), "%s-%d", settings->instance_id, loop->number);
+        snprintf(loop->instance_id, sizeof(loop->instance_id), "%s-%d", settings->instance_id, loop->number);
     return tw_consumer_open(&consumer, &loop->consumer, reterr);
 }
 
@@ -275,26 +287,72 @@ static void tell_offsets(struct loop *loop)
     free(positions);
 }
 
-static const char *why_not_ready(const struct loop *loop, char text[TW_ADMIN_TEXT])
+/* It has records to fold; what it is sent of other partitions may wait behind them. */
+static bool is_behind(const struct loop *loop)
+{
+    for (int32_t i = 0; i < loop->env.turn.partition_count; i++)
+        if (loop->partitions[i] && loop->partitions[i]->lane_len > 0)
+            return true;
+    return false;
+}
+
+/* A broker that hangs keeps its connections. Whoever is behind fetches nothing while it has enough, and hears little. */
+static bool broker_is_silent(const struct loop *loop)
+{
+    bool fetches = false;
+
+    for (int32_t i = 0; i < loop->env.turn.partition_count; i++)
+        fetches |= loop->partitions[i] && loop->partitions[i]->in_assignment;
+    return fetches && !is_behind(loop) && tw_consumer_silent_us(loop->consumer) > TW_PULSE_LATE_US;
+}
+
+static const char *why_outside_the_group(const struct loop *loop, char text[TW_ADMIN_TEXT])
 {
     if (*loop->context->stop)
         return "stopping";
+    if (tw_rival_is_near(&loop->rival, tw_monotonic_us())) {
+        snprintf(text, TW_ADMIN_TEXT, "another process took the place of instance_id '%s' in the group",
+                 loop->instance_id);
+        return text;
+    }
     if (loop->consumer_lost)
         return "the group consumer gave up; a new one is about to join";
     if (!loop->joined)
         return "waiting for the broker: not in the consumer group yet";
-    if (!tw_consumer_is_connected(loop->consumer))
+    if (!tw_consumer_is_connected(loop->consumer) || broker_is_silent(loop))
         return "the broker does not answer";
-    for (int32_t i = 0; i < loop->env.turn.partition_count; i++) {
-        const struct tw_partition *partition = loop->partitions[i];
+    return tw_publisher_has_producer(loop->env.publisher) ? NULL : "no producer for the events can be made";
+}
 
-        if (!partition || partition->state == TW_PARTITION_RUNNING || tw_partition_is_frozen(partition))
+static bool is_held_up(struct loop *loop, const struct tw_partition *partition, char text[TW_ADMIN_TEXT])
+{
+    int32_t number = partition->number;
+    int64_t log_end = is_behind(loop) ? -1 : tw_consumer_log_end(loop->consumer, loop->env.commands_topic, number);
+
+    static_assert((int)TW_STALL_TEXT <= (int)TW_ADMIN_TEXT, "it fits");
+    if (tw_stall_look(&loop->stalls[number], partition, log_end, tw_monotonic_us(), text))
+        return true;
+    if (partition->state == TW_PARTITION_RUNNING || tw_partition_is_frozen(partition))
+        return false;
+    snprintf(text, TW_ADMIN_TEXT, "partition %" PRId32 " is recovering: %.200s", number,
+             partition->last_error.rc ? partition->last_error.msg : "reading its watermark");
+    return true;
+}
+
+static const char *why_not_ready(struct loop *loop, char text[TW_ADMIN_TEXT])
+{
+    const char *outside = why_outside_the_group(loop, text);
+    const char *reason = outside;
+    char        held_up[TW_ADMIN_TEXT];
+
+    /* All are looked at each time: each keeps when it last moved. */
+    for (int32_t i = 0; i < loop->env.turn.partition_count && !loop->consumer_lost; i++) {
+        if (!loop->partitions[i] || !is_held_up(loop, loop->partitions[i], held_up) || reason)
             continue;
-        snprintf(text, TW_ADMIN_TEXT, "partition %" PRId32 " is recovering: %.200s", i,
-                 partition->last_error.rc ? partition->last_error.msg : "reading its watermark");
-        return text;
+        memcpy(text, held_up, sizeof(held_up));
+        reason = text;
     }
-    return NULL;
+    return reason;
 }
 
 /* Somebody wants the store to stand still. That is no fault of the worker: it is ready to go on. */
@@ -317,6 +375,7 @@ static void tell_health(struct loop *loop)
     char        text[TW_ADMIN_TEXT];
     const char *reason = why_not_ready(loop, text);
 
+    loop->told_health_at_us = tw_monotonic_us();
     if (reason)
         tw_admin_set(loop->context->admin, loop->number, reason);
     else
@@ -361,6 +420,8 @@ static void run(struct loop *loop)
 
             if (loop->partitions[i] && tw_partition_step(loop->partitions[i], &err) != TW_OK)
                 stop_broken(loop, &err);
+            if (tw_monotonic_us() - loop->told_health_at_us > TELL_HEALTH_US) /* a step may wait long for the broker */
+                tell_health(loop);
         }
         if (!loop->consumer_lost) {
             settle_assignment(loop);
@@ -383,6 +444,7 @@ static enum tw_rc check_store(struct loop *loop, struct tw_err *reterr)
         enum tw_rc         rc;
 
         tw_arena_reset(&loop->env.arena);
+        tw_pulse("first question to the store");
         rc = loop->store.watermark(loop->store.self, 0, &loop->env.arena, &progress, &err);
         if (rc == TW_OK) {
             loop->store.release(loop->store.self, 0);
@@ -415,6 +477,7 @@ static void fill_env(struct loop *loop)
     env->cache_bytes = (size_t)settings->cache_mbytes * 1024 * 1024 / 2; /* two generations */
     env->broker_timeout_ms = (int)settings->broker_timeout_ms;
     loop->partitions = tw_alloc_zeroed((size_t)env->turn.partition_count, sizeof(*loop->partitions));
+    loop->stalls = tw_alloc_zeroed((size_t)env->turn.partition_count, sizeof(*loop->stalls));
 }
 
 static enum tw_rc open_store(struct loop *loop, struct tw_err *reterr)
@@ -467,6 +530,7 @@ static void close_all(struct loop *loop)
     tw_consumer_close(loop->consumer);
     drop_partitions(loop);
     free(loop->partitions);
+    free(loop->stalls);
     tw_reader_close(loop->env.reader);
     if (loop->store.self)
         loop->context->spec->close_store(&loop->store);
@@ -476,12 +540,17 @@ static void close_all(struct loop *loop)
 enum tw_rc tw_loop_run(const struct tw_loop_context *context, int number, struct tw_err *reterr)
 {
     struct loop loop = {.context = context, .number = number};
+    char        name[TW_PULSE_NAME];
 
+    snprintf(name, sizeof(name), "loop %d", number);
+    tw_pulse_begin(name);
+    tw_pulse("opening store and consumer");
     if (open_all(&loop, &loop.err) != TW_OK)
         loop.broken = true;
     else
         run(&loop);
     close_all(&loop);
+    tw_pulse_end();
     if (!loop.broken)
         return TW_OK;
     *reterr = loop.err;

@@ -33,6 +33,7 @@ struct tw_worker_settings {
     int64_t     store_timeout_ms;
     int64_t     broker_timeout_ms;
     int64_t     session_timeout_ms;
+    int64_t     hang_timeout_s;
     int64_t     policy_rate;
 };
 
@@ -47,7 +48,7 @@ struct tw_loop_context {
 };
 
 /** Opens, folds until `stop`, closes. @p number: 0, 1, … among the worker's loops. BROKEN: an invariant is violated or
- *  something is set up wrongly; the whole worker must stop. */
+ *  something is set up wrongly; FENCED: another process is in its place. The whole worker must stop. */
 enum tw_rc tw_loop_run(const struct tw_loop_context *context, int number, struct tw_err *reterr);
 
 #endif

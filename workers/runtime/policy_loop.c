@@ -16,11 +16,13 @@
 #include "consumer.h"
 #include "pace.h"
 #include "policy_id.h"
+#include "rival.h"
 #include "tillwire/clock.h"
 #include "tillwire/failpoint.h"
 #include "tillwire/gen/topics.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
+#include "tillwire/pulse.h"
 
 enum { POLL_MS = 100, POLL_MAX = 500, REPORT_POLL_MS = 20, REOPEN_MS = 500, FLUSH_MS = 2000 };
 enum { TELL_US = 1000000, TELL_AGAIN_US = 10000000, RETRY_US = 500000 };
@@ -70,7 +72,12 @@ struct policy_loop {
     struct tw_pace                pace;
     size_t                        unreported;
     bool                          joined;
-    bool                          failed; /* open everything anew */
+    bool                          fetches; /* something is assigned */
+    bool                          failed;  /* open everything anew */
+    struct tw_rival               rival;
+    char                          instance_id[128]; /* empty: no static member */
+    struct tw_err                 err;              /* FENCED: another process is in its place */
+    int64_t                       reported_us;      /* all was, when this was looked at last */
     int64_t                       told_at_us;
     int64_t                       told_all_at_us;
     struct step                   settling, spreading;
@@ -84,7 +91,7 @@ struct tw_policy_out {
 
 static bool must_stop(const struct policy_loop *loop)
 {
-    return atomic_load_explicit(loop->context->stop, memory_order_relaxed);
+    return atomic_load_explicit(loop->context->stop, memory_order_relaxed) || loop->err.rc != TW_OK;
 }
 
 static struct feed *find_feed(struct policy_loop *loop, const char *topic)
@@ -98,6 +105,35 @@ static struct feed *find_feed(struct policy_loop *loop, const char *topic)
 static struct place *find_place(struct feed *feed, int32_t partition)
 {
     return feed && partition < feed->partition_count ? &feed->places[partition] : NULL;
+}
+
+/* Reports come in a moment while the broker is well. */
+static bool waits_for_reports(struct policy_loop *loop)
+{
+    if (!loop->unreported)
+        loop->reported_us = tw_monotonic_us();
+    return tw_monotonic_us() - loop->reported_us > TW_PULSE_LATE_US;
+}
+
+static bool broker_is_silent(const struct policy_loop *loop)
+{
+    return !tw_consumer_is_connected(loop->consumer) ||
+           (loop->fetches && tw_consumer_silent_us(loop->consumer) > TW_PULSE_LATE_US);
+}
+
+static const char *why_not_ready(struct policy_loop *loop)
+{
+    if (tw_rival_is_near(&loop->rival, tw_monotonic_us()))
+        return "policy: another process took its place in the group: each needs an instance_id of its own";
+    if (!loop->joined)
+        return "waiting for the broker: the policy is not in its consumer group yet";
+    if (waits_for_reports(loop))
+        return "policy: the broker does not acknowledge its commands";
+    if (broker_is_silent(loop))
+        return "policy: the broker does not answer";
+    if (loop->settling.trouble[0])
+        return loop->settling.trouble;
+    return loop->spreading.trouble[0] ? loop->spreading.trouble : NULL;
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
@@ -126,8 +162,10 @@ static void produce(struct policy_loop *loop, const char *topic, int32_t partiti
     do {
         rc = tw_producer_send(loop->producer, topic, partition, key, tw_buf_str(&loop->pack), headers, header_count,
                               NULL, &err);
-        if (rc != TW_OK)
-            tw_producer_poll(loop->producer, REPORT_POLL_MS); /* the queue is full, or the broker is away */
+        if (rc != TW_OK) { /* the queue is full, or the broker is away */
+            tw_producer_poll(loop->producer, REPORT_POLL_MS);
+            tw_admin_set(loop->context->admin, loop->number, why_not_ready(loop));
+        }
     } while (rc != TW_OK && !must_stop(loop) && !tw_producer_is_dead(loop->producer));
     if (rc == TW_OK)
         loop->unreported++;
@@ -227,6 +265,7 @@ static void assign(struct policy_loop *loop)
                     feed->topic, p, place->next_offset < 0 ? TW_OFFSET_OF_GROUP : place->next_offset};
         }
     }
+    loop->fetches = count > 0;
     if (tw_consumer_assign(loop->consumer, positions, count, &err) != TW_OK) {
         tw_log_err(TW_LOG_WARN, "policy: cannot assign; joining again", &err, NULL);
         loop->failed = true;
@@ -268,6 +307,8 @@ static void on_failed(void *self, int32_t partition, const struct tw_err *err)
 
     tw_log_err(TW_LOG_WARN, "policy: consumer", err, NULL);
     loop->failed |= partition >= 0 || err->native == RD_KAFKA_RESP_ERR__FATAL;
+    if (err->rc == TW_FENCED)
+        tw_rival_seen(&loop->rival, tw_monotonic_us(), loop->instance_id, &loop->err);
 }
 
 /* --- following ---------------------------------------------------------------------------------------------------- */
@@ -383,6 +424,7 @@ static void settle(struct policy_loop *loop)
     enum tw_rc           rc;
 
     tw_arena_reset(&loop->arena);
+    tw_pulse("the policy asks its stores");
     rc = loop->policy->work->settle(loop->self, tw_monotonic_us(), &loop->arena, &out, &err);
     tw_pace_spend(&loop->pace, out.count);
     sent(&out);
@@ -396,6 +438,7 @@ static void spread(struct policy_loop *loop, size_t max)
     enum tw_rc           rc;
 
     tw_arena_reset(&loop->arena);
+    tw_pulse("the policy spreads a page");
     rc = loop->policy->work->spread(loop->self, max, &loop->arena, &out, &err);
     tw_pace_spend(&loop->pace, out.count);
     sent(&out);
@@ -485,15 +528,6 @@ static void tell_offsets(struct policy_loop *loop)
     free(positions);
 }
 
-static const char *why_not_ready(const struct policy_loop *loop)
-{
-    if (!loop->joined)
-        return "waiting for the broker: the policy is not in its consumer group yet";
-    if (loop->settling.trouble[0])
-        return loop->settling.trouble;
-    return loop->spreading.trouble[0] ? loop->spreading.trouble : NULL;
-}
-
 static void wait_for_reports(struct policy_loop *loop)
 {
     while (loop->unreported && !loop->failed && !must_stop(loop)) {
@@ -525,7 +559,6 @@ static enum tw_rc open_all(struct policy_loop *loop, struct tw_err *reterr)
     const char                      *program = loop->context->spec->program;
     const char                      *topics[TW_POLICY_FOLLOWS_MAX];
     char                             group[160];
-    char                             instance_id[128] = "";
     struct tw_producer_options       producer = {
               .brokers = settings->kafka,
               .client_id = program,
@@ -537,7 +570,7 @@ static enum tw_rc open_all(struct policy_loop *loop, struct tw_err *reterr)
         .brokers = settings->kafka,
         .client_id = program,
         .group = group,
-        .instance_id = instance_id,
+        .instance_id = loop->instance_id,
         .topics = topics,
         .topic_count = loop->feed_count,
         .session_timeout_ms = (int)settings->session_timeout_ms,
@@ -555,7 +588,7 @@ static enum tw_rc open_all(struct policy_loop *loop, struct tw_err *reterr)
     for (size_t i = 0; i < loop->feed_count; i++)
         topics[i] = loop->feeds[i].topic;
     if (*settings->instance_id)
-        snprintf(instance_id, sizeof(instance_id), "%s-policy", settings->instance_id);
+        snprintf(loop->instance_id, sizeof(loop->instance_id), "%s-policy", settings->instance_id);
     snprintf(group, sizeof(group), "%s-policy", *settings->group ? settings->group : program);
     TW_TRY(tw_producer_open(&producer, &loop->producer, reterr));
     return tw_consumer_open(&consumer, &loop->consumer, reterr);
@@ -595,7 +628,9 @@ static enum tw_rc live(struct policy_loop *loop, struct tw_err *reterr)
         loop->failed = false;
         nanosleep(&pause, NULL);
     }
-    return TW_OK;
+    if (loop->err.rc != TW_OK)
+        *reterr = loop->err;
+    return loop->err.rc;
 }
 
 /* librdkafka's threads, made later, are as nice as the one that makes them. */
@@ -639,8 +674,11 @@ static void open_feeds(struct policy_loop *loop)
 enum tw_rc tw_policy_loop_run(const struct tw_loop_context *context, int number, struct tw_err *reterr)
 {
     struct policy_loop loop = {.context = context, .policy = context->spec->policy, .number = number};
-    enum tw_rc         rc = open_work(&loop, reterr);
+    enum tw_rc         rc;
 
+    tw_pulse_begin("policy");
+    tw_pulse("opening the policy's stores");
+    rc = open_work(&loop, reterr);
     open_feeds(&loop);
     if (rc == TW_OK)
         rc = live(&loop, reterr);
@@ -650,5 +688,6 @@ enum tw_rc tw_policy_loop_run(const struct tw_loop_context *context, int number,
     tw_arena_done(&loop.arena);
     for (size_t i = 0; i < loop.feed_count; i++)
         free(loop.feeds[i].places);
+    tw_pulse_end();
     return rc;
 }

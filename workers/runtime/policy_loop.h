@@ -22,7 +22,7 @@
 #include "tillwire/policy.h"
 
 /** Runs until the context's `stop`. @p number: its place in the admin page's states. BROKEN: a setting librdkafka refuses.
- */
+ *  FENCED: another process is in its place. */
 enum tw_rc tw_policy_loop_run(const struct tw_loop_context *context, int number, struct tw_err *reterr);
 
 #endif

@@ -231,9 +231,9 @@ void tw_flight_done(struct tw_flight *flight)
     tw_arena_done(&flight->arena);
 }
 
-bool tw_publisher_is_connected(const struct tw_publisher *publisher)
+bool tw_publisher_has_producer(const struct tw_publisher *publisher)
 {
-    return publisher->producer && tw_producer_is_connected(publisher->producer);
+    return publisher->producer != NULL;
 }
 
 void tw_publisher_close(struct tw_publisher *publisher, int flush_ms)

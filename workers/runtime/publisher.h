@@ -60,7 +60,8 @@ bool       tw_publisher_wait(struct tw_publisher *publisher, struct tw_flight *f
 /** The flight is no longer this worker's: forgets it, with a new producer if records are still on their way. */
 void       tw_publisher_withdraw(struct tw_publisher *publisher, struct tw_flight *flight);
 void       tw_flight_done(struct tw_flight *flight);
-bool       tw_publisher_is_connected(const struct tw_publisher *publisher);
+/** False: there is no producer, and none could be made; it is tried again and again. */
+bool       tw_publisher_has_producer(const struct tw_publisher *publisher);
 /** Waits up to @p flush_ms. Accepts NULL. */
 void       tw_publisher_close(struct tw_publisher *publisher, int flush_ms);
 

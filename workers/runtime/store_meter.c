@@ -7,6 +7,7 @@
 
 #include "tillwire/clock.h"
 #include "tillwire/metrics.h"
+#include "tillwire/pulse.h"
 
 enum operation { WATERMARK, LOAD, COMMIT, FORGET_OUTBOX, SWEEP, SET_MARK, LIST, LIST_ROWS, OPERATIONS };
 enum { LABELS_MAX_BYTES = 128 };
@@ -19,6 +20,16 @@ static const char *const error_names[] = {
     TW_RC_MAP(X)
 #undef X
 };
+
+#define CALLS(system)                                                                               \
+    {                                                                                               \
+        "watermark of " system, "load of " system, "commit to " system, "forget_outbox of " system, \
+            "sweep of " system, "set_mark of " system, "list of " system, "list_rows of " system    \
+    }
+/* What a pulse says: static texts. */
+static const char *const calls[TW_STORE_SYSTEMS][OPERATIONS] = {CALLS("PostgreSQL"), CALLS("MongoDB"), CALLS("Redis"),
+                                                                CALLS("the store")};
+#undef CALLS
 
 enum { RESULTS = TW_LEN(error_names) };
 
@@ -80,8 +91,16 @@ static struct series *find_or_make(enum tw_store_system system, enum operation o
     return found;
 }
 
+/* When; and the thread's pulse is in this call until count() says that it is over. */
+static int64_t begin(const struct tw_store_meter *meter, enum operation operation)
+{
+    tw_pulse(calls[meter->system][operation]);
+    return tw_monotonic_us();
+}
+
 static enum tw_rc count(const struct tw_store_meter *meter, enum operation operation, int64_t start_us, enum tw_rc rc)
 {
+    tw_pulse("folding");
     tw_metric_observe_us(&find_or_make(meter->system, operation, rc)->metric, tw_monotonic_us() - start_us);
     return rc;
 }
@@ -90,7 +109,7 @@ static enum tw_rc watermark(void *self, int32_t partition, struct tw_arena *aren
                             struct tw_err *reterr)
 {
     const struct tw_store_meter *meter = self;
-    int64_t                      start_us = tw_monotonic_us();
+    int64_t                      start_us = begin(meter, WATERMARK);
 
     return count(meter, WATERMARK, start_us,
                  meter->store->watermark(meter->store->self, partition, arena, ret_progress, reterr));
@@ -100,7 +119,7 @@ static enum tw_rc load(void *self, int32_t partition, int64_t first_offset, stru
                        struct tw_arena *arena, struct tw_err *reterr)
 {
     const struct tw_store_meter *meter = self;
-    int64_t                      start_us = tw_monotonic_us();
+    int64_t                      start_us = begin(meter, LOAD);
 
     return count(meter, LOAD, start_us,
                  meter->store->load(meter->store->self, partition, first_offset, what, arena, reterr));
@@ -109,7 +128,7 @@ static enum tw_rc load(void *self, int32_t partition, int64_t first_offset, stru
 static enum tw_rc commit(void *self, const struct tw_changes *changes, struct tw_err *reterr)
 {
     const struct tw_store_meter *meter = self;
-    int64_t                      start_us = tw_monotonic_us();
+    int64_t                      start_us = begin(meter, COMMIT);
 
     return count(meter, COMMIT, start_us, meter->store->commit(meter->store->self, changes, reterr));
 }
@@ -124,7 +143,7 @@ static void abandon(void *self, int32_t partition)
 static enum tw_rc forget_outbox(void *self, int32_t partition, int64_t next_offset, struct tw_err *reterr)
 {
     const struct tw_store_meter *meter = self;
-    int64_t                      start_us = tw_monotonic_us();
+    int64_t                      start_us = begin(meter, FORGET_OUTBOX);
 
     return count(meter, FORGET_OUTBOX, start_us,
                  meter->store->forget_outbox(meter->store->self, partition, next_offset, reterr));
@@ -133,7 +152,7 @@ static enum tw_rc forget_outbox(void *self, int32_t partition, int64_t next_offs
 static enum tw_rc sweep(void *self, int32_t partition, int64_t next_offset, int64_t clock_ms, struct tw_err *reterr)
 {
     const struct tw_store_meter *meter = self;
-    int64_t                      start_us = tw_monotonic_us();
+    int64_t                      start_us = begin(meter, SWEEP);
 
     return count(meter, SWEEP, start_us,
                  meter->store->sweep(meter->store->self, partition, next_offset, clock_ms, reterr));
@@ -150,7 +169,7 @@ static enum tw_rc set_mark(void *self, int32_t partition, int64_t next_offset, i
                            struct tw_err *reterr)
 {
     const struct tw_store_meter *meter = self;
-    int64_t                      start_us = tw_monotonic_us();
+    int64_t                      start_us = begin(meter, SET_MARK);
 
     return count(meter, SET_MARK, start_us,
                  meter->store->set_mark(meter->store->self, partition, next_offset, from, to, reterr));
@@ -160,7 +179,7 @@ static enum tw_rc list(void *self, uint32_t kind, bool from_start, struct tw_key
                        size_t *ret_count, struct tw_err *reterr)
 {
     const struct tw_store_meter *meter = self;
-    int64_t                      start_us = tw_monotonic_us();
+    int64_t                      start_us = begin(meter, LIST);
 
     return count(meter, LIST, start_us,
                  meter->store->list(meter->store->self, kind, from_start, ret_keys, max, ret_count, reterr));
@@ -170,7 +189,7 @@ static enum tw_rc list_rows(void *self, int32_t partition, bool from_start, stru
                             size_t *ret_count, struct tw_err *reterr)
 {
     const struct tw_store_meter *meter = self;
-    int64_t                      start_us = tw_monotonic_us();
+    int64_t                      start_us = begin(meter, LIST_ROWS);
 
     return count(meter, LIST_ROWS, start_us,
                  meter->store->list_rows(meter->store->self, partition, from_start, ret_ids, max, ret_count, reterr));

@@ -5,6 +5,7 @@
 #include "worker.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,9 +16,12 @@
 #include "policy_loop.h"
 #include "tillwire/kafka.h"
 #include "tillwire/log.h"
+#include "tillwire/pulse.h"
 #include "tillwire/reload.h"
+#include "tillwire/watchdog.h"
 
 enum { EXIT_WRONG_SETTINGS = 2, EXIT_BROKEN = 3, LOOPS_MAX = 16, INSTANCE_ID_MAX = 100 };
+enum { CALL_PARTS = 4 };      /* a call may connect, ask, and do both again, each within its time-out */
 enum { OWN_SETTINGS = 5 };    /* rows that differ between workers */
 enum { POLICY_SETTINGS = 2 }; /* at the end of a worker's own rows, only where there is a policy that needs them */
 
@@ -102,6 +106,14 @@ static const struct tw_setting rows[] = {
      .min = 6000,
      .max = 300000,
      .help = "Silent for this long, a worker loses its partitions, ms."},
+    {.name = "hang_timeout_s",
+     .type = TW_SET_INT,
+     .offset = OFFSET(hang_timeout_s),
+     .fallback = "120",
+     .min = 2,
+     .max = 3600,
+     .help = "A thread that stands still in one call for longer ends the process, s; more than four of the time-outs "
+             "above."},
     {.name = "log_level",
      .type = TW_SET_CHOICE,
      .offset = OFFSET(log_level),
@@ -114,6 +126,7 @@ struct worker {
     struct tw_worker_settings settings;
     struct tw_setting         table[OWN_SETTINGS + TW_LEN(rows) + 1]; /* of `settings` */
     struct tw_loop_context    context;
+    struct tw_watchdog       *watchdog;
     char                      program[64];
     pthread_mutex_t           lock; /* guards the two below */
     bool                      broken;
@@ -161,7 +174,10 @@ static enum tw_rc check_topics(struct worker *worker, struct tw_err *reterr)
     struct tw_err                      err;
 
     while (!stop_asked) {
-        enum tw_rc rc = differences(worker, &found, &err);
+        enum tw_rc rc;
+
+        tw_pulse("asking the broker for its topics");
+        rc = differences(worker, &found, &err);
 
         if (rc == TW_OK && !found.len)
             return TW_OK;
@@ -235,9 +251,24 @@ static int thread_count(const struct worker *worker)
     return (int)worker->settings.threads + (worker->context.spec->policy != NULL);
 }
 
+/* Else a server that is away would end the process. */
+static enum tw_rc check_hang_timeout(const struct tw_worker_settings *settings, struct tw_err *reterr)
+{
+    int64_t store_ms = settings->store_timeout_ms;
+    int64_t longest_ms = store_ms > settings->broker_timeout_ms ? store_ms : settings->broker_timeout_ms;
+
+    if (settings->hang_timeout_s * 1000 > CALL_PARTS * longest_ms)
+        return TW_OK;
+    return tw_fail(reterr, TW_INVALID, "worker", 0,
+                   "hang_timeout_s: %" PRId64
+                   " s are not more than %d times store_timeout_ms and broker_timeout_ms (%" PRId64 " ms)",
+                   settings->hang_timeout_s, CALL_PARTS, longest_ms);
+}
+
 /* What can be known without asking a server. INVALID: a setting is wrong. */
 static enum tw_rc check_settings(struct worker *worker, struct tw_err *reterr)
 {
+    TW_TRY(check_hang_timeout(&worker->settings, reterr));
     TW_TRY(read_id_key(worker, reterr));
     TW_TRY(tw_kafka_check(worker->settings.kafka, reterr));
     TW_TRY(check_store_uri(worker, reterr));
@@ -255,11 +286,24 @@ static int tell_check(struct worker *worker)
     return EXIT_WRONG_SETTINGS;
 }
 
+static bool is_ready(void *self, char ret_why[TW_WATCHDOG_TEXT])
+{
+    static_assert((int)TW_ADMIN_WHY <= (int)TW_WATCHDOG_TEXT, "it fits");
+    return tw_admin_is_ready(self, ret_why);
+}
+
 /* INVALID: a setting is wrong. */
 static enum tw_rc open_shared(struct worker *worker, struct tw_err *reterr)
 {
     TW_TRY(check_settings(worker, reterr));
-    TW_TRY(tw_admin_open(worker->settings.admin_listen, thread_count(worker), &worker->context.admin, reterr));
+    TW_TRY(tw_admin_open(worker->settings.admin_listen, thread_count(worker), worker->settings.hang_timeout_s,
+                         &worker->context.admin, reterr));
+    worker->watchdog = tw_watchdog_start(&(struct tw_watchdog_options){
+        .hang_timeout_s = worker->settings.hang_timeout_s,
+        .is_ready = is_ready,
+        .self = worker->context.admin,
+        .stopping = &stop_asked,
+    });
     return check_topics(worker, reterr);
 }
 
@@ -301,6 +345,7 @@ static void run_loops(struct worker *worker)
             break;
         }
     }
+    tw_pulse_rest();
     while (started > 0)
         pthread_join(threads[--started].id, NULL);
 }
@@ -359,12 +404,35 @@ static struct tw_reload *start_reload(const struct worker *worker, int argc, cha
     return tw_reload_start(&options);
 }
 
+/* The exit code, and the last line of the log when it is not 0. */
+static int tell_end(const struct worker *worker)
+{
+    static const struct {
+        enum tw_rc  rc;
+        int         code;
+        const char *message;
+    } ends[] = {
+        {TW_INVALID, EXIT_WRONG_SETTINGS, "a setting is wrong"},
+        {TW_FENCED, TW_EXIT_HUNG, "stopping: it cannot go on beside another process"},
+    };
+
+    if (!worker->broken)
+        return 0;
+    for (size_t i = 0; i < TW_LEN(ends); i++) {
+        if (ends[i].rc != worker->err.rc)
+            continue;
+        tw_log_err(TW_LOG_ERROR, ends[i].message, &worker->err, NULL);
+        return ends[i].code;
+    }
+    tw_log_err(TW_LOG_ERROR, "stopping: this needs a person", &worker->err, NULL);
+    return EXIT_BROKEN;
+}
+
 int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv)
 {
     struct worker     worker = {.context = {.spec = spec, .stop = &stop_asked}, .lock = PTHREAD_MUTEX_INITIALIZER};
     enum tw_log_level level = TW_LOG_INFO;
     struct tw_reload *reload;
-    enum tw_rc        opened;
     struct tw_err     err;
 
     tw_reload_block();
@@ -386,17 +454,14 @@ int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv)
     worker.context.program = worker.program;
     catch_signals();
     reload = start_reload(&worker, argc, argv);
-    opened = open_shared(&worker, &err);
-    if (opened != TW_OK)
+    tw_pulse_begin("start");
+    if (open_shared(&worker, &err) != TW_OK)
         stop_broken(&worker, &err);
     else if (!stop_asked)
         run_loops(&worker);
-    if (worker.broken)
-        tw_log_err(TW_LOG_ERROR, opened == TW_INVALID ? "a setting is wrong" : "stopping: this needs a person",
-                   &worker.err, NULL);
+    tw_pulse_end();
+    tw_watchdog_stop(worker.watchdog);
     tw_admin_close(worker.context.admin);
     tw_reload_stop(reload);
-    if (opened == TW_INVALID)
-        return EXIT_WRONG_SETTINGS;
-    return worker.broken ? EXIT_BROKEN : 0;
+    return tell_end(&worker);
 }

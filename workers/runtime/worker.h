@@ -29,7 +29,7 @@ struct tw_worker_spec {
 };
 
 /** Runs until SIGTERM or SIGINT (exit code 0) or until an invariant is violated (3, with the sentence in the log).
- *  Wrong settings: 2. */
+ *  Wrong settings: 2. A new process may go on where this one cannot: 70. */
 int tw_worker_main(const struct tw_worker_spec *spec, int argc, char **argv);
 
 #endif

@@ -1,5 +1,6 @@
 #include "postgres.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,8 +29,12 @@ static enum tw_rc fail(const PGconn *pg, enum tw_rc rc, const char *what, struct
 /* libpq's own sentence would show the URI and the password in it. */
 static enum tw_rc check_uri(const char *uri, struct tw_err *reterr)
 {
-    PQconninfoOption *parsed = PQconninfoParse(uri, NULL);
+    PQconninfoOption *parsed;
 
+    errno = 0;
+    parsed = PQconninfoParse(uri, NULL);
+    if (!parsed && errno == ENOMEM) /* libpq says the same of both */
+        tw_out_of_memory(strlen(uri));
     if (!parsed)
         return tw_fail(reterr, TW_INVALID, WHERE, 0, "postgres_uri is no connection string of PostgreSQL");
     PQconninfoFree(parsed);

@@ -145,9 +145,17 @@ static void hand_on(int number)
         kill((pid_t)child, number);
 }
 
-static enum tw_ctl_exit exit_of(int status)
+/* It ends by a signal only before it listens to them, or by force: nothing of it has been told yet. */
+static enum tw_ctl_exit exit_of(const struct tw_ctl_program *program, const char *elsewhere, int status)
 {
-    return WIFEXITED(status) ? (enum tw_ctl_exit)WEXITSTATUS(status) : TW_CTL_REFUSED;
+    if (WIFEXITED(status))
+        return (enum tw_ctl_exit)WEXITSTATUS(status);
+    if (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM)
+        fprintf(stderr, "%s: interrupted before it began\n", program->name);
+    else
+        fprintf(stderr, "%s: '%s', which has this command, was ended by signal %d (%s)\n", program->name, elsewhere,
+                WTERMSIG(status), strsignal(WTERMSIG(status)));
+    return TW_CTL_UNREACHED;
 }
 
 /* A process of its own, not exec(): libmongoc's constructor keeps a file by the number of this one until it ends. */
@@ -170,7 +178,7 @@ static enum tw_ctl_exit run_elsewhere(const struct tw_ctl_program *program, cons
     signal(SIGINT, SIG_IGN); /* a terminal tells both */
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    return exit_of(status);
+    return exit_of(program, elsewhere, status);
 }
 
 static enum tw_ctl_exit run(const struct tw_ctl_program *program, const struct tw_ctl_command *command, int argc,
