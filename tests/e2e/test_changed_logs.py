@@ -15,14 +15,16 @@ import direct
 from broker import Broker
 from faults import reported
 from messages import TOPICS
-from stack import WORKERS, Stack, wait_until
+from stack import Stack, wait_until
 from stores import Stores
 from topics import Topics
 
+EVERYDAY = 2
 BROKEN = 3  # a worker's exit code
 TOPIC = "cart.commands"
 COUNT = TOPICS[TOPIC]
 FOLDED = 6 * COUNT  # records
+DYNAMIC = {"TW_INSTANCE_ID": ""}  # its group is empty as soon as it ends
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def add_some(topics: Topics, count: int = FOLDED) -> None:
 def folded(servers: Stack, broker: Broker, stores: Stores, topics: Topics) -> Iterator[list[int]]:
     """Each partition has some records, all folded: the watermarks. Whatever the test did is gone behind it."""
     add_some(topics)
-    servers.start("cart")
+    servers.start("cart", settings=DYNAMIC)
     ends = [topics.end(TOPIC, p) for p in range(COUNT)]
     wait_until("all is folded", lambda: stores.watermarks("cart") == ends)
     yield ends
@@ -95,17 +97,19 @@ def must_stop(servers: Stack, stores: Stores, marks: list[int], *words: str) -> 
 LOST = "lost tail, re-created topic or wrong cluster"
 
 
+@pytest.mark.sampled
 def test_a_topic_that_was_made_anew_stops_a_worker_that_starts(
     servers: Stack, admin: AdminClient, stores: Stores, folded: list[int]
 ) -> None:
     with reported("a topic made anew, and empty") as report:
         servers.stop("cart")
         make_anew(admin)
-        servers.start("cart", ready=False)
+        servers.start("cart", settings=DYNAMIC, ready=False)
         must_stop(servers, stores, folded, "ends at 0, but the store has folded it up to", LOST)
         report.cycles = 1
 
 
+@pytest.mark.sampled
 def test_a_topic_that_is_made_anew_under_a_worker_stops_it(
     servers: Stack, admin: AdminClient, stores: Stores, topics: Topics, folded: list[int]
 ) -> None:
@@ -116,6 +120,7 @@ def test_a_topic_that_is_made_anew_under_a_worker_stops_it(
         report.cycles = 1
 
 
+@pytest.mark.sampled
 def test_another_log_of_the_same_length_stops_the_worker(
     servers: Stack, admin: AdminClient, stores: Stores, topics: Topics, folded: list[int]
 ) -> None:
@@ -124,22 +129,24 @@ def test_another_log_of_the_same_length_stops_the_worker(
         make_anew(admin)
         add_some(topics, 4 * FOLDED)
         assert all(topics.end(TOPIC, p) > folded[p] for p in range(COUNT))
-        servers.start("cart", ready=False)
+        servers.start("cart", settings=DYNAMIC, ready=False)
         must_stop(servers, stores, folded, "is not the one that was folded", LOST)
         report.cycles = 1
 
 
+@pytest.mark.sampled
 def test_a_log_that_was_truncated_below_the_watermark_stops_the_worker(
     servers: Stack, admin: AdminClient, stores: Stores, topics: Topics, folded: list[int]
 ) -> None:
     with reported("a log truncated to its end") as report:
         servers.stop("cart")
         settle(admin.delete_records([TopicPartition(TOPIC, p, folded[p]) for p in range(COUNT)]))
-        servers.start("cart", ready=False)
+        servers.start("cart", settings=DYNAMIC, ready=False)
         must_stop(servers, stores, folded, "but the store needs it from", "truncated log")
         report.cycles = 1
 
 
+@pytest.mark.sampled
 def test_an_emptied_store_is_not_refilled_from_half_a_log(
     servers: Stack, admin: AdminClient, stores: Stores, folded: list[int]
 ) -> None:
@@ -147,11 +154,12 @@ def test_an_emptied_store_is_not_refilled_from_half_a_log(
         servers.stop("cart")
         settle(admin.delete_records([TopicPartition(TOPIC, p, 1) for p in range(COUNT)]))
         stores.empty()
-        servers.start("cart", ready=False)
+        servers.start("cart", settings=DYNAMIC, ready=False)
         must_stop(servers, stores, [0] * COUNT, "begins at 1, but the store needs it from 0", "truncated log")
         report.cycles = 1
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -175,17 +183,18 @@ def test_topics_that_are_not_those_of_the_manifest_are_named(
     with reported("topics that are not the manifest's") as report:
         servers.stop("cart")
         change(admin)
-        servers.start("cart", ready=False)
+        servers.start("cart", settings=DYNAMIC, ready=False)
         must_stop(servers, stores, folded, "topics differ from the manifest", sentence)
         report.cycles = 1
 
 
+@pytest.mark.sampled
 def test_partitions_that_are_added_under_a_worker_stop_it(
     servers: Stack, admin: AdminClient, stores: Stores, folded: list[int]
 ) -> None:
     with reported("partitions added under a worker") as report:
         settle(admin.create_partitions([NewPartitions(TOPIC, COUNT + 1)]))
         servers.stop("cart")
-        servers.start("cart", ready=False)
+        servers.start("cart", settings=DYNAMIC, ready=False)
         must_stop(servers, stores, folded, f"'{TOPIC}' has")
         report.cycles = 1

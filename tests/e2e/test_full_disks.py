@@ -113,7 +113,7 @@ def fill_until_the_edge_refuses(disk: Disk, stack: Stack, shopper: Client, produ
 
     wait_until("a write is refused", refused, 120, 0)
     assert shopper.get(f"/v1/products/{product}").status_code == 200, "reads are served"
-    assert not stack.is_ready("edge")
+    wait_until("the edge says so", lambda: not stack.is_ready("edge"), 30)
 
 
 @pytest.mark.parametrize("server", sample_of(["kafka", *WORKER_OF], 1, "full disks"))
