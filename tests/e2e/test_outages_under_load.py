@@ -88,7 +88,7 @@ def clients(healed: Stack, anyone: Client, merchant: Client) -> Clients:
 OUTAGES = [(server, how) for server in ("kafka", *STORE_OF.values()) for how in HOW]
 
 
-@pytest.mark.parametrize(("server", "how"), sample_of(OUTAGES, 2, "outages"))
+@pytest.mark.parametrize(("server", "how"), sample_of(OUTAGES, 1, "outages"))
 def test_an_outage_under_load_is_refused_waited_for_and_over_by_itself(
     healed: Stack,
     clients: Clients,

@@ -130,7 +130,7 @@ def test_rebalances_every_two_seconds_under_load_change_nothing(
         for domain in WORKERS:
             running.enter_context(Steadily(loads[domain], domain))
         running.callback(restless.leave)
-        for _ in range(int(seconds(3, 60))):
+        for _ in range(int(seconds(2, 60))):
             restless.join()
             restless.stay(2)
             restless.leave()

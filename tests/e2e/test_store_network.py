@@ -174,7 +174,7 @@ def slow(world: World, report: Report) -> None:
     for domain in WORKERS:
         count, took_s = (now - then for now, then in zip(commits(world.stack, domain), before[domain]))
         assert took_s / count >= SLOW_MS / 1000, "the fault: each commit waits for its answer"
-        assert world.stack.is_ready(domain), "slow is not away"
+        assert world.stack.is_ready(domain), "slow is not away: " + world.stack.admin(domain, "/readyz").text
     world.heal()
     report.cycles = 1
 
