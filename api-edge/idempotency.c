@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json_scan.h"
+#include "request.h"
+
 _Static_assert(crypto_auth_hmacsha256_KEYBYTES == TW_IDEMPOTENCY_KEY_BYTES, "key length");
 
 bool tw_idempotency_key_read(struct tw_str field, struct tw_str *ret_key)
@@ -14,7 +17,8 @@ bool tw_idempotency_key_read(struct tw_str field, struct tw_str *ret_key)
     if (field.len == 0 || field.len > TW_IDEMPOTENCY_KEY_TEXT_MAX)
         return false;
     for (size_t i = 0; i < field.len; i++) {
-        if (field.ptr[i] < 0x20 || field.ptr[i] == 0x7f)
+        unsigned char c = (unsigned char)field.ptr[i];
+        if (c < 0x20 || c > 0x7e)
             return false;
     }
     *ret_key = field;
@@ -36,13 +40,21 @@ static void add_sized(crypto_auth_hmacsha256_state *state, struct tw_str text)
     add(state, text);
 }
 
+/** Not what nests deeper than any body may: nobody has looked at it before, and the parser recurses. */
+static json_t *parse(struct tw_str body)
+{
+    return body.len > 0 && tw_json_depth(body) <= TW_JSON_MAX_DEPTH
+               ? json_loadb(body.ptr, body.len, JSON_REJECT_DUPLICATES, NULL)
+               : NULL;
+}
+
 void tw_fingerprint(const uint8_t key[TW_IDEMPOTENCY_KEY_BYTES], struct tw_str body,
                     uint8_t ret_fingerprint[TW_FINGERPRINT_BYTES])
 {
     crypto_auth_hmacsha256_state state;
     uint8_t                      hash[crypto_auth_hmacsha256_BYTES];
-    json_t *json = body.len > 0 ? json_loadb(body.ptr, body.len, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    char   *canonical = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    json_t                      *json = parse(body);
+    char                        *canonical = json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
 
     crypto_auth_hmacsha256_init(&state, key, TW_IDEMPOTENCY_KEY_BYTES);
     add_sized(&state, TW_STR("tillwire/fingerprint/v1"));

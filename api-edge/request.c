@@ -45,12 +45,22 @@ static enum tw_problem refuse(const char **ret_detail, enum tw_problem problem, 
 
 /* --- framing ------------------------------------------------------------------------------------------------------ */
 
+enum { REQUEST_LINE_REST = 32 }; /* more than a method, a version and what stands between take */
+
+/** Does the head end behind the line that ends at @p end? Behind a request line it wrote NULs over all white space. */
+static bool is_last_line(const struct tw_raw_request *raw, const char *end)
+{
+    return end[2] == (raw->field_count > 0 ? '\r' : '\0') && end[3] == '\0';
+}
+
 /**
  * civetweb wrote a NUL over each separator. One byte between two texts is one space or a bare LF, two are CRLF; so the
- * distances show what it was too lenient about. After the last field's CRLF must come the CR of the empty line:
- * anything else is a folded line, a bare LF or a field beyond the 64th, all of which it drops in silence.
+ * distances show what it was too lenient about. After the last field's CRLF must come the CR of the empty line, and then
+ * the NUL that it wrote over the end of the head: anything else is a folded line, a bare CR or LF, no field, or one beyond
+ * the 64th, all of which it drops in silence with everything behind.
  */
-static enum tw_problem check_lines(const struct tw_raw_request *raw, const char **ret_detail)
+static enum tw_problem check_lines(const struct tw_raw_request *raw, const struct tw_request_limits *limits,
+                                   const char **ret_detail)
 {
     static const char *const bad_line = "lines end with CR LF and have single spaces";
     const char              *query_end = raw->query ? raw->query + strlen(raw->query) : raw->uri + strlen(raw->uri);
@@ -63,12 +73,13 @@ static enum tw_problem check_lines(const struct tw_raw_request *raw, const char 
             return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, bad_line);
         end = raw->fields[i].value + strlen(raw->fields[i].value);
     }
-    if (raw->field_count > 0 && end[2] != '\r') {
-        if (raw->field_count >= TW_HEADERS_MAX_COUNT)
-            return refuse(ret_detail, TW_PROBLEM_HEADERS_TOO_LARGE, "at most 64 header fields are read");
-        return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, bad_line);
-    }
-    return TW_PROBLEM_NONE;
+    if ((size_t)(end - raw->method) > limits->uri_bytes + limits->headers_bytes + REQUEST_LINE_REST)
+        return TW_PROBLEM_NONE; /* it is refused for its length in a moment; behind it the buffer may end */
+    if (is_last_line(raw, end))
+        return TW_PROBLEM_NONE;
+    if (raw->field_count >= TW_HEADERS_MAX_COUNT)
+        return refuse(ret_detail, TW_PROBLEM_HEADERS_TOO_LARGE, "at most 64 header fields are read");
+    return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, bad_line);
 }
 
 /** RFC 9110's token. A name with anything else in it means one thing to us and perhaps another to a proxy. */
@@ -111,7 +122,7 @@ static enum tw_problem take_fields(const struct tw_raw_request *raw, struct tw_r
         struct tw_str name = tw_str_of(raw->fields[i].name);
         struct tw_str value = tw_str_of(raw->fields[i].value);
 
-        total += name.len + value.len + strlen(": \r\n");
+        total += (size_t)(value.ptr + value.len - name.ptr) + strlen("\r\n");
         /* Where the colon stood there is a NUL; a second one before the value was a space, which RFC 9112 forbids. */
         if (name.ptr[name.len + 1] == '\0' && value.ptr != name.ptr + name.len + 1)
             return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST,
@@ -147,6 +158,29 @@ static enum tw_problem check_uri_length(const struct tw_raw_request *raw, const 
 }
 
 /** A host and perhaps a port: no user, path or list, which another parser would cut elsewhere. */
+static bool is_host(struct tw_str host)
+{
+    for (size_t i = 0; i < host.len; i++) {
+        unsigned char c = (unsigned char)host.ptr[i];
+        if (c <= ' ' || c >= 127 || strchr("/\\@?#,;\"<>(){}^`|", c))
+            return false;
+    }
+    return host.len > 0;
+}
+
+/** An absolute URI (`http://shop.example/v1/cart`) is cut by civetweb at its first slash, also where that is one of the
+ *  query. */
+static enum tw_problem check_target(const struct tw_raw_request *raw, const char **ret_detail)
+{
+    const char *scheme_end = strstr(raw->uri, "://");
+    const char *authority = scheme_end ? scheme_end + strlen("://") : raw->uri;
+
+    if (raw->path == raw->uri || (raw->path > authority && raw->path <= raw->uri + strlen(raw->uri) &&
+                                  is_host((struct tw_str){authority, (size_t)(raw->path - authority)})))
+        return TW_PROBLEM_NONE;
+    return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "the URI is neither a path nor one of this host");
+}
+
 static enum tw_problem check_host(const struct tw_request *request, const char **ret_detail)
 {
     struct tw_str host = request->fields[TW_HEADER_HOST];
@@ -154,12 +188,8 @@ static enum tw_problem check_host(const struct tw_request *request, const char *
     if (!host.ptr)
         return request->http_1_0 ? TW_PROBLEM_NONE
                                  : refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "there is no Host");
-    for (size_t i = 0; i < host.len; i++) {
-        unsigned char c = (unsigned char)host.ptr[i];
-        if (c <= ' ' || c >= 127 || strchr("/\\@?#,;\"<>(){}^`|", c))
-            return refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "the Host is no host and port");
-    }
-    return host.len > 0 ? TW_PROBLEM_NONE : refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "the Host is empty");
+    return is_host(host) ? TW_PROBLEM_NONE
+                         : refuse(ret_detail, TW_PROBLEM_MALFORMED_REQUEST, "the Host is no host and port");
 }
 
 /** Digits only: strtoll(), which civetweb uses, also takes "+5", "5,5" and overflows to the largest number. */
@@ -292,12 +322,14 @@ enum tw_problem tw_request_parse(const struct tw_raw_request *raw, struct tw_req
     request->query = tw_str_of(raw->query);
     request->method = method_of(raw->method);
     request->http_1_0 = strcmp(raw->version, "1.0") == 0;
-    problem = check_lines(raw, ret_detail);
+    problem = check_lines(raw, request->limits, ret_detail);
     if (problem ==
         TW_PROBLEM_NONE) /* before other refusals: their answers, too, look at where the request comes from */
         problem = take_fields(raw, request, ret_detail);
     if (problem == TW_PROBLEM_NONE)
         problem = check_uri_length(raw, request, ret_detail);
+    if (problem == TW_PROBLEM_NONE)
+        problem = check_target(raw, ret_detail);
     if (problem == TW_PROBLEM_NONE)
         problem = check_host(request, ret_detail);
     if (problem == TW_PROBLEM_NONE)

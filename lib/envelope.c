@@ -20,14 +20,15 @@ static bool read_id(struct tw_str value, struct tw_envelope *envelope)
     return tw_uuid_parse(value, &envelope->command_id) && !tw_uuid_is_nil(envelope->command_id);
 }
 
-/* The type goes into ledger rows and events, also of records that are given up: nothing but names gets that far. */
+/* The type goes into ledger rows and events, also of records that are given up: nothing but names gets that far, and
+ * there is a name in front of the version. */
 static bool read_type(struct tw_str value, struct tw_envelope *envelope)
 {
     for (size_t i = 0; i < value.len; i++)
         if (value.ptr[i] <= ' ' || value.ptr[i] > '~')
             return false;
     envelope->type = value;
-    return value.len > 0 && value.len <= TYPE_MAX_BYTES;
+    return value.len > 0 && value.len <= TYPE_MAX_BYTES && value.ptr[0] != '.';
 }
 
 static bool read_source(struct tw_str value, struct tw_envelope *envelope)
@@ -36,9 +37,10 @@ static bool read_source(struct tw_str value, struct tw_envelope *envelope)
     return value.len > 0;
 }
 
+/* It goes there, too, and times of messages begin with 1970. */
 static bool read_time(struct tw_str value, struct tw_envelope *envelope)
 {
-    return tw_time_parse(value, &envelope->submitted_ms);
+    return tw_time_parse(value, &envelope->submitted_ms) && envelope->submitted_ms >= 0;
 }
 
 static bool read_specversion(struct tw_str value, struct tw_envelope *envelope)

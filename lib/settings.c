@@ -350,6 +350,10 @@ static void read_file_line(struct reading *reading, struct tw_str line, unsigned
     struct tw_str name;
     struct value *value;
 
+    if (memchr(line.ptr, '\0', line.len)) { /* a value would end there, and nobody would see */
+        complain(reading, "%s:%u: has a NUL byte", reading->config_path, number);
+        return;
+    }
     line = trim(line);
     if (line.len == 0 || *line.ptr == '#')
         return;

@@ -148,8 +148,9 @@ class Stack:
     def is_running(self, name: str) -> bool:
         return name in self._running and self._running[name].poll() is None
 
-    def pid(self, name: str) -> int:
-        return self._running[name].pid
+    def pids(self) -> dict[str, int]:
+        """Of the programs that run."""
+        return {name: process.pid for name, process in self._running.items() if process.poll() is None}
 
     def url(self, edge: str) -> str:
         return f"http://{self._environment_of(edge)['TW_LISTEN']}"

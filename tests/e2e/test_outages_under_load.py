@@ -82,7 +82,7 @@ def heal(stack: Stack, server: str, how: str) -> None:
 @pytest.fixture
 def clients(healed: Stack, anyone: Client, merchant: Client) -> Clients:
     shoppers = [anyone.new_caller() for _ in range(CLIENTS)]
-    return Clients(shoppers, merchant.new_product(), healed.pid("edge"))
+    return Clients(shoppers, merchant.new_product(), healed.pids()["edge"])
 
 
 OUTAGES = [(server, how) for server in ("kafka", *STORE_OF.values()) for how in HOW]

@@ -1,3 +1,4 @@
+/* Links: tw_log_file */
 /*
  * Hostile files of exported logs. The first byte says what the rest is:
  *
@@ -14,17 +15,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "log_format.h"
 
 enum { FILE_MAX_BYTES = 1 << 16, READ_MAX_RECORDS = 100000 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 /* Reads every byte, so that one that is nobody's is found. */
 static void touch(const struct tw_record *record)

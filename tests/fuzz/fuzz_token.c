@@ -1,3 +1,4 @@
+/* Links: tw_edge */
 /*
  * Hostile access tokens and key files. The first byte says what the rest is:
  *
@@ -13,12 +14,11 @@
 
 #include "auth/jwks.h"
 #include "auth/token.h"
+#include "fuzz.h"
 
 #define NOW INT64_C(1795432108)
 
 enum { PART_MAX = 1400 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len);
 
 static struct tw_token_keys secrets;
 static struct tw_token_keys pairs;
@@ -30,12 +30,6 @@ static const char pair_file[] = "kid: e1\n"
                                 "AwEHoUQDQgAEUjDbNAbMWMJimIp9z5pw12lKjNyup9GrsEsinWhFrdIu20Csz+o3\n"
                                 "sD12f0SQex7tj3lFut4BB095eLHrLSDsqA==\n"
                                 "-----END EC PRIVATE KEY-----\n";
-
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void prepare(void)
 {

@@ -43,9 +43,11 @@ static void fold_batch(struct tw_fold *fold, const struct tw_test_log *log, size
     fold->turn = (struct tw_turn){
         .config = &fold->config,
         .arena = &fold->arena,
+        .partition = fold->partition,
         .before = fold->progress,
         .records = log->records + fold->progress.next_offset,
         .record_count = count,
+        .verdicts = fold->verdicts,
     };
     tw_turn_decode(&fold->turn);
     assert_rc(tw_turn_load(&fold->turn, fold->cache, &err), TW_OK, err);

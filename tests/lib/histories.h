@@ -23,14 +23,16 @@
 
 /** A store in memory and how far a log is folded into it. */
 struct tw_fold {
-    struct tw_store       store;
-    struct tw_turn_config config;
-    struct tw_arena       arena; /**< of the last batch */
-    struct tw_cache      *cache;
-    struct tw_progress    progress;
-    struct tw_turn        turn; /**< the last batch */
-    struct tw_buf         events;
-    bool                  keeps_events; /**< set before the first batch: the dump ends with all that were emitted */
+    struct tw_store           store;
+    struct tw_turn_config     config;
+    struct tw_arena           arena; /**< of the last batch */
+    struct tw_cache          *cache;
+    struct tw_progress        progress;
+    int32_t                   partition;
+    struct tw_turn            turn; /**< the last batch */
+    struct tw_buf             events;
+    const struct tw_verdicts *verdicts;     /**< set before the first batch: offsets to pass over; NULL: none is */
+    bool                      keeps_events; /**< set before the first batch: the dump ends with all that were emitted */
 };
 
 void tw_fold_open(struct tw_fold *fold, const struct tw_domain *domain, size_t cache_bytes);

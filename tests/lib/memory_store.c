@@ -743,17 +743,26 @@ void tw_memory_wipe(struct tw_memory_db *db)
     tables_done(&db->tables);
 }
 
+static void add_hex(struct tw_buf *out, const void *bytes, size_t len)
+{
+    const uint8_t *at = bytes;
+
+    for (size_t i = 0; i < len; i++) {
+        const char hex[2] = {"0123456789abcdef"[at[i] >> 4], "0123456789abcdef"[at[i] & 15]};
+
+        tw_buf_add(out, hex, sizeof(hex));
+    }
+}
+
 static void dump_table(const char *name, const struct table *table, struct tw_buf *out)
 {
     for (size_t i = 0; i < table->count; i++) {
         const struct row *row = &table->rows[i];
 
         tw_buf_printf(out, "%s ", name);
-        for (size_t k = 0; k < KEY_MAX_BYTES; k++)
-            tw_buf_printf(out, "%02x", row->key.bytes[k]);
+        add_hex(out, row->key.bytes, KEY_MAX_BYTES);
         tw_buf_printf(out, " %lld ", (long long)row->guard);
-        for (size_t k = 0; k < row->value.len; k++)
-            tw_buf_printf(out, "%02x", (unsigned char)row->value.ptr[k]);
+        add_hex(out, row->value.ptr, row->value.len);
         tw_buf_add(out, "\n", 1);
     }
 }

@@ -112,7 +112,7 @@ class Twctl(unittest.TestCase):
             done = twctl(command, *needed, **self.settings)
             self.assert_refused(done, 2, f"twctl {command}: needs one argument, DOMAIN")
             done = twctl(command, *needed, "basket", **self.settings)
-            self.assert_refused(done, 2, "no domain 'basket'", "member, product or cart")
+            self.assert_refused(done, 2, "no domain 'basket'", "member, product", "cart")
         self.assert_refused(twctl("rebuild", "all", **self.settings), 2, "no domain 'all'")
         self.assert_refused(twctl("verify", "member", "cart", **self.settings), 2, "needs one argument")
 

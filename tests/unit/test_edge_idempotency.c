@@ -1,5 +1,6 @@
 #include "idempotency.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "unit.h"
@@ -29,6 +30,35 @@ static void fingerprint__is_of_what_is_said_not_how(void **state)
     assert_false(same("{\"a\":1}", "{\"a\":\"1\"}"));
     assert_false(same("{\"a\":[1,2]}", "{\"a\":[2,1]}"));
     assert_false(same("", "{}"));
+}
+
+/* As deep as the parser goes, on a stack as small as that of a thread of requests. */
+static void *fingerprint_of_brackets(void *ret_fingerprint)
+{
+    enum { DEEP = 2000 };
+    static char body[2 * DEEP + 1];
+
+    memset(body, '[', DEEP);
+    memset(body + DEEP, ']', DEEP);
+    fingerprint_of(body, ret_fingerprint);
+    return NULL;
+}
+
+static void fingerprint__of_what_nests_too_deep_is_of_its_bytes(void **state)
+{
+    enum { STACK_BYTES = 256 * 1024 };
+    uint8_t        fingerprint[TW_FINGERPRINT_BYTES] = {0};
+    uint8_t        none[TW_FINGERPRINT_BYTES] = {0};
+    pthread_attr_t attr;
+    pthread_t      thread;
+
+    (void)state;
+    pthread_attr_init(&attr);
+    assert_int_equal(pthread_attr_setstacksize(&attr, STACK_BYTES), 0);
+    assert_int_equal(pthread_create(&thread, &attr, fingerprint_of_brackets, fingerprint), 0);
+    pthread_join(thread, NULL);
+    pthread_attr_destroy(&attr);
+    assert_memory_not_equal(fingerprint, none, sizeof(none));
 }
 
 static void fingerprint__needs_the_key(void **state)
@@ -115,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fingerprint__is_of_what_is_said_not_how),
+        cmocka_unit_test(fingerprint__of_what_nests_too_deep_is_of_its_bytes),
         cmocka_unit_test(fingerprint__needs_the_key),
         cmocka_unit_test(command_id__follows_from_caller_method_path_and_key),
         cmocka_unit_test(body__counts_for_anonymous_callers_only),

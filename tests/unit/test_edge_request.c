@@ -1,19 +1,18 @@
-/* Links: PkgConfig::JANSSON */
+/* Links: tw_test PkgConfig::JANSSON */
 #include "request.h"
 
-#include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "http_cut.h"
 #include "tillwire/clock.h"
 #include "unit.h"
 
-static struct tw_arena     arena;
-static char               *bytes; /* the head, cut as the HTTP library cuts it */
-static struct tw_raw_field fields[TW_HEADERS_MAX_COUNT];
+static struct tw_arena    arena;
+static struct tw_http_cut head_cut; /* the head, cut as the HTTP library cuts it */
 
 static const struct tw_request_limits limits = {
     .uri_bytes = 2048, .headers_bytes = 8192, .body_bytes = 65536, .batch_bytes = 1048576, .deadline_ms = 10000};
@@ -21,92 +20,35 @@ static const struct tw_request_limits limits = {
 static int setup(void **state)
 {
     (void)state;
-    bytes = NULL;
+    head_cut = (struct tw_http_cut){0};
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    free(bytes);
+    tw_http_cut_done(&head_cut);
     tw_arena_done(&arena);
     return 0;
 }
 
-/* --- civetweb 1.15's parser in small: skip_to_end_of_word_and_terminate() and parse_http_headers() ---------------- */
-
-static char *word_end(char *at)
+/** What the HTTP library refuses by itself is answered alike. */
+static enum tw_problem parse_within(const char *head, const struct tw_request_limits *within,
+                                    struct tw_request *ret_request, const char **ret_detail)
 {
-    while (isgraph((unsigned char)*at))
-        at++;
-    do
-        *at++ = '\0';
-    while (isspace((unsigned char)*at));
-    return at;
-}
-
-static size_t cut_fields(char *at)
-{
-    size_t count = 0;
-
-    while (count < TW_HEADERS_MAX_COUNT) {
-        char *name = at;
-        while (*at != ':' && *at >= 33 && *at <= 126)
-            at++;
-        if (at == name)
-            break;
-        while (*at == ' ')
-            *at++ = '\0';
-        assert_int_equal(*at, ':');
-        *at = '\0';
-        do
-            at++;
-        while (*at == ' ' || *at == '\t');
-        fields[count++] = (struct tw_raw_field){name, at};
-        while (*at != '\0' && *at != '\r' && *at != '\n')
-            at++;
-        if (*at == '\r')
-            *at++ = '\0';
-        if (*at != '\0')
-            *at++ = '\0';
-        if (*at == '\r' || *at == '\n')
-            break;
-    }
-    return count;
-}
-
-/** As civetweb hands it over; @p head ends with its empty line. */
-static struct tw_raw_request cut(const char *head)
-{
-    struct tw_raw_request raw = {.fields = fields};
-    char                 *at;
-
-    free(bytes);
-    bytes = tw_strdup(head);
-    bytes[strlen(bytes) - 1] = '\0';
-    raw.method = bytes;
-    at = word_end(bytes);
-    raw.uri = raw.path = at;
-    at = word_end(at);
-    raw.version = at + strlen("HTTP/");
-    at = word_end(at);
-    raw.field_count = cut_fields(at);
-    char *query = strchr(raw.uri, '?');
-    if (query) {
-        *query = '\0';
-        raw.query = query + 1;
-    }
-    return raw;
-}
-
-static enum tw_problem parse(const char *head, struct tw_request *request)
-{
-    const char           *detail = NULL;
-    struct tw_raw_request raw = cut(head);
-
+    tw_http_cut_done(&head_cut);
     tw_arena_reset(&arena);
-    *request = (struct tw_request){.limits = &limits, .arena = &arena};
-    return tw_request_parse(&raw, request, &detail);
+    *ret_request = (struct tw_request){.limits = within, .arena = &arena};
+    if (!tw_http_cut(tw_str_of(head), &head_cut))
+        return TW_PROBLEM_MALFORMED_REQUEST;
+    return tw_request_parse(&head_cut.raw, ret_request, ret_detail);
+}
+
+static enum tw_problem parse(const char *head, struct tw_request *ret_request)
+{
+    const char *detail = NULL;
+
+    return parse_within(head, &limits, ret_request, &detail);
 }
 
 static void assert_refused(const char *head, enum tw_problem expected)
@@ -174,6 +116,7 @@ static void host__must_stand_once(void **state)
     assert_refused("GET / HTTP/1.1\r\nX: a\r\n\r\n", TW_PROBLEM_MALFORMED_REQUEST);
     assert_refused("GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", TW_PROBLEM_MALFORMED_REQUEST);
     assert_refused("GET / HTTP/1.0\r\nX: a\r\n\r\n", TW_PROBLEM_NONE);
+    assert_refused("GET / HTTP/1.0\r\n\r\n", TW_PROBLEM_NONE);
 }
 
 static void host__is_a_host_and_perhaps_a_port(void **state)
@@ -204,6 +147,23 @@ static void field_names__are_tokens(void **state)
     assert_refused("GET / HTTP/1.1\r\nHost: a\r\nContent-Length/: 5\r\n\r\n", TW_PROBLEM_MALFORMED_REQUEST);
 }
 
+static void absolute_uri__names_a_host_and_a_path_in_front_of_its_query(void **state)
+{
+    static const char *const bad[] = {"http://a?b/v1/cart", "http://a?b:8080/v1/cart", "http://u@a/v1/cart",
+                                      "http:///v1/cart", "http://a#/v1/cart"};
+    struct tw_request        request;
+    char                     head[200];
+
+    (void)state;
+    assert_int_equal(parse("GET http://a:8080/v1/cart?b=/c HTTP/1.1\r\nHost: a\r\n\r\n", &request), TW_PROBLEM_NONE);
+    assert_str(request.path, "/v1/cart");
+    assert_str(request.query, "b=/c");
+    for (size_t i = 0; i < TW_LEN(bad); i++) {
+        snprintf(head, sizeof(head), "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", bad[i]);
+        assert_refused(head, TW_PROBLEM_MALFORMED_REQUEST);
+    }
+}
+
 static void credentials__must_not_stand_twice(void **state)
 {
     (void)state;
@@ -214,10 +174,17 @@ static void credentials__must_not_stand_twice(void **state)
 static void bare_line_feeds_and_folds__are_seen_in_what_the_library_left(void **state)
 {
     static const char *const heads[] = {
-        "GET / HTTP/1.1\nHost: a\r\n\r\n",       "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\r\nX: b\n\n", "GET / HTTP/1.1\r\nHost: a\r\n b\r\nContent-Length: 5\r\n\r\n",
-        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",    "GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET / HTTP/1.1\r\n Host: a\r\n\r\n",    "GET /?a  HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: b\n\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n b\r\nContent-Length: 5\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
+        "GET /?a  HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n\rContent-Length: 5\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\n:b\r\nContent-Length: 5\r\n\r\n",
+        "GET / HTTP/1.0\r\n:b\r\nContent-Length: 5\r\n\r\n",
     };
 
     (void)state;
@@ -257,6 +224,15 @@ static void fields__are_64_and_8_kib_at_most(void **state)
     }
 }
 
+static void spaces_in_front_of_a_value__are_counted(void **state)
+{
+    char head[9000];
+
+    (void)state;
+    snprintf(head, sizeof(head), "GET / HTTP/1.1\r\nHost: a\r\nX: %8200s\r\n\r\n", "");
+    assert_refused(head, TW_PROBLEM_HEADERS_TOO_LARGE);
+}
+
 static void uri__has_2_kib_at_most(void **state)
 {
     char head[4096];
@@ -287,10 +263,9 @@ static void limits__are_those_of_the_settings_and_are_told(void **state)
 
     (void)state;
     for (size_t i = 0; i < TW_LEN(rows); i++) {
-        struct tw_raw_request raw = cut(rows[i].head);
-        struct tw_request     request = {.limits = &small, .arena = &arena};
-        const char           *detail = "";
-        assert_int_equal(tw_request_parse(&raw, &request, &detail), rows[i].problem);
+        struct tw_request request;
+        const char       *detail = "";
+        assert_int_equal(parse_within(rows[i].head, &small, &request, &detail), rows[i].problem);
         assert_string_equal(detail, rows[i].detail);
     }
 }
@@ -624,9 +599,11 @@ int main(void)
         TEST(host__must_stand_once),
         TEST(host__is_a_host_and_perhaps_a_port),
         TEST(field_names__are_tokens),
+        TEST(absolute_uri__names_a_host_and_a_path_in_front_of_its_query),
         TEST(credentials__must_not_stand_twice),
         TEST(bare_line_feeds_and_folds__are_seen_in_what_the_library_left),
         TEST(fields__are_64_and_8_kib_at_most),
+        TEST(spaces_in_front_of_a_value__are_counted),
         TEST(uri__has_2_kib_at_most),
         TEST(limits__are_those_of_the_settings_and_are_told),
         TEST(connection__is_kept_as_the_version_and_the_client_say),

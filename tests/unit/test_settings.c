@@ -247,6 +247,21 @@ static void unknown_names__are_refused_wherever_they_come_from(void **state)
     unlink(path);
 }
 
+static void a_file_with_a_nul__is_refused(void **state)
+{
+    static const char text[] = "kafka = a\nlabel = b\0c\n";
+    const char       *path = file_with("");
+    FILE             *file = fopen(path, "we");
+    char              line[200];
+
+    (void)state;
+    fwrite(text, 1, sizeof(text) - 1, file);
+    fclose(file);
+    snprintf(line, sizeof(line), "tillwire-test: %s:2: has a NUL byte\n", path);
+    assert_refused((struct call){.argv = {"--config", path}}, line);
+    unlink(path);
+}
+
 static void environment__may_hold_what_others_need(void **state)
 {
     (void)state;
@@ -518,6 +533,7 @@ int main(void)
         cmocka_unit_test(choices__take_whole_words_only),
         cmocka_unit_test(texts__keep_to_their_length),
         cmocka_unit_test(unknown_names__are_refused_wherever_they_come_from),
+        cmocka_unit_test(a_file_with_a_nul__is_refused),
         cmocka_unit_test(environment__may_hold_what_others_need),
         cmocka_unit_test(mistakes__are_all_shown_at_once),
         cmocka_unit_test(a_switch_alone__is_on),

@@ -526,6 +526,20 @@ static void a_requeued_command__is_decided_at_its_original_time_though_it_was_gi
     free_world(world);
 }
 
+static void a_requeued_command__is_never_of_later_than_now(void **unused)
+{
+    struct world      *world = new_world(&tw_cart_domain);
+    struct tw_envelope envelope =
+        tw_test_envelope(&world->log, &tw_cart_add_item_type, tw_test_keyed_id(&world->log, TW_DOMAIN_CART, 7));
+
+    (void)unused;
+    envelope.original_ms = INT64_MAX;
+    append_add(world, 1, 1, 2, &envelope);
+    fold_all(world, 1);
+    assert_int_equal(cart_of(world, 1)->lines[0].added_at_ms, world->log.records[0].timestamp_ms);
+    free_world(world);
+}
+
 static void a_requeued_command__meets_a_cart_that_has_ended_by_the_clock(void **unused)
 {
     struct world      *world = new_world(&tw_cart_domain);
@@ -766,6 +780,28 @@ static struct tw_ledger_row remembered(struct world *world, size_t offset)
               TW_OK, err);
     world->store.abandon(world->store.self, PARTITION);
     return load.row_count ? load.rows[0] : (struct tw_ledger_row){0};
+}
+
+/* Quiet ones, too, which are not remembered otherwise: the same in one batch and in two. */
+static void a_quiet_command__that_is_given_up_twice_is_remembered_once(void **unused)
+{
+    for (size_t batch = 1; batch <= 2; batch++) {
+        struct world        *world = new_world(&tw_product_domain);
+        struct tw_uuid       id = tw_test_command_id(&world->log, TW_DOMAIN_PRODUCT, 7);
+        struct tw_ledger_row row;
+
+        (void)unused;
+        for (int i = 0; i < 2; i++) {
+            append_view(world, tw_test_id(&world->log, 1), &id);
+            world->log.records[i].value = TW_STR("\x80");
+        }
+        fold_all(world, batch);
+        assert_int_equal(dead_letters(world, "undecodable"), batch);
+        row = remembered(world, 0);
+        assert_int_equal(row.outcome.status, TW_DEAD_LETTERED);
+        assert_int_equal(row.offset, 0);
+        free_world(world);
+    }
 }
 
 /* A final row and the outcome event of the change at @p change_offset, caused by the record at @p cause_offset. */
@@ -1123,6 +1159,8 @@ int main(void)
         cmocka_unit_test(a_verdict__leaves_the_same_store_when_it_is_given_and_when_it_is_passed_over),
         cmocka_unit_test(a_condemned_record__is_dead_lettered_with_the_stores_words),
         cmocka_unit_test(a_requeued_command__is_decided_at_its_original_time_though_it_was_given_up),
+        cmocka_unit_test(a_quiet_command__that_is_given_up_twice_is_remembered_once),
+        cmocka_unit_test(a_requeued_command__is_never_of_later_than_now),
         cmocka_unit_test(a_requeued_command__meets_a_cart_that_has_ended_by_the_clock),
         cmocka_unit_test(views_of_one_batch__are_one_change_and_one_event_with_the_new_total),
         cmocka_unit_test(a_change_among_views__leaves_each_event_the_version_of_its_record),

@@ -17,6 +17,7 @@
 
 #include "index.h"
 #include "outbox.h"
+#include "tillwire/failpoint.h"
 #include "tillwire/gen/shared_messages.h"
 
 enum item_kind { ITEM_COMMAND, ITEM_DROP, ITEM_DEAD, ITEM_PASSED_OVER };
@@ -146,7 +147,8 @@ static void decode_command(struct tw_turn *turn, struct tw_item *item)
         return;
     }
     body = tw_arena_alloc(turn->arena, item->cmd.type->size);
-    if (item->cmd.type->unpack(item->record->value, turn->arena, body, &err) != TW_OK) {
+    if (item->cmd.type->unpack(item->record->value, turn->arena, body, &err) != TW_OK ||
+        tw_failpoint("mutant_good_given_up")) {
         give_up(turn, item, TW_DEAD_UNDECODABLE, err.msg);
         return;
     }
@@ -199,8 +201,18 @@ static bool has_row(const struct tw_item *item)
            (item->readable && (item->kind != ITEM_COMMAND || item->waits_for >= 0 || item->envelope.requeue_of >= 0));
 }
 
+static int64_t header_int(const struct tw_record *record, const char *name, int64_t otherwise)
+{
+    int64_t value;
+
+    return tw_str_to_int(tw_header_find(record, name), &value) && value >= 0 ? value : otherwise;
+}
+
+/* Also where it cannot be read: what becomes of its dead letter rests on which are open by then. */
 static bool is_word_of_operator(const struct tw_item *item)
 {
+    if (item->kind == ITEM_DEAD)
+        return header_int(item->record, TW_H_REQUEUE_OF, -1) >= 0;
     return item->kind == ITEM_DROP || (item->kind == ITEM_COMMAND && item->envelope.requeue_of >= 0);
 }
 
@@ -446,7 +458,8 @@ void tw_finish(struct tw_decision *d, const struct tw_pending_command *pending, 
 
 static bool counts(const struct tw_turn *turn, const struct tw_known_row *known)
 {
-    return known->present && turn->clock_ms - known->row.at_ms < TW_LEDGER_LIFE_MS;
+    return known->present && turn->clock_ms - known->row.at_ms < TW_LEDGER_LIFE_MS &&
+           !tw_failpoint("mutant_ledger_ignored");
 }
 
 /* A requeued command names its original time; the row that gave it up does not make it a repeat. */
@@ -613,13 +626,6 @@ static int compare_events(const void *left, const void *right)
     return (a->n > b->n) - (a->n < b->n);
 }
 
-static int64_t header_int(const struct tw_record *record, const char *name, int64_t otherwise)
-{
-    int64_t value;
-
-    return tw_str_to_int(tw_header_find(record, name), &value) && value >= 0 ? value : otherwise;
-}
-
 /* By the headers alone: the envelope of a requeue may be what cannot be read. */
 static void pack_dead_letter(struct tw_turn *turn, const struct tw_item *item)
 {
@@ -710,17 +716,25 @@ static void collect_rows(struct tw_turn *turn)
     turn->changes.row_count = count;
 }
 
+/* A requeued command is decided as of when it was first; nothing was ever later than now. */
+static int64_t time_of(const struct tw_turn *turn, const struct tw_item *item)
+{
+    int64_t original_ms = item->envelope.original_ms;
+
+    return original_ms >= 0 && original_ms < turn->clock_ms ? original_ms : turn->clock_ms;
+}
+
 void tw_turn_decide(struct tw_turn *turn)
 {
     const struct tw_record *last = &turn->records[turn->record_count - 1];
 
-    turn->clock_ms = turn->before.clock_ms;
+    turn->clock_ms = turn->before.clock_ms + (tw_failpoint("mutant_clock_of_batches") ? 1000 : 0);
     for (size_t i = 0; i < turn->record_count; i++) {
         struct tw_item *item = &turn->items[i];
 
         if (item->record->timestamp_ms > turn->clock_ms)
             turn->clock_ms = item->record->timestamp_ms;
-        item->cmd.at_ms = item->envelope.original_ms >= 0 ? item->envelope.original_ms : turn->clock_ms;
+        item->cmd.at_ms = time_of(turn, item);
         item->cmd.clock_ms = turn->clock_ms;
         turn->current = item;
         if (item->kind == ITEM_COMMAND)
