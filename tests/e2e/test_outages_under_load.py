@@ -17,8 +17,8 @@ from topics import Topics
 
 STORE_OF = {"member": "postgres", "product": "mongo", "cart": "redis"}
 HOW = ("stop", "kill", "pause")
-# The edge under the sanitizers keeps what it freed for a while; without a bound, commands of a minute would take more.
 GROWTH_MAX_BYTES = 96 << 20
+KEEPS_LITTLE = {"ASAN_OPTIONS": "quarantine_size_mb=8"}  # of what was freed; as a rule 256 MB
 CLIENTS = 4
 
 
@@ -81,6 +81,8 @@ def heal(stack: Stack, server: str, how: str) -> None:
 
 @pytest.fixture
 def clients(healed: Stack, anyone: Client, merchant: Client) -> Clients:
+    healed.stop("edge")
+    healed.start("edge", settings=KEEPS_LITTLE)
     shoppers = [anyone.new_caller() for _ in range(CLIENTS)]
     return Clients(shoppers, merchant.new_product(), healed.pids()["edge"])
 
