@@ -18,7 +18,7 @@ packages_of() {
         servers) local server; for server in $(local_servers); do packages_of "$server"; done ;;
         test)
             echo git libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 clang-tidy-14 wrk python3-venv \
-                chromium haproxy locales systemd
+                chromium haproxy locales golang systemd
             ;;
         demo) echo python3-venv ;;
         bench) echo wrk python3-venv golang ;;

@@ -13,6 +13,12 @@ from messages import TOPICS
 from stack import Stack, wait_until
 from topics import Record
 
+NOT_YET = (
+    KafkaError.NON_EMPTY_GROUP,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 NOT_THERE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.GROUP_ID_NOT_FOUND)
 POLICY_GROUPS = ("tillwire-member-policy", "tillwire-cart-policy")
 GROUPS = (*POLICY_GROUPS, "tillwire-member", "tillwire-product", "tillwire-cart")
@@ -24,7 +30,7 @@ def _settle(futures: dict[Any, "Future[Any]"]) -> bool:
         try:
             future.result(30)
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.NON_EMPTY_GROUP:
+            if error.args[0].code() in NOT_YET:
                 return False
             if error.args[0].code() not in NOT_THERE:
                 raise

@@ -340,3 +340,27 @@ class MixedLoad:
             member.acknowledge(wait=False)
         else:
             member.clear(wait=False)
+
+
+class Steadily:
+    """Sends a domain's load in the background while the block runs; nobody else may use the load meanwhile."""
+
+    def __init__(self, load: MixedLoad, domain: str) -> None:
+        self._stop = threading.Event()
+        self._failed: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, args=(load, domain))
+
+    def _run(self, load: MixedLoad, domain: str) -> None:
+        try:
+            while not self._stop.is_set():
+                load.send(domain, 1)
+        except BaseException as error:  # told by the thread that waits
+            self._failed.append(error)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        assert not self._failed, self._failed

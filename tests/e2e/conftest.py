@@ -11,10 +11,24 @@ import judge
 import replay
 from checker import Checker, History
 from client import Client
+from commands import Commands, commands_of
+from faults import SEED, sample_of
 from recorder import Recorder
 from stack import PROGRAMS, Stack
 from stores import Stores
 from topics import Topics
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
+    """Of the tests that are marked as `sampled` a file runs EVERYDAY in the everyday check, by the seed."""
+    dropped: list[pytest.Function] = []
+    for module in {item.module for item in items}:
+        sampled = [item for item in items if item.module is module and item.get_closest_marker("sampled")]
+        if sampled:
+            kept = sample_of(sampled, min(module.EVERYDAY, len(sampled)), module.__name__)
+            dropped += [item for item in sampled if item not in kept]
+    items[:] = [item for item in items if item not in dropped]
+    config.hook.pytest_deselected(items=dropped)
 
 
 @pytest.fixture(scope="session")
@@ -139,3 +153,11 @@ def shop(
     replay.drop(stack)
     yield shop
     replay.drop(stack)
+
+
+@pytest.fixture(scope="module")
+def commands(stack: Stack, topics: Topics, checker: Checker, id_key: bytes) -> Commands:
+    """Of a shop that has some of everything."""
+    commands = commands_of(topics, checker, id_key, SEED)
+    commands.fill_shop()
+    return commands

@@ -24,15 +24,20 @@ POINTS = (
     "before_offset_commit",
     "after_offset_commit",
 )
-PRODUCT_POINTS = ("after_redo", "in_apply", "before_applied")
+PRODUCT_POINTS = ("before_redo", "after_redo", "in_apply", "before_applied")
+CART_POINTS = ("before_exec",)
 ON_THE_WAY_OUT = ("in_revoke", "in_shutdown")
+HITS = (1, 2, 3)
 THREE_TIMES = ("in_commit", "after_commit", "after_produce_before_report")
 
 
+def points_of(domain: str) -> tuple[str, ...]:
+    return POINTS + {"member": (), "product": PRODUCT_POINTS, "cart": CART_POINTS}[domain] + ON_THE_WAY_OUT
+
+
 def matrix(domain: str) -> list[tuple[str, int]]:
-    """(point, which hit ends the worker)."""
-    points = POINTS + (PRODUCT_POINTS if domain == "product" else ()) + ON_THE_WAY_OUT
-    return [(point, hit) for point in points for hit in ((1, 2, 3) if point in THREE_TIMES else (1,))]
+    """(point, which hit ends the worker). What every check walks; the whole is in test_crash_matrix.py."""
+    return [(point, hit) for point in points_of(domain) for hit in (HITS if point in THREE_TIMES else (1,))]
 
 
 class WatermarkWatch:

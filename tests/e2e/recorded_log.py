@@ -117,6 +117,15 @@ class Author:
             self._command("cart.add_item.v1", line)
         return self.all()
 
+    def one_of(self, ce_type: str) -> tuple[str, Body]:
+        """Key and body of such a command, as one of those who are there may send it now. None of a policy."""
+        deeds = [deed for domain in ids.DOMAINS for deed, _ in self._deeds()[domain]]
+        while True:
+            for deed in deeds:
+                found, body = deed(1.0)
+                if found == ce_type:
+                    return body[COMMANDS[ce_type]["key"]], {n: v for n, v in body.items() if v is not None}
+
     def all(self) -> list[Record]:
         return [record for log in self.logs.values() for record in log]
 
@@ -136,7 +145,11 @@ class Author:
             self._command(*self._deed(domain, done))
 
     def _deed(self, domain: str, done: float) -> tuple[str, Body]:
-        deeds: dict[str, list[tuple[Callable[[float], tuple[str, Body]], int]]] = {
+        return self._one(self._deeds()[domain])(done)
+
+    def _deeds(self) -> dict[str, list[tuple[Callable[[float], tuple[str, Body]], int]]]:
+        """By domain; how often."""
+        return {
             "member": [
                 (self._register, 20), (self._register_service, 2), (self._change_profile, 8),
                 (self._change_password, 4), (self._deactivate, 1), (self._set_status, 4), (self._change_email, 8),
@@ -152,7 +165,6 @@ class Author:
                 (self._add, 50), (self._set, 18), (self._remove, 10), (self._clear, 2), (self._acknowledge, 5),
             ],
         }  # fmt: skip
-        return self._one(deeds[domain])(done)
 
     def _one(self, weighted: list[tuple[Any, int]]) -> Any:
         return self._dice.choices([what for what, _ in weighted], [weight for _, weight in weighted])[0]

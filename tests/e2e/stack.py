@@ -36,9 +36,14 @@ def wait_until(what: str, question: Callable[[], T], timeout_s: float = 20, ever
         time.sleep(every_s)
 
 
+def _fields(pid: int) -> list[str]:
+    """Of /proc/PID/stat, from the third on."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+
+
 def _start_time(pid: int) -> str:
-    """Field 22 of /proc/PID/stat, by which ./dev tells a process from a later one with its pid."""
-    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    """Field 22, by which ./dev tells a process from a later one with its pid."""
+    return _fields(pid)[19]
 
 
 class Stack:
@@ -90,6 +95,14 @@ class Stack:
     def resume_server(self, name: str) -> None:
         self.dev("stop", name, "--resume")
         self._paused.discard(name)
+
+    def server_runs(self, name: str) -> bool:
+        """It may have ended by itself."""
+        pid, started = (self.state / "run" / f"{name}.pid").read_text(encoding="utf-8").split()
+        try:
+            return _start_time(int(pid)) == started and _fields(int(pid))[0] not in "ZX"
+        except FileNotFoundError:
+            return False
 
     def start_server(self, name: str) -> None:
         self.dev("start", name)

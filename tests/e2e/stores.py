@@ -164,6 +164,15 @@ class Stores:
                 marks[partition] = struct.unpack("<xq", packed)[0] if packed else 0
         return marks
 
+    def committed(self, domain: str) -> list[int]:
+        """The watermarks of what is committed; in MongoDB it may still have to be applied."""
+        if domain != "product":
+            return self.watermarks(domain)
+        marks = [0] * PARTITIONS[domain]
+        for document in self.mongo["tw_progress"].find():
+            marks[document["_id"]] = int(document["next"])
+        return marks
+
 
 def exact_json(text: str) -> Any:
     """JSON whose numbers stay decimal."""

@@ -7,7 +7,7 @@ import pytest
 import direct
 from checker import Checker, History
 from client import Client, MixedLoad
-from crash_points import POINTS, PRODUCT_POINTS, check_all_points, crash_at
+from crash_points import PRODUCT_POINTS, check_all_points
 from stack import FAILPOINT_EXIT, WORKERS, Stack
 from topics import Topics
 
@@ -22,14 +22,6 @@ def test_a_worker_survives_a_crash_at_every_point(
     healed: Stack, load: MixedLoad, checker: Checker, topics: Topics, history: History, domain: str
 ) -> None:
     check_all_points(healed, load, checker, topics, history, domain)
-
-
-def test_five_crashes_in_a_row_at_one_point_give_up_no_record(healed: Stack, load: MixedLoad, checker: Checker) -> None:
-    """A crash never sends a record to the DLQ: the checker knows that there was no poison."""
-    assert "before_commit" in POINTS
-    for _ in range(5):
-        crash_at(healed, load, "cart", "before_commit", 1)
-    checker.check()
 
 
 def test_a_crash_in_a_large_batch_of_views_loses_none_and_counts_none_twice(

@@ -1,13 +1,17 @@
 """Two workers of one group: partitions move, a zombie is fenced, nothing is folded twice."""
 
 import signal
-import threading
 import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from checker import Checker, History
-from client import Client, MixedLoad
+from client import Client, MixedLoad, Steadily
+from faults import reported, seconds
 from messages import TOPICS
 from stack import WORKERS, Stack, wait_until
 from topics import Topics
@@ -18,30 +22,6 @@ ALL = TOPICS["cart.commands"]  # as many as any other domain has
 @pytest.fixture(scope="module")
 def load(merchant: Client, anyone: Client) -> MixedLoad:
     return MixedLoad(merchant, anyone, seed=20_261)
-
-
-class Steadily:
-    """Sends a domain's load in the background while the block runs."""
-
-    def __init__(self, load: MixedLoad, domain: str) -> None:
-        self._stop = threading.Event()
-        self._failed: list[BaseException] = []
-        self._thread = threading.Thread(target=self._run, args=(load, domain))
-
-    def _run(self, load: MixedLoad, domain: str) -> None:
-        try:
-            while not self._stop.is_set():
-                load.send(domain, 1)
-        except BaseException as error:  # told by the thread that waits
-            self._failed.append(error)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        assert not self._failed, self._failed
 
 
 def partitions_of(stack: Stack, name: str) -> int:
@@ -101,3 +81,65 @@ def test_a_zombie_is_fenced(healed: Stack, load: MixedLoad, checker: Checker, do
     healed.stop(second)
     healed.heal()
     checker.check()
+
+
+class Restless:
+    """Joins the groups of all workers and leaves them, again and again, without folding anything: each time partitions go
+    to it and come back. It speaks the workers' protocol and commits no offset."""
+
+    def __init__(self, brokers: str) -> None:
+        self._brokers = brokers
+        self._members: list[Consumer] = []
+        self.assigned: Counter[str] = Counter()  # how often it was given something, by domain
+
+    def join(self) -> None:
+        for domain in WORKERS:
+            member = Consumer({"bootstrap.servers": self._brokers, "group.id": f"tillwire-{domain}", "log_level": 0,
+                               "partition.assignment.strategy": "range", "session.timeout.ms": 6000,
+                               "enable.auto.commit": False, "auto.offset.reset": "latest"})  # fmt: skip
+            member.subscribe([f"{domain}.commands"], on_assign=self._told_of(domain))
+            self._members.append(member)
+
+    def _told_of(self, domain: str) -> Callable[[Consumer, list[TopicPartition]], None]:
+        def on_assign(_: Consumer, partitions: list[TopicPartition]) -> None:
+            self.assigned[domain] += bool(partitions)
+
+        return on_assign
+
+    def stay(self, for_s: float) -> None:
+        until = time.monotonic() + for_s
+        while time.monotonic() < until:
+            for member in self._members:
+                member.poll(0.02)
+            if not self._members:
+                time.sleep(0.02)
+
+    def leave(self) -> None:
+        while self._members:
+            self._members.pop().close()
+
+
+def test_rebalances_every_two_seconds_under_load_change_nothing(
+    healed: Stack, merchant: Client, anyone: Client, topics: Topics, checker: Checker, history: History
+) -> None:
+    loads = {domain: MixedLoad(merchant, anyone, seed=20_266 + n) for n, domain in enumerate(WORKERS)}
+    before, told = topics.ends(), len(history.told)
+    restless = Restless(healed.environment["TW_KAFKA"])
+    rebalances = {domain: healed.log(domain).count("group rebalanced") for domain in WORKERS}
+    with reported("rebalances every two seconds under load") as report, ExitStack() as running:
+        for domain in WORKERS:
+            running.enter_context(Steadily(loads[domain], domain))
+        running.callback(restless.leave)
+        for _ in range(int(seconds(2, 60))):
+            restless.join()
+            restless.stay(2)
+            restless.leave()
+            restless.stay(2)
+            report.cycles += 2
+        running.close()
+        for domain in WORKERS:
+            assert restless.assigned[domain], f"the fault: it got nothing of {domain}"
+            assert healed.log(domain).count("group rebalanced") - rebalances[domain] >= restless.assigned[domain]
+        with report.recovery():
+            checker.check(History(history.told[told:], history.secrets), before)
+        report.commands = sum(topics.ends().values()) - sum(before.values())

@@ -9,6 +9,7 @@
 
 #include "cart_list.h"
 #include "cart_write.h"
+#include "tillwire/failpoint.h"
 #include "tillwire/ledger.h"
 
 enum { SWEEP_CARTS = 100 }; /* of one sweep */
@@ -292,6 +293,10 @@ static enum tw_rc redis_commit(void *self, const struct tw_changes *changes, str
     for (size_t i = 0; i < changes->entity_count; i++)
         tw_cart_put_change(part, &carts[i]);
     TW_TRY(tw_cart_check_holders(part, asked, where, reterr));
+    if (tw_failpoint("before_exec")) {
+        tw_lane_close(&part->lane);
+        return tw_fail(reterr, TW_UNREACHED, where, 0, "failpoint before_exec");
+    }
     TW_TRY(tw_cart_part_exec(part, where, reterr));
     tw_cart_part_know(part, &after);
     return TW_OK;

@@ -427,6 +427,8 @@ static enum tw_rc commit_redo(struct store *store, const struct tw_changes *chan
         return tw_fail(reterr, TW_REFUSED, where_commit, 0, "the redo record has %u bytes, at most %d fit",
                        (unsigned int)update->len, PROGRESS_MAX_BYTES);
     TW_TRY(check_applied(store, changes->partition, changes->first_offset, where_commit, reterr));
+    if (tw_failpoint("before_redo"))
+        return tw_fail(reterr, TW_UNREACHED, where_commit, 0, "failpoint before_redo");
     TW_TRY(swap_progress(store, changes, update, reterr));
     if (tw_failpoint("after_redo"))
         return tw_fail(reterr, TW_UNKNOWN, where_commit, 0, "failpoint after_redo");

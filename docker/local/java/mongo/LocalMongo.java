@@ -6,6 +6,7 @@ import de.bwaldvogel.mongo.wire.message.MongoMessage;
 import de.bwaldvogel.mongo.wire.message.MongoQuery;
 import io.netty.channel.Channel;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.locks.Lock;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
@@ -71,7 +72,11 @@ public final class LocalMongo {
         Backend backend = new Backend(store);
         MongoServer server = new MongoServer(backend);
         server.bind("127.0.0.1", Integer.parseInt(args[1]));
-        Runtime.getRuntime().addShutdownHook(new Thread(server::shutdownNow)); // closes the store, which writes the rest
+        AtomicBoolean asked = new AtomicBoolean();
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            asked.set(true);
+            server.shutdownNow(); // closes the store, which writes the rest
+        }));
 
         try {
             while (!store.isClosed()) {
@@ -79,11 +84,11 @@ public final class LocalMongo {
                 if (store.hasUnsavedChanges())
                     backend.save();
             }
-        } catch (RuntimeException reason) { // a full disk, for one: stop rather than answer from memory alone
-            if (!store.isClosed()) {
+        } catch (RuntimeException reason) {
+            if (!asked.get())
                 reason.printStackTrace();
-                Runtime.getRuntime().halt(1);
-            }
         }
+        if (!asked.get()) // a full disk, for one, closes the store: stop rather than answer from memory alone
+            Runtime.getRuntime().halt(1);
     }
 }

@@ -1,0 +1,47 @@
+"""Commands of any type, straight into their logs, as those who are in a shop may send them now: what recorded_log.py makes
+up, made up on the log there is."""
+
+import time
+from dataclasses import dataclass
+
+import direct
+from checker import Checker
+from recorded_log import Author, Plan
+from topics import Topics
+
+AT_ONCE = 6  # several partitions, and more than one write in a batch
+MEMBERS, PRODUCTS = 40, 12
+
+
+@dataclass
+class Commands:
+    """By what the shop is like when they are asked for."""
+
+    topics: Topics
+    checker: Checker
+    author: Author
+
+    def send(self, ce_type: str, count: int = AT_ONCE) -> None:
+        self.author.now_ms = time.time_ns() // 1_000_000
+        direct.write_all(self.topics, ce_type, [self.author.one_of(ce_type) for _ in range(count)])
+
+    def settle(self) -> None:
+        """What is asked for next rests on what is there now."""
+        self.checker.drained()
+
+    def fill_shop(self) -> None:
+        """There are members with sessions and addresses, products, and carts that hold them."""
+        first = (("member.register.v1", 60), ("member.register_service.v1", 8), ("product.create.v1", 30))
+        for ce_type, count in first:
+            self.send(ce_type, count)
+        self.settle()
+        for ce_type in ("member.add_address.v1", "member.start_session.v1", "member.issue_token.v1", "product.rate.v1"):
+            self.send(ce_type, 40)
+        self.send("cart.add_item.v1", 60)
+        self.settle()
+
+
+def commands_of(topics: Topics, checker: Checker, id_key: bytes, seed: int) -> Commands:
+    author = Author(Plan(seed, 0, 0, {}, MEMBERS, PRODUCTS), id_key)
+    author.model = checker.model
+    return Commands(topics, checker, author)
