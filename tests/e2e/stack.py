@@ -135,6 +135,10 @@ class Stack:
     def is_running(self, name: str) -> bool:
         return name in self._running and self._running[name].poll() is None
 
+    def pids(self) -> dict[str, int]:
+        """Of the programs that run."""
+        return {name: process.pid for name, process in self._running.items() if process.poll() is None}
+
     def url(self, edge: str) -> str:
         return f"http://{self._environment_of(edge)['TW_LISTEN']}"
 
@@ -204,12 +208,22 @@ class Stack:
         """Stops all that still runs."""
         self.stop(*(name for name in reversed(self._running) if self.is_running(name)))
 
-    def heal(self) -> None:
-        """After a test: servers and programs run as before it, whatever it did to them."""
+    def abandon(self) -> None:
+        """Ends all that still runs, also what hangs, and says nothing of how it ended."""
+        for process in self._running.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def heal_servers(self) -> None:
         for name in list(self._paused):
             self.resume_server(name)
         for name in list(self._stopped):
             self.start_server(name)
+
+    def heal(self) -> None:
+        """After a test: servers and programs run as before it, whatever it did to them."""
+        self.heal_servers()
         for name in list(self._running):
             if name not in PROGRAMS and self.is_running(name):
                 self.stop(name)

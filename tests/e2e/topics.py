@@ -50,6 +50,9 @@ class Record:
         return int(self.header("tw_cause_offset") or -1), int(self.header("tw_n") or -1)
 
 
+NOT_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._UNKNOWN_PARTITION)
+
+
 def patiently(ask: Callable[[], T], patience_s: float = 30) -> T:
     """The answer of a broker that may just have come back, and not lead its partitions yet."""
     deadline = time.monotonic() + patience_s
@@ -57,7 +60,7 @@ def patiently(ask: Callable[[], T], patience_s: float = 30) -> T:
         try:
             return ask()
         except KafkaException as error:
-            passing = error.args[0].retriable() or error.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION
+            passing = error.args[0].retriable() or error.args[0].code() in NOT_YET
             if not passing or time.monotonic() > deadline:
                 raise
         time.sleep(0.2)
