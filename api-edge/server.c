@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "http_metrics.h"
 #include "knock.h"
@@ -14,6 +15,7 @@
 #include "reserve.h"
 #include "streams/socket.h"
 #include "tillwire/clock.h"
+#include "tillwire/failpoint.h"
 #include "tillwire/log.h"
 #include "tillwire/metrics.h"
 
@@ -472,6 +474,8 @@ static int on_request(struct mg_connection *connection)
 
     atomic_fetch_add_explicit(&server->edge->in_flight, 1, memory_order_relaxed);
     begin(server, thread, &request);
+    if (tw_failpoint("mutant_descriptor_leaked") && dup(STDIN_FILENO) < 0)
+        reply->close = true;
     enum tw_problem problem = take_request(server, connection, &request, allow, &detail);
     if (problem == TW_PROBLEM_NONE) {
         dispatch(server, &request, allow, reply);

@@ -248,7 +248,8 @@ static bool look_back(struct tw_request *request, const struct tw_submission *su
 
     if (tw_command_ledger(request, submission->id, &row, NULL) != TW_OK)
         return true;
-    if (memcmp(row.fingerprint, submission->fingerprint, sizeof(row.fingerprint)) == 0)
+    if (memcmp(row.fingerprint, submission->fingerprint, sizeof(row.fingerprint)) == 0 ||
+        tw_failpoint("mutant_any_body"))
         reply_replayed(request, submission, &row, reply);
     else
         tw_reply_refuse(reply, request, TW_PROBLEM_KEY_REUSED, "");
@@ -353,6 +354,10 @@ static enum tw_rc send(struct tw_request *request, const struct tw_submission *s
 {
     int lane = request->thread->lane;
 
+    if (tw_failpoint("mutant_accepted_unsent")) {
+        *ret_offset = 0;
+        return TW_OK;
+    }
     TW_TRY(tw_command_begin(request, submission, body, lane, now_ms, reterr));
     TW_TRY(tw_sender_await(request->edge->sender, lane, TW_REPORT_MS, ret_offset, reterr));
     if (tw_failpoint("after_report_before_reply"))

@@ -14,6 +14,8 @@
 #include <uninorm.h>
 #include <unistr.h>
 
+#include "tillwire/failpoint.h"
+
 enum { ADDRESS_MAX_BYTES = 254, LOCAL_MAX_BYTES = 64, DOMAIN_MAX_BYTES = 253, LABEL_MAX_BYTES = 63 };
 
 static const char where[] = "email.fold";
@@ -99,6 +101,8 @@ static enum tw_rc fold_local(struct tw_str typed, struct tw_arena *arena, struct
 {
     struct tw_str local = is_ascii(typed) ? lower_ascii(typed, arena) : lower_unicode(typed, arena);
 
+    if (tw_failpoint("mutant_email_unfolded"))
+        local = typed;
     if (typed.len > LOCAL_MAX_BYTES || local.len > LOCAL_MAX_BYTES)
         return tw_fail(reterr, TW_INVALID, where, 0, "the part before '@' is longer than %d bytes", LOCAL_MAX_BYTES);
     /* After folding, because composing can make a forbidden character: U+037E becomes ';'. */

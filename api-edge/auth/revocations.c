@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "tillwire/base.h"
+#include "tillwire/failpoint.h"
 #include "tillwire/metrics.h"
 
 enum { PLACES_MIN = 256, SWEEP_MS = 60000 };
@@ -119,7 +120,7 @@ bool tw_revocations_has(struct tw_revocations *revocations, struct tw_uuid token
 {
     bool found;
 
-    if (tw_revocations_count(revocations) == 0)
+    if (tw_revocations_count(revocations) == 0 || tw_failpoint("mutant_revocation_ignored"))
         return false;
     pthread_rwlock_rdlock(&revocations->lock);
     found = !tw_uuid_is_nil(place_of(revocations->entries, revocations->places, token_id)->token_id);

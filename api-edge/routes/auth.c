@@ -13,6 +13,7 @@
 #include "rates.h"
 #include "tillwire/clock.h"
 #include "tillwire/email.h"
+#include "tillwire/failpoint.h"
 #include "tillwire/gen/bodies.h"
 #include "tillwire/log.h"
 #include "tillwire/member_ids.h"
@@ -190,6 +191,8 @@ static void login(struct tw_request *request, struct tw_reply *reply)
 
     if (!read_login(request, &body, reply))
         return;
+    if (tw_failpoint("mutant_password_logged"))
+        tw_log(TW_LOG_WARN, "login", TW_F_STR("password", body.password));
     struct tw_str account = account_of(request, body.email);
     if (!may_try(request, account, reply))
         return;

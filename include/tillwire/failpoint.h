@@ -2,6 +2,9 @@
  * Named points where tests make a crash, a hang or an error happen. Compiled in with TW_FAILPOINTS only; otherwise the
  * macro is nothing. Environment: TW_FAIL="after_commit=exit@2,in_commit=sleep:500" (action exit|stop|error|sleep:ms,
  * @ which hit, default 1; `@*` every hit).
+ *
+ * A mutant is a point that breaks one rule when it is set to `error`: TW_FAIL="mutant_view_twice=error@*". There is one for
+ * each invariant that the judge of tests/e2e watches over, to see that it would notice. Its name begins with `mutant_`.
  */
 #ifndef TILLWIRE_FAILPOINT_H
 #define TILLWIRE_FAILPOINT_H

@@ -9,7 +9,7 @@ The names of the rules are those of the design's list of invariants:
   I7  a cart's summary is the fold of its items; both keys end at the same instant; no line is behind its product
   I9  events under the readers' rule are those that a fold of the log gives
   I10 a bad token leads to no record; a revoked one is refused within a second; who asks is who it is about, or an operator
-  I11 the DLQ holds the poison, each once, with bytes and headers untouched, and nothing else
+  I11 the DLQ holds the poison, each once by its origin, with bytes and headers untouched, what settled it, nothing else
   I13 no password or token in a log line, topic or DLQ; no e-mail in a log line
   I16 folded e-mails are unique and their member's own; exactly one default address where there are any
 Each rule is a function that takes what it looks at and returns sentences; no sentences, no violation.
@@ -29,8 +29,10 @@ from typing import Any
 
 import ids
 from cart_rules import Cart, Line
+from letters import DROP_TYPE, Verdict, is_letter, number_in
 from messages import COMMANDS, ROUTES
 from model import Event, Model, Partition, time_text
+from recorder import Recorder
 from rules import State
 from stores import Stores, decimal_of, exact_json, milliseconds
 from topics import Record, Topics, readers_rule
@@ -71,6 +73,7 @@ class History:
     told: list[Told] = field(default_factory=list)
     secrets: set[str] = field(default_factory=set)
     personal: set[str] = field(default_factory=set)  # what must not be seen in a log
+    recorder: Recorder | None = None  # of every request
 
 
 # --- logs
@@ -86,7 +89,8 @@ def written_by_a_policy(record: Record) -> bool:
 
 
 def written_by_ourselves(record: Record) -> bool:
-    return written_by_a_policy(record) or record.header("ce_source") == TWCTL
+    """Also what an edge wrote and an operator requeued."""
+    return written_by_a_policy(record) or record.header("ce_source") == TWCTL or bool(record.header("tw_requeue_of"))
 
 
 def accepted_are_in_the_log(history: History, commands: Iterable[Record]) -> Sentences:
@@ -330,38 +334,75 @@ def revoked_tokens_are_refused(history: History, events: Iterable[Record]) -> Se
 
 
 def dead_letters_are_the_poison(partition: Partition, commands: list[Record], dead: list[Record]) -> Sentences:
-    """I11."""
+    """I11. Deliveries repeat; what is delivered again is the same."""
     name = f"{partition.domain}.dlq {partition.number}"
-    wrong = []
-    origins = Counter(int(record.header("tw_dlq_offset") or -1) for record in dead)
-    for offset in partition.dead.keys() - origins.keys():
-        wrong.append(f"I11: {name} lacks record {offset} ({partition.dead[offset]})")
-    for offset in origins.keys() - partition.dead.keys():
-        wrong.append(f"I11: {name} has record {offset}, which is good")
-    wrong += [f"I11: {name} has record {offset} {times} times" for offset, times in origins.items() if times > 1]
-    for letter in dead:
-        offset = int(letter.header("tw_dlq_offset") or -1)
-        if offset in partition.dead:
-            wrong += _letter_is_untouched(name, letter, commands[offset], partition.dead[offset])
-    return wrong
+    letters = [record for record in dead if is_letter(record)]
+    wrong = _all_are_there(name, letters, partition)
+    wrong += _delivered_alike(name, letters, "tw_dlq_offset")
+    for letter in letters:
+        offset = number_in(letter, "tw_dlq_offset", -1)
+        if offset in partition.letters.verdicts:
+            wrong += _letter_is_untouched(name, letter, commands[offset], partition.letters.verdicts[offset])
+    return wrong + _settlements_are_those_of_the_fold(name, partition, [r for r in dead if not is_letter(r)])
 
 
-def _letter_is_untouched(name: str, letter: Record, origin: Record, reason: str) -> Sentences:
+def _all_are_there(name: str, letters: list[Record], partition: Partition) -> Sentences:
+    origins = {number_in(letter, "tw_dlq_offset", -1) for letter in letters}
+    return [
+        f"I11: {name} lacks record {offset} ({partition.dead[offset]})" for offset in partition.dead.keys() - origins
+    ] + [f"I11: {name} has record {offset}, which is good" for offset in origins - partition.dead.keys()]
+
+
+def _delivered_alike(name: str, records: list[Record], named_by: str) -> Sentences:
+    first: dict[str | None, Record] = {}
+    return [
+        f"I11: {name} has two contents for {named_by} {record.header(named_by)}"
+        for record in records
+        for known in [first.setdefault(record.header(named_by), record)]
+        if (known.key, known.value, known.headers) != (record.key, record.value, record.headers)
+    ]
+
+
+def _differing_headers(what: str, record: Record, expected: dict[str, str]) -> Sentences:
+    return [
+        f"I11: {what}: {key} is {record.header(key)!r}, expected {value!r}"
+        for key, value in expected.items()
+        if record.header(key) != value
+    ]
+
+
+def _letter_is_untouched(name: str, letter: Record, origin: Record, verdict: Verdict) -> Sentences:
     added = {
         "tw_dlq_topic": origin.topic,
         "tw_dlq_partition": str(origin.partition),
-        "tw_dlq_reason": reason,
+        "tw_dlq_reason": verdict.reason,
         "tw_dlq_timestamp": str(origin.timestamp_ms),
+        "tw_dlq_first_offset": str(verdict.first_offset),
+        "tw_dlq_attempts": str(verdict.attempts),
     }
-    wrong = [
-        f"I11: {name} {origin.offset}: {key} is {letter.header(key)!r}, expected {value!r}"
-        for key, value in added.items()
-        if letter.header(key) != value
-    ]
+    wrong = _differing_headers(f"{name} {origin.offset}", letter, added)
     if (letter.key, letter.value) != (origin.key, origin.value):
         wrong.append(f"I11: {name} {origin.offset}: key or bytes were changed")
     if tuple(letter.headers[: len(origin.headers)]) != origin.headers:
         wrong.append(f"I11: {name} {origin.offset}: headers were changed")
+    return wrong
+
+
+def _settlements_are_those_of_the_fold(name: str, partition: Partition, found: list[Record]) -> Sentences:
+    expected = partition.letters.settlements
+    settled = {number_in(record, "tw_dlq_settles", -1) for record in found}
+    wrong = [f"I11: {name} does not tell that {first} is settled" for first in expected.keys() - settled]
+    wrong += [f"I11: {name} tells that {first} is settled, which it is not" for first in settled - expected.keys()]
+    wrong += _delivered_alike(name, found, "tw_dlq_settles")
+    for record in found:
+        settlement = expected.get(number_in(record, "tw_dlq_settles", -1))
+        if settlement:
+            told = {
+                "tw_dlq_settled_by": str(settlement.by_offset),
+                "tw_dlq_settled_as": settlement.as_what,
+                "tw_dlq_settled_at": str(settlement.at_ms),
+            }
+            wrong += _differing_headers(f"{name} settles {record.header('tw_dlq_settles')}", record, told)
     return wrong
 
 
@@ -762,14 +803,15 @@ class Checker:
         """Waits until every command is folded, its events are published and the outboxes are forgotten or empty."""
         deadline = time.monotonic() + timeout_s
         while True:
-            left = self._left()
+            left = self.left()
             if not left:
                 return
             if time.monotonic() > deadline:
                 raise AssertionError(f"not drained within {timeout_s:.0f} s: {'; '.join(left)}")
             time.sleep(0.1)
 
-    def _left(self) -> Sentences:
+    def left(self) -> Sentences:
+        """What is still to come."""
         left = []
         for domain in ids.DOMAINS:
             for p, mark in enumerate(self.stores.watermarks(domain)):
@@ -791,12 +833,18 @@ class Checker:
             )
             if reached < last:
                 left.append(f"{domain}.events {p} is at {reached}, to come is {last}")
-            missing = partition.dead.keys() - {
-                int(r.header("tw_dlq_offset") or -1) for r in self.topics.partition(f"{domain}.dlq", p)
-            }
+            missing = partition.dead.keys() - {number_in(r, "tw_dlq_offset", -1) for r in self._dead(domain, p)}
             if missing:
                 left.append(f"{domain}.dlq {p} lacks {sorted(missing)}")
+            untold = partition.letters.settlements.keys() - {
+                number_in(r, "tw_dlq_settles", -1) for r in self._dead(domain, p)
+            }
+            if untold:
+                left.append(f"{domain}.dlq {p} does not tell that {sorted(untold)} are settled")
         return left
+
+    def _dead(self, domain: str, partition: int) -> list[Record]:
+        return self.topics.partition(f"{domain}.dlq", partition)
 
     @staticmethod
     def _last_view(partition: Partition) -> list[tuple[int, int]]:
@@ -810,8 +858,8 @@ class Checker:
             wrong += accepted_are_in_the_log(history, commands) if since is not None else []
             wrong += accepted_have_an_end(history, self.model)
             wrong += revoked_tokens_are_refused(history, self.topics.records("member.events"))
-            wrong += no_secrets(history.secrets, self._texts())
-            wrong += no_personal_data(history.personal, self._log_texts())
+            wrong += no_secrets(history.secrets, self.texts())
+            wrong += no_personal_data(history.personal, self.log_texts())
         assert not wrong, "\n".join(wrong[:20])
 
     def settled_violations(self) -> Sentences:
@@ -846,7 +894,7 @@ class Checker:
         wrong += emails_are_unique(tables["members"])
         wrong += emails_are_their_members(tables["members"], tables["tw_email_claims"], self._id_key)
         wrong += addresses_have_one_default(tables["member_addresses"])
-        wrong += callers_act_for_themselves(self.model.state, self._good_commands())
+        wrong += callers_act_for_themselves(self.model.state, self.good_commands())
         wrong += products_are_those_of_the_fold(self.model.state, list(self.stores.mongo["products"].find()))
         wrong += ratings_are_those_of_the_fold(self.model.state, list(self.stores.mongo["tw_ratings"].find()))
         wrong += product_ledger_is_that_of_the_fold(self.model, self.stores.product_ledger())
@@ -856,25 +904,25 @@ class Checker:
         wrong += holders_are_those_of_the_fold(self.model.state, self.stores.holders())
         wrong += carts_are_told_what_products_say(
             self.topics.records("product.events"),
-            (command for command in self._good_commands() if command.topic == "cart.commands"),
+            (command for command in self.good_commands() if command.topic == "cart.commands"),
         )
         return wrong
 
-    def _good_commands(self) -> Iterable[Record]:
-        """But for dead letters, which say anything."""
+    def good_commands(self) -> Iterable[Record]:
+        """But for dead letters, which say anything, and operators' drops, which say nothing more."""
         for (domain, p), partition in self.model.partitions.items():
             for record in self.topics.partition(f"{domain}.commands", p):
-                if record.offset not in partition.dead:
+                if record.offset not in partition.dead and record.type != DROP_TYPE:
                     yield record
 
-    def _texts(self) -> Iterable[tuple[str, bytes]]:
+    def texts(self) -> Iterable[tuple[str, bytes]]:
         for record in self.topics.all():
             yield (
                 f"{record.topic} {record.partition}/{record.offset}",
                 b"\n".join([record.value, record.key or b"", *(value or b"" for _, value in record.headers)]),
             )
-        yield from self._log_texts()
+        yield from self.log_texts()
 
-    def _log_texts(self) -> Iterable[tuple[str, bytes]]:
+    def log_texts(self) -> Iterable[tuple[str, bytes]]:
         for log in sorted(self._logs.glob("*.log")):
             yield log.name, log.read_bytes()

@@ -71,9 +71,11 @@ class Client:
     def __init__(self, url: str, history: History | None = None, token: str = "") -> None:
         # The edge closes connections that idle for longer; a request must not meet that moment.
         # Each answer must be one that the document tells of.
-        limits, hooks = httpx.Limits(keepalive_expiry=0.3), {"response": [judge]}
-        self.http = httpx.Client(base_url=url, timeout=15, limits=limits, event_hooks=hooks)
         self.history = history if history is not None else History()
+        transport: httpx.BaseTransport = httpx.HTTPTransport(limits=httpx.Limits(keepalive_expiry=0.3))
+        if self.history.recorder:
+            transport = self.history.recorder.transport(transport)
+        self.http = httpx.Client(base_url=url, timeout=15, transport=transport, event_hooks={"response": [judge]})
         self.token = token
 
     def close(self) -> None:

@@ -2,14 +2,16 @@
 the programs."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import judge
 import replay
 from checker import Checker, History
 from client import Client
+from recorder import Recorder
 from stack import PROGRAMS, Stack
 from stores import Stores
 from topics import Topics
@@ -42,8 +44,19 @@ def healed(stack: Stack) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def history() -> History:
-    return History()
+def recorder(servers: Stack, topics: Topics) -> Iterator[Recorder]:
+    """Of every request of every client, for judge.py."""
+    folder = servers.state / "histories"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    recorder = Recorder(folder / f"{os.getpid()}.jsonl")
+    recorder.begin(topics.ends())
+    yield recorder
+    recorder.close()
+
+
+@pytest.fixture(scope="session")
+def history(recorder: Recorder) -> History:
+    return History(recorder=recorder)
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +116,18 @@ def id_key(servers: Stack) -> bytes:
 @pytest.fixture(scope="session")
 def checker(topics: Topics, stores: Stores, id_key: bytes, servers: Stack) -> Checker:
     return Checker(topics, stores, id_key, servers.logs)
+
+
+@pytest.fixture
+def judged(stack: Stack, recorder: Recorder) -> Callable[..., None]:
+    """Fails unless these invariants hold, and cases of each were seen, in all that was asked so far."""
+
+    def judged(*rules: str) -> None:
+        programs = Path(os.environ["TW_BIN_DIR"])
+        verdicts = judge.judge(stack.environment, recorder.path, stack.logs, programs, rules)
+        assert all(verdict.word == "holds" for verdict in verdicts), judge.table(verdicts)
+
+    return judged
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """What the command log means, folded a second time in plain Python: the turn of a record here, the rules of the
 domains in rules.py. The checker compares stores, events and dead letters with it, so nothing in it may be learnt from
-them: only from the log, the schemas and the written rules.
+them: only from the log, the schemas and the written rules. But for one thing, as in every fold: what a store refused once
+stays given up, and only the dead-letter topic knows it.
 """
 
 import re
@@ -11,7 +12,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 import ids
-from decisions import Outcome, PendingCommand, rejected
+import letters
+from decisions import Outcome, PendingCommand, rejected, succeeded
+from letters import DROP_TYPE, Letters
 from messages import COMMANDS, TOPICS, Malformed, read_command
 from rules import State
 from topics import Record, Topics
@@ -21,6 +24,7 @@ LAST_VERSION = re.compile(r"\.[^.]*$")
 LEDGER_LIFE_MS = 24 * 60 * 60 * 1000
 GIVEN_UP = Outcome("dead_lettered", 500, "dead-lettered")
 KEY_REUSED = rejected(422, "idempotency-key-reused")
+NO_SUCH_LETTER = rejected(404, "not-found")
 
 
 def time_text(ms: int) -> str:
@@ -70,8 +74,14 @@ class Partition:
     clock_ms: int = 0
     ledger: dict[str, Row] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
-    dead: dict[int, str] = field(default_factory=dict)  # offset -> reason
+    letters: Letters = field(default_factory=Letters)
+    refused: set[int] = field(default_factory=set)  # offsets that the store would not take
     views: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)  # where a coalesced event may stand
+
+    @property
+    def dead(self) -> dict[int, str]:
+        """Offset -> reason."""
+        return {offset: verdict.reason for offset, verdict in self.letters.verdicts.items()}
 
 
 @dataclass
@@ -85,6 +95,8 @@ class Envelope:
     fingerprint: str
     if_version: int
     original_ms: int
+    requeue_of: int
+    drop_of: int
 
     @property
     def command_type(self) -> str:
@@ -129,6 +141,8 @@ def read_envelope(record: Record) -> Envelope | None:
                 fingerprint or "0" * 32,
                 _number(header("tw_if_version")),
                 _number(header("tw_time")),
+                _number(header("tw_requeue_of")),
+                _number(header("tw_drop_of")),
             )
             if uuid.UUID(command_id).int
             else None
@@ -148,7 +162,7 @@ class Turn:
         self.offset = record.offset
         self.clock_ms = partition.clock_ms
         self.at_ms = envelope.original_ms if envelope.original_ms >= 0 else partition.clock_ms
-        self._key = (record.key or b"").decode("utf-8", "replace")
+        self.key = (record.key or b"").decode("utf-8", "replace")
         self._events = 0
 
     def emit(self, ce_type: str, **body: Any) -> None:
@@ -157,7 +171,7 @@ class Turn:
             Event(
                 f"{source}/{self._events}",
                 ce_type,
-                self._key,
+                self.key,
                 self.offset,
                 self._events,
                 self.id,
@@ -168,7 +182,7 @@ class Turn:
         self._events += 1
 
     def may_tell_view(self, **body: Any) -> None:
-        behind = 1 if ids.is_keyed(self.id) else 0  # its outcome stands before it
+        behind = 1 if self.has_row else 0  # its outcome stands before it
         self.partition.views[self.offset, behind] = body
 
     @property
@@ -179,7 +193,12 @@ class Turn:
     @property
     def is_remembered(self) -> bool:
         """Views have no row unless the client gave a key."""
-        return not COMMANDS[self.envelope.type].get("quiet") or ids.is_keyed(self.id)
+        return not COMMANDS.get(self.envelope.type, {}).get("quiet") or ids.is_keyed(self.id)
+
+    @property
+    def has_row(self) -> bool:
+        """A view has one, too, once it was given up: its requeues end it."""
+        return self.is_remembered or self.envelope.requeue_of >= 0
 
     def as_pending(self) -> PendingCommand:
         e = self.envelope
@@ -244,10 +263,27 @@ class Model:
 
     def feed(self, topics: Topics) -> None:
         for (domain, number), partition in self.partitions.items():
+            partition.refused = letters.refused_by_store(topics.partition(f"{domain}.dlq", number))
+        if any(self._is_ahead_of_a_verdict(*at) for at in self.partitions):
+            self._begin_again()
+        for (domain, number), partition in self.partitions.items():
             records = topics.partition(f"{domain}.commands", number)
             for record in records[self._next[domain, number] :]:
                 self.fold(record)
             self._next[domain, number] = len(records)
+
+    def _is_ahead_of_a_verdict(self, domain: str, number: int) -> bool:
+        """A record was folded as a good one before it was known that the store had refused it."""
+        partition = self.partitions[domain, number]
+        folded = {offset for offset in partition.refused if offset < self._next[domain, number]}
+        return not folded <= partition.letters.verdicts.keys()
+
+    def _begin_again(self) -> None:
+        self.state = State()
+        self.outcomes.clear()
+        self._next.clear()
+        for (domain, number), partition in self.partitions.items():
+            self.partitions[domain, number] = Partition(domain, number, self.outcomes, refused=partition.refused)
 
     def fold(self, record: Record) -> None:
         """The next record of its partition."""
@@ -255,16 +291,23 @@ class Model:
         partition.clock_ms = max(partition.clock_ms, record.timestamp_ms)
         envelope = read_envelope(record)
         if not envelope:
-            partition.dead[record.offset] = "bad_envelope"
+            partition.letters.give_up(record, "bad_envelope")
             return
         turn = Turn(partition, record, envelope)
-        reason = self._read_body(turn, record)
+        reason = letters.REFUSED_BY_STORE if record.offset in partition.refused else self._read(turn, record)
+        if not reason and envelope.type == DROP_TYPE:
+            self._decide_drop(turn)
+        elif not reason:
+            reason = self._decide(turn)
         if reason:
-            partition.dead[record.offset] = reason
+            partition.letters.give_up(record, reason)
             if not turn.known:
                 turn.remember(turn.id, turn.make_row(GIVEN_UP))
-        else:
-            self._decide(turn)
+
+    def _read(self, turn: Turn, record: Record) -> str | None:
+        if turn.envelope.type == DROP_TYPE:
+            return "bad_envelope" if turn.envelope.drop_of < 0 else None
+        return self._read_body(turn, record)
 
     def _read_body(self, turn: Turn, record: Record) -> str | None:
         """Fills turn.body, or says why the record is given up."""
@@ -299,19 +342,52 @@ class Model:
             return otherwise if right else None
         return otherwise
 
-    def _decide(self, turn: Turn) -> None:
-        row = turn.known if turn.is_remembered else None
-        requeued = turn.envelope.original_ms >= 0
-        if row and not (requeued and row.outcome == GIVEN_UP):
+    def _decide(self, turn: Turn) -> str | None:
+        """Why it is given up after all; None: it is not."""
+        row = turn.known if turn.has_row else None
+        known, name = turn.partition.letters, turn.envelope.requeue_of
+        if name >= 0 and not known.is_open(name):
+            self._refuse(turn, row)
+        elif row and turn.is_remembered and not (turn.envelope.original_ms >= 0 and row.outcome == GIVEN_UP):
             self._repeat(turn, row)
-            return
+        elif known.parked_behind(turn.key.lower(), name if name >= 0 else turn.offset):
+            if not known.is_parking(name if name >= 0 else turn.offset):
+                return letters.PARKED
+            self._refuse(turn, row)
+        else:
+            outcome = self._outcome(turn)
+            if name >= 0:
+                known.settle(name, turn.offset, outcome.status, turn.clock_ms)
+            self._remember(turn, outcome)
+        return None
+
+    def _decide_drop(self, turn: Turn) -> None:
+        known, name = turn.partition.letters, turn.envelope.drop_of
+        if turn.known:
+            self._repeat(turn, turn.known)
+        elif known.is_open(name):
+            known.settle(name, turn.offset, "dropped", turn.clock_ms)
+            self._remember(turn, succeeded(200))
+        else:
+            self._remember(turn, NO_SUCH_LETTER)
+
+    def _refuse(self, turn: Turn, row: Row | None) -> None:
+        """An operator's word that is not its turn's, or comes again: nothing is decided."""
+        if row:
+            self._repeat(turn, row)
+        else:
+            turn.answer(turn.id, turn.make_row(NO_SUCH_LETTER), repeated=False)
+
+    def _outcome(self, turn: Turn) -> Outcome:
         wanted = turn.envelope.if_version
         key = turn.body[COMMANDS[turn.envelope.type]["key"]]
         if wanted >= 0 and wanted != self.state.version(turn.partition.domain, key, turn.clock_ms):
-            outcome = rejected(412, "precondition-failed")
-        else:
-            outcome = self.state.decide(turn.envelope.command_type, turn)
-        if turn.is_remembered:
+            return rejected(412, "precondition-failed")
+        return self.state.decide(turn.envelope.command_type, turn)
+
+    @staticmethod
+    def _remember(turn: Turn, outcome: Outcome) -> None:
+        if turn.has_row:
             turn.remember(turn.id, turn.make_row(outcome))
         else:
             turn.partition.outcomes[turn.id].append(outcome)

@@ -281,7 +281,7 @@ class World:
                     "tw_n": str(event.n),
                 },
             )
-        for offset, reason in partition.dead.items():
+        for offset, verdict in partition.letters.verdicts.items():
             origin = self.logs[f"{partition.domain}.commands", partition.number][offset]
             self.logs[f"{partition.domain}.dlq", partition.number].append(
                 dataclasses.replace(
@@ -296,7 +296,9 @@ class World:
                                 "tw_dlq_partition": str(origin.partition),
                                 "tw_dlq_offset": str(offset),
                                 "tw_dlq_timestamp": str(origin.timestamp_ms),
-                                "tw_dlq_reason": reason,
+                                "tw_dlq_reason": verdict.reason,
+                                "tw_dlq_first_offset": str(verdict.first_offset),
+                                "tw_dlq_attempts": str(verdict.attempts),
                             }.items()
                         ),
                     ),
@@ -585,7 +587,7 @@ def test_wrong_dead_letters_are_found(world: World) -> None:
     good = dataclasses.replace(letter, headers=(*letter.headers, ("tw_dlq_offset", b"0")))
     for lie in (
         [],
-        [letter, letter],
+        [letter, dataclasses.replace(letter, headers=(*letter.headers, ("tw_dlq_message", b"another")))],
         [letter, good],
         [dataclasses.replace(letter, value=b"")],
         [dataclasses.replace(letter, headers=letter.headers[1:])],

@@ -1,5 +1,7 @@
 """Each worker ends at every crash point; nothing is lost and nothing happens twice."""
 
+from collections.abc import Callable
+
 import pytest
 
 import direct
@@ -70,3 +72,7 @@ def test_sigterm_under_load_ends_within_ten_seconds(
         load.send(domain, 5)
         healed.start(domain)
     checker.check()
+
+
+def test_everything_that_clients_were_told_is_so(judged: Callable[..., None]) -> None:
+    judged("I1", "I2", "I5", "I6", "I7", "I9", "I13", "I16")

@@ -25,6 +25,15 @@ def signed(header: dict[str, Any], claims: dict[str, Any], key: bytes) -> str:
     return f"{text}.{base64url(hmac.digest(key, text.encode(), 'sha256'))}"
 
 
+def is_signed(token: str, keys: dict[str, bytes]) -> bool:
+    """By one of these HS256 keys, kid -> secret."""
+    text, _, signature = token.rpartition(".")
+    header, _ = parts_of(token)
+    key = keys.get(str(header.get("kid")), b"")
+    expected = base64url(hmac.digest(key, text.encode(), "sha256")) if key else ""
+    return header.get("alg") == "HS256" and bool(key) and hmac.compare_digest(expected, signature)
+
+
 def signing_key(stack: Stack) -> bytes:
     """The stack signs with HS256 and the first line of the file, kid:hex."""
     first = Path(stack.environment["TW_JWT_KEYS_FILE"]).read_text(encoding="utf-8").split("\n", 1)[0]

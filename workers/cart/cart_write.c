@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "tillwire/failpoint.h"
+
 #define DAY_MS (INT64_C(24) * 60 * 60 * 1000)
 
 /* ---- a cart ---- */
@@ -78,7 +80,7 @@ static void put_summary(struct tw_cart_part *part, struct tw_uuid member_id, con
     size_t len = tw_cart_key_summary(member_id, key);
 
     tw_cart_summary_value(cart, &part->value);
-    put_value_until(part, key, len, cart->ends_at_ms);
+    put_value_until(part, key, len, cart->ends_at_ms + (tw_failpoint("mutant_summary_lives_on") ? 1000 : 0));
 }
 
 void tw_cart_put_projection(struct tw_cart_part *part, const struct tw_cart_change *change)

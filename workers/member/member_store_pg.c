@@ -24,6 +24,7 @@
 #include "member_rows.h"
 #include "member_store_pg.h"
 #include "tillwire/email.h"
+#include "tillwire/failpoint.h"
 #include "tillwire/settings.h"
 
 /* --- statements --------------------------------------------------------------------------------------------------- */
@@ -762,7 +763,8 @@ static void send_members(struct tw_member_store *self, enum statement statement,
             tw_pg_add_time(&column[9], member->last_login_at_ms);
         else
             tw_pg_add_null(&column[9]);
-        tw_pg_add_int8(&column[10], member->version);
+        tw_pg_add_int8(&column[10],
+                       member->version - (member->version > 1 && tw_failpoint("mutant_version_kept") ? 1 : 0));
         tw_pg_add_int8(&column[11], member->credential_version);
         tw_pg_add_bool(&column[12], member->is_service);
     }
@@ -792,7 +794,7 @@ static void send_addresses(struct tw_member_store *self, enum statement statemen
         tw_pg_add_bytes(&column[5], address->city);
         tw_pg_add_bytes(&column[6], address->province);
         tw_pg_add_bytes(&column[7], address->postal_code);
-        tw_pg_add_bool(&column[8], address->is_default);
+        tw_pg_add_bool(&column[8], address->is_default && !tw_failpoint("mutant_no_default"));
         tw_pg_add_time(&column[9], address->created_at_ms);
     }
     send_columns(self, statement, TW_LEN(elements));

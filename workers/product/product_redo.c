@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "product_domain.h"
+#include "tillwire/failpoint.h"
 #include "tillwire/ledger.h"
 #include "tillwire/product_document.h"
 
@@ -86,7 +87,7 @@ static void append_view(bson_t *statement, const struct tw_entity *entity)
 
     append_filter(statement, &entity->key, NULL, 0);
     begin_update(statement, "$max", &update, &values);
-    BSON_APPEND_INT64(&values, "view_count", after->view_count);
+    BSON_APPEND_INT64(&values, "view_count", after->view_count + (tw_failpoint("mutant_view_twice") ? 1 : 0));
     BSON_APPEND_INT64(&values, "guard", entity->guard);
     end_update(statement, &update, &values);
 }

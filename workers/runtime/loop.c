@@ -277,7 +277,8 @@ static void tell_offsets(struct loop *loop)
         if (!partition || partition->progress.next_offset == partition->told_offset || !partition->progress.next_offset)
             continue;
         partition->told_offset = partition->progress.next_offset;
-        positions[count++] = (struct tw_position){loop->env.commands_topic, i, partition->told_offset};
+        positions[count++] = (struct tw_position){
+            loop->env.commands_topic, i, partition->told_offset + (tw_failpoint("mutant_offset_ahead") ? 1 : 0)};
     }
     if (count) {
         tw_failpoint("before_offset_commit");

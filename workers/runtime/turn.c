@@ -17,6 +17,7 @@
 
 #include "index.h"
 #include "outbox.h"
+#include "tillwire/failpoint.h"
 #include "tillwire/gen/shared_messages.h"
 
 enum item_kind { ITEM_COMMAND, ITEM_DROP, ITEM_DEAD, ITEM_PASSED_OVER };
@@ -146,7 +147,8 @@ static void decode_command(struct tw_turn *turn, struct tw_item *item)
         return;
     }
     body = tw_arena_alloc(turn->arena, item->cmd.type->size);
-    if (item->cmd.type->unpack(item->record->value, turn->arena, body, &err) != TW_OK) {
+    if (item->cmd.type->unpack(item->record->value, turn->arena, body, &err) != TW_OK ||
+        tw_failpoint("mutant_good_given_up")) {
         give_up(turn, item, TW_DEAD_UNDECODABLE, err.msg);
         return;
     }
@@ -456,7 +458,8 @@ void tw_finish(struct tw_decision *d, const struct tw_pending_command *pending, 
 
 static bool counts(const struct tw_turn *turn, const struct tw_known_row *known)
 {
-    return known->present && turn->clock_ms - known->row.at_ms < TW_LEDGER_LIFE_MS;
+    return known->present && turn->clock_ms - known->row.at_ms < TW_LEDGER_LIFE_MS &&
+           !tw_failpoint("mutant_ledger_ignored");
 }
 
 /* A requeued command names its original time; the row that gave it up does not make it a repeat. */
@@ -725,7 +728,7 @@ void tw_turn_decide(struct tw_turn *turn)
 {
     const struct tw_record *last = &turn->records[turn->record_count - 1];
 
-    turn->clock_ms = turn->before.clock_ms;
+    turn->clock_ms = turn->before.clock_ms + (tw_failpoint("mutant_clock_of_batches") ? 1000 : 0);
     for (size_t i = 0; i < turn->record_count; i++) {
         struct tw_item *item = &turn->items[i];
 

@@ -1,0 +1,53 @@
+"""Notes of a stack for judge.py: how its programs are, and where the stores and Kafka stand."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+import ids
+from recorder import Recorder, Sampler, metrics_of, sample_of
+from stack import Stack
+from stores import Stores
+from topics import Topics
+
+REST_S = 1.0
+
+
+def note_programs(stack: Stack, recorder: Recorder, rest: bool = False) -> None:
+    """One that ends meanwhile has nothing to say."""
+    for name, pid in stack.pids().items():
+        try:
+            metrics = metrics_of(stack.admin(name, "/metrics").text)
+            recorder.note("sample", program=name, rest=rest, metrics=metrics, **sample_of(pid))
+        except (httpx.TransportError, OSError, KeyError):
+            continue
+
+
+def note_rest(stack: Stack, recorder: Recorder) -> None:
+    """Nobody may be asking for anything. Twice, so that what a program does at rest is seen."""
+    note_programs(stack, recorder, rest=True)
+    time.sleep(REST_S)
+    note_programs(stack, recorder, rest=True)
+
+
+@contextmanager
+def watched(stack: Stack, recorder: Recorder, every_s: float = 0.5) -> Iterator[None]:
+    """All the while: programs, and each domain's watermarks beside Kafka's offsets."""
+    stores, topics = Stores(stack.environment), Topics(stack.environment["TW_KAFKA"])
+
+    def look() -> None:
+        note_programs(stack, recorder)
+        for domain in ids.DOMAINS:
+            committed = topics.committed(f"tillwire-{domain}", f"{domain}.commands")
+            stored = stores.watermarks(domain)  # read after the other: it may only have grown meanwhile
+            recorder.note("marks", domain=domain, stored=stored, committed=committed)
+
+    try:
+        with Sampler(look, every_s):
+            yield
+        look()
+    finally:
+        stores.close()
+        topics.close()
