@@ -36,6 +36,7 @@ PROBES, ROUNDS = 40, 5
 OVER_S = 10.0  # after that much the light probe is as before
 FACTOR, SLACK_MS = 2.0, 10.0  # as before, on a machine that others use, too
 DRAINED_S = 300.0
+VIEW = b"product.record_view.v1"
 SETTINGS = {"TW_QUEUE_KBYTES": str(QUEUE_KBYTES)}
 
 
@@ -77,18 +78,20 @@ def probe_ms(url: str, product: str) -> float:
     return median(rounds)
 
 
-def ids_in_the_log(environment: dict[str, str], ends: dict[tuple[str, int], int]) -> set[str]:
-    """Of all records of product.commands; whole records of so many would not fit."""
+def views_in_the_log(environment: dict[str, str], ends: dict[tuple[str, int], int]) -> dict[str, str]:
+    """Command -> product, of every record of product.commands; whole records of so many would not fit."""
     consumer = Consumer(
         {"bootstrap.servers": environment["TW_KAFKA"], "group.id": "overload", "enable.auto.commit": False}
     )
     left = {p: end for (topic, p), end in ends.items() if topic == "product.commands" and end}
-    found: set[str] = set()
+    found: dict[str, str] = {}
     consumer.assign([TopicPartition("product.commands", p, 0) for p in left])
     while left:
         for message in consumer.consume(10_000, timeout=0.1):
             assert not message.error(), message.error()
-            found.add(next(value for key, value in message.headers() if key == "ce_id").decode())
+            fields = dict(message.headers() or [])
+            if fields.get("ce_type") == VIEW:
+                found[fields["ce_id"].decode()] = message.key().decode()
             if message.offset() + 1 >= left.get(message.partition(), 0):
                 left.pop(message.partition(), None)
     consumer.close()
@@ -164,21 +167,32 @@ def tell_answers(paper: Paper, what: str, answers: Answers, status: int) -> None
     )
 
 
+def tell_end(paper: Paper, overload: Overload, normal_ms: float) -> None:
+    time.sleep(OVER_S)
+    after_ms = probe_ms(overload.url, overload.products[0])
+    paper.promise(
+        f"{OVER_S:.0f} s after it a light client's p99 was {after_ms:.1f} ms; before it {normal_ms:.1f} ms",
+        after_ms <= normal_ms * FACTOR + SLACK_MS,
+    )
+
+
 def tell_memory(paper: Paper, watch: Watch, first: dict[str, int]) -> None:
     threads = REQUEST_THREADS + sum(int(SMALL[name]) for name in SMALL)
     more = threads * THREAD_BYTES + QUEUE_KBYTES * KIB + STREAM_HISTORY_BYTES
     bounds = {"edge": first["edge"] + more, **{worker: first[worker] + WORKER_BYTES for worker in WORKERS}}
     for name, bound in bounds.items():
         largest = watch.largest(name)
-        told = f"{name} took {largest / MIB:.0f} MiB at most, {first[name] / MIB:.0f} before; its settings allow {bound / MIB:.0f}"
+        told = f"{name} took {largest / MIB:.0f} MiB at most, {first[name] / MIB:.0f} before"
+        told += f"; its settings allow {bound / MIB:.0f}"
         paper.promise(told, largest <= bound)
 
 
 def measure(stack: Stack, asked: argparse.Namespace, paper: Paper) -> None:
-    run(stack, asked.seconds, paper)
+    run(stack, asked.seconds, paper, is_timed=True)
 
 
-def run(stack: Stack, seconds: float, paper: Paper) -> None:
+def run(stack: Stack, seconds: float, paper: Paper, is_timed: bool) -> None:
+    """`is_timed`: that it is over in time is judged, too, which a busy machine cannot promise."""
     stack.start(*PROGRAMS, settings=SETTINGS)
     overload = Overload(stack, seconds, paper)
     overload.open_shop()
@@ -188,14 +202,9 @@ def run(stack: Stack, seconds: float, paper: Paper) -> None:
     normal_ms = probe_ms(overload.url, overload.products[0])
     rate = overload.sustainable()
     answers, reads = overload.overload(rate)
-    time.sleep(OVER_S)
-    after_ms = probe_ms(overload.url, overload.products[0])
     tell_answers(paper, f"{seconds:.0f} s of {2 * rate:.0f} a second, the broker hanging in between", answers, 503)
-    bound_ms = normal_ms * FACTOR + SLACK_MS
-    paper.promise(
-        f"{OVER_S:.0f} s after it a light client's p99 was {after_ms:.1f} ms; before it {normal_ms:.1f} ms",
-        after_ms <= bound_ms,
-    )
+    if is_timed:
+        tell_end(paper, overload, normal_ms)
     paper.promise(
         f"{len(reads.took_ms)} reads meanwhile, the slowest {max(reads.took_ms):.0f} ms, "
         f"{len(reads.wrong)} not served {reads.wrong[:3] or ''}",
@@ -213,10 +222,12 @@ def tell_logs(stack: Stack, overload: Overload, paper: Paper) -> None:
         open_things.callback(topics.close)
         open_things.callback(stores.close)
         ends = topics.ends()
-        missing = set(overload.told) - ids_in_the_log(stack.environment, ends)
-        paper.promise(f"{len(overload.told)} commands were accepted, {len(missing)} of them are not in the log", not missing)
+        found = views_in_the_log(stack.environment, ends)
+        missing = set(overload.told) - found.keys()
+        told = f"{len(overload.told)} commands were accepted, {len(missing)} of them are not in the log"
+        paper.promise(told, bool(overload.told) and not missing)
         product_ends = [end for (topic, _), end in sorted(ends.items()) if topic == "product.commands"]
         wait_until("all is folded", lambda: stores.watermarks("product") == product_ends, DRAINED_S)
         views = sum(stores.view_count(product) for product in overload.products)
-        records = sum(product_ends) - PRODUCTS
+        records = sum(product in overload.products for product in found.values())
         paper.promise(f"{records} views are in the log, {views} are counted", views == records)

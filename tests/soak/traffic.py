@@ -1,5 +1,5 @@
-"""Customers and merchants of a shop, through several edges: sessions as real ones, and everything else that the API has.
-An edge or server that is away is no reason to stop; every write is noted in the History."""
+"""Customers and merchants of a shop, through several edges: sessions as real ones, and all else that the API has. An edge
+or server that is away is no reason to stop; every request is recorded."""
 
 import random
 import threading
@@ -58,6 +58,7 @@ class Actor:
         self.member: Member | None = None
         self.addresses: list[str] = []
         self.last_command = ""
+        self.old_token = ""  # of a session that was ended
 
     def close(self) -> None:
         for edge in self._edges:
@@ -146,7 +147,23 @@ class Actor:
 
     def leave(self, path: str, method: str = "POST") -> None:
         caller, self.member = self.customer, None
-        caller.write(method, path)
+        if caller.write(method, path).status_code < 300:
+            self.old_token = caller.token
+
+    def is_nobody(self) -> None:
+        """With a token that was ended, or that nobody signed."""
+        member, token = self.member, self.old_token
+        if member and (not token or self.dice.random() < 0.5):
+            token = member.access_token[:-8] + "AAAAAAAA"
+        if token:
+            self.anyone.as_caller(token).get("/v1/cart")
+            self.anyone.as_caller(token).add(self.some_product(), 1, wait=False)
+        self.member = member
+
+    def misuse_key(self) -> None:
+        key, product, caller = uuid.UUID(int=self.dice.getrandbits(128)).hex, self.some_product(), self.customer
+        caller.add(product, 1, wait=False, key=key)
+        caller.add(product, 2, wait=False, key=key)
 
     def change_password(self) -> None:
         caller, new = self.customer, some_password()
@@ -276,6 +293,8 @@ TABLE: list[tuple[float, Callable[[Actor], None]]] = [
     (1, Actor.sessions),
     (2, Actor.ask_after),
     (1, Actor.listen),
+    (1, Actor.is_nobody),
+    (0.5, Actor.misuse_key),
     (0.5, Actor.read_about),
 ]
 WEIGHTS = [weight for weight, _ in TABLE]

@@ -1,4 +1,4 @@
-"""What happens to the programs and servers during a soak. Each shows that it really happened: what it returns says how it
+"""What happens to programs and servers during a soak. Each shows that it really happened: what it returns says how it
 was seen. It returns when it is over; whether all is well again is asked by whoever made it happen."""
 
 import json
@@ -14,7 +14,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import test_poison
-from checker import Told
 from client import Client
 from messages import TOPICS
 from stack import ROOT, WORKERS, Stack, wait_until
@@ -221,7 +220,6 @@ def poison(scene: Scene) -> str:
     poisons = test_poison.poisons(member)
     names = scene.dice.sample(sorted(poisons), REPEATS)
     placed = {name: test_poison.write(scene.topics, member, poisons[name]) for name in names}
-    scene.shop.history.told += [Told(f"poison: {name}", 0) for name in names]  # records that nobody was told of
     for name, (partition, offset) in placed.items():
         wait_until(
             f"{name} ({partition}/{offset}) is a dead letter",

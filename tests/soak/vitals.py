@@ -3,14 +3,16 @@
 import os
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import ids
+from recorder import Recorder
 from stack import Stack
 from stores import Stores
+from topics import Topics
 
 MIB = 1 << 20
 
@@ -83,41 +85,39 @@ class Watch:
 
 
 class Marks:
-    """I3: a store's watermarks only rise, but for a store that lost something, which whoever takes it away says first."""
+    """I3: notes for judge.py where each store stands. Whoever takes something away from a store says so before; until
+    all is back, it is not looked at."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], recorder: Recorder) -> None:
         self._stores = Stores(environment)
-        self._highest: dict[str, list[int]] = {}
+        self._topics = Topics(environment["TW_KAFKA"])
+        self._recorder = recorder
         self._lock = threading.Lock()
-        self._losses: dict[str, int] = defaultdict(int)
-        self.looks = 0
-        self.wrong: list[str] = []
+        self._lost: set[str] = set()
+        self._losses: Counter[str] = Counter()
 
     def close(self) -> None:
         self._stores.close()
+        self._topics.close()
 
     def may_lose(self, domain: str) -> None:
         with self._lock:
+            self._lost.add(domain)
             self._losses[domain] += 1
-            self._highest.pop(domain, None)
+            self._recorder.note("restored", domain=domain)
+
+    def all_is_back(self) -> None:
+        with self._lock:
+            self._lost.clear()
 
     def look(self) -> None:
         for domain in ids.DOMAINS:
             losses = self._losses[domain]
             try:
-                marks = self._stores.watermarks(domain)
-            except Exception:  # whatever its client says when a store is away
+                committed = self._topics.committed(f"tillwire-{domain}", f"{domain}.commands")
+                stored = self._stores.watermarks(domain)  # read after the other: it may only have grown meanwhile
+            except Exception:  # whatever its client says when a server is away
                 continue
             with self._lock:
-                if losses == self._losses[domain]:
-                    self._compare(domain, marks)
-
-    def _compare(self, domain: str, marks: list[int]) -> None:
-        before = self._highest.get(domain, marks)
-        self.wrong += [
-            f"{domain} {p} went back from {high} to {mark}"
-            for p, (high, mark) in enumerate(zip(before, marks, strict=True))
-            if mark < high
-        ]
-        self._highest[domain] = marks
-        self.looks += 1
+                if domain not in self._lost and losses == self._losses[domain]:
+                    self._recorder.note("marks", domain=domain, stored=stored, committed=committed)

@@ -38,7 +38,9 @@ class Answers:
 class Crowd:
     """Begins at once; `answers()` waits for its end. `pause_ms`: how long each client rests before each request."""
 
-    def __init__(self, folder: Path, url: str, products: list[str], connections: int, seconds: float, pause_ms: int = 0):
+    def __init__(
+        self, folder: Path, url: str, products: list[str], connections: int, seconds: float, pause_ms: int = 0
+    ) -> None:
         ids = folder / "product-ids"
         ids.write_text("".join(f"{product}\n" for product in products), encoding="utf-8")
         self._out = folder / "answers"
