@@ -145,12 +145,13 @@ class Hostile:
         """Without, then with them."""
         self.alone.append(self._healthy())
         streams = deaf_streams(self.url, self.tokens)
-        assert {stream.status for stream in streams} == {200}
+        statuses = Counter(stream.status for stream in streams)
+        assert set(statuses) == {200}, f"streams were answered {dict(statuses)}"
         with self.crowds:
             time.sleep(GATHER_S)
             self.beside.append(self._healthy())
         for stream in streams:
-            stream.socket.close()
+            stream.close()
 
     def wrong(self) -> list[str]:
         """What healthy clients met."""

@@ -267,7 +267,7 @@ class Actor:
             stream = Stream(str(caller.http.base_url), self.member.access_token, reads=False)
             self.shop.statuses[stream.status] += 1
             self.shop.routes["GET /v1/events"] += 1
-            stream.socket.close()
+            stream.close()
 
 
 TABLE: list[tuple[float, Callable[[Actor], None]]] = [
