@@ -3,6 +3,9 @@ an hour. Nothing here is judged by its time."""
 
 import os
 import sys
+from collections.abc import Iterator
+
+import pytest
 
 from stack import ROOT, Stack
 
@@ -17,6 +20,14 @@ from paper import Paper
 SEED = int(os.environ.get("TW_SEED", "20261127"))
 SOAK_S, EVERY_S, RATE = 30.0, 4.0, 25.0
 OVERLOAD_S = 12.0
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_afterwards(servers: Stack) -> Iterator[None]:
+    """Each test begins with the servers alone."""
+    yield
+    servers.heal_servers()
+    servers.end()
 
 
 def test_a_shop_survives_a_few_troubles_in_a_row(servers: Stack) -> None:

@@ -56,8 +56,8 @@ def kinds() -> dict[str, Rude]:
         "large body": Rude(bytes_of.sized(b"{}" + b" " * 65_535), [413]),
         "TE and CL": Rude(te_and_cl, [400]),
         "two CLs": Rude(post + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", [400]),
-        "bare LF": Rude(get + host + b"X-A: b\n\r\n", [400]),
-        "NUL": Rude(bytes_of.line(b"GET /v1/cat\0egories HTTP/1.1"), [400]),
+        "bare LF": Rude(bytes_of.FIELDS["one bare LF"], [400]),
+        "NUL": Rude(bytes_of.REQUEST_LINES["a NUL in the path"], [400]),
     }
 
 

@@ -136,14 +136,19 @@ class Overload:
             crowd = self.crowd(CONNECTIONS, self.seconds, pause_ms)
             try:
                 time.sleep(self.seconds * 0.4)
-                self.stack.pause_server("kafka")
-                time.sleep(min(5.0, self.seconds * 0.2))
-                self.stack.resume_server("kafka")
+                self._hang_broker(min(5.0, self.seconds * 0.2))
                 answers = crowd.answers()
             finally:
                 crowd.stop()
         self.told += answers.command_ids
         return answers, reads
+
+    def _hang_broker(self, seconds: float) -> None:
+        self.stack.pause_server("kafka")
+        try:
+            time.sleep(seconds)
+        finally:
+            self.stack.resume_server("kafka")
 
     def limited(self) -> Answers:
         """The same through an edge that counts."""
