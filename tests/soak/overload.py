@@ -11,8 +11,10 @@ import httpx
 from confluent_kafka import Consumer, TopicPartition
 
 from client import Client
+from judge import GROWTH
 from messages import TOPICS
 from paper import Paper, percentile
+from recorder import sample_of
 from stack import PROGRAMS, SMALL, WORKERS, Stack, wait_until
 from stores import Stores
 from topics import Topics
@@ -181,11 +183,12 @@ def tell_end(paper: Paper, overload: Overload, normal_ms: float) -> None:
     )
 
 
-def tell_memory(paper: Paper, watch: Watch, first: dict[str, int]) -> None:
+def tell_memory(paper: Paper, watch: Watch, first: dict[str, int], sanitized: bool) -> None:
     threads = REQUEST_THREADS + sum(int(SMALL[name]) for name in SMALL)
     more = threads * THREAD_BYTES + QUEUE_KBYTES * KIB + STREAM_HISTORY_BYTES
     bounds = {"edge": first["edge"] + more, **{worker: first[worker] + WORKER_BYTES for worker in WORKERS}}
-    for name, bound in bounds.items():
+    for name, allowed in bounds.items():
+        bound = allowed + (GROWTH.sanitized_bytes if sanitized else 0)
         largest = watch.largest(name)
         told = f"{name} took {largest / MIB:.0f} MiB at most, {first[name] / MIB:.0f} before"
         told += f"; its settings allow {bound / MIB:.0f}"
@@ -215,7 +218,7 @@ def run(stack: Stack, seconds: float, paper: Paper, is_timed: bool) -> None:
         f"{len(reads.wrong)} not served {reads.wrong[:3] or ''}",
         not reads.wrong,
     )
-    tell_memory(paper, overload.watch, first)
+    tell_memory(paper, overload.watch, first, sample_of(stack.pids()["edge"])["sanitized"])
     tell_answers(paper, "With rate limits", overload.limited(), 429)
     tell_logs(stack, overload, paper)
     stack.end()
