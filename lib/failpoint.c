@@ -23,6 +23,7 @@ static const char *const action_names[] = {"exit", "stop", "error", "sleep"};
 struct point {
     char            name[NAME_MAX_BYTES + 1];
     enum action     action;
+    struct tw_str   subject; /* of an error that is meant for one; empty: for all */
     int64_t         sleep_ms;
     int64_t         hit; /* which one fires, or EVERY_HIT */
     _Atomic int64_t hits;
@@ -42,7 +43,7 @@ static struct tw_str cut(struct tw_str *rest, char separator)
     return head;
 }
 
-/* `exit`, `stop`, `error` or `sleep:ms`. */
+/* `exit`, `stop`, `error`, `error:subject` or `sleep:ms`. */
 static bool parse_action(struct tw_str text, struct point *point)
 {
     struct tw_str argument = text;
@@ -52,6 +53,10 @@ static bool parse_action(struct tw_str text, struct point *point)
         if (!tw_str_is(name, action_names[i]))
             continue;
         point->action = (enum action)i;
+        if (point->action == ACTION_ERROR && argument.len) {
+            point->subject = argument;
+            return true;
+        }
         if (point->action != ACTION_SLEEP)
             return !argument.ptr;
         return tw_str_to_int(argument, &point->sleep_ms) && point->sleep_ms >= 0 && point->sleep_ms <= SLEEP_MAX_MS;
@@ -91,7 +96,7 @@ __attribute__((constructor)) static void read_points(void)
 
         if (point_count == POINTS_MAX || !parse_point(text, &points[point_count])) {
             fprintf(stderr,
-                    "TW_FAIL: '%.*s' is not name=exit|stop|error|sleep:ms with @n or @* behind it, "
+                    "TW_FAIL: '%.*s' is not name=exit|stop|error|error:subject|sleep:ms with @n or @* behind it, "
                     "or there are more than %d\n",
                     TW_STR_ARG(text), POINTS_MAX);
             _exit(EX_CONFIG);
@@ -128,14 +133,14 @@ static bool fire(const struct point *point, int64_t hit)
     return false;
 }
 
-bool tw_failpoint(const char *name)
+bool tw_failpoint_of(const char *name, struct tw_str subject)
 {
     bool is_error = false;
 
     for (size_t i = 0; i < point_count; i++) {
         struct point *point = &points[i];
 
-        if (strcmp(point->name, name) != 0)
+        if (strcmp(point->name, name) != 0 || !tw_str_eq(point->subject, subject))
             continue;
 
         int64_t hit = atomic_fetch_add(&point->hits, 1) + 1;
@@ -144,6 +149,11 @@ bool tw_failpoint(const char *name)
             is_error |= fire(point, hit);
     }
     return is_error;
+}
+
+bool tw_failpoint(const char *name)
+{
+    return tw_failpoint_of(name, (struct tw_str){NULL, 0});
 }
 
 #endif

@@ -15,6 +15,10 @@ COMMAND_HEADERS = {
     "tw_fingerprint": ("HMAC of the request's body, hex.", False),
     "tw_if_version": ("The version of `If-Match`, decimal.", False),
     "tw_time": ("Original time of a requeued command.", False),
+    "tw_requeue_of": ("Of a requeued command: the offset that was given up first.", False),
+    "tw_attempt": ("Of a requeued command: 2, 3, ...", False),
+    "tw_operator": ("Of a requeued command: who had it decided again.", False),
+    "tw_because": ("Of a requeued command: why.", False),
 }
 EVENT_HEADERS = {
     **{name: COMMAND_HEADERS[name] for name in ("ce_type", "ce_source", "ce_specversion", "content-type", "traceparent")},
@@ -32,6 +36,19 @@ DLQ_HEADERS = {
     "tw_dlq_reason": ("Why it was given up: a code.", True),
     "tw_dlq_message": ("Why, for people.", True),
     "tw_dlq_program": ("Which program gave it up.", True),
+    "tw_dlq_first_offset": ("The offset that was given up first: the dead letter's name.", True),
+    "tw_dlq_attempts": ("1, and one more for each requeue that failed, decimal.", True),
+    "tw_dlq_first_failed": ("When it failed first, by the partition's clock, ms since 1970, decimal.", True),
+    "tw_dlq_last_failed": ("When it failed last.", True),
+}
+SETTLEMENT_HEADERS = {
+    **{name: DLQ_HEADERS[name] for name in ("tw_dlq_topic", "tw_dlq_partition")},
+    "tw_dlq_settles": ("`tw_dlq_first_offset` of the dead letter that is open no more.", True),
+    "tw_dlq_settled_by": ("Offset of the requeue or drop in the command topic, decimal.", True),
+    "tw_dlq_settled_as": ("succeeded, rejected, accepted (a later command ends it) or dropped.", True),
+    "tw_dlq_settled_at": ("When, by the partition's clock, ms since 1970, decimal.", True),
+    "tw_operator": ("Who asked for it.", True),
+    "tw_because": ("Why; may be empty.", True),
 }
 
 
@@ -85,7 +102,7 @@ def messages_on(model: Model, domain: str, kind: str) -> list:
 def channel(model: Model, domain: str, kind: str) -> dict:
     settings = model.topics["kinds"][kind]
     if kind == "dlq":
-        messages = {"dead-letter": {"$ref": "#/components/messages/dead-letter"}}
+        messages = {name: {"$ref": f"#/components/messages/{name}"} for name in ("dead-letter", "settlement")}
     else:
         messages = {m.ce_type: {"$ref": f"#/components/messages/{m.ce_type}"} for m in messages_on(model, domain, kind)}
     return {
@@ -120,8 +137,12 @@ def asyncapi(model: Model) -> str:
         "name": "dead-letter", "title": "A record that was given up", "contentType": "application/octet-stream",
         "summary": "The untouched bytes of a record, its headers, and why it was given up.",
         "headers": {"$ref": "#/components/schemas/DeadLetterHeaders"}, "payload": {}}
+    settlement = {
+        "name": "settlement", "title": "What became of a dead letter", "contentType": "application/octet-stream",
+        "summary": "An operator had a dead letter decided again, or dropped it. No value.",
+        "headers": {"$ref": "#/components/schemas/SettlementHeaders"}, "payload": {}}
     schemas = {"CommandHeaders": headers_schema(COMMAND_HEADERS), "EventHeaders": headers_schema(EVENT_HEADERS),
-               "DeadLetterHeaders": headers_schema(DLQ_HEADERS)}
+               "DeadLetterHeaders": headers_schema(DLQ_HEADERS), "SettlementHeaders": headers_schema(SETTLEMENT_HEADERS)}
     schemas.update({m.ce_type: struct_schema(m.struct, False, m.structs) for m in messages})
     return dump({
         "asyncapi": "3.0.0",
@@ -132,6 +153,7 @@ def asyncapi(model: Model) -> str:
         "defaultContentType": "application/msgpack",
         "channels": {f"{d}.{k}": channel(model, d, k) for d in domains for k in ("commands", "events", "dlq")},
         "operations": {name: o for d in domains for name, o in operations(d).items()},
-        "components": {"messages": {**{m.ce_type: async_message(m) for m in messages}, "dead-letter": dead_letter},
+        "components": {"messages": {**{m.ce_type: async_message(m) for m in messages}, "dead-letter": dead_letter,
+                                    "settlement": settlement},
                        "schemas": schemas},
     })

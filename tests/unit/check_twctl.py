@@ -10,7 +10,8 @@ import unittest
 SOURCE, BUILD = (pathlib.Path(argument) for argument in sys.argv[1:3])
 NOBODY = "127.0.0.1:1"
 COMMANDS = ("topics apply", "topics diff", "schema apply", "schema diff", "token issue", "token list", "token revoke",
-            "log export", "log import", "log check", "trace", "ping", "verify", "rebuild", "snapshot")
+            "log export", "log import", "log check", "trace", "dlq list", "dlq show", "dlq requeue", "dlq drop", "ping",
+            "verify", "rebuild", "snapshot")
 SOME_ID = "7d0b1e52-43aa-8f0e-b1c5-91f3e7a4c820"
 
 
@@ -104,6 +105,27 @@ class Twctl(unittest.TestCase):
         done = twctl("trace", SOME_ID, "--until", "tomorrow", kafka=NOBODY)
         self.assert_refused(done, 2, "until 'tomorrow' is no time")
         self.assert_refused(twctl("trace", SOME_ID, kafka=NOBODY, broker_timeout_ms="500"), 3)
+
+    def test_dead_letters_are_asked_for_by_domain_and_name(self):
+        away = {"kafka": NOBODY, "broker_timeout_ms": "500"}
+        mistakes = {
+            ("list", "basket"): ("no domain 'basket'", "member, product or cart"),
+            ("list", "cart", "member"): ("needs one argument, [DOMAIN]",),
+            ("list", "--reason", "tired"): ("'tired' is none of the reasons bad_envelope, ", "parked"),
+            ("show",): ("needs one argument, NAME",),
+            ("show", "17"): ("'17' is no name of a dead letter like cart/3/17",),
+            ("show", "cart/99/17"): ("'cart/99/17'", "no partition 99"),
+            ("requeue", "--all-open"): ("needs one argument, DOMAIN",),
+            ("requeue", "cart"): ("say which ones: one of --record NAME", "--all-open"),
+            ("requeue", "cart", "--all-open", "--reason", "parked"): ("say which ones",),
+            ("requeue", "cart", "--record", "member/0/1"): ("'member/0/1' is of another domain",),
+            ("requeue", "cart", "--all-open", "--max-attempts", "0"): ("max_attempts", "1..1000"),
+            ("drop", "cart", "--all-open"): ("say why, --because TEXT",),
+        }
+        for words, parts in mistakes.items():
+            self.assert_refused(twctl("dlq", *words, **away), 2, *parts)
+        for words in (("list",), ("list", "cart"), ("show", "cart/3/17"), ("requeue", "cart", "--all-open")):
+            self.assert_refused(twctl("dlq", *words, **away), 3, "twctl: ")
 
     def test_a_replay_is_asked_for_by_a_domain(self):
         for command in ("verify", "rebuild", "snapshot"):

@@ -25,6 +25,16 @@ static int hit_five_times(void)
     return 0;
 }
 
+/* The same for hits of several subjects. */
+static int hit_subjects(void)
+{
+    static const char *const subjects[] = {"a", "b", "b", "c", "c", "a"};
+
+    for (size_t i = 0; i < TW_LEN(subjects); i++)
+        putchar(tw_failpoint_of("store_refuses", tw_str_of(subjects[i])) ? 'e' : '.');
+    return 0;
+}
+
 static void run_with(const char *spec)
 {
     char env[256];
@@ -54,6 +64,16 @@ static void error__makes_the_asked_hit_true(void **state)
     run_with("after_commit=error@2,after_commit=error@4");
     assert_string_equal(child.out, ".e.e.");
     assert_int_equal(child.exit_code, 0);
+}
+
+static void error_of_a_subject__is_for_that_one_alone(void **state)
+{
+    (void)state;
+    run_with("after_commit=error:b@*");
+    assert_string_equal(child.out, ".....");
+    tw_child_exec((const char *const[]){"/proc/self/exe", "subjects", NULL},
+                  (const char *const[]){"TW_FAIL=store_refuses=error:b@*,store_refuses=error:c", NULL}, &child);
+    assert_string_equal(child.out, ".eee..");
 }
 
 static void other_points__do_nothing(void **state)
@@ -175,6 +195,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(error__makes_the_asked_hit_true),
+        cmocka_unit_test(error_of_a_subject__is_for_that_one_alone),
         cmocka_unit_test(other_points__do_nothing),
         cmocka_unit_test(exit__ends_with_86_at_the_asked_hit),
         cmocka_unit_test(firing__leaves_one_log_line_with_name_action_and_hit),
@@ -184,6 +205,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_point_alloc__makes_an_allocation_fail),
     };
 
+    if (argc == 2 && strcmp(argv[1], "subjects") == 0)
+        return hit_subjects();
     if (argc == 2)
         return strcmp(argv[1], "hit") == 0 ? hit_five_times() : allocate_three_times();
     return cmocka_run_group_tests(tests, NULL, NULL);

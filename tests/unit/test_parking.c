@@ -502,13 +502,17 @@ static struct tw_uuid append_product(struct world *world)
     return body.product_id;
 }
 
-static void append_view(struct world *world, struct tw_uuid product_id)
+static void append_view_with(struct world *world, struct tw_uuid product_id, struct tw_uuid command_id)
 {
     const struct tw_product_record_view body = {.product_id = product_id};
-    const struct tw_envelope            envelope = tw_test_envelope(
-                   &world->log, &tw_product_record_view_type, tw_test_command_id(&world->log, TW_DOMAIN_PRODUCT, world->log.len));
+    const struct tw_envelope envelope = tw_test_envelope(&world->log, &tw_product_record_view_type, command_id);
 
     tw_test_append(&world->log, &tw_product_record_view_type, product_id, &body, &envelope);
+}
+
+static void append_view(struct world *world, struct tw_uuid product_id)
+{
+    append_view_with(world, product_id, tw_test_command_id(&world->log, TW_DOMAIN_PRODUCT, world->log.len));
 }
 
 static void a_view_without_a_key__is_counted_once_however_often_it_is_requeued(void **unused)
@@ -530,6 +534,32 @@ static void a_view_without_a_key__is_counted_once_however_often_it_is_requeued(v
     assert_int_equal(((const struct tw_product *)world->turn.changes.entities[0]->state)->view_count, 3);
     assert_int_equal(world->verdicts.open_count, 0);
     free_world(world);
+}
+
+/* As without a dead letter: each record is one view, whatever its id. */
+static void views_of_one_id__are_each_counted_when_they_are_requeued(void **unused)
+{
+    static const size_t batches[] = {1, 9};
+
+    (void)unused;
+    for (size_t i = 0; i < TW_LEN(batches); i++) {
+        struct world  *world = new_world(&tw_product_domain);
+        struct tw_uuid product_id = append_product(world);
+        struct tw_uuid command_id = tw_test_command_id(&world->log, TW_DOMAIN_PRODUCT, 7);
+
+        fold_all(world, 1);
+        tw_memory_refuse(tw_memory_store_db(&world->store), product_id);
+        append_view_with(world, product_id, command_id);
+        fold_all(world, 1);
+        append_view_with(world, product_id, command_id);
+        append_view_with(world, product_id, command_id);
+        fold_all(world, batches[i]);
+        assert_int_equal(world->verdicts.open_count, 3);
+        store_is_mended(world);
+        requeue_until_none_is_open(world, batches[i]);
+        assert_int_equal(((const struct tw_product *)world->turn.changes.entities[0]->state)->view_count, 3);
+        free_world(world);
+    }
 }
 
 static void a_view_that_fails_in_two_ways__has_one_row_all_the_time(void **unused)
@@ -766,6 +796,7 @@ int main(void)
         cmocka_unit_test(a_requeue_of_what_is_settled__changes_nothing),
         cmocka_unit_test(a_record_that_only_claims_to_be_a_requeue__is_a_dead_letter_of_its_own),
         cmocka_unit_test(a_view_without_a_key__is_counted_once_however_often_it_is_requeued),
+        cmocka_unit_test(views_of_one_id__are_each_counted_when_they_are_requeued),
         cmocka_unit_test(a_view_that_fails_in_two_ways__has_one_row_all_the_time),
         cmocka_unit_test(a_drop__opens_its_key_and_what_was_dropped_never_happens),
         cmocka_unit_test(a_drop_without_what_it_drops__is_a_dead_letter),

@@ -211,6 +211,80 @@ static size_t all_kinds(void)
     return tw_trace_sort(lines, count);
 }
 
+static struct tw_record a_requeue(int64_t offset)
+{
+    struct tw_record record = a_command(offset);
+
+    return record_with(offset, record.value,
+                       (const char *const[]){TW_H_REQUEUE_OF, "9", TW_H_ATTEMPT, "2", TW_H_OPERATOR, "ana", TW_H_ID,
+                                             COMMAND, TW_H_TYPE, "cart.clear.v1", NULL});
+}
+
+static struct tw_record a_drop(int64_t offset)
+{
+    return record_with(offset, TW_STR(""),
+                       (const char *const[]){TW_H_ID, OTHER, TW_H_TYPE, "dead_letter.drop.v1", TW_H_DROP_OF, "9",
+                                             TW_H_OPERATOR, "ana", TW_H_BECAUSE, "nobody's", NULL});
+}
+
+static struct tw_record a_settlement(int64_t offset)
+{
+    return record_with(offset, TW_STR(""),
+                       (const char *const[]){TW_H_DLQ_SETTLES, "9", TW_H_DLQ_SETTLED_BY, "12", TW_H_DLQ_SETTLED_AS,
+                                             "dropped", TW_H_DLQ_SETTLED_AT, "1", TW_H_OPERATOR, "ana", NULL});
+}
+
+static size_t all_words(void)
+{
+    size_t count = 0;
+
+    add_line(&count, TW_TOPIC_DLQ, a_settlement(3));
+    add_line(&count, TW_TOPIC_COMMANDS, a_drop(12));
+    add_line(&count, TW_TOPIC_COMMANDS, a_requeue(11));
+    add_line(&count, TW_TOPIC_DLQ, a_dead_letter(2));
+    return tw_trace_sort(lines, count);
+}
+
+static void an_operators_words__stand_where_they_were_said(void **state)
+{
+    (void)state;
+    assert_int_equal(all_words(), 4);
+    assert_int_equal(lines[0].record.offset, 2);
+    assert_int_equal(lines[1].record.offset, 11);
+    assert_int_equal(lines[2].record.offset, 12);
+    assert_int_equal(lines[3].record.offset, 3);
+    tw_trace_add_table(lines, 4, &out);
+    text();
+    assert_says("requeue of cart/3/9, attempt 2, by ana; {\"member_id\":");
+    assert_says("drop of cart/3/9, by ana: nobody's\n");
+    assert_says("settles cart/3/9: dropped, by ana\n");
+}
+
+static void an_operators_words__are_objects_in_json(void **state)
+{
+    (void)state;
+    tw_trace_add_json(lines, all_words(), &out);
+    text();
+    assert_says("\"requeue\":{\"of\":\"cart/3/9\",\"attempt\":2,\"operator\":\"ana\",\"because\":\"\"},\"body\":{");
+    assert_says("\"drop\":{\"of\":\"cart/3/9\",\"operator\":\"ana\",\"because\":\"nobody's\"}}");
+    assert_says("\"settlement\":{\"of\":\"cart/3/9\",\"as\":\"dropped\",\"operator\":\"ana\",\"because\":\"\"}}");
+}
+
+/* A drop has an id of its own, and a settlement none. */
+static void words_on_a_dead_letter__are_known_by_its_name(void **state)
+{
+    const struct tw_record said[] = {a_drop(12), a_settlement(3)};
+    const struct tw_record others[] = {a_dead_letter(2), a_requeue(11), a_command(9)};
+
+    (void)state;
+    for (size_t i = 0; i < TW_LEN(said); i++) {
+        assert_true(tw_trace_is_word_on(&said[i], 9));
+        assert_false(tw_trace_is_word_on(&said[i], 8));
+    }
+    for (size_t i = 0; i < TW_LEN(others); i++)
+        assert_false(tw_trace_is_word_on(&others[i], 9));
+}
+
 static void table__says_what_each_record_says(void **state)
 {
     (void)state;
@@ -356,6 +430,9 @@ int main(void)
         TEST(an_aggregate__is_found_by_the_key),
         TEST(lines__stand_in_the_order_of_their_causes),
         TEST(events_that_came_again__are_one_line),
+        TEST(an_operators_words__stand_where_they_were_said),
+        TEST(an_operators_words__are_objects_in_json),
+        TEST(words_on_a_dead_letter__are_known_by_its_name),
         TEST(table__says_what_each_record_says),
         TEST(json__has_the_same_and_is_an_array),
         TEST(a_strangers_bytes__do_not_reach_the_terminal),

@@ -474,6 +474,21 @@ static enum tw_rc move_on(struct tw_partition *partition, const struct tw_turn *
     return TW_OK;
 }
 
+/* What a store says that can never hold what the command makes of one of its aggregates. */
+static enum tw_rc commit_turn(struct tw_partition *partition, struct tw_turn *turn, struct tw_err *reterr)
+{
+    char id[TW_UUID_TEXT + 1];
+
+    for (size_t i = 0; i < turn->changes.entity_count; i++) {
+        tw_uuid_format(turn->changes.entities[i]->key.id, id);
+        if (tw_failpoint_of("store_refuses", tw_str_of(id))) {
+            turn->config->store->abandon(turn->config->store->self, partition->number);
+            return tw_fail(reterr, TW_REFUSED, "failpoint", 0, "failpoint 'store_refuses'");
+        }
+    }
+    return tw_turn_commit(turn, partition->cache, reterr);
+}
+
 static enum tw_rc fold_batch(struct tw_partition *partition, struct tw_err *reterr)
 {
     struct tw_partition_env *env = partition->env;
@@ -494,7 +509,7 @@ static enum tw_rc fold_batch(struct tw_partition *partition, struct tw_err *rete
         store->abandon(store->self, partition->number);
         return rc; /* TW_OK: the broker is slow; the same records are tried again in the next round */
     }
-    rc = tw_turn_commit(&turn, partition->cache, reterr);
+    rc = commit_turn(partition, &turn, reterr);
     if (rc == TW_REFUSED)
         return narrow_down(partition, turn.record_count, reterr);
     if (rc != TW_OK)

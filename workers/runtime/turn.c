@@ -584,7 +584,7 @@ static void decide_item(struct tw_turn *turn, struct tw_item *item)
         refuse(turn, item, known, "there is no such open dead letter");
         return;
     }
-    if (known && counts(turn, known) && !is_requeued(item, known)) {
+    if (known && is_remembered(item) && counts(turn, known) && !is_requeued(item, known)) {
         answer_repeat(turn, item, &known->row);
         return;
     }

@@ -33,6 +33,19 @@ struct tw_ctl_settings {
     const char *snapshot;
     const char *shadow;
     const char *output;
+    const char *record;
+    const char *reason;
+    const char *key;
+    const char *because;
+    const char *operator_name;
+    bool        each;
+    bool        all;
+    bool        all_open;
+    bool        dry_run;
+    bool        no_wait;
+    int64_t     rate;
+    int64_t     max_attempts;
+    int64_t     max_rounds;
     bool        against_log;
     bool        roll_back;
     bool        drop;
@@ -74,6 +87,10 @@ enum tw_ctl_exit tw_ctl_log_export(const struct tw_ctl_settings *settings);
 enum tw_ctl_exit tw_ctl_log_import(const struct tw_ctl_settings *settings);
 enum tw_ctl_exit tw_ctl_log_check(const struct tw_ctl_settings *settings);
 enum tw_ctl_exit tw_ctl_trace(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_dlq_list(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_dlq_show(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_dlq_requeue(const struct tw_ctl_settings *settings);
+enum tw_ctl_exit tw_ctl_dlq_drop(const struct tw_ctl_settings *settings);
 enum tw_ctl_exit tw_ctl_ping(const struct tw_ctl_settings *settings);
 
 #endif

@@ -117,7 +117,7 @@ static bool take_argument(const struct tw_ctl_program *program, const struct tw_
 {
     if (!command->argument)
         return true;
-    if (!words[0] || words[1]) {
+    if (words[0] ? words[1] != NULL : *command->argument != '[') { /* "[DOMAIN]" may be left out */
         fprintf(stderr, "%s %s: needs one argument, %s; see --help\n", program->name, command->name, command->argument);
         return false;
     }

@@ -11,7 +11,7 @@
 struct tw_ctl_command {
     unsigned    bit;      /**< a bit of its own */
     const char *name;     /**< "topics apply": one word, or a group and what to do with it */
-    const char *argument; /**< what must stand behind the name: "JTI"; NULL: nothing */
+    const char *argument; /**< what must stand behind the name: "JTI"; "[DOMAIN]": what may; NULL: nothing */
     const char *about;
     enum tw_ctl_exit (*run)(const struct tw_ctl_settings *settings); /**< NULL: `elsewhere` has it */
     const char *elsewhere; /**< program beside this one that has the command, with its help and settings; NULL: none */

@@ -11,6 +11,7 @@
 #include "log_scan.h"
 #include "progress_bar.h"
 #include "tillwire/clock.h"
+#include "tillwire/dead_letter.h"
 #include "trace_lines.h"
 
 enum { LINES_MAX = 200000, KINDS = 3, DOMAINS = 3, RANGES_MAX = KINDS * DOMAINS, VERSION_7 = 7 };
@@ -38,6 +39,8 @@ struct trace {
     struct tw_arena               arena;
     struct tw_trace_line         *lines;
     uint32_t                      count, cap;
+    int64_t *names; /* first offsets of the command's dead letters: words on them name these alone */
+    uint32_t name_count, name_cap;
 };
 
 static void close_trace(struct trace *trace)
@@ -69,9 +72,10 @@ static enum tw_rc read_question(struct trace *trace, struct tw_err *reterr)
 
 static void add_ranges(struct trace *trace, enum tw_domain_number domain, int32_t partition)
 {
-    for (int kind = 0; kind < KINDS; kind++)
-        trace->ranges[trace->range_count++] =
-            (struct range){tw_topic_of(domain, (enum tw_topic_kind)kind), partition, 0, 0};
+    static const enum tw_topic_kind kinds[KINDS] = {TW_TOPIC_DLQ, TW_TOPIC_COMMANDS, TW_TOPIC_EVENTS};
+
+    for (size_t i = 0; i < KINDS; i++) /* dead letters first: their names are looked for in the commands */
+        trace->ranges[trace->range_count++] = (struct range){tw_topic_of(domain, kinds[i]), partition, 0, 0};
 }
 
 static void choose_command(struct trace *trace)
@@ -97,13 +101,42 @@ static void choose_aggregate(struct trace *trace)
 
 /* --- reading ------------------------------------------------------------------------------------------------------ */
 
+static void keep_name(struct trace *trace, const struct tw_record *record)
+{
+    struct tw_dead_letter said;
+
+    if (trace->topic->kind != TW_TOPIC_DLQ || !tw_dead_letter_read(record, &said) || said.is_settlement)
+        return;
+    trace->names =
+        tw_arena_grow(&trace->arena, trace->names, trace->name_count, &trace->name_cap, sizeof(*trace->names));
+    trace->names[trace->name_count++] = said.first_offset;
+}
+
+static bool is_word_on_it(const struct trace *trace, const struct tw_record *record)
+{
+    for (uint32_t i = 0; i < trace->name_count; i++)
+        if (trace->topic->kind != TW_TOPIC_EVENTS && tw_trace_is_word_on(record, trace->names[i]))
+            return true;
+    return false;
+}
+
+/* Drops and settlements have ids of their own, or none: a command's are known by the dead letter that they name. */
+static bool is_wanted(struct trace *trace, const struct tw_record *record)
+{
+    if (tw_trace_is_about(trace->topic, record, trace->subject, trace->id)) {
+        if (trace->subject == TW_TRACE_COMMAND)
+            keep_name(trace, record);
+        return true;
+    }
+    return is_word_on_it(trace, record);
+}
+
 static enum tw_rc take_record(void *self, const struct tw_record *record, struct tw_err *reterr)
 {
     struct trace *trace = self;
 
     tw_progress_bar_show(&trace->bar, ++trace->done);
-    if (record->timestamp_ms < trace->from_ms || record->timestamp_ms >= trace->until_ms ||
-        !tw_trace_is_about(trace->topic, record, trace->subject, trace->id))
+    if (record->timestamp_ms < trace->from_ms || record->timestamp_ms >= trace->until_ms || !is_wanted(trace, record))
         return TW_OK;
     if (trace->count == LINES_MAX)
         return tw_fail(reterr, TW_REFUSED, "twctl.trace", 0, "more than %d records: narrow them by --from and --until",

@@ -6,6 +6,7 @@
 
 #include "table.h"
 #include "tillwire/clock.h"
+#include "tillwire/dead_letter.h"
 #include "tillwire/gen/cart_messages.h"
 #include "tillwire/gen/member_messages.h"
 #include "tillwire/gen/product_messages.h"
@@ -55,8 +56,31 @@ bool tw_trace_is_about(const struct tw_topic *topic, const struct tw_record *rec
     return header_is_id(record, TW_H_ID, id);
 }
 
+static bool is_drop(const struct tw_record *record)
+{
+    return tw_str_is(tw_header_find(record, TW_H_TYPE), TW_DROP_TYPE);
+}
+
+static bool is_settlement(const struct tw_topic *topic, const struct tw_record *record)
+{
+    struct tw_dead_letter said;
+
+    return topic->kind == TW_TOPIC_DLQ && tw_dead_letter_read(record, &said) && said.is_settlement;
+}
+
+bool tw_trace_is_word_on(const struct tw_record *record, int64_t first_offset)
+{
+    struct tw_dead_letter said;
+
+    if (is_drop(record))
+        return header_number(record, TW_H_DROP_OF, -1) == first_offset;
+    return tw_dead_letter_read(record, &said) && said.is_settlement && said.first_offset == first_offset;
+}
+
 static int64_t cause_of(const struct tw_topic *topic, const struct tw_record *record)
 {
+    struct tw_dead_letter said;
+
     switch (topic->kind) {
     case TW_TOPIC_COMMANDS:
         return record->offset;
@@ -65,7 +89,7 @@ static int64_t cause_of(const struct tw_topic *topic, const struct tw_record *re
     case TW_TOPIC_DLQ:
         break;
     }
-    return header_number(record, TW_H_DLQ_OFFSET, INT64_MAX);
+    return tw_dead_letter_read(record, &said) ? said.offset : INT64_MAX;
 }
 
 struct tw_trace_line tw_trace_line_of(const struct tw_topic *topic, const struct tw_record *record,
@@ -224,17 +248,76 @@ static void add_body_or_why_not(const struct tw_record *record, struct tw_buf *o
         tw_buf_add_str(out, why_not);
 }
 
+void tw_trace_add_text(struct tw_buf *out, const struct tw_record *record, struct tw_arena *arena)
+{
+    if (!is_outcome(record) || !add_outcome(record, out, arena))
+        add_body_or_why_not(record, out, arena);
+}
+
+/* "cart/3/17": the dead letter that a requeue, a drop or a settlement is about. */
+static struct tw_str letter_name(const struct tw_trace_line *line, const char *header, struct tw_arena *arena)
+{
+    const char *topic = line->topic->name;
+
+    return tw_arena_printf(arena, "%.*s/%" PRId32 "/%.*s", (int)strcspn(topic, "."), topic, line->record.partition,
+                           TW_STR_ARG(shown_header(&line->record, header, arena)));
+}
+
+/* ", by ana: the disk was full" */
+static void add_operator(const struct tw_record *record, struct tw_buf *out, struct tw_arena *arena)
+{
+    struct tw_str because = shown_header(record, TW_H_BECAUSE, arena);
+
+    tw_buf_printf(out, ", by %.*s%s%.*s", TW_STR_ARG(shown_header(record, TW_H_OPERATOR, arena)),
+                  because.len ? ": " : "", TW_STR_ARG(because));
+}
+
+/* Of what an operator wrote, or the worker about it; true when that is all the line has to say. */
+static bool add_word(const struct tw_trace_line *line, struct tw_buf *out, struct tw_arena *arena)
+{
+    const struct tw_record *record = &line->record;
+    bool                    is_command = line->topic->kind == TW_TOPIC_COMMANDS;
+
+    if (is_settlement(line->topic, record)) {
+        tw_buf_printf(out, "settles %.*s: %.*s", TW_STR_ARG(letter_name(line, TW_H_DLQ_SETTLES, arena)),
+                      TW_STR_ARG(shown_header(record, TW_H_DLQ_SETTLED_AS, arena)));
+    } else if (is_command && is_drop(record)) {
+        tw_buf_printf(out, "drop of %.*s", TW_STR_ARG(letter_name(line, TW_H_DROP_OF, arena)));
+    } else if (is_command && tw_header_find(record, TW_H_REQUEUE_OF).len) {
+        tw_buf_printf(out, "requeue of %.*s, attempt %.*s", TW_STR_ARG(letter_name(line, TW_H_REQUEUE_OF, arena)),
+                      TW_STR_ARG(shown_header(record, TW_H_ATTEMPT, arena)));
+        add_operator(record, out, arena);
+        tw_buf_printf(out, "; ");
+        return false;
+    } else {
+        return false;
+    }
+    add_operator(record, out, arena);
+    return true;
+}
+
+static void add_given_up(const struct tw_record *record, struct tw_buf *out, struct tw_arena *arena)
+{
+    int64_t attempt = header_number(record, TW_H_DLQ_ATTEMPTS, 1);
+
+    tw_buf_printf(out, "given up, ");
+    if (attempt > 1)
+        tw_buf_printf(out, "attempt %" PRId64 ", ", attempt);
+    tw_buf_printf(out, "%.*s: %.*s; ", TW_STR_ARG(shown_header(record, TW_H_DLQ_REASON, arena)),
+                  TW_STR_ARG(shown_header(record, TW_H_DLQ_MESSAGE, arena)));
+}
+
 /* What the line says; NUL-terminated. */
 static const char *says(const struct tw_trace_line *line, struct tw_arena *arena)
 {
     TW_AUTO(tw_buf_done) struct tw_buf out = {0};
     const struct tw_record            *record = &line->record;
 
+    if (add_word(line, &out, arena))
+        return text_of(tw_buf_str(&out), arena);
     if (line->topic->kind == TW_TOPIC_DLQ)
-        tw_buf_printf(&out, "given up, %.*s: %.*s; ", TW_STR_ARG(shown_header(record, TW_H_DLQ_REASON, arena)),
-                      TW_STR_ARG(shown_header(record, TW_H_DLQ_MESSAGE, arena)));
-    if (!is_outcome(record) || !add_outcome(record, &out, arena))
-        add_body_or_why_not(record, &out, arena);
+        add_given_up(record, &out, arena);
+    tw_trace_add_text(&out, record, arena);
     if (line->repeats)
         tw_buf_printf(&out, " (came %" PRId64 " times)", line->repeats + 1);
     return text_of(tw_buf_str(&out), arena);
@@ -317,6 +400,41 @@ static void add_cause(struct tw_json *json, const struct tw_trace_line *line, st
         add_number(json, "repeats", line->repeats);
 }
 
+static void add_operator_members(struct tw_json *json, const struct tw_record *record, struct tw_arena *arena)
+{
+    add_member(json, "operator", shown_header(record, TW_H_OPERATOR, arena));
+    add_member(json, "because", shown_header(record, TW_H_BECAUSE, arena));
+}
+
+static void add_settlement(struct tw_json *json, const struct tw_trace_line *line, struct tw_arena *arena)
+{
+    tw_json_key(json, "settlement");
+    tw_json_open(json, '{');
+    add_member(json, "of", letter_name(line, TW_H_DLQ_SETTLES, arena));
+    add_member(json, "as", shown_header(&line->record, TW_H_DLQ_SETTLED_AS, arena));
+    add_operator_members(json, &line->record, arena);
+    tw_json_close(json, '}');
+}
+
+static void add_requeue(struct tw_json *json, const struct tw_trace_line *line, struct tw_arena *arena)
+{
+    tw_json_key(json, "requeue");
+    tw_json_open(json, '{');
+    add_member(json, "of", letter_name(line, TW_H_REQUEUE_OF, arena));
+    add_number(json, "attempt", header_number(&line->record, TW_H_ATTEMPT, 2));
+    add_operator_members(json, &line->record, arena);
+    tw_json_close(json, '}');
+}
+
+static void add_drop(struct tw_json *json, const struct tw_trace_line *line, struct tw_arena *arena)
+{
+    tw_json_key(json, "drop");
+    tw_json_open(json, '{');
+    add_member(json, "of", letter_name(line, TW_H_DROP_OF, arena));
+    add_operator_members(json, &line->record, arena);
+    tw_json_close(json, '}');
+}
+
 static void add_dead_letter(struct tw_json *json, const struct tw_record *record, struct tw_arena *arena)
 {
     tw_json_key(json, "dead_letter");
@@ -324,10 +442,12 @@ static void add_dead_letter(struct tw_json *json, const struct tw_record *record
     add_member(json, "reason", shown_header(record, TW_H_DLQ_REASON, arena));
     add_member(json, "message", shown_header(record, TW_H_DLQ_MESSAGE, arena));
     add_member(json, "program", shown_header(record, TW_H_DLQ_PROGRAM, arena));
+    if (header_number(record, TW_H_DLQ_ATTEMPTS, 1) > 1)
+        add_number(json, "attempt", header_number(record, TW_H_DLQ_ATTEMPTS, 1));
     tw_json_close(json, '}');
 }
 
-static void add_content(struct tw_json *json, const struct tw_record *record, struct tw_arena *arena)
+void tw_trace_add_content(struct tw_json *json, const struct tw_record *record, struct tw_arena *arena)
 {
     TW_AUTO(tw_buf_done) struct tw_buf body = {0};
     struct tw_json                     inner = {&body, false};
@@ -342,6 +462,26 @@ static void add_content(struct tw_json *json, const struct tw_record *record, st
     json->comma = true;
 }
 
+/* What an operator wrote, or the worker about it or a record, and the body where there is one. */
+static void add_meaning(struct tw_json *json, const struct tw_trace_line *line, struct tw_arena *arena)
+{
+    bool is_command = line->topic->kind == TW_TOPIC_COMMANDS;
+
+    if (is_settlement(line->topic, &line->record)) {
+        add_settlement(json, line, arena);
+        return;
+    }
+    if (is_command && is_drop(&line->record)) {
+        add_drop(json, line, arena);
+        return;
+    }
+    if (is_command && tw_header_find(&line->record, TW_H_REQUEUE_OF).len)
+        add_requeue(json, line, arena);
+    if (line->topic->kind == TW_TOPIC_DLQ)
+        add_dead_letter(json, &line->record, arena);
+    tw_trace_add_content(json, &line->record, arena);
+}
+
 void tw_trace_add_json(const struct tw_trace_line *lines, size_t count, struct tw_buf *out)
 {
     TW_AUTO(tw_arena_done) struct tw_arena arena = {0};
@@ -352,9 +492,7 @@ void tw_trace_add_json(const struct tw_trace_line *lines, size_t count, struct t
         tw_json_open(&json, '{');
         add_place(&json, &lines[i], &arena);
         add_cause(&json, &lines[i], &arena);
-        if (lines[i].topic->kind == TW_TOPIC_DLQ)
-            add_dead_letter(&json, &lines[i].record, &arena);
-        add_content(&json, &lines[i].record, &arena);
+        add_meaning(&json, &lines[i], &arena);
         tw_json_close(&json, '}');
         tw_arena_reset(&arena);
     }

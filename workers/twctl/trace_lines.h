@@ -24,6 +24,8 @@ struct tw_trace_line {
  *  outcome also by the command it ends; an aggregate by the key. */
 bool tw_trace_is_about(const struct tw_topic *topic, const struct tw_record *record, enum tw_trace_subject subject,
                        struct tw_uuid id);
+/** Is it a drop, or a settlement, of a dead letter of that name? Neither says which command it is about. */
+bool tw_trace_is_word_on(const struct tw_record *record, int64_t first_offset);
 /** A line with copies of all that @p record points to, in @p arena. */
 struct tw_trace_line tw_trace_line_of(const struct tw_topic *topic, const struct tw_record *record,
                                       struct tw_arena *arena);
@@ -31,9 +33,14 @@ struct tw_trace_line tw_trace_line_of(const struct tw_topic *topic, const struct
  *  the first stays. Returns how many lines are left. */
 size_t               tw_trace_sort(struct tw_trace_line *lines, size_t count);
 
+/** What the record means: its body as a JSON object, or why there is none. Hashes are left out. */
+void tw_trace_add_text(struct tw_buf *out, const struct tw_record *record, struct tw_arena *arena);
+/** The same as a member `body`, or `not_decoded`, of an object. */
+void tw_trace_add_content(struct tw_json *json, const struct tw_record *record, struct tw_arena *arena);
+
 void tw_trace_add_table(const struct tw_trace_line *lines, size_t count, struct tw_buf *out);
 /** An array of objects: topic, partition, offset, time, type, key; cause_offset and n of an event; body, or why there is
- *  none; dead_letter. */
+ *  none; dead_letter, requeue, drop, settlement. */
 void tw_trace_add_json(const struct tw_trace_line *lines, size_t count, struct tw_buf *out);
 
 #endif
