@@ -28,9 +28,10 @@ EDGES = ["edge", "edge2"]
 TWINS = [f"{domain}{n}" for domain in WORKERS for n in ("", "2")]
 RECOVERED_S = 120.0  # patience, no promise
 LOOK_S = 1.0
-# A program's life counts when it was long enough for its caches to have filled; what it may have more of at its end.
+# A life counts when it was long enough for caches to have filled; what it may have more of at its end. A broker that
+# comes back is a new connection beside the old one's pipes, once.
 LIFE_S = 240.0
-MORE = {"memory": 32 * MIB, "descriptors": 16, "threads": 8}
+MORE = {"memory": 32 * MIB, "descriptors": 32, "threads": 8}
 SCOPES = "products:write,members:read,members:admin"
 
 
