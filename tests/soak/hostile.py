@@ -16,6 +16,7 @@ from client import Client
 from paper import Paper
 from stack import PROGRAMS, Stack
 from streams import Stream
+from vitals import vitals_of
 from wrk_load import Answers, Crowd
 
 EACH = 20  # clients of each kind
@@ -137,19 +138,25 @@ class Hostile:
         self.crowds = Crowds(self.url)
         self.alone: list[Answers] = []
         self.beside: list[Answers] = []
+        self.alone_cpu: list[float] = []  # the edge's, of one processor
+        self.beside_cpu: list[float] = []
 
-    def _healthy(self) -> Answers:
-        return Crowd(self.stack.state, self.url, self.products, HEALTHY, self.seconds, PAUSE_MS).answers()
+    def _healthy(self, answers: list[Answers], cpu: list[float]) -> None:
+        edge = self.stack.pids()["edge"]
+        before = vitals_of(edge)
+        answers.append(Crowd(self.stack.state, self.url, self.products, HEALTHY, self.seconds, PAUSE_MS).answers())
+        after = vitals_of(edge)
+        cpu.append((after.cpu_s - before.cpu_s) / (after.at_s - before.at_s))
 
     def window(self) -> None:
         """Without, then with them."""
-        self.alone.append(self._healthy())
+        self._healthy(self.alone, self.alone_cpu)
         streams = deaf_streams(self.url, self.tokens)
         statuses = Counter(stream.status for stream in streams)
         assert set(statuses) == {200}, f"streams were answered {dict(statuses)}"
         with self.crowds:
             time.sleep(GATHER_S)
-            self.beside.append(self._healthy())
+            self._healthy(self.beside, self.beside_cpu)
         for stream in streams:
             stream.close()
 
@@ -197,6 +204,11 @@ def tell_p99(paper: Paper, hostile: Hostile) -> None:
         f"p99 of healthy clients: {median(alone):.2f} ms alone ({alone[0]:.2f} to {alone[-1]:.2f} in {len(alone)} "
         f"windows), {median(beside):.2f} ms beside them ({beside[0]:.2f} to {beside[-1]:.2f}): ratio {ratio:.2f}; "
         f"medians: ratio {halves:.2f}.",
+        told=True,
+    )
+    paper.line(
+        f"The edge took {median(hostile.alone_cpu):.0%} of a processor for them alone, "
+        f"{median(hostile.beside_cpu):.0%} for them and the rude ones.",
         told=True,
     )
     paper.promise(
