@@ -1,5 +1,5 @@
-"""Customers and merchants of a shop, through several edges: sessions as real ones, and all else that the API has. An edge
-or server that is away is no reason to stop; every request is recorded."""
+"""Customers and merchants of a shop, through several edges: sessions as real ones, and all else that the API has. An
+edge or server that is away is no reason to stop; every request is recorded."""
 
 import random
 import threading
