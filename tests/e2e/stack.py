@@ -18,6 +18,8 @@ WORKERS = ("member", "product", "cart")
 FAILPOINT_EXIT = 86
 T = TypeVar("T")
 
+NO_TLS = False  # httpx would read all the certificates there are, which takes ten times as long as asking
+
 # A thread under the sanitizers takes some 150 KiB, and no test needs the thousands that deployments have.
 SMALL = {"TW_IDLE_CONNECTIONS": "64", "TW_WAIT_SLOTS": "256", "TW_STREAM_SLOTS": "128"}
 
@@ -157,7 +159,7 @@ class Stack:
 
     def admin(self, name: str, path: str) -> httpx.Response:
         address = self._environment_of(name)["TW_ADMIN_LISTEN"]
-        return httpx.get(f"http://{address}{path}", timeout=5)
+        return httpx.get(f"http://{address}{path}", timeout=5, verify=NO_TLS)
 
     def is_listening(self, name: str) -> bool:
         """Its admin port answers, whatever it says."""
@@ -221,12 +223,22 @@ class Stack:
         """Stops all that still runs."""
         self.stop(*(name for name in reversed(self._running) if self.is_running(name)))
 
-    def heal(self) -> None:
-        """After a test: servers and programs run as before it, whatever it did to them."""
+    def abandon(self) -> None:
+        """Ends all that still runs, also what hangs, and says nothing of how it ended."""
+        for process in self._running.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def heal_servers(self) -> None:
         for name in list(self._paused):
             self.resume_server(name)
         for name in list(self._stopped):
             self.start_server(name)
+
+    def heal(self) -> None:
+        """After a test: servers and programs run as before it, whatever it did to them."""
+        self.heal_servers()
         for name in list(self._running):
             if name not in PROGRAMS and self.is_running(name):
                 self.stop(name)

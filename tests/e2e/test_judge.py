@@ -247,6 +247,13 @@ def test_a_good_token_is_let_in(tmp_path: Path) -> None:
     assert (verdict.wrong, verdict.compared["with a bad token"]) == ([], 0)
 
 
+def test_nobody_may_ask_what_became_of_nobodys_command_but_not_for_a_cart(tmp_path: Path) -> None:
+    command = f"/v1/commands/{command_id(1)}"
+    assert bad_tokens_of([asked("GET", command, 200)], tmp_path).wrong == []
+    assert bad_tokens_of([asked("GET", command, 200, token="nobody's")], tmp_path).wrong
+    assert bad_tokens_of([asked("GET", "/v1/cart", 200)], tmp_path).wrong
+
+
 @pytest.mark.parametrize(("after_ms", "status", "good"), [(900, 200, True), (1001, 200, False), (1001, 401, True)])
 def test_a_revoked_token_that_is_taken_a_second_later_is_found(
     after_ms: int, status: int, good: bool, tmp_path: Path

@@ -1,0 +1,247 @@
+"""Twice as much as is accepted at most, from many connections, the broker hanging in between: nothing grows, nothing is
+accepted that is not in the log, reads are served, and it is over as soon as it is over."""
+
+import argparse
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from statistics import median
+
+import httpx
+from confluent_kafka import Consumer, TopicPartition
+
+from client import Client
+from judge import GROWTH
+from messages import TOPICS
+from paper import Paper, percentile
+from recorder import sample_of
+from stack import PROGRAMS, SMALL, WORKERS, Stack, wait_until
+from stores import Stores
+from topics import Topics
+from vitals import MIB, Background, Watch
+from wrk_load import Answers, Crowd
+
+RAMP = (8, 32, 128)  # connections
+RAMP_S = 3.0
+CONNECTIONS = 600
+PRODUCTS = 20
+QUEUE_KBYTES = 1024
+KIB = 1024
+# What the edge may take: a thread has civetweb's buffer, a body, and what is touched of its stack; then the queues.
+REQUEST_THREADS = 512
+THREAD_BYTES = (64 + 64 + 64) * KIB
+STREAM_HISTORY_BYTES = 16 * MIB
+# What a worker may take: two loops that fetch and publish, and states kept for each partition.
+WORKER_BYTES = 2 * (32 + 64) * MIB + TOPICS["product.commands"] * 32 * MIB
+LIMITED_S = 5.0
+PROBES, ROUNDS = 100, 3
+OVER_S = 10.0  # after that much a light probe shall be as before; the machine may be another's, too, so it may take
+PATIENCE_S = 60.0
+FACTOR, SLACK_MS = 2.0, 10.0  # as before
+DRAINED_S = 300.0
+VIEW = b"product.record_view.v1"
+SETTINGS = {"TW_QUEUE_KBYTES": str(QUEUE_KBYTES)}
+
+
+@dataclass
+class Reads:
+    """One client that never stops to read while others write, by a connection of its own each time."""
+
+    url: str
+    paths: list[str]
+    took_ms: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def look(self) -> None:
+        for path in self.paths:
+            began = time.monotonic()
+            try:
+                status = httpx.get(f"{self.url}{path}", timeout=15).status_code
+            except httpx.TransportError as error:
+                status = 0
+                self.wrong.append(f"{path}: {error!r}")
+            self.took_ms.append((time.monotonic() - began) * 1000)
+            if status not in (0, 200):
+                self.wrong.append(f"{path}: {status}")
+
+
+def probe_ms(url: str, product: str) -> float:
+    """p99 of a light client that reads and writes, of each of several rounds; the median of them."""
+    rounds = []
+    with httpx.Client(base_url=url, timeout=15) as http:
+        for _ in range(ROUNDS):
+            took = []
+            for n in range(PROBES):
+                began = time.monotonic()
+                path = f"/v1/products/{product}"
+                answer = http.post(f"{path}/views") if n % 2 else http.get(path)
+                took.append((time.monotonic() - began) * 1000)
+                assert answer.status_code in (200, 202), answer.text
+            rounds.append(percentile(took, 0.99))
+    return median(rounds)
+
+
+def views_in_the_log(environment: dict[str, str], ends: dict[tuple[str, int], int]) -> dict[str, str]:
+    """Command -> product, of every record of product.commands; whole records of so many would not fit."""
+    consumer = Consumer(
+        {"bootstrap.servers": environment["TW_KAFKA"], "group.id": "overload", "enable.auto.commit": False}
+    )
+    left = {p: end for (topic, p), end in ends.items() if topic == "product.commands" and end}
+    found: dict[str, str] = {}
+    consumer.assign([TopicPartition("product.commands", p, 0) for p in left])
+    while left:
+        for message in consumer.consume(10_000, timeout=0.1):
+            assert not message.error(), message.error()
+            fields = dict(message.headers() or [])
+            if fields.get("ce_type") == VIEW:
+                found[fields["ce_id"].decode()] = message.key().decode()
+            if message.offset() + 1 >= left.get(message.partition(), 0):
+                left.pop(message.partition(), None)
+    consumer.close()
+    return found
+
+
+class Overload:
+    def __init__(self, stack: Stack, seconds: float, paper: Paper) -> None:
+        self.stack = stack
+        self.seconds = seconds
+        self.paper = paper
+        self.url = stack.url("edge")
+        self.told: list[str] = []
+        self.watch = Watch(stack)
+        self.products: list[str] = []
+
+    def open_shop(self) -> None:
+        token = self.stack.twctl("token", "issue", "--scope", "products:write", "--name", "overload").strip()
+        client = Client(self.url, token=token)
+        self.products = [client.new_product() for _ in range(PRODUCTS)]
+        client.close()
+
+    def crowd(self, connections: int, seconds: float, pause_ms: int = 0, edge: str = "edge") -> Crowd:
+        return Crowd(self.stack.state, self.stack.url(edge), self.products, connections, seconds, pause_ms)
+
+    def sustainable(self) -> float:
+        """The most that is accepted a second, by any number of clients that wait for their answers."""
+        rates = {}
+        for connections in RAMP:
+            answers = self.crowd(connections, RAMP_S).answers()
+            self.told += answers.command_ids
+            rates[connections] = answers.accepted_per_second
+        self.paper.line(
+            "Accepted a second, by connections: " + ", ".join(f"{n}: {rate:.0f}" for n, rate in rates.items()) + "."
+        )
+        return max(rates.values())
+
+    def overload(self, rate: float) -> tuple[Answers, Reads]:
+        pause_ms = max(1, round(CONNECTIONS / (2 * rate) * 1000))
+        reads = Reads(self.url, [f"/v1/products/{self.products[0]}", "/v1/categories"])
+        with Background(self.watch.look, 0.5), Background(reads.look, 0.2):
+            crowd = self.crowd(CONNECTIONS, self.seconds, pause_ms)
+            try:
+                time.sleep(self.seconds * 0.4)
+                self._hang_broker(min(5.0, self.seconds * 0.2))
+                answers = crowd.answers()
+            finally:
+                crowd.stop()
+        self.told += answers.command_ids
+        return answers, reads
+
+    def _hang_broker(self, seconds: float) -> None:
+        self.stack.pause_server("kafka")
+        try:
+            time.sleep(seconds)
+        finally:
+            self.stack.resume_server("kafka")
+
+    def limited(self) -> Answers:
+        """The same through an edge that counts."""
+        self.stack.start("edge2", settings={"TW_RATE_LIMITS": "on"})
+        answers = self.crowd(32, LIMITED_S, edge="edge2").answers()
+        self.stack.stop("edge2")
+        self.told += answers.command_ids
+        return answers
+
+
+def tell_answers(paper: Paper, what: str, answers: Answers, status: int) -> None:
+    counts = ", ".join(f"{count} × {status}" for status, count in sorted(answers.statuses.items()))
+    paper.line(
+        f"{what}: {answers.accepted_per_second:.0f} accepted a second, p99 {answers.p99_ms:.0f} ms; {counts}; "
+        f"{answers.broken} broken connections or late answers.",
+        told=True,
+    )
+    paper.promise(
+        f"{what}: refused are {answers.statuses[status]} with {status}, each with Retry-After",
+        answers.statuses[status] > 0 and not answers.without_retry_after and set(answers.statuses) <= {202, status},
+    )
+
+
+def tell_end(paper: Paper, overload: Overload, normal_ms: float) -> None:
+    began = time.monotonic()
+    as_before = False
+    while not as_before and time.monotonic() - began < PATIENCE_S:
+        after_ms = probe_ms(overload.url, overload.products[0])
+        as_before = after_ms <= normal_ms * FACTOR + SLACK_MS
+    took_s = time.monotonic() - began
+    paper.promise(
+        f"{took_s:.1f} s after it a light client's p99 was {after_ms:.1f} ms, before it {normal_ms:.1f} ms; "
+        f"it shall be as before after {OVER_S:.0f} s, {PATIENCE_S:.0f} s are waited for that",
+        as_before,
+    )
+
+
+def tell_memory(paper: Paper, watch: Watch, first: dict[str, int], sanitized: bool) -> None:
+    threads = REQUEST_THREADS + sum(int(SMALL[name]) for name in SMALL)
+    more = threads * THREAD_BYTES + QUEUE_KBYTES * KIB + STREAM_HISTORY_BYTES
+    bounds = {"edge": first["edge"] + more, **{worker: first[worker] + WORKER_BYTES for worker in WORKERS}}
+    for name, allowed in bounds.items():
+        bound = allowed + (GROWTH.sanitized_bytes if sanitized else 0)
+        largest = watch.largest(name)
+        told = f"{name} took {largest / MIB:.0f} MiB at most, {first[name] / MIB:.0f} before"
+        told += f"; its settings allow {bound / MIB:.0f}"
+        paper.promise(told, largest <= bound)
+
+
+def measure(stack: Stack, asked: argparse.Namespace, paper: Paper) -> None:
+    run(stack, asked.seconds, paper, is_timed=True)
+
+
+def run(stack: Stack, seconds: float, paper: Paper, is_timed: bool) -> None:
+    """`is_timed`: that it is over in time is judged, too, which a busy machine cannot promise."""
+    stack.start(*PROGRAMS, settings=SETTINGS)
+    overload = Overload(stack, seconds, paper)
+    overload.open_shop()
+    overload.watch.look()
+    first = {name: life[0].memory_bytes for (name, _), life in overload.watch.lives.items()}
+    paper.heading("Overload")
+    normal_ms = probe_ms(overload.url, overload.products[0])
+    rate = overload.sustainable()
+    answers, reads = overload.overload(rate)
+    tell_answers(paper, f"{seconds:.0f} s of {2 * rate:.0f} a second, the broker hanging in between", answers, 503)
+    if is_timed:
+        tell_end(paper, overload, normal_ms)
+    paper.promise(
+        f"{len(reads.took_ms)} reads meanwhile, the slowest {max(reads.took_ms):.0f} ms, "
+        f"{len(reads.wrong)} not served {reads.wrong[:3] or ''}",
+        not reads.wrong,
+    )
+    tell_memory(paper, overload.watch, first, sample_of(stack.pids()["edge"])["sanitized"])
+    tell_answers(paper, "With rate limits", overload.limited(), 429)
+    tell_logs(stack, overload, paper)
+    stack.end()
+
+
+def tell_logs(stack: Stack, overload: Overload, paper: Paper) -> None:
+    with ExitStack() as open_things:
+        topics, stores = Topics(stack.environment["TW_KAFKA"]), Stores(stack.environment)
+        open_things.callback(topics.close)
+        open_things.callback(stores.close)
+        ends = topics.ends()
+        found = views_in_the_log(stack.environment, ends)
+        missing = set(overload.told) - found.keys()
+        told = f"{len(overload.told)} commands were accepted, {len(missing)} of them are not in the log"
+        paper.promise(told, bool(overload.told) and not missing)
+        product_ends = [end for (topic, _), end in sorted(ends.items()) if topic == "product.commands"]
+        wait_until("all is folded", lambda: stores.watermarks("product") == product_ends, DRAINED_S)
+        views = sum(stores.view_count(product) for product in overload.products)
+        records = sum(product in overload.products for product in found.values())
+        paper.promise(f"{records} views are in the log, {views} are counted", views == records)
