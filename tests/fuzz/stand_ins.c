@@ -1,9 +1,11 @@
 #include "stand_ins.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "auth/refresh_token.h"
+#include "health.h"
 #include "sample_states.h"
 #include "tillwire/clock.h"
 #include "tillwire/gen/cart_messages.h"
@@ -314,6 +316,18 @@ enum tw_rc tw_carts_watermark(struct tw_carts *carts, int32_t partition, int64_t
     (void)carts, (void)partition;
     *ret_next_offset = 4712;
     return choose_rc(reterr);
+}
+
+/* --- is it ready -------------------------------------------------------------------------------------------------- */
+
+bool tw_health_look(struct tw_edge *edge, struct tw_health_part ret_parts[TW_HEALTH_PARTS],
+                    char ret_why[TW_HEALTH_TEXT])
+{
+    (void)edge;
+    for (size_t i = 0; i < TW_HEALTH_PARTS; i++)
+        ret_parts[i] = (struct tw_health_part){"part", choose_number() % 2};
+    snprintf(ret_why, TW_HEALTH_TEXT, "the broker does not answer");
+    return choose_number() % 2;
 }
 
 /* --- how far the stores are --------------------------------------------------------------------------------------- */
