@@ -144,7 +144,10 @@ static struct tw_str with_first_line_end(struct tw_str head)
  * saw the end. */
 static bool looks_longer(struct tw_str bytes, size_t head_len)
 {
-    return bytes.len - head_len >= 2 && memcmp(bytes.ptr + head_len - 2, "\n\n\r", 4) == 0;
+    size_t left = bytes.len - head_len; /* a NUL stands behind them all */
+
+    return left >= 1 && memcmp(bytes.ptr + head_len - 2, "\n\n\r", 3) == 0 &&
+           (left == 1 || bytes.ptr[head_len + 1] == '\0');
 }
 
 /* All of @p head, which ends with its empty line. */
