@@ -19,7 +19,7 @@ from paper import Paper
 
 SEED = int(os.environ.get("TW_SEED", "20261127"))
 SOAK_S, EVERY_S, RATE = 20.0, 2.0, 25.0
-OVERLOAD_S = 8.0
+OVERLOAD_S = 14.0
 
 
 @pytest.fixture(autouse=True)

@@ -147,11 +147,17 @@ class Overload:
         return answers, reads
 
     def _hang_broker(self, seconds: float) -> None:
+        """For so long, and until one more client is refused: only then is the crowd."""
         self.stack.pause_server("kafka")
+        began = time.monotonic()
         try:
-            time.sleep(seconds)
+            wait_until("a write is refused while the broker hangs", self._is_refused, 30)
+            time.sleep(max(0.5, began + seconds - time.monotonic()))
         finally:
             self.stack.resume_server("kafka")
+
+    def _is_refused(self) -> bool:
+        return httpx.post(f"{self.url}/v1/products/{self.products[0]}/views", timeout=15).status_code == 503
 
     def limited(self) -> Answers:
         """The same through an edge that counts."""
