@@ -118,6 +118,7 @@ class Stack:
             "TW_STATE_DIR": str(self.state), "TW_BASE_PORT": str(self.base_port), "TW_BIN_DIR": str(self.bin),
             "TW_JARS_DIR": os.environ.get("TW_JARS_DIR", str(ROOT / ".local" / "jars")), "TW_RATE_LIMITS": "off",
             "TW_STORE_TIMEOUT_MS": "60000",  # a busy machine is slow, and a batch whose answer is lost cannot be counted
+            "TW_HANG_TIMEOUT_S": "300",  # more than four such waits
         }
         self.settings: dict[str, str] = {}
 
