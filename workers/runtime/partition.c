@@ -480,8 +480,7 @@ static enum tw_rc commit_turn(struct tw_partition *partition, struct tw_turn *tu
     char id[TW_UUID_TEXT + 1];
 
     for (size_t i = 0; i < turn->changes.entity_count; i++) {
-        tw_uuid_format(turn->changes.entities[i]->key.id, id);
-        if (tw_failpoint_of("store_refuses", tw_str_of(id))) {
+        if (tw_failpoint_of("store_refuses", (tw_uuid_format(turn->changes.entities[i]->key.id, id), tw_str_of(id)))) {
             turn->config->store->abandon(turn->config->store->self, partition->number);
             return tw_fail(reterr, TW_REFUSED, "failpoint", 0, "failpoint 'store_refuses'");
         }
