@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 import direct
-from checker import Checker
+from fold import Fold
 from recorded_log import Author, Plan
 from topics import Topics
 
@@ -18,7 +18,7 @@ class Commands:
     """By what the shop is like when they are asked for."""
 
     topics: Topics
-    checker: Checker
+    fold: Fold
     author: Author
 
     def send(self, ce_type: str, count: int = AT_ONCE) -> None:
@@ -27,7 +27,7 @@ class Commands:
 
     def settle(self) -> None:
         """What is asked for next rests on what is there now."""
-        self.checker.drained()
+        self.fold.drained()
 
     def fill_shop(self) -> None:
         """There are members with sessions and addresses, products, and carts that hold them."""
@@ -41,7 +41,7 @@ class Commands:
         self.settle()
 
 
-def commands_of(topics: Topics, checker: Checker, id_key: bytes, seed: int) -> Commands:
+def commands_of(topics: Topics, fold: Fold, id_key: bytes, seed: int) -> Commands:
     author = Author(Plan(seed, 0, 0, {}, MEMBERS, PRODUCTS), id_key)
-    author.model = checker.model
-    return Commands(topics, checker, author)
+    author.model = fold.model
+    return Commands(topics, fold, author)

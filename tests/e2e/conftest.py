@@ -2,17 +2,17 @@
 the programs."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import judge
 import replay
-from checker import Checker, History
 from client import Client
 from commands import Commands, commands_of
 from faults import SEED, sample_of
+from fold import Fold
+from judge import Judge, Judged
 from recorder import Recorder
 from stack import PROGRAMS, Stack
 from stores import Stores
@@ -63,29 +63,25 @@ def recorder(servers: Stack, topics: Topics) -> Iterator[Recorder]:
     folder = servers.state / "histories"
     folder.mkdir(mode=0o700, exist_ok=True)
     recorder = Recorder(folder / f"{os.getpid()}.jsonl")
-    recorder.begin(topics.ends())
+    kinds = ("commands", "events", "dlq")
+    recorder.begin({at: end for kind in kinds for at, end in topics.ends(kind).items()}, servers.logs)
     yield recorder
     recorder.close()
 
 
 @pytest.fixture(scope="session")
-def history(recorder: Recorder) -> History:
-    return History(recorder=recorder)
-
-
-@pytest.fixture(scope="session")
-def anyone(stack: Stack, history: History) -> Iterator[Client]:
+def anyone(stack: Stack, recorder: Recorder) -> Iterator[Client]:
     """Without a token."""
-    client = Client(stack.environment["TW_EDGE_URL"], history)
+    client = Client(stack.environment["TW_EDGE_URL"], recorder)
     yield client
     client.close()
 
 
 @pytest.fixture
-def edge2(healed: Stack, history: History) -> Iterator[Client]:
+def edge2(healed: Stack, recorder: Recorder) -> Iterator[Client]:
     """A second edge, without a token."""
     healed.start("edge2")
-    client = Client(healed.url("edge2"), history)
+    client = Client(healed.url("edge2"), recorder)
     yield client
     client.close()
 
@@ -128,36 +124,31 @@ def id_key(servers: Stack) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def checker(topics: Topics, stores: Stores, id_key: bytes, servers: Stack) -> Checker:
-    return Checker(topics, stores, id_key, servers.logs)
+def fold(topics: Topics, stores: Stores, id_key: bytes) -> Fold:
+    return Fold(topics, stores, id_key)
 
 
-@pytest.fixture
-def judged(stack: Stack, recorder: Recorder) -> Callable[..., None]:
-    """Fails unless these invariants hold, and cases of each were seen, in all that was asked so far."""
-
-    def judged(*rules: str) -> None:
-        programs = Path(os.environ["TW_BIN_DIR"])
-        verdicts = judge.judge(stack.environment, recorder.path, stack.logs, programs, rules)
-        assert all(verdict.word == "holds" for verdict in verdicts), judge.table(verdicts)
-
-    return judged
+@pytest.fixture(scope="session")
+def judged(servers: Stack, recorder: Recorder, fold: Fold) -> Judged:
+    """Fails unless all invariants hold in all that there is and was asked so far."""
+    programs = Path(os.environ["TW_BIN_DIR"])
+    return Judge(servers.environment, recorder.path, servers.logs, fold, programs).must_hold
 
 
 @pytest.fixture(scope="module")
 def shop(
-    request: pytest.FixtureRequest, stack: Stack, anyone: Client, merchant: Client, topics: Topics, checker: Checker
+    request: pytest.FixtureRequest, stack: Stack, anyone: Client, merchant: Client, topics: Topics, fold: Fold
 ) -> Iterator[replay.Shop]:
     """What there is of each kind, by the file's SHOP_SEED. Shadows, and stores that were kept, are gone before and after."""
-    shop = replay.open_shop(stack, anyone, merchant, topics, checker, request.module.SHOP_SEED)
+    shop = replay.open_shop(stack, anyone, merchant, topics, fold, request.module.SHOP_SEED)
     replay.drop(stack)
     yield shop
     replay.drop(stack)
 
 
 @pytest.fixture(scope="module")
-def commands(stack: Stack, topics: Topics, checker: Checker, id_key: bytes) -> Commands:
+def commands(stack: Stack, topics: Topics, fold: Fold, id_key: bytes) -> Commands:
     """Of a shop that has some of everything."""
-    commands = commands_of(topics, checker, id_key, SEED)
+    commands = commands_of(topics, fold, id_key, SEED)
     commands.fill_shop()
     return commands

@@ -1,15 +1,15 @@
 """The crash matrix of one worker: end it at each point, start it again, and compare everything there is."""
 
 import signal
-import threading
 import time
 
 import ids
-from checker import Checker, History
 from client import MixedLoad
+from judge import Judged
+from recorder import Recorder
 from stack import FAILPOINT_EXIT, Stack
-from stores import Stores
 from topics import Topics
+from watch import watermarks_watched
 
 POINTS = (
     "after_consume",
@@ -40,49 +40,6 @@ def matrix(domain: str) -> list[tuple[str, int]]:
     return [(point, hit) for point in points_of(domain) for hit in (HITS if point in THREE_TIMES else (1,))]
 
 
-class WatermarkWatch:
-    """Looks all the time: a stored watermark never goes back, and Kafka's offset is never ahead of it (I3)."""
-
-    def __init__(self, environment: dict[str, str], domain: str) -> None:
-        self._environment = environment
-        self._domain = domain
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.looks = 0
-        self.wrong: list[str] = []
-
-    def _run(self) -> None:
-        stores, topics = Stores(self._environment), Topics(self._environment["TW_KAFKA"])
-        highest: list[int] | None = None
-        while not self._stop.wait(0.1):
-            committed = topics.committed(f"tillwire-{self._domain}", f"{self._domain}.commands")
-            marks = stores.watermarks(self._domain)  # read after the other: it may only have grown meanwhile
-            self.wrong += [
-                f"I3: partition {p}: Kafka has {c}, the store {m}"
-                for p, (c, m) in enumerate(zip(committed, marks))
-                if c > m
-            ]
-            self.wrong += [
-                f"I3: partition {p} went back from {h} to {m}"
-                for p, (h, m) in enumerate(zip(highest or marks, marks))
-                if m < h
-            ]
-            highest = marks
-            self.looks += 1
-        stores.close()
-        topics.close()
-
-    def __enter__(self) -> "WatermarkWatch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        assert self.looks > 0
-        assert not self.wrong, "\n".join(self.wrong[:10])
-
-
 def crash_at(stack: Stack, load: MixedLoad, domain: str, point: str, hit: int) -> None:
     """The worker runs before and after; in between it ended at that point, which is proved."""
     stack.kill(domain)
@@ -102,17 +59,14 @@ def crash_at(stack: Stack, load: MixedLoad, domain: str, point: str, hit: int) -
 
 
 def check_all_points(
-    stack: Stack, load: MixedLoad, checker: Checker, topics: Topics, history: History, domain: str
+    stack: Stack, load: MixedLoad, judged: Judged, topics: Topics, recorder: Recorder, domain: str
 ) -> None:
     before = topics.ends()
-    told = len(history.told)
-    with WatermarkWatch(stack.environment, domain):
+    with watermarks_watched(stack.environment, recorder, domain):
         for point, hit in matrix(domain):
+            print(f"{point}@{hit}")
             crash_at(stack, load, domain, point, hit)
-            wrong = checker.settled_violations()
-            assert not wrong, f"after {point}@{hit}: " + "\n".join(wrong[:20])
-    recent = History(history.told[told:], history.secrets)
-    checker.check(recent, before)
+            judged("I3")
     folded = sum(
         len(topics.partition(f"{domain}.commands", p)) - before[f"{domain}.commands", p]
         for p in range(len(topics.ends()) // len(ids.DOMAINS))

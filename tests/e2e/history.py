@@ -20,7 +20,8 @@ SESSIONS = {  # what the contract describes without naming the command
     ("POST", "/v1/products:batch"): "product.create.v1",
 }
 SECRET_MEMBERS = ("password", "current_password", "new_password", "refresh_token", "access_token", "ticket")
-KEYLESS = ("/v1/auth/login", "/v1/auth/refresh")
+REFRESH = "/v1/auth/refresh"
+KEYLESS = ("/v1/auth/login", REFRESH)
 
 
 class Unreadable(Exception):
@@ -94,6 +95,12 @@ class Exchange:
         scheme, _, token = self.fields.get("authorization", "").partition(" ")
         return token if scheme.lower() == "bearer" else ""
 
+    @property
+    def issued(self) -> str:
+        """The access token that the answer gives."""
+        answer = self.answer_json
+        return str(answer.get("access_token", "")) if self.status == 200 and isinstance(answer, dict) else ""
+
     @cached_property
     def claims(self) -> dict[str, Any]:
         """Unverified; empty when there is no token, or none that can be read."""
@@ -127,7 +134,9 @@ class Exchange:
     def secrets(self) -> set[str]:
         """A token is one only when somebody took it for good, and a password nobody may have is just a word."""
         found = {self.token} if self.token and self.status not in (400, 401) and self.claims else set()
-        asked = None if self.status in (400, 413, 415, 422) else self.json
+        asked = self.json if self.status not in (400, 413, 415, 422) else None
+        if self.path == REFRESH and self.status == 401:  # a real one is known from the answer that gave it
+            asked = None
         for said in (asked, self.answer_json):
             if isinstance(said, dict):
                 found |= {said[name] for name in SECRET_MEMBERS if isinstance(said.get(name), str)}
@@ -150,23 +159,45 @@ class Record:
 
     exchanges: list[Exchange] = field(default_factory=list)
     began: dict[tuple[str, int], int] = field(default_factory=dict)
+    log_sizes: dict[str, int] = field(default_factory=dict)  # of the programs' logs then
     samples: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))  # by program
     marks: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))  # by domain
     asked_ms: list[int] = field(default_factory=list)
 
 
-class _Reader:
-    def __init__(self) -> None:
+class Reader:
+    """Of a file that grows."""
+
+    def __init__(self, path: Path) -> None:
         self.record = Record()
+        self._path = path
+        self._size = 0  # of what was read
+        self._lines = 0
         self._open: dict[str, Exchange] = {}
 
-    def take(self, line: dict[str, Any]) -> None:
+    def read_on(self) -> Record:
+        """All of it, to the last line that is whole."""
+        with self._path.open("rb") as file:
+            file.seek(self._size)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        for line in whole.splitlines():
+            self._lines += 1
+            try:
+                self._take(json.loads(line))
+            except (ValueError, KeyError, AttributeError, TypeError) as error:
+                raise Unreadable(f"{self._path}: line {self._lines} is none of a history: {error!r}") from error
+        self._size += len(whole)
+        return self.record
+
+    def _take(self, line: dict[str, Any]) -> None:
         getattr(self, f"_{line['kind']}")(line)
 
     def _began(self, line: dict[str, Any]) -> None:
         for name, end in line["ends"].items():
             topic, _, partition = name.rpartition("/")
             self.record.began.setdefault((topic, int(partition)), end)
+        self.record.log_sizes = {**line.get("logs", {}), **self.record.log_sizes}
 
     def _asked(self, line: dict[str, Any]) -> None:
         exchange = Exchange(line["method"], line["path"], line["fields"], as_bytes(line["body"]), line["at"])
@@ -193,10 +224,4 @@ class _Reader:
 
 
 def read(path: Path) -> Record:
-    reader = _Reader()
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            reader.take(json.loads(line))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise Unreadable(f"{path}: line {number} is none of a history: {error!r}") from error
-    return reader.record
+    return Reader(path).read_on()

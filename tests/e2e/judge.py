@@ -20,7 +20,8 @@ The programs may run or be stopped; the servers must run. Exit code 0: all hold;
   I16 one member an e-mail; one default address where there are any
 
 An invariant that saw no case says so: it is `unseen`, which is no success. What is compared is written in Python a second
-time (model.py, rules.py, checker.py); nothing here comes from the programs.
+time (model.py, rules.py, compare_logs.py, compare_stores.py); nothing here comes from the programs. The tests ask the same
+judge on the stack they run on: Judge.
 """
 
 import argparse
@@ -29,7 +30,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -38,11 +38,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import checker
+import compare_logs
+import compare_stores
 import history
 import ids
 import tokens
-from checker import EDGE, Checker, Sentences
+from compare_logs import AUTH_OF, EDGE, Sentences
+from fold import Fold
 from history import Exchange
 from messages import COMMANDS
 from stores import Stores
@@ -54,7 +56,6 @@ SHOWN = 5
 AGREES = re.compile(
     r": watermarks |: sha256 |says the same of all|, 0 differences$|WARNING|^$"
 )  # lines of twctl verify
-OF_A_RULE = re.compile(r"^I\d+: ")  # what checker.py puts before a sentence; here the verdict has the name
 
 
 @dataclass
@@ -65,9 +66,6 @@ class Verdict:
     compared: dict[str, int] = field(default_factory=dict)
     must: tuple[str, ...] = ()
     wrong: Sentences = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.wrong = [OF_A_RULE.sub("", sentence) for sentence in self.wrong]
 
     @property
     def unseen(self) -> list[str]:
@@ -88,16 +86,16 @@ class Case:
     """All there is to look at, read once."""
 
     def __init__(
-        self, environment: dict[str, str], told: history.Record, checked: Checker, bin_dir: Path | None
+        self, environment: dict[str, str], told: history.Record, fold: Fold, logs: Path, bin_dir: Path | None
     ) -> None:
         self.environment = environment
         self.told = told
-        self.topics = checked.topics
-        self.stores = checked.stores
-        self.checker = checked
-        self.model = checked.model
+        self.topics = fold.topics
+        self.stores = fold.stores
+        self.fold = fold
+        self.model = fold.model
+        self.logs = logs
         self.bin_dir = bin_dir
-        self.id_key = bytes.fromhex(Path(environment["TW_ID_KEY_FILE"]).read_text(encoding="utf-8").strip())
 
     @cached_property
     def commands(self) -> list[Record]:
@@ -107,7 +105,7 @@ class Case:
             for (topic, partition), start in self.told.began.items()
             if topic.endswith(".commands")
             for record in self.topics.partition(topic, partition)[start:]
-            if record.header("ce_source") == EDGE and not checker.written_by_ourselves(record)
+            if record.header("ce_source") == EDGE and not compare_logs.written_by_ourselves(record)
         ]
 
     @cached_property
@@ -127,7 +125,7 @@ class Case:
         return (event for events in self.kept.values() for event in events)
 
     @cached_property
-    def tables(self) -> checker.Tables:
+    def tables(self) -> compare_stores.Tables:
         return self.stores.tables()
 
     @cached_property
@@ -145,6 +143,20 @@ class Case:
     @property
     def writes(self) -> list[Exchange]:
         return [exchange for exchange in self.told.exchanges if exchange.command_type]
+
+    def record_texts(self) -> Iterable[tuple[str, bytes]]:
+        """Of all topics, since the history began: what it tells of is no older."""
+        for (topic, partition), records in self.topics.partitions():
+            for record in records[self.told.began.get((topic, partition), 0) :]:
+                parts = [record.value, record.key or b"", *(value or b"" for _, value in record.headers)]
+                yield f"{topic} {partition}/{record.offset}", b"\n".join(parts)
+
+    def log_texts(self) -> Iterable[tuple[str, bytes]]:
+        """Of programs, since then."""
+        for log in sorted(self.logs.glob("*.log")):
+            with log.open("rb") as file:
+                file.seek(self.told.log_sizes.get(log.name, 0))
+                yield log.name, file.read()
 
 
 # --- I1
@@ -173,6 +185,28 @@ def _is_under_way(case: Case, command_id: str) -> bool:
     return any(change["command"].id == command_id for change in case.model.state.email_changes.values())
 
 
+def _whose(ce_type: str, caller: str | None) -> tuple[str, str | None]:
+    """A command's type, and who asked for it where only members and operators can."""
+    return ce_type, caller if AUTH_OF.get(ce_type, "member") not in ("public", "optional") else None
+
+
+def _nobody_was_told_of(case: Case, told: Counter[str]) -> Sentences:
+    """Of each caller and type there are no more than answers that left it open."""
+    open_ones: Counter[tuple[str, str | None]] = Counter()
+    for exchange in case.writes:
+        if exchange.is_open:
+            open_ones[_whose(exchange.command_type or "", exchange.claims.get("sub"))] += exchange.commands
+    others = Counter(
+        _whose(record.type, record.header("tw_caller")) for record in case.commands if record.command_id not in told
+    )
+    return [
+        f"{count} records of {ce_type} by {caller or 'anyone'} nobody was told of, {may} answers left that open"
+        for (ce_type, caller), count in others.items()
+        for may in [open_ones[ce_type, caller]]
+        if count > may
+    ]
+
+
 def _published_ends(case: Case, told: Iterable[str]) -> Sentences:
     """Whatever leaves an outcome has published it, or its dead letter."""
     ended = {event.body["command_id"] for event in case.events if event.type == "command.outcome.v1"}
@@ -189,19 +223,10 @@ def _published_ends(case: Case, told: Iterable[str]) -> Sentences:
 
 def accepted_end_once(case: Case) -> Verdict:
     told, wrong = _accepted(case)
-    wrong += _published_ends(case, told)
-    may: Counter[str] = Counter()
-    for exchange in case.writes:
-        if exchange.is_open:
-            may[exchange.command_type or ""] += exchange.commands
-    others = Counter(record.type for record in case.commands if record.command_id not in told)
-    wrong += [
-        f"{count} records of {ce_type} nobody was told of, but only {may[ce_type]} answers left that open"
-        for ce_type, count in others.items()
-        if count > may[ce_type]
-    ]
+    wrong += _published_ends(case, told) + _nobody_was_told_of(case, told)
+    unknown = sum(exchange.commands for exchange in case.writes if exchange.is_open)
     refused = sum(not exchange.command_ids and not exchange.is_open for exchange in case.writes)
-    counts = {"accepted": len(told), "final or unknown": may.total(), "refused": refused, "records": len(case.commands)}
+    counts = {"accepted": len(told), "final or unknown": unknown, "refused": refused, "records": len(case.commands)}
     return Verdict("I1", counts, ("accepted", "refused"), wrong)
 
 
@@ -227,7 +252,7 @@ def one_effect(case: Case) -> Verdict:
     published = 0
     wrong: Sentences = []
     for (domain, p), kept in case.kept.items():
-        wrong += checker.same_id_same_event(case.topics.partition(f"{domain}.events", p))
+        wrong += compare_logs.same_id_same_event(case.topics.partition(f"{domain}.events", p))
         published += len(case.topics.partition(f"{domain}.events", p))
         for event in kept:
             times[event.command_id] += 1
@@ -236,12 +261,12 @@ def one_effect(case: Case) -> Verdict:
                 causes[what].add((domain, p, event.cause[0]))
     wrong += [f"{what}: effects at {sorted(at)}" for what, at in causes.items() if len(at) > 1]
     wrong += [f"event {event_id} is left {n} times under the readers' rule" for event_id, n in times.items() if n > 1]
-    wrong += checker.policy_follows_from_events(
+    wrong += compare_logs.policy_follows_from_events(
         case.topics.records("member.events"), case.topics.records("member.commands")
     )
-    wrong += checker.carts_are_told_what_products_say(
+    wrong += compare_logs.carts_are_told_what_products_say(
         case.topics.records("product.events"),
-        (command for command in case.checker.good_commands() if command.topic == "cart.commands"),
+        (command for command in case.fold.good_commands() if command.topic == "cart.commands"),
     )
     repeats = sum(len(records) > 1 for records in case.by_id.values())
     counts = {"effects": len(causes), "commands written twice": repeats, "events": published}
@@ -280,7 +305,7 @@ def watermarks_lead(case: Case) -> Verdict:
         committed = case.topics.committed(f"tillwire-{domain}", f"{domain}.commands")  # before the others, which grow
         stored = case.stores.watermarks(domain)
         ends = [case.topics.end(f"{domain}.commands", p) for p in range(len(stored))]
-        wrong += checker.watermarks_are_at_the_end(domain, stored, ends, committed)
+        wrong += compare_stores.watermarks_are_at_the_end(domain, stored, ends, committed)
     looks = sum(len(looks) for looks in case.told.marks.values())
     moved = sum(bool(mark) for domain in ids.DOMAINS for mark in case.stores.watermarks(domain))
     return Verdict("I3", {"looks": looks, "watermarks": moved}, ("looks", "watermarks"), wrong)
@@ -308,7 +333,7 @@ def versions_rise(case: Case) -> Verdict:
     last: dict[tuple[str, str], int] = {}
     seen = 0
     for at, partition in case.model.partitions.items():
-        wrong += checker.versions_go_up_by_one(partition, case.kept[at])
+        wrong += compare_logs.versions_go_up_by_one(partition, case.kept[at])
         for event in case.kept[at]:
             if "version" in event.body:
                 last[at[0], (event.key or b"").decode("utf-8", "replace")] = event.body["version"]
@@ -331,9 +356,9 @@ def versions_rise(case: Case) -> Verdict:
 
 def carts_add_up(case: Case) -> Verdict:
     state = case.model.state
-    wrong = checker.carts_are_those_of_the_fold(state, case.cart_keys)
-    wrong += checker.holders_are_those_of_the_fold(state, case.stores.holders())
-    wrong += checker.lines_behind_their_products(state)
+    wrong = compare_stores.carts_are_those_of_the_fold(state, case.cart_keys)
+    wrong += compare_stores.holders_are_those_of_the_fold(state, case.stores.holders())
+    wrong += compare_logs.lines_behind_their_products(state)
     summaries = sum(key.endswith(":summary") for key in case.cart_keys)
     items = len(case.cart_keys) - summaries
     return Verdict("I7", {"summaries": summaries, "items": items}, ("summaries", "items"), wrong)
@@ -394,9 +419,9 @@ def keys_mean_one_request(case: Case) -> Verdict:
 
 
 def _verified(case: Case) -> tuple[int, Sentences]:
-    """What `twctl verify` finds by folding the log itself."""
+    """What `twctl verify` finds by folding the log itself; nothing where nobody says where it is."""
     if not case.bin_dir:
-        return 0, ["`twctl verify` cannot be asked: TW_BIN_DIR does not say where the programs are"]
+        return 0, []
     plain = {name: value for name, value in os.environ.items() if not name.startswith("TW_")}
     words = [str(case.bin_dir / "twctl"), "verify", "all", "--against-log"]
     done = subprocess.run(words, env={**plain, **case.environment}, capture_output=True, text=True, timeout=600)
@@ -411,12 +436,12 @@ def _rows_differ(case: Case) -> Sentences:
     model, stores = case.model, case.stores
     ratings = list(stores.mongo["tw_ratings"].find())
     return [
-        *checker.members_are_those_of_the_fold(model, case.tables),
-        *checker.products_are_those_of_the_fold(model.state, case.products),
-        *checker.ratings_are_those_of_the_fold(model.state, ratings),
-        *checker.product_ledger_is_that_of_the_fold(model, stores.product_ledger()),
-        *checker.cart_ledger_is_that_of_the_fold(model, stores.cart_ledger()),
-        *checker.copies_are_those_of_the_fold(model.state, case.cart_copies),
+        *compare_stores.members_are_those_of_the_fold(model, case.tables),
+        *compare_stores.products_are_those_of_the_fold(model.state, case.products),
+        *compare_stores.ratings_are_those_of_the_fold(model.state, ratings),
+        *compare_stores.product_ledger_is_that_of_the_fold(model, stores.product_ledger()),
+        *compare_stores.cart_ledger_is_that_of_the_fold(model, stores.cart_ledger()),
+        *compare_stores.copies_are_those_of_the_fold(model.state, case.cart_copies),
     ]
 
 
@@ -425,12 +450,14 @@ def replay_agrees(case: Case) -> Verdict:
     events = 0
     for (domain, p), partition in case.model.partitions.items():
         published = case.topics.partition(f"{domain}.events", p)
-        wrong += checker.events_are_those_of_the_fold(partition, published) + checker.headers_are_complete(published)
+        wrong += compare_logs.events_are_those_of_the_fold(partition, published)
+        wrong += compare_logs.headers_are_complete(published)
         events += len(partition.events)
     verified, differs = _verified(case)
     rows = sum(map(len, case.tables.values())) + len(case.products) + len(case.cart_copies)
     counts = {"rows": rows, "events": events, "verified by twctl": verified}
-    return Verdict("I9", counts, ("rows", "events") + (() if differs else ("verified by twctl",)), wrong + differs)
+    must = ("rows", "events") + (("verified by twctl",) if case.bin_dir and not differs else ())
+    return Verdict("I9", counts, must, wrong + differs)
 
 
 # --- I10
@@ -444,15 +471,16 @@ def _keys(environment: dict[str, str]) -> dict[str, bytes]:
     return {kid: bytes.fromhex(secret.strip()) for kid, _, secret in (line.partition(":") for line in lines) if secret}
 
 
-def _is_bad(exchange: Exchange, keys: dict[str, bytes]) -> bool:
-    """Missing, ended, or signed by nobody. Where nobody's things can be asked for, too, none is no bad one."""
+def _is_bad(exchange: Exchange, keys: dict[str, bytes], issued: set[str]) -> bool:
+    """Missing, ended, or signed by nobody. Where nobody's things can be asked for, too, none is no bad one. Keys come and
+    go, so what an edge `issued` was signed by it."""
     if exchange.auth == "caller" and not exchange.token:
         return False
     if not exchange.claims:
         return True
     if exchange.claims.get("exp", 0) + SKEW_S < exchange.sent_ms // 1000:
         return True
-    return bool(keys) and not tokens.is_signed(exchange.token, keys)
+    return bool(keys) and exchange.token not in issued and not tokens.is_signed(exchange.token, keys)
 
 
 def _needs_token(exchange: Exchange) -> bool:
@@ -468,19 +496,24 @@ def revoked_at(events: Iterable[Record]) -> dict[str, int]:
     return revoked
 
 
+# Whoever comes with what was revoked is told nothing, not even that there is no such thing.
+REFUSED_UNREAD = (0, 401, 429, 503)
+
+
 def bad_tokens_do_nothing(case: Case) -> Verdict:
     keys = _keys(case.environment)
     revoked = revoked_at(case.topics.records("member.events"))
     asked = [exchange for exchange in case.told.exchanges if _needs_token(exchange)]
-    bad = [exchange for exchange in asked if _is_bad(exchange, keys)]
+    issued = {token for exchange in case.told.exchanges for token in [exchange.issued] if token}
+    bad = [exchange for exchange in asked if _is_bad(exchange, keys, issued)]
     late = [x for x in asked if x.sent_ms > revoked.get(x.claims.get("jti", ""), x.sent_ms) + SECOND_MS]
     wrong = [f"{x} was answered {x.status} with a bad token" for x in bad if 200 <= x.status < 400]
     wrong += [
         f"{x} was answered {x.status}, {x.sent_ms - revoked[x.claims['jti']]} ms after its token was revoked"
         for x in late
-        if 200 <= x.status < 400
+        if x.status not in REFUSED_UNREAD
     ]
-    wrong += checker.callers_act_for_themselves(case.model.state, case.checker.good_commands())
+    wrong += compare_logs.callers_act_for_themselves(case.model.state, case.fold.good_commands())
     counts = {"with a bad token": len(bad), "with a revoked one": len(late), "callers": len(case.commands)}
     return Verdict("I10", counts, ("with a bad token", "with a revoked one", "callers"), wrong)
 
@@ -493,7 +526,7 @@ def dead_letters_are_poison(case: Case) -> Verdict:
     dead = commands = 0
     for (domain, p), partition in case.model.partitions.items():
         records = case.topics.partition(f"{domain}.commands", p)
-        wrong += checker.dead_letters_are_the_poison(partition, records, case.topics.partition(f"{domain}.dlq", p))
+        wrong += compare_logs.dead_letters_are_the_poison(partition, records, case.topics.partition(f"{domain}.dlq", p))
         dead += len(partition.dead)
         commands += len(records)
     counts = {"poison": dead, "good commands": commands - dead}
@@ -510,9 +543,9 @@ def nothing_leaks(case: Case) -> Verdict:
         secrets |= exchange.secrets
         if isinstance(exchange.json, dict) and "@" in str(exchange.json.get("email", "")):
             personal.add(str(exchange.json["email"]).strip())
-    texts, logs = list(case.checker.texts()), list(case.checker.log_texts())
-    wrong = checker.no_secrets(secrets, texts) + checker.no_personal_data(personal, logs)
-    counts = {"secrets": len(secrets), "addresses": len(personal), "records": len(texts) - len(logs), "logs": len(logs)}
+    records, logs = list(case.record_texts()), list(case.log_texts())
+    wrong = compare_logs.no_secrets(secrets, [*records, *logs]) + compare_logs.no_personal_data(personal, logs)
+    counts = {"secrets": len(secrets), "addresses": len(personal), "records": len(records), "logs": len(logs)}
     return Verdict("I13", counts, tuple(counts), wrong)
 
 
@@ -600,9 +633,9 @@ def addresses_are_unique(case: Case) -> Verdict:
     members, claims = case.tables["members"], case.tables["tw_email_claims"]
     people = [row for row in members if not row["is_service"]]
     addresses = case.tables["member_addresses"]
-    wrong = checker.emails_are_unique(members)
-    wrong += checker.emails_are_their_members(members, claims, case.id_key)
-    wrong += checker.addresses_have_one_default(addresses)
+    wrong = compare_stores.emails_are_unique(members)
+    wrong += compare_stores.emails_are_their_members(members, claims, case.fold.id_key)
+    wrong += compare_stores.addresses_have_one_default(addresses)
     counts = {"members": len(people), "addresses": len(addresses)}
     return Verdict("I16", counts, ("members", "addresses"), wrong)
 
@@ -626,18 +659,50 @@ RULES: dict[str, Callable[[Case], Verdict]] = {
 }
 
 
-def _settle(checked: Checker, patience_s: float) -> Verdict:
-    """Waits for what is on its way; what never comes is told, and the rules see it too."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        left = checked.left()
-        if not left or time.monotonic() > deadline:
-            break
-        time.sleep(0.2)
-    checked.topics.read()
-    checked.model.feed(checked.topics)
-    records = sum(len(records) for records in (checked.topics.records(f"{domain}.commands") for domain in ids.DOMAINS))
-    return Verdict("settled", {"commands": records}, ("commands",), left)
+class Judge:
+    """Looks at one stack as often as it is asked; the log and the history are only read on."""
+
+    def __init__(
+        self, environment: dict[str, str], recorded: Path, logs: Path, fold: Fold, bin_dir: Path | None = None
+    ) -> None:
+        self._environment = environment
+        self._history = history.Reader(recorded)
+        self._logs = logs
+        self._fold = fold
+        self._bin_dir = bin_dir
+
+    def verdicts(
+        self, only: Iterable[str] = RULES, patience_s: float = 60, verify: bool = True
+    ) -> list[Verdict]:
+        """One for each rule, the first says whether everything came to an end. Where something is wrong and a policy has
+        written meanwhile, we look again. `verify`: `twctl verify` is asked, too, which takes its time."""
+        topics = self._fold.topics
+        while True:
+            ends = topics.ends()  # of logs that are read after: the stores may know of more
+            settled = self._settled(patience_s)
+            case = Case(
+                self._environment, self._history.read_on(), self._fold, self._logs, self._bin_dir if verify else None
+            )
+            verdicts = [settled, *(RULES[name](case) for name in only)]
+            if topics.ends() == ends or not broken(verdicts):
+                return verdicts
+
+    def must_hold(self, *seen: str, but: Iterable[str] = (), verify: bool = False) -> None:
+        """For tests, once nobody asks for anything: no rule is broken, and of those that are `seen` there were cases.
+        `but`: rules that do not fit what was asked."""
+        verdicts = self.verdicts([name for name in RULES if name not in but], verify=verify)
+        wrong = [verdict for verdict in verdicts if verdict.wrong or (verdict.name in seen and verdict.unseen)]
+        assert not wrong, table(verdicts)
+
+    def _settled(self, patience_s: float) -> Verdict:
+        """Waits for what is on its way; what never comes is told, and the rules see it, too."""
+        left = self._fold.left_after(patience_s)
+        self._fold.read_on()
+        records = sum(len(self._fold.topics.records(f"{domain}.commands")) for domain in ids.DOMAINS)
+        return Verdict("settled", {"commands": records}, ("commands",), left)
+
+
+Judged = Callable[..., None]  # Judge.must_hold
 
 
 def judge(
@@ -648,20 +713,12 @@ def judge(
     only: Iterable[str] = RULES,
     patience_s: float = 60,
 ) -> list[Verdict]:
-    """One for each rule, the first says whether everything came to an end. A policy may write while we look: when
-    something is wrong then, we look again."""
-    told = history.read(path)
+    """Of a stack that nobody has looked at before."""
+    history.read(path)  # what cannot be read is told before anything is waited for
     topics, stores = Topics(environment["TW_KAFKA"]), Stores(environment)
     try:
         id_key = bytes.fromhex(Path(environment["TW_ID_KEY_FILE"]).read_text(encoding="utf-8").strip())
-        checked = Checker(topics, stores, id_key, logs)
-        while True:
-            ends = topics.ends()
-            settled = _settle(checked, patience_s)
-            case = Case(environment, told, checked, bin_dir)
-            verdicts = [settled, *(RULES[name](case) for name in only)]
-            if topics.ends() == ends or not broken(verdicts):
-                return verdicts
+        return Judge(environment, path, logs, Fold(topics, stores, id_key), bin_dir).verdicts(only, patience_s)
     finally:
         topics.close()
         stores.close()
@@ -698,7 +755,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--programs", type=Path, default=Path(programs) if programs else None, help="where twctl is")
     given = parser.parse_args()
     needed = ("TW_KAFKA", "TW_POSTGRES_URI", "TW_MONGO_URI", "TW_REDIS_URI", "TW_ID_KEY_FILE", "TW_JWT_KEYS_FILE")
-    missing = [name for name in needed if name not in os.environ] + ([] if given.logs else ["--logs or TW_STATE_DIR"])
+    missing = [name for name in needed if name not in os.environ]
+    missing += [] if given.logs else ["--logs or TW_STATE_DIR"]
+    missing += [] if given.programs else ["--programs or TW_BIN_DIR"]
     if missing:
         parser.error(f"missing: {', '.join(missing)} (eval \"$(./dev env)\" sets those of a local stack)")
     return given

@@ -1,5 +1,5 @@
 """What the command log means, folded a second time in plain Python: the turn of a record here, the rules of the
-domains in rules.py. The checker compares stores, events and dead letters with it, so nothing in it may be learnt from
+domains in rules.py. The judge compares stores, events and dead letters with it, so nothing in it may be learnt from
 them: only from the log, the schemas and the written rules. But for one thing, as in every fold: what a store refused once
 stays given up, and only the dead-letter topic knows it.
 """

@@ -2,7 +2,7 @@
 a line is appended whole. A request's line is there before anything is sent, so whatever ends in between is known to have
 been asked. The file holds passwords and tokens as they were sent, and is its owner's alone.
 
-    began     `ends`: where the command topics ended; what is judged begins here
+    began     `ends`: where the topics ended, `logs`: how long the programs' logs were; what is judged begins here
     asked     `n` `method` `path` `fields` `body`: one request
     answered  `n` `status` `fields` `body`
     failed    `n` `error`: there was no answer
@@ -64,8 +64,10 @@ class Recorder:
         written = os.write(self._file, content)
         assert written == len(content), f"{self.path} took {written} of {len(content)} bytes"
 
-    def begin(self, ends: dict[tuple[str, int], int]) -> None:
-        self.note("began", ends={f"{topic}/{partition}": end for (topic, partition), end in ends.items()})
+    def begin(self, ends: dict[tuple[str, int], int], logs: Path | None = None) -> None:
+        """Where something is not given, all of it is judged, whoever it is of."""
+        sizes = {log.name: log.stat().st_size for log in logs.glob("*.log")} if logs else {}
+        self.note("began", ends={f"{topic}/{partition}": end for (topic, partition), end in ends.items()}, logs=sizes)
 
     def ask(self, method: str, path: str, fields: httpx.Headers, body: bytes) -> str:
         """The request's number, for whoever tells what became of it."""

@@ -18,8 +18,8 @@ from typing import Any, Self
 import httpx
 
 import test_poison
-from checker import Checker
 from client import Client, MixedLoad, some_email, some_password
+from fold import Fold
 from messages import TOPICS
 from stack import Stack, wait_until
 from stores import Stores
@@ -179,7 +179,7 @@ class Shop:
     caller: Client
 
 
-def open_shop(stack: Stack, anyone: Client, merchant: Client, topics: Topics, checker: Checker, seed: int) -> Shop:
+def open_shop(stack: Stack, anyone: Client, merchant: Client, topics: Topics, fold: Fold, seed: int) -> Shop:
     load = MixedLoad(merchant, anyone, seed)
     for domain, count in {"member": 25, "product": 50, "cart": 50}.items():
         load.send(domain, count)
@@ -200,7 +200,7 @@ def open_shop(stack: Stack, anyone: Client, merchant: Client, topics: Topics, ch
         topics.write(f"{domain}.commands", account.id.encode(), b"no message", test_poison.headers_of(), 0)
     for name in ("random bytes", "an unknown version", "another partitioner"):
         test_poison.write(topics, account.id, test_poison.poisons(account.id)[name])
-    checker.drained()
+    fold.drained()
     return Shop(account.id, caller)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from checker import Checker
 from client import Client
+from judge import Judged
 from stores import Stores
 from topics import Topics
 
@@ -224,5 +224,5 @@ def test_if_match_refuses_what_rests_on_an_old_version(shopper: Client) -> None:
     assert kept.status_code == 204, kept.text
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -7,8 +7,8 @@ import uuid
 import pytest
 
 import ids
-from checker import Checker
 from client import Client, some_sku
+from judge import Judged
 from stores import Stores, exact_json
 from topics import Topics
 
@@ -214,5 +214,5 @@ def test_one_members_cart_is_not_another_ones(anyone: Client, shopper: Client, p
     assert other.get("/v1/cart").json()["items"] == []
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import pytest
 
-from checker import Checker
 from client import Client, at_once, product_body
+from judge import Judged
 from stack import Stack
 
 Shown = dict[str, Any]
@@ -446,5 +446,5 @@ def test_lists_leave_connections_to_those_who_read_one_product(healed: Stack, an
     assert took[3] < 1.5 < took[4], "half of the eight connections wait for the store, the others' turn never comes"
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

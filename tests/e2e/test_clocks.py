@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from checker import Checker, History
 from client import Client, MixedLoad, Steadily
 from contextlib import ExitStack
 from faults import ALL, reported, seconds
+from judge import Judged
 from stack import WORKERS, Stack, wait_until
 from topics import Topics
 
@@ -61,10 +61,10 @@ def says_it_jumped(stack: Stack, name: str, ahead_s: int) -> None:
 
 
 def test_a_clock_that_jumps_changes_nothing(
-    healed: Stack, clock: Clock, merchant: Client, anyone: Client, topics: Topics, history: History, checker: Checker
+    healed: Stack, clock: Clock, merchant: Client, anyone: Client, topics: Topics, judged: Judged
 ) -> None:
     loads = {domain: MixedLoad(merchant, anyone, seed=20_265 + n) for n, domain in enumerate(WORKERS)}
-    before, told = topics.ends(), len(history.told)
+    before = topics.ends()
     with reported("clocks of the workers jump") as report:
         with ExitStack() as running:
             for domain in WORKERS:
@@ -78,6 +78,6 @@ def test_a_clock_that_jumps_changes_nothing(
         for domain in WORKERS:
             wait_until(f"{domain} goes on", lambda d=domain: healed.is_ready(d), 40)
         with report.recovery():
-            checker.check(History(history.told[told:], history.secrets), before)
+            judged()
         report.commands = sum(topics.ends().values()) - sum(before.values())
     healed.twctl("verify", "all", "--against-log")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from checker import Checker, History
 from client import Client, Member, address_body, product_body, some_email, some_password
 from faults import Report, reported, sample_of
+from judge import Judged
 from messages import ROUTES
 from stack import FAILPOINT_EXIT, Stack, wait_until
 from topics import Topics
@@ -20,12 +20,10 @@ POINTS = ("after_produce_before_report", "after_report_before_reply")
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_retry_after_a_crash_of_the_edge_has_one_effect(
-    healed: Stack, anyone: Client, product: str, topics: Topics, checker: Checker, history: History, point: str
+    healed: Stack, anyone: Client, product: str, judged: Judged, point: str
 ) -> None:
     shopper = anyone.as_caller(anyone.new_member().access_token)
     healed.stop("edge")
-    before = topics.ends()
-    told = len(history.told)
     healed.start("edge", fail=f"{point}=exit")
     key = uuid.uuid4().hex
     with pytest.raises(httpx.TransportError):
@@ -37,17 +35,17 @@ def test_a_retry_after_a_crash_of_the_edge_has_one_effect(
     again = shopper.add(product, 3, wait=False, key=key)
     assert again.status_code in (200, 202), again.text
     wait_until("the cart has it", lambda: shopper.get("/v1/cart/summary").json()["total_items"] == 3)
-    checker.check(History(history.told[told:]), before)
+    judged()
     assert shopper.get("/v1/cart/summary").json()["total_items"] == 3
 
 
-def test_sigterm_under_load_answers_what_it_took(healed: Stack, anyone: Client, product: str, checker: Checker) -> None:
+def test_sigterm_under_load_answers_what_it_took(healed: Stack, anyone: Client, product: str, judged: Judged) -> None:
     for _ in range(30):
         assert anyone.view(product).status_code == 202
     healed.stop("edge")
     healed.start("edge")
     assert anyone.view(product).status_code == 202
-    checker.check()
+    judged()
 
 
 # --- every route
@@ -80,7 +78,6 @@ def some_one(anyone: Client, merchant: Client, operator: Client) -> Someone:
     sessions = caller.get("/v1/auth/sessions").json()["items"]
     session = next(found["id"] for found in sessions if not found["current"])
     email, password = some_email(), some_password()
-    anyone.history.personal.add(email)
     return Someone(anyone, merchant, operator, member, caller, product, address, session, email, password)
 
 
@@ -165,13 +162,13 @@ def crash(stack: Stack, someone: Someone, point: str, route: str, report: Report
 
 @pytest.mark.parametrize("point", sorted({point for point, _ in CHOSEN}))
 def test_a_request_of_any_kind_whose_edge_ended_has_one_effect(
-    healed: Stack, anyone: Client, merchant: Client, topics: Topics, checker: Checker, history: History, point: str
+    healed: Stack, anyone: Client, merchant: Client, topics: Topics, judged: Judged, point: str
 ) -> None:
     operator = anyone.as_caller(healed.twctl("token", "issue", "--scope", "members:admin", "--name", "crashes").strip())
-    before, told = topics.ends(), len(history.told)
+    before = topics.ends()
     with reported(f"crashes of the edge at {point}") as report:
         for route in [route for at, route in CHOSEN if at == point]:
             crash(healed, some_one(anyone, merchant, operator), point, route, report)
             report.cycles += 1
-        checker.check(History(history.told[told:], history.secrets), before)
+        judged()
         report.commands = sum(topics.ends().values()) - sum(before.values())

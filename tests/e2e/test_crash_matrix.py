@@ -8,13 +8,16 @@ import time
 
 import pytest
 
-from checker import Checker, written_by_a_policy
 from commands import Commands
-from crash_points import HITS, ON_THE_WAY_OUT, WatermarkWatch, points_of
+from compare_logs import written_by_a_policy
+from crash_points import HITS, ON_THE_WAY_OUT, points_of
 from faults import ALL, Report, reported, sample_of
+from judge import Judged
 from messages import COMMANDS
+from recorder import Recorder
 from stack import FAILPOINT_EXIT, WORKERS, Stack
 from topics import Topics
+from watch import watermarks_watched
 
 CAUSES = {
     "member.claim_email.v1": "member.change_email.v1",
@@ -71,16 +74,19 @@ def written(topics: Topics, ce_type: str) -> int:
     return sum(record.type == ce_type and (ce_type not in CAUSES or written_by_a_policy(record)) for record in records)
 
 
-def end_everywhere(stack: Stack, commands: Commands, ce_type: str, report: Report) -> None:
+def end_everywhere(
+    stack: Stack, commands: Commands, recorder: Recorder, judged: Judged, ce_type: str, report: Report
+) -> None:
     domain = ce_type.split(".")[0]
-    with WatermarkWatch(stack.environment, domain):
+    with watermarks_watched(stack.environment, recorder, domain):
         for cell in CHOSEN[ce_type]:
             crash(stack, commands, domain, cell)
             report.cycles += 1
         with report.recovery():
             stack.start(domain, ready=False)
-            wrong = commands.checker.settled_violations()
-    assert not wrong, f"after {CHOSEN[ce_type]}: " + "\n".join(wrong[:20])
+            commands.settle()
+    print(f"after {CHOSEN[ce_type]}")
+    judged("I3")
 
 
 IN_A_ROW = sample_of([(domain, point) for domain in WORKERS for point in points_of(domain)], 1, "five in a row")
@@ -88,9 +94,9 @@ IN_A_ROW = sample_of([(domain, point) for domain in WORKERS for point in points_
 
 @pytest.mark.parametrize(("domain", "point"), IN_A_ROW)
 def test_five_crashes_in_a_row_at_one_point_give_up_no_record(
-    healed: Stack, commands: Commands, checker: Checker, domain: str, point: str
+    healed: Stack, commands: Commands, judged: Judged, domain: str, point: str
 ) -> None:
-    """A crash never sends a record to the DLQ: the checker knows that there was no poison."""
+    """A crash never sends a record to the DLQ: the judge knows that there was no poison."""
     before = written(commands.topics, SOME_TYPE_OF[domain])
     with reported(f"five crashes in a row of {domain} at {point}") as report:
         healed.stop(domain)
@@ -99,24 +105,24 @@ def test_five_crashes_in_a_row_at_one_point_give_up_no_record(
             report.cycles += 1
         with report.recovery():
             healed.start(domain, ready=False)
-            checker.check()
+            judged()
         report.commands = written(commands.topics, SOME_TYPE_OF[domain]) - before
 
 
 @pytest.mark.parametrize("ce_type", sorted(CHOSEN))
 def test_a_worker_survives_its_end_anywhere_with_commands_of_each_type(
-    healed: Stack, commands: Commands, topics: Topics, ce_type: str
+    healed: Stack, commands: Commands, topics: Topics, recorder: Recorder, judged: Judged, ce_type: str
 ) -> None:
     domain = ce_type.split(".")[0]
     commands.settle()
     before = written(topics, ce_type)
     with reported(f"crash matrix of {ce_type}") as report:
         healed.stop(domain)
-        end_everywhere(healed, commands, ce_type, report)
+        end_everywhere(healed, commands, recorder, judged, ce_type, report)
         report.commands = written(topics, ce_type) - before
     assert report.commands >= len(CHOSEN[ce_type]), "the load was too small to mean anything"
     assert not ALL or report.cycles == len(cells_of(ce_type))
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -1,13 +1,13 @@
 """Each worker ends at every crash point; nothing is lost and nothing happens twice."""
 
-from collections.abc import Callable
-
 import pytest
 
 import direct
-from checker import Checker, History
 from client import Client, MixedLoad
 from crash_points import PRODUCT_POINTS, check_all_points
+from fold import Fold
+from judge import Judged
+from recorder import Recorder
 from stack import FAILPOINT_EXIT, WORKERS, Stack
 from topics import Topics
 
@@ -19,13 +19,13 @@ def load(merchant: Client, anyone: Client) -> MixedLoad:
 
 @pytest.mark.parametrize("domain", WORKERS)
 def test_a_worker_survives_a_crash_at_every_point(
-    healed: Stack, load: MixedLoad, checker: Checker, topics: Topics, history: History, domain: str
+    healed: Stack, load: MixedLoad, judged: Judged, topics: Topics, recorder: Recorder, domain: str
 ) -> None:
-    check_all_points(healed, load, checker, topics, history, domain)
+    check_all_points(healed, load, judged, topics, recorder, domain)
 
 
 def test_a_crash_in_a_large_batch_of_views_loses_none_and_counts_none_twice(
-    healed: Stack, merchant: Client, topics: Topics, checker: Checker
+    healed: Stack, merchant: Client, topics: Topics, fold: Fold, judged: Judged
 ) -> None:
     """Views of few products are folded in batches larger than others: their first ones alone count."""
     records = 20
@@ -38,9 +38,9 @@ def test_a_crash_in_a_large_batch_of_views_loses_none_and_counts_none_twice(
         assert healed.wait_exit("product") == FAILPOINT_EXIT
         assert f'"{point}"' in healed.log("product")
     healed.start("product", settings={"TW_BATCH_RECORDS": str(records)})
-    checker.drained()
+    fold.drained()
     assert records_in_a_batch(healed, "product") > 2 * records, "the batches were none but small ones"
-    checker.check()
+    judged()
 
 
 def records_in_a_batch(stack: Stack, name: str) -> float:
@@ -55,7 +55,7 @@ def records_in_a_batch(stack: Stack, name: str) -> float:
 
 @pytest.mark.parametrize("domain", WORKERS)
 def test_sigterm_under_load_ends_within_ten_seconds(
-    healed: Stack, load: MixedLoad, checker: Checker, domain: str
+    healed: Stack, load: MixedLoad, judged: Judged, domain: str
 ) -> None:
     for _ in range(2):
         for _ in range(5):
@@ -63,8 +63,8 @@ def test_sigterm_under_load_ends_within_ten_seconds(
         healed.stop(domain)
         load.send(domain, 5)
         healed.start(domain)
-    checker.check()
+    judged()
 
 
-def test_everything_that_clients_were_told_is_so(judged: Callable[..., None]) -> None:
-    judged("I1", "I2", "I5", "I6", "I7", "I9", "I13", "I16")
+def test_everything_that_clients_were_told_is_so(judged: Judged) -> None:
+    judged("I1", "I2", "I5", "I6", "I7", "I9", "I13", "I16", verify=True)

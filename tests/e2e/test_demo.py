@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from checker import Checker
+from judge import Judged
 from stack import ROOT, Stack
 from stores import Stores
 
@@ -20,10 +20,10 @@ def demo(stack: Stack, *words: str) -> str:
     return stack.dev("demo", *words, timeout_s=240)
 
 
-def test_generated_sessions_are_counted_exactly(stack: Stack, checker: Checker) -> None:
+def test_generated_sessions_are_counted_exactly(stack: Stack, judged: Judged) -> None:
     report = demo(stack, *GENERATED, "--seed", "7")
     assert "everything is as the input says" in report and "DIFFERS" not in report
-    checker.check()
+    judged()
 
 
 def test_real_sessions_are_counted_exactly_where_they_are_at_hand(stack: Stack) -> None:
@@ -43,7 +43,7 @@ def test_a_file_that_holds_no_sessions_is_named(stack: Stack, tmp_path: Path) ->
 
 
 def test_a_count_that_differs_is_found(
-    stack: Stack, stores: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], checker: Checker
+    stack: Stack, stores: Stores, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], judged: Judged
 ) -> None:
     import demo as program  # what it needs of the environment is there now
     import sessions
@@ -67,4 +67,4 @@ def test_a_count_that_differs_is_found(
     assert program.Report(walk).print() is False
     stores.redis.set(key, line, pxat=stores.redis.pexpiretime(f"cart:{customer.id}:summary"))
     assert program.Report(walk).print() is True
-    checker.check()
+    judged()

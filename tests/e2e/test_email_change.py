@@ -6,8 +6,9 @@ import uuid
 import pytest
 
 import ids
-from checker import Checker, History
 from client import Client, Member, at_once, some_email, some_password
+from fold import Fold
+from judge import Judged
 from stack import FAILPOINT_EXIT, Stack, wait_until
 from stores import Stores
 from topics import Record, Topics
@@ -247,11 +248,11 @@ STEPS = [
 
 @pytest.mark.parametrize(("point", "hit"), STEPS)
 def test_the_worker_may_end_at_every_step(
-    healed: Stack, anyone: Client, checker: Checker, topics: Topics, point: str, hit: int
+    healed: Stack, anyone: Client, fold: Fold, judged: Judged, topics: Topics, point: str, hit: int
 ) -> None:
     member = anyone.new_member()
     caller, new = anyone.as_caller(member.access_token), some_email()
-    checker.drained()
+    fold.drained()
     healed.stop("member")
     healed.start("member", fail=f"{point}=exit@{hit}", settings=QUICKLY, ready=False)
     wish = caller.change_email(new, member.password, wait=False)
@@ -261,13 +262,13 @@ def test_the_worker_may_end_at_every_step(
     healed.start("member", settings=QUICKLY, ready=False)
     assert await_end(caller, wish.headers["Location"])["status"] == "succeeded"
     assert email_of(caller) == new
-    checker.check()
+    judged()
     assert outcomes_of(topics, wish.json()["command_id"])
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.03, 0.1])
 def test_the_worker_may_be_killed_at_any_moment(
-    healed: Stack, anyone: Client, checker: Checker, after_s: float
+    healed: Stack, anyone: Client, judged: Judged, after_s: float
 ) -> None:
     member, taken = anyone.new_member(), anyone.new_member().email
     caller, new = anyone.as_caller(member.access_token), some_email()
@@ -281,8 +282,8 @@ def test_the_worker_may_be_killed_at_any_moment(
     assert await_end(caller, wish.headers["Location"])["status"] == "succeeded"
     end = await_end(refused, vain.headers["Location"])
     assert (end["status"], code_of(end)) == ("rejected", "email-taken")
-    checker.check()
+    judged()
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker, history: History) -> None:
-    checker.check(history)
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from checker import Checker, History
 from client import Client
+from judge import Judged
 from stack import Stack
 
 EDGE = "edge2"
@@ -41,7 +41,7 @@ def key_file(folder: Path, *blocks: str) -> dict[str, str]:
 @pytest.fixture
 def signer(healed: Stack, anyone: Client) -> Iterator[Client]:
     """Its client; a test starts the edge."""
-    client = Client(healed.url(EDGE), anyone.history)
+    client = Client(healed.url(EDGE), anyone.recorder)
     yield client
     client.close()
 
@@ -122,5 +122,5 @@ def test_an_edge_with_a_shared_secret_publishes_no_key(anyone: Client) -> None:
     assert (response.status_code, response.json()["code"]) == (404, "not-found")
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker, history: History) -> None:
-    checker.check(history)
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -3,8 +3,8 @@
 import re
 
 import ids
-from checker import Checker
 from client import Client, some_email, some_password, some_sku
+from judge import Judged
 from model import TIME
 from stack import wait_until
 from topics import Record, Topics
@@ -117,5 +117,5 @@ def test_nothing_personal_is_in_an_event(anyone: Client, topics: Topics) -> None
             assert personal.encode() not in event.value
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from checker import Checker, History
 from client import Client
 from commands import Commands
 from faults import reported, sample_of, seconds
+from fold import Fold
+from judge import Judged
 from stack import PROGRAMS, Stack, wait_until
 from topics import Topics
 
@@ -118,9 +119,9 @@ def fill_until_the_edge_refuses(disk: Disk, stack: Stack, shopper: Client, produ
 
 @pytest.mark.parametrize("server", sample_of(["kafka", *WORKER_OF], 1, "full disks"))
 def test_a_full_disk_is_told_and_waited_for(
-    healed: Stack, commands: Commands, shopper: Client, product: str, checker: Checker, topics: Topics, server: str
+    healed: Stack, commands: Commands, shopper: Client, product: str, fold: Fold, judged: Judged, topics: Topics, server: str
 ) -> None:
-    before, told = topics.ends(), len(shopper.history.told)
+    before = topics.ends()
     with reported(f"the disk of {server} is full") as report:
         with on_small_disk(healed, server) as disk:
             for name in PROGRAMS:
@@ -138,12 +139,12 @@ def test_a_full_disk_is_told_and_waited_for(
             with report.recovery():
                 for name in PROGRAMS:
                     healed.wait_ready(name, 120)
-                checker.check()
+                judged()
             report.cycles = 1
         report.commands = sum(topics.ends().values()) - sum(before.values())
-        checker.drained(120)
-        checker.check(History(shopper.history.told[told:]))
+        fold.drained(120)
+        judged()
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from broker import Broker
-from checker import Checker
 from client import Client
+from judge import Judged
 from stack import PROGRAMS, WORKERS, Stack, wait_until
 from topics import Topics
 
@@ -80,7 +80,7 @@ def test_events_or_dead_letters_that_nobody_takes_are_told_and_waited_for(
     shopper: Client,
     product: str,
     topics: Topics,
-    checker: Checker,
+    judged: Judged,
     topic: str,
     write: Callable[[Client, str, Topics], None],
 ) -> None:
@@ -88,11 +88,11 @@ def test_events_or_dead_letters_that_nobody_takes_are_told_and_waited_for(
         write(shopper, product, topics)
         await_why(healed, "cart", "does not acknowledge its events or dead letters")
     await_ready(healed, "cart")
-    checker.check()
+    judged()
 
 
 def test_a_loop_that_hangs_ends_its_process_with_the_reason(
-    healed: Stack, anyone: Client, merchant: Client, product: str, checker: Checker
+    healed: Stack, anyone: Client, merchant: Client, product: str, judged: Judged
 ) -> None:
     healed.stop("product")
     patience = {"TW_STORE_TIMEOUT_MS": "2000", "TW_BROKER_TIMEOUT_MS": "2000", "TW_HANG_TIMEOUT_S": "9"}
@@ -103,10 +103,10 @@ def test_a_loop_that_hangs_ends_its_process_with_the_reason(
     last = healed.log("product").splitlines()[-1]
     assert '"message":"a thread hangs: ending this process' in last and '"thread":"loop ' in last, last
     healed.start("product")  # as its supervisor would
-    checker.check()
+    judged()
 
 
-def test_two_processes_with_one_instance_id_say_so_until_one_of_them_ends(healed: Stack, checker: Checker) -> None:
+def test_two_processes_with_one_instance_id_say_so_until_one_of_them_ends(healed: Stack, judged: Judged) -> None:
     rivals = ("member", "member2")
     healed.start("member2", settings={"TW_INSTANCE_ID": "member"}, ready=False)
     await_why(healed, "member", "another process took the place of instance_id 'member-")
@@ -115,7 +115,7 @@ def test_two_processes_with_one_instance_id_say_so_until_one_of_them_ends(healed
     assert healed.wait_exit(ended) == HUNG
     assert "each needs an instance_id of its own" in healed.log(ended).splitlines()[-1]
     await_ready(healed, next(name for name in rivals if name != ended))
-    checker.check()
+    judged()
 
 
 # --- whoever supervises

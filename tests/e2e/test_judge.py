@@ -1,5 +1,5 @@
-"""The judge's own rules on small histories, with lies in them; and the recorder whose histories it reads. What it shares
-with the checker is tested there, and all of it on real programs in test_mutants.py."""
+"""The judge's own rules on small histories, with lies in them; and the recorder whose histories it reads. What it
+compares is tested in test_compare.py, and all of it on real programs in test_mutants.py."""
 
 import json
 import multiprocessing
@@ -17,7 +17,7 @@ import pytest
 import history
 import judge
 import tokens
-from checker import EDGE
+from compare_logs import EDGE
 from decisions import succeeded
 from history import Exchange
 from model import Model
@@ -26,6 +26,7 @@ from topics import Record
 
 NOW = 1_750_000_000_000
 MEMBER = "3b241101-e2bb-8255-8caf-4136c566a962"
+OTHER = "9d1c2a51-2a36-8c55-9f0e-6d6f5e0b5c11"
 KEY = b"k" * 32
 VIEWS = "/v1/products/12723396-92ba-8ca7-a109-14d1110ea0d1/views"
 
@@ -54,6 +55,10 @@ def view(number: int, **more: Any) -> Exchange:
     return asked(answer=accepted(command_id(number, "key" in more)), **more)
 
 
+def cart(status: int) -> Exchange:
+    return asked(target="/v1/cart/items", status=status, token=token_of())
+
+
 def record(number: int, ce_type: str = "product.record_view.v1", offset: int = 0, **headers: str) -> Record:
     standing = {"ce_id": command_id(number), "ce_type": ce_type, "ce_source": EDGE, **headers}
     texts = tuple((name, text.encode()) for name, text in standing.items())
@@ -77,7 +82,7 @@ class World:
         self.kept: dict[tuple[str, int], list[Record]] = {}
         self.environment = {"TW_JWT_ALGORITHM": "ES256"}
         self.topics: Any = SimpleNamespace(records=lambda topic: self.events)
-        self.checker: Any = SimpleNamespace(good_commands=lambda: [])
+        self.fold: Any = SimpleNamespace(good_commands=lambda: [])
 
 
 # --- I1
@@ -90,6 +95,20 @@ def test_accepted_refused_and_unknown_have_the_records_they_may_have() -> None:
 
 
 @pytest.mark.parametrize(
+    ("exchange", "left"),
+    [
+        (cart(0), record(1, "cart.add_item.v1", tw_caller=MEMBER)),
+        (cart(503), record(1, "cart.add_item.v1", tw_caller=MEMBER)),
+        (asked(target="/v1/auth/login", status=401), record(1, "member.start_session.v1", tw_caller=MEMBER)),
+    ],
+)
+def test_an_answer_that_leaves_it_open_explains_one_record(exchange: Exchange, left: Record) -> None:
+    one, none = World([exchange, asked(status=404)], [left]), World([exchange, asked(status=404)])
+    assert judge.accepted_end_once(one).wrong == judge.accepted_end_once(none).wrong == []  # type: ignore[arg-type]
+    assert judge.accepted_end_once(World([exchange], [left, left])).wrong  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
     ("exchanges", "records", "sentence"),
     [
         ([view(1)], [], "is not in the log"),
@@ -97,6 +116,8 @@ def test_accepted_refused_and_unknown_have_the_records_they_may_have() -> None:
         ([view(1), asked(status=404)], [record(1), record(2)], "1 records of product.record_view.v1"),
         ([asked(status=401)], [record(2)], "nobody was told of"),
         ([asked(status=0)], [record(2, "product.create.v1")], "1 records of product.create.v1"),
+        ([cart(0)], [record(2, "cart.add_item.v1", tw_caller=OTHER)], f"1 records of cart.add_item.v1 by {OTHER}"),
+        ([cart(401)], [record(2, "cart.add_item.v1", tw_caller=MEMBER)], "nobody was told of"),
     ],
 )
 def test_records_that_answers_do_not_explain_are_found(
@@ -113,8 +134,8 @@ def test_an_accepted_command_without_an_end_is_found() -> None:
 
 
 def test_an_outcome_that_was_never_published_is_found() -> None:
-    cart = asked(target="/v1/cart/items", answer=accepted(command_id(1)), token=token_of())
-    world = World([cart], [record(1, "cart.add_item.v1")])
+    accepted_one = asked(target="/v1/cart/items", answer=accepted(command_id(1)), token=token_of())
+    world = World([accepted_one], [record(1, "cart.add_item.v1")])
     assert "no outcome" in judge.accepted_end_once(world).wrong[0]  # type: ignore[arg-type]
 
 
@@ -236,15 +257,23 @@ def bad_tokens_of(exchanges: list[Exchange], tmp_path: Path, events: list[Record
     "token", ["nobody's", token_of(exp=NOW // 1000 - 60), token_of(b"x" * 32), token_of()[:-4] + "AAAA"]
 )
 def test_a_bad_token_that_was_let_in_is_found(token: str, tmp_path: Path) -> None:
-    cart = {"method": "GET", "target": "/v1/cart", "token": token}
-    refused = bad_tokens_of([asked(status=401, **cart)], tmp_path)
+    look = {"method": "GET", "target": "/v1/cart", "token": token}
+    refused = bad_tokens_of([asked(status=401, **look)], tmp_path)
     assert (refused.wrong, refused.compared["with a bad token"]) == ([], 1)
-    assert "with a bad token" in bad_tokens_of([asked(status=200, **cart)], tmp_path).wrong[0]
+    assert "with a bad token" in bad_tokens_of([asked(status=200, **look)], tmp_path).wrong[0]
 
 
 def test_a_good_token_is_let_in(tmp_path: Path) -> None:
     verdict = bad_tokens_of([asked("GET", "/v1/cart", 200, token=token_of())], tmp_path)
     assert (verdict.wrong, verdict.compared["with a bad token"]) == ([], 0)
+
+
+def test_a_token_that_an_edge_issued_is_good_though_its_key_has_gone(tmp_path: Path) -> None:
+    token = token_of(b"x" * 32)
+    login = asked(target="/v1/auth/login", status=200, answer=json.dumps({"access_token": token}).encode())
+    assert bad_tokens_of([login, asked("GET", "/v1/cart", 200, token=token)], tmp_path).wrong == []
+    ended = asked("GET", "/v1/cart", 200, token=token, sent_ms=NOW + 3_600_000)
+    assert bad_tokens_of([login, ended], tmp_path).wrong
 
 
 def test_nobody_may_ask_what_became_of_nobodys_command_but_not_for_a_cart(tmp_path: Path) -> None:
@@ -254,7 +283,10 @@ def test_nobody_may_ask_what_became_of_nobodys_command_but_not_for_a_cart(tmp_pa
     assert bad_tokens_of([asked("GET", "/v1/cart", 200)], tmp_path).wrong
 
 
-@pytest.mark.parametrize(("after_ms", "status", "good"), [(900, 200, True), (1001, 200, False), (1001, 401, True)])
+@pytest.mark.parametrize(
+    ("after_ms", "status", "good"),
+    [(900, 200, True), (1001, 200, False), (1001, 404, False), (1001, 401, True), (1001, 503, True), (1001, 0, True)],
+)
 def test_a_revoked_token_that_is_taken_a_second_later_is_found(
     after_ms: int, status: int, good: bool, tmp_path: Path
 ) -> None:
@@ -334,6 +366,9 @@ def test_a_request_and_its_answer_are_read_back(tmp_path: Path) -> None:
         (asked(target="/v1/members", status=201, body={"password": "correct horse"}), {"correct horse"}),
         (asked(target="/v1/members", status=0, body={"password": "correct horse"}), {"correct horse"}),
         (asked(target="/v1/members", status=422, body={"password": "password"}), set()),
+        (asked(target="/v1/auth/login", status=401, body={"password": "correct horse"}), {"correct horse"}),
+        (asked(target="/v1/auth/refresh", status=401, body={"refresh_token": "guessed it"}), set()),
+        (asked(target="/v1/auth/refresh", status=0, body={"refresh_token": "never told"}), {"never told"}),
         (asked(status=200, answer=b'{"access_token":"eyJ.eyJ.sig"}'), {"eyJ.eyJ.sig"}),
         (asked("GET", "/v1/cart", 401, token=token_of()), set()),
         (asked("GET", "/v1/cart", 200, token=token_of()), {token_of()}),
@@ -341,6 +376,34 @@ def test_a_request_and_its_answer_are_read_back(tmp_path: Path) -> None:
 )
 def test_secrets_are_what_somebody_could_come_in_with(exchange: Exchange, secrets: set[str]) -> None:
     assert exchange.secrets == secrets
+
+
+def test_a_history_is_read_on_from_line_to_line(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "history")
+    reader = history.Reader(recorder.path)
+    number = recorder.ask("POST", VIEWS, httpx.Headers(), b"")
+    assert [found.status for found in reader.read_on().exchanges] == [0]
+    recorder.answer(number, 202, httpx.Headers(), b"")
+    with recorder.path.open("ab") as half:
+        half.write(b'{"at":1,"kind":"ask')
+    assert [found.status for found in reader.read_on().exchanges] == [202]
+    with recorder.path.open("ab") as half:
+        half.write(b'ed"}\n')
+    with pytest.raises(history.Unreadable, match="line 3 is"):
+        reader.read_on()
+
+
+def test_what_was_there_before_it_began_is_not_looked_at(tmp_path: Path) -> None:
+    log = tmp_path / "edge.log"
+    log.write_text("before")
+    recorder = Recorder(tmp_path / "history")
+    recorder.begin({("cart.events", 0): 1}, tmp_path)
+    log.write_text("before, and now")
+    topics = SimpleNamespace(partitions=lambda: [(("cart.events", 0), [event(1, (0, 0)), event(2, (1, 0))])])
+    fold: Any = SimpleNamespace(topics=topics, stores=None, model=None)
+    case = judge.Case({}, history.read(recorder.path), fold, tmp_path, None)
+    assert [name for name, _ in case.record_texts()] == ["cart.events 0/1"]
+    assert list(case.log_texts()) == [("edge.log", b", and now")]
 
 
 def test_a_request_without_an_answer_is_there_and_open(tmp_path: Path) -> None:
@@ -410,7 +473,8 @@ def test_what_is_no_history_is_named_by_its_line(line: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
-    [(["history", "--only", "I1,I4"], "there is no rule I4"), (["history"], "missing: TW_KAFKA"), ([], "history")],
+    [(["history", "--only", "I1,I4"], "there is no rule I4"), (["history"], "missing: TW_KAFKA"),
+     (["history"], "--logs or TW_STATE_DIR, --programs or TW_BIN_DIR"), ([], "history")],
 )
 def test_wrong_usage_is_named(
     words: list[str], complaint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -428,7 +492,7 @@ def test_what_cannot_be_judged_is_no_verdict(
 ) -> None:
     for name in ("TW_KAFKA", "TW_POSTGRES_URI", "TW_MONGO_URI", "TW_REDIS_URI", "TW_ID_KEY_FILE", "TW_JWT_KEYS_FILE"):
         monkeypatch.setenv(name, "x")
-    monkeypatch.setattr("sys.argv", ["judge.py", str(tmp_path / "none"), "--logs", str(tmp_path)])
+    monkeypatch.setattr("sys.argv", ["judge.py", str(tmp_path / "none"), "--logs", str(tmp_path), "--programs", "x"])
     assert judge.main() == 2
     assert "No such file" in capsys.readouterr().err
 
@@ -437,7 +501,7 @@ def test_the_table_says_what_was_compared_and_what_is_wrong() -> None:
     verdicts = [
         judge.Verdict("I5", {"views": 3}, ("views",)),
         judge.Verdict("I6", {"versions": 0}, ("versions",)),
-        judge.Verdict("I7", {"items": 1}, ("items",), [f"I7: sentence {i}" for i in range(7)]),
+        judge.Verdict("I7", {"items": 1}, ("items",), [f"sentence {i}" for i in range(7)]),
     ]
     lines = judge.table(verdicts).splitlines()
     assert lines[:3] == ["I5      holds   3 views", "I6      unseen  0 versions", "I7      BROKEN  1 items"]

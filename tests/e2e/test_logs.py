@@ -17,8 +17,9 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 import ids
-from checker import Checker, History
 from client import Client, Member, some_email
+from fold import Fold
+from judge import Judged
 from messages import TOPICS
 from stack import PROGRAMS, Stack, wait_until
 from test_poison import headers_of, letters
@@ -176,8 +177,7 @@ def test_a_shop_goes_on_with_an_imported_log(
     anyone: Client,
     product: str,
     topics: Topics,
-    checker: Checker,
-    history: History,
+    fold: Fold, judged: Judged,
     reread: Callable[[], dict[str, list[Record]]],
     files: Path,
     tmp_path: Path,
@@ -190,7 +190,7 @@ def test_a_shop_goes_on_with_an_imported_log(
     )
     assert shopper.add(product, 5).status_code == 200
     wait_until("it is in the DLQ", lambda: letters(topics, partition, offset))
-    checker.drained()
+    fold.drained()
     before = reread()
     healed.stop(*PROGRAMS)
     for topic in CART:
@@ -243,7 +243,7 @@ def test_a_shop_goes_on_with_an_imported_log(
     healed.heal()
     assert shopper.add(product, 2).status_code == 200
     assert shopper.get("/v1/cart/summary").json()["total_items"] == 7
-    checker.check(history)
+    judged()
 
 
 # --- trace
@@ -346,5 +346,5 @@ def test_a_trace_is_narrowed_by_time(stack: Stack, shopper: Client, product: str
     assert "from 'yesterday' is no time" in twctl(stack, "trace", member, "--from", "yesterday", code=2).stderr
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker, history: History) -> None:
-    checker.check(history)
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -16,8 +16,9 @@ import httpx
 import pytest
 from pymongo import DeleteOne, ReplaceOne
 
-from checker import Checker, History
 from client import Client, Member, some_email, some_password
+from fold import Fold
+from judge import Judged
 from stack import WORKERS, Stack, wait_until
 from stores import Stores
 from streams import Event, Stream, stream_of
@@ -129,10 +130,10 @@ def shows_what_was_accepted(traffic: Traffic) -> None:
         assert traffic.anyone.login(email, password).status_code == 200
 
 
-def assert_healed(traffic: Traffic, stack: Stack, checker: Checker) -> None:
-    checker.drained(2 * PATIENCE_S)
+def assert_healed(traffic: Traffic, stack: Stack, fold: Fold, judged: Judged) -> None:
+    fold.drained(2 * PATIENCE_S)
     shows_what_was_accepted(traffic)
-    checker.check()
+    judged()
     stack.twctl("verify", "all", "--against-log")
 
 
@@ -181,7 +182,7 @@ def put_back_redis(server: Any, copy: list[list[Any]]) -> None:
 
 
 def test_an_emptied_redis_heals_under_load_and_a_stream_tells_nothing_twice(
-    traffic: Traffic, topics: Topics, stack: Stack, stores: Stores, checker: Checker
+    traffic: Traffic, topics: Topics, stack: Stack, stores: Stores, fold: Fold, judged: Judged
 ) -> None:
     with stream_of(traffic.shoppers[0]) as stream:
         stream.started()
@@ -190,7 +191,7 @@ def test_an_emptied_redis_heals_under_load_and_a_stream_tells_nothing_twice(
             with refilled(topics, "cart"):
                 stores.redis.flushall()
                 traffic.goes_on()
-        assert_healed(traffic, stack, checker)
+        assert_healed(traffic, stack, fold, judged)
         wait_until("all is told", lambda: stream.events.qsize() >= 2 * traffic.added[0])
         events = told(stream)
     assert max(Counter(event.data["id"] for event in events).values()) == 1
@@ -198,7 +199,7 @@ def test_an_emptied_redis_heals_under_load_and_a_stream_tells_nothing_twice(
 
 
 def test_a_redis_that_is_put_back_to_an_older_copy_heals_under_load(
-    traffic: Traffic, topics: Topics, stack: Stack, stores: Stores, checker: Checker
+    traffic: Traffic, topics: Topics, stack: Stack, stores: Stores, fold: Fold, judged: Judged
 ) -> None:
     server = stores.redis.servers[0]
     with traffic.flowing():
@@ -208,7 +209,7 @@ def test_a_redis_that_is_put_back_to_an_older_copy_heals_under_load(
         with refilled(topics, "cart"):
             put_back_redis(server, copy)
             traffic.goes_on()
-    assert_healed(traffic, stack, checker)
+    assert_healed(traffic, stack, fold, judged)
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
@@ -232,7 +233,7 @@ def put_back_postgres(uri: str, path: Path) -> None:
 
 
 def test_a_postgresql_that_is_put_back_to_an_older_dump_heals_under_load(
-    traffic: Traffic, topics: Topics, stack: Stack, checker: Checker, tmp_path: Path
+    traffic: Traffic, topics: Topics, stack: Stack, fold: Fold, judged: Judged, tmp_path: Path
 ) -> None:
     uri, dump = stack.environment["TW_POSTGRES_URI"], tmp_path / "dump.sql"
     with traffic.flowing():
@@ -242,7 +243,7 @@ def test_a_postgresql_that_is_put_back_to_an_older_dump_heals_under_load(
         with refilled(topics, "member"):
             put_back_postgres(uri, dump)
             traffic.goes_on()
-    assert_healed(traffic, stack, checker)
+    assert_healed(traffic, stack, fold, judged)
 
 
 # --- MongoDB ---------------------------------------------------------------------------------------------------------
@@ -270,7 +271,7 @@ def put_back_mongo(stores: Stores, copy: dict[str, list[Any]]) -> None:
 
 
 def test_a_mongodb_that_is_put_back_to_an_older_copy_heals_under_load(
-    traffic: Traffic, topics: Topics, stack: Stack, stores: Stores, checker: Checker
+    traffic: Traffic, topics: Topics, stack: Stack, stores: Stores, fold: Fold, judged: Judged
 ) -> None:
     """Many documents cannot be copied or put back at one instant while somebody writes: the worker is stopped for it,
     the clients are not."""
@@ -285,7 +286,7 @@ def test_a_mongodb_that_is_put_back_to_an_older_copy_heals_under_load(
         with refilled(topics, "product"):
             stack.start("product")
             traffic.goes_on()
-    assert_healed(traffic, stack, checker)
+    assert_healed(traffic, stack, fold, judged)
 
 
 # --- all of them -----------------------------------------------------------------------------------------------------
@@ -302,11 +303,11 @@ def content(stores: Stores) -> dict[str, Any]:
 
 
 def test_all_three_stores_emptied_at_once_are_as_they_were(
-    traffic: Traffic, topics: Topics, stack: Stack, stores: Stores, checker: Checker
+    traffic: Traffic, topics: Topics, stack: Stack, stores: Stores, fold: Fold, judged: Judged
 ) -> None:
     with traffic.flowing():
         traffic.goes_on()
-    checker.drained()
+    fold.drained()
     before = content(stores)
     with refilled(topics, "cart"), refilled(topics, "member"), refilled(topics, "product"):
         stores.redis.flushall()
@@ -314,10 +315,10 @@ def test_all_three_stores_emptied_at_once_are_as_they_were(
         stack.stop("product")
         put_back_mongo(stores, {name: [] for name in stores.mongo.list_collection_names()})
         stack.start("product")
-    checker.drained(2 * PATIENCE_S)
+    fold.drained(2 * PATIENCE_S)
     assert content(stores) == before
-    assert_healed(traffic, stack, checker)
+    assert_healed(traffic, stack, fold, judged)
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker, history: History) -> None:
-    checker.check(history)
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

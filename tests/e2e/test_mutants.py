@@ -17,7 +17,6 @@ import pytest
 import direct
 import judge
 from broker import Broker
-from checker import History
 from client import Client, at_once, claims_of, some_email, some_password
 from judge import Verdict
 from recorder import Recorder, now_ms
@@ -72,7 +71,7 @@ class Shop:
         self._stack = stack
         self._topics = topics
         self._chance = random.Random(seed)
-        self._anyone = Client(stack.environment["TW_EDGE_URL"], History(recorder=recorder))
+        self._anyone = Client(stack.environment["TW_EDGE_URL"], recorder)
         token = stack.twctl("token", "issue", "--scope", "products:write", "--name", "mutants").strip()
         self._merchant = self._anyone.as_caller(token)
         self._products = [self._merchant.new_product(price=f"{price}.49") for price in range(1, 5)]

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from checker import Checker, History
 from client import Client, Member, claims_of, some_email
+from judge import Judged
 from messages import COMMANDS, ROUTES, SCHEMAS
 from stack import Stack, wait_until
 from stores import Stores
@@ -239,5 +239,5 @@ def test_a_body_cannot_name_another_member(
     assert topics.ends() == before
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker, history: History) -> None:
-    checker.check(history)
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

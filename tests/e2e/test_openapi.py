@@ -17,9 +17,9 @@ import pytest
 from openapi_spec_validator import validate
 
 from browser import look_at, photograph
-from checker import Checker
 from client import Client, Member, some_email, some_password, some_sku
 from contract import Contract, contract
+from judge import Judged
 from stack import Stack
 from stranger import Stranger
 
@@ -507,5 +507,5 @@ def test_the_judge_refuses_what_is_not_documented() -> None:
             judge(*wrong)
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

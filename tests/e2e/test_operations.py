@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from checker import Checker
 from client import Client, some_email, some_password
+from judge import Judged
 from stack import PROGRAMS, ROOT, WORKERS, Stack, wait_until
 from tokens import parts_of
 from topics import Record, Topics
@@ -28,7 +28,7 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 @pytest.fixture
 def other(healed: Stack, anyone: Client) -> Iterator[Client]:
     """The client of a second edge; a test starts it."""
-    client = Client(healed.url(EDGE), anyone.history)
+    client = Client(healed.url(EDGE), anyone.recorder)
     yield client
     client.close()
 
@@ -45,7 +45,7 @@ class Traffic:
 
     def __init__(self, caller: Client) -> None:
         self.statuses: list[int] = []
-        self._caller = Client(str(caller.http.base_url), caller.history, caller.token)
+        self._caller = Client(str(caller.http.base_url), caller.recorder, caller.token)
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -262,7 +262,6 @@ def test_what_policies_write_belongs_to_the_trace_that_caused_it(
 
     member = anyone.new_member()
     email = some_email()
-    anyone.history.personal.add(email)
     trace, fields = new_trace()
     body = {"email": email, "password": member.password}
     caller = anyone.as_caller(member.access_token)
@@ -272,5 +271,5 @@ def test_what_policies_write_belongs_to_the_trace_that_caused_it(
     types_of(topics, trace, {*(f"member.{word}.v1" for word in steps | events), "command.outcome.v1"})
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from checker import Checker, History
 from client import Client, claims_of
+from fold import Fold
+from judge import Judged
 from stack import ROOT, Stack, wait_until
 from stores import Stores
 
@@ -119,12 +120,12 @@ def test_a_scope_is_good_for_nothing_else(healed: Stack, anyone: Client) -> None
 
 @pytest.mark.parametrize("idle", [True, False], ids=["while idle", "under load"])
 def test_operators_work_again_after_the_database_was_lost(
-    healed: Stack, anyone: Client, stores: Stores, checker: Checker, idle: bool
+    healed: Stack, anyone: Client, stores: Stores, fold: Fold, judged: Judged, idle: bool
 ) -> None:
     kept, revoked = (issue(healed, anyone, "products:write,members:read", "--name", f"e2e-{i}") for i in range(2))
     member = anyone.new_member()
     healed.twctl("token", "revoke", id_of(revoked))
-    checker.drained()
+    fold.drained()
     before = listed(healed)
     assert before[id_of(revoked)]["is_revoked"] and not before[id_of(kept)]["is_revoked"]
 
@@ -134,14 +135,14 @@ def test_operators_work_again_after_the_database_was_lost(
     )
     assert {response.status_code for response in added} <= {202}
     wait_until("the tokens are back", lambda: listed(healed) == before, 30)
-    checker.drained()
+    fold.drained()
     assert may_write_products(kept) and not may_write_products(revoked)
     assert kept.get(f"/v1/members/{member.id}").json()["email"] == member.email
     assert anyone.as_caller(member.access_token).is_let_in()
     assert anyone.login(member.email, member.password).status_code == 200
     assert may_write_products(issue(healed, anyone, "products:write", "--name", "e2e-0")), "and new ones are issued"
-    checker.check()
+    judged()
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker, history: History) -> None:
-    checker.check(history)
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

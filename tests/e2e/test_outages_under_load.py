@@ -9,11 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from checker import Checker, History
 from client import Client
 from faults import dice_of, reported, sample_of, seconds
+from judge import Judged
 from stack import PROGRAMS, WORKERS, Stack, wait_until
-from topics import Topics
 
 STORE_OF = {"member": "postgres", "product": "mongo", "cart": "redis"}
 HOW = ("stop", "kill", "pause")
@@ -95,13 +94,10 @@ def test_an_outage_under_load_is_refused_waited_for_and_over_by_itself(
     healed: Stack,
     clients: Clients,
     anyone: Client,
-    topics: Topics,
-    history: History,
-    checker: Checker,
+    judged: Judged,
     server: str,
     how: str,
 ) -> None:
-    before, told = topics.ends(), len(history.told)
     with reported(f"{server}: {how} under load") as report:
         with clients:
             clients.await_more(202, 20)
@@ -123,9 +119,9 @@ def test_an_outage_under_load_is_refused_waited_for_and_over_by_itself(
                     healed.wait_ready(name, 90)
         clients.refusals_say_when()
         assert clients.largest_bytes - grown_from < GROWTH_MAX_BYTES
-        checker.check(History(history.told[told:], history.secrets), before)
+        judged()
         report.cycles, report.commands = 1, len(clients.answers)
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

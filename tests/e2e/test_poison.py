@@ -10,8 +10,8 @@ import msgpack
 import pytest
 
 import ids
-from checker import Checker
 from client import Client
+from judge import Judged
 from messages import TOPICS
 from model import time_text
 from stack import wait_until
@@ -151,5 +151,5 @@ def test_a_given_up_command_has_an_outcome(topics: Topics, anyone: Client) -> No
     assert (shown["status"], shown["http_status"], shown["problem"]["code"]) == ("dead_lettered", 500, "dead-lettered")
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

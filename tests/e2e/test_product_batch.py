@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 import ids
-from checker import Checker
 from client import Client, product_body, some_sku
+from fold import Fold
+from judge import Judged
 from stack import Stack, wait_until
 from topics import Topics
 
@@ -214,7 +215,7 @@ def test_a_batch_that_is_sent_again_at_once_makes_each_product_once(merchant: Cl
 
 
 def test_of_a_batch_that_was_written_in_part_the_rest_follows(
-    healed: Stack, merchant: Client, topics: Topics, checker: Checker
+    healed: Stack, merchant: Client, topics: Topics, fold: Fold
 ) -> None:
     key, items = uuid.uuid4().hex, bodies(20)
     healed.stop("edge")
@@ -223,7 +224,7 @@ def test_of_a_batch_that_was_written_in_part_the_rest_follows(
     refused = merchant.create_products(items, key=key)
     assert (refused.status_code, refused.json()["code"]) == (503, "enqueue-timeout"), refused.text
     assert "failpoint fired" in healed.log("edge")
-    checker.drained()
+    fold.drained()
     assert 6 <= sum(topics.ends().values()) - sum(before.values()) <= 7, "what came behind was not sent"
 
     rest = merchant.create_products(items, key=key)
@@ -278,5 +279,5 @@ def test_without_the_broker_nothing_is_accepted_and_the_same_batch_is_later(
         assert final(merchant, one)["http_status"] == 201
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -8,8 +8,8 @@ import pytest
 from bson import Decimal128, Int64, ObjectId
 
 import ids
-from checker import Checker
 from client import Client, at_once, product_body, some_sku
+from judge import Judged
 from stack import wait_until
 from stores import Stores, decimal_of
 from topics import Topics
@@ -377,5 +377,5 @@ def test_a_view_of_an_unknown_product_is_404(anyone: Client) -> None:
     assert (response.status_code, response.json()["code"]) == (404, "not-found")
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -5,8 +5,8 @@ import uuid
 import pytest
 
 import ids
-from checker import Checker
 from client import Client, at_once, some_sku
+from judge import Judged
 from stores import Stores, decimal_of
 from topics import Topics
 
@@ -158,5 +158,5 @@ def test_nobody_rates_without_a_name(anyone: Client, product: str, topics: Topic
     assert topics.ends() == before
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -25,8 +25,10 @@ import pytest
 from confluent_kafka import Producer
 
 import ids
-from checker import Checker, carts_agree_with_themselves
 from client import Client
+from compare_stores import carts_agree_with_themselves
+from fold import Fold
+from judge import Judged
 from messages import TOPICS, money_text
 from model import TIME, time_text
 from passwords import weak_hash
@@ -409,7 +411,7 @@ def test_every_session_counts_exactly_while_workers_are_killed(
     anyone: Client,
     merchant: Client,
     stores: Stores,
-    checker: Checker,
+    fold: Fold, judged: Judged,
     id_key: bytes,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -422,10 +424,10 @@ def test_every_session_counts_exactly_while_workers_are_killed(
                 registry.sign_up(visit, number)
         registry.close()
         Crew(walk.creating()).work("products", len(walk.expected.articles))
-        checker.drained()
+        fold.drained()
         with Killer(healed, two_of_each, SEED) as killer:
             Crew(walk.visiting()).work("events", walk.steps())
-        checker.drained(120)
+        fold.drained(120)
         print(f"killed: {dict(killer.kills)}; tried again after a 503: {walk.accepted.retries}", flush=True)
         print(f"views whose end was left open: {len(walk.expected.unknown_views)}", flush=True)
     assert len(killer.kills) == len(two_of_each), "too few kills to mean anything"
@@ -435,4 +437,4 @@ def test_every_session_counts_exactly_while_workers_are_killed(
     members = {visit.member_id for visit in visits}
     wrong += walk.expected.wrong_carts({k: v for k, v in stores.all_carts().items() if k.split(":")[1] in members})
     assert not wrong, "\n".join(wrong[:20])
-    checker.check()
+    judged()

@@ -9,9 +9,10 @@ from contextlib import ExitStack
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from checker import Checker, History
 from client import Client, MixedLoad, Steadily
 from faults import reported, seconds
+from fold import Fold
+from judge import Judged
 from messages import TOPICS
 from stack import WORKERS, Stack, wait_until
 from topics import Topics
@@ -39,13 +40,11 @@ def they_share(stack: Stack, *names: str) -> bool:
 
 @pytest.mark.parametrize("domain", ["cart"])  # the group's life is the runtime's, the same for all workers
 def test_partitions_are_shared_and_taken_over(
-    healed: Stack, load: MixedLoad, topics: Topics, checker: Checker, history: History, domain: str
+    healed: Stack, load: MixedLoad, judged: Judged, domain: str
 ) -> None:
     second = f"{domain}2"
     settings = {"TW_SESSION_TIMEOUT_MS": "6000"}
     healed.stop(domain)
-    before = topics.ends()
-    told = len(history.told)
     healed.start(domain, settings=settings)
     with Steadily(load, domain):
         healed.start(second, settings=settings)
@@ -56,11 +55,11 @@ def test_partitions_are_shared_and_taken_over(
         wait_until("they share again", lambda: they_share(healed, domain, second))
     healed.stop(second)
     wait_until("the first one has all", lambda: partitions_of(healed, domain) == ALL, 30)
-    checker.check(History(history.told[told:]), before)
+    judged()
 
 
 @pytest.mark.parametrize("domain", WORKERS)
-def test_a_zombie_is_fenced(healed: Stack, load: MixedLoad, checker: Checker, domain: str) -> None:
+def test_a_zombie_is_fenced(healed: Stack, load: MixedLoad, fold: Fold, judged: Judged, domain: str) -> None:
     """Stopped inside a turn past its session, it wakes after another folded the same records."""
     second = f"{domain}2"
     settings = {"TW_SESSION_TIMEOUT_MS": "6000"}
@@ -73,14 +72,14 @@ def test_a_zombie_is_fenced(healed: Stack, load: MixedLoad, checker: Checker, do
     wait_until(
         "the second one has all", lambda: healed.is_listening(second) and partitions_of(healed, second) == ALL, 40
     )
-    checker.drained()
+    fold.drained()
     healed.signal(domain, signal.SIGCONT)
     load.send(domain, 10)
     wait_until("the zombie found out", lambda: not healed.is_running(domain) or they_share(healed, domain, second), 40)
     time.sleep(0.5)
     healed.stop(second)
     healed.heal()
-    checker.check()
+    judged()
 
 
 class Restless:
@@ -120,10 +119,10 @@ class Restless:
 
 
 def test_rebalances_every_two_seconds_under_load_change_nothing(
-    healed: Stack, merchant: Client, anyone: Client, topics: Topics, checker: Checker, history: History
+    healed: Stack, merchant: Client, anyone: Client, topics: Topics, judged: Judged
 ) -> None:
     loads = {domain: MixedLoad(merchant, anyone, seed=20_266 + n) for n, domain in enumerate(WORKERS)}
-    before, told = topics.ends(), len(history.told)
+    before = topics.ends()
     restless = Restless(healed.environment["TW_KAFKA"])
     rebalances = {domain: healed.log(domain).count("group rebalanced") for domain in WORKERS}
     with reported("rebalances every two seconds under load") as report, ExitStack() as running:
@@ -141,5 +140,5 @@ def test_rebalances_every_two_seconds_under_load_change_nothing(
             assert restless.assigned[domain], f"the fault: it got nothing of {domain}"
             assert healed.log(domain).count("group rebalanced") - rebalances[domain] >= restless.assigned[domain]
         with report.recovery():
-            checker.check(History(history.told[told:], history.secrets), before)
+            judged()
         report.commands = sum(topics.ends().values()) - sum(before.values())

@@ -17,8 +17,9 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 import altered
 import replay
 from altered import Change
-from checker import Checker, History
 from client import Client
+from fold import Fold
+from judge import Judged
 from messages import TOPICS
 from model import time_text
 from replay import DOMAINS, DONE, REFUSED, UNREACHED, USAGE, Said, Shop, Traffic, agrees, drop, rebuild, verify, writes
@@ -62,9 +63,9 @@ def damages(stores: Stores, shop: Shop, domain: str) -> list[Change]:
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_a_damaged_store_is_right_again_and_no_topic_grew(
-    shop: Shop, stack: Stack, stores: Stores, topics: Topics, checker: Checker, domain: str
+    shop: Shop, stack: Stack, stores: Stores, topics: Topics, fold: Fold, domain: str
 ) -> None:
-    checker.drained()
+    fold.drained()
     replay.settle(stores)
     right = agrees(stack, domain)
     for change in damages(stores, shop, domain):
@@ -74,7 +75,7 @@ def test_a_damaged_store_is_right_again_and_no_topic_grew(
     said = rebuild(stack, domain).must_be(DONE)
     assert f"rebuilt from {sum(right.watermarks)} records" in said.out
     assert agrees(stack, domain).hash == right.hash
-    checker.drained()
+    fold.drained()
     assert all_ends(topics) == ends
     assert OLD_IS_KEPT in rebuild(stack, domain).must_be(REFUSED).err
     drop(stack, domain)
@@ -88,11 +89,9 @@ def test_clients_notice_nothing_of_a_rebuild_nor_of_the_way_back(
     anyone: Client,
     merchant: Client,
     product: str,
-    topics: Topics,
-    checker: Checker,
+    judged: Judged,
     domain: str,
 ) -> None:
-    before, written = topics.ends(), len(anyone.history.told)
     calls = writes(anyone, merchant, product)
     with Traffic(*calls) as traffic:
         rebuild(stack, domain).must_be(DONE)
@@ -101,7 +100,7 @@ def test_clients_notice_nothing_of_a_rebuild_nor_of_the_way_back(
         agrees(stack, domain)
         said = rebuild(stack, domain, "--roll-back").must_be(DONE)
         assert "the store before the last rebuild is back" in said.out
-    checker.check(History(anyone.history.told[written:]), before)
+    judged()
     agrees(stack, domain)
     assert OLD_IS_KEPT in rebuild(stack, domain).must_be(REFUSED).err, "the one that was rebuilt"
     drop(stack, domain)
@@ -159,9 +158,9 @@ def test_an_interrupted_rebuild_goes_on_when_it_is_given_again(
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_of_two_at_once_none_harms_the_other(
-    shop: Shop, stack: Stack, stores: Stores, checker: Checker, domain: str
+    shop: Shop, stack: Stack, stores: Stores, fold: Fold, domain: str
 ) -> None:
-    checker.drained()
+    fold.drained()
     right = agrees(stack, domain)
     processes = [replay.begin(stack, "rebuild", domain) for _ in range(2)]
     said = [replay.end(process) for process in processes]
@@ -209,9 +208,9 @@ def altered_in_shadow(shop: Shop, stack: Stack, stores: Stores, domain: str) -> 
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_a_rebuild_that_ended_before_its_swap_is_read_back_again(
-    shop: Shop, stack: Stack, stores: Stores, checker: Checker, domain: str
+    shop: Shop, stack: Stack, stores: Stores, fold: Fold, domain: str
 ) -> None:
-    checker.drained()
+    fold.drained()
     right = agrees(stack, domain)
     said = rebuild(stack, domain, TW_FAIL="before_swap=error").must_be(UNREACHED)
     assert "stopped at a failpoint" in said.err
@@ -266,16 +265,16 @@ def test_the_store_as_it_was_can_be_looked_at(
     anyone: Client,
     merchant: Client,
     product: str,
-    checker: Checker,
+    fold: Fold,
     tmp_path: Path,
     domain: str,
 ) -> None:
-    checker.drained()
+    fold.drained()
     then = moment(stack, domain, tmp_path / "then")
     for _ in range(3):
         for call in writes(anyone, merchant, product):
             call()
-    checker.drained()
+    fold.drained()
     now = agrees(stack, domain)
     assert now.hash != then.said.hash
     for until in (then.offsets, then.at):
@@ -366,9 +365,9 @@ class CartLog:
 
 
 def test_a_log_that_is_not_whole_or_not_ours_is_refused(
-    shop: Shop, healed: Stack, stores: Stores, topics: Topics, checker: Checker, tmp_path: Path
+    shop: Shop, healed: Stack, stores: Stores, topics: Topics, fold: Fold, judged: Judged, tmp_path: Path
 ) -> None:
-    checker.drained()
+    fold.drained()
     replay.settle(stores)
     before = agrees(healed, "cart")
     partition, end = max(enumerate(before.watermarks), key=lambda at: at[1])
@@ -410,9 +409,9 @@ def test_a_log_that_is_not_whole_or_not_ours_is_refused(
     drop(healed, "cart")
     assert agrees(healed, "cart").hash == before.hash
     healed.heal()
-    checker.check()
+    judged()
 
 
-def test_everything_agrees_with_a_fold_of_the_log(stack: Stack, checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(stack: Stack, judged: Judged) -> None:
+    judged()
     verify(stack, "all", "--against-log").must_be(DONE)

@@ -14,9 +14,11 @@ import redis
 
 import direct
 import ids
-from checker import Checker
 from client import Client
+from fold import Fold
+from judge import Judge, Judged
 from messages import TOPICS
+from recorder import Recorder
 from redis_servers import RedisServers, partition_of_key
 from stack import NOT_OURS, ROOT, Stack, wait_until
 from stores import Stores
@@ -89,8 +91,13 @@ def both(stack: Stack, second: SecondServer) -> Iterator[Stores]:
 
 
 @pytest.fixture(scope="module")
-def checker_of_both(topics: Topics, both: Stores, id_key: bytes, stack: Stack) -> Checker:
-    return Checker(topics, both, id_key, stack.logs)
+def fold_of_both(topics: Topics, both: Stores, id_key: bytes) -> Fold:
+    return Fold(topics, both, id_key)
+
+
+@pytest.fixture(scope="module")
+def judged_of_both(stack: Stack, second: SecondServer, recorder: Recorder, fold_of_both: Fold) -> Judged:
+    return Judge({**stack.environment, **second.both}, recorder.path, stack.logs, fold_of_both).must_hold
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +133,9 @@ def test_partitions_that_moved_refill_themselves_from_the_log(
     merchant: Client,
     second: SecondServer,
     both: Stores,
-    checker: Checker,
-    checker_of_both: Checker,
+    fold: Fold,
+    fold_of_both: Fold,
+    judged_of_both: Judged,
 ) -> None:
     products = [merchant.new_product(price="199.00"), merchant.new_product(price="0.05")]
     keys = {p: uuid.uuid4().hex for p in shoppers}
@@ -137,12 +145,12 @@ def test_partitions_that_moved_refill_themselves_from_the_log(
         assert response.status_code == 202
         commands[partition] = response.headers["Location"]
         assert shopper.add(products[1], 1).status_code == 200
-    checker.drained()
+    fold.drained()
     before = {partition: cart_of(shopper) for partition, shopper in shoppers.items()}
     assert not any(both.redis.servers[1].scan_iter("*"))
 
     restart(stack, second.both)
-    checker_of_both.drained()
+    fold_of_both.drained()
     assert {partition: cart_of(shopper) for partition, shopper in shoppers.items()} == before
     odd = {p for p in range(PARTITIONS) if p % 2}
     for pattern in ("tw:cart:*", "cart:*", "tw:holders:*", "tw:progress:*", "tw:ledger:*", "tw:ends:*"):
@@ -152,11 +160,11 @@ def test_partitions_that_moved_refill_themselves_from_the_log(
         again = shopper.add(products[0], partition + 1, key=keys[partition])
         assert (again.status_code, again.headers.get("Idempotent-Replayed")) == (200, "true")
     assert {partition: cart_of(shopper) for partition, shopper in shoppers.items()} == before
-    checker_of_both.check()
+    judged_of_both()
 
 
 def test_carts_are_changed_where_they_live(
-    shoppers: dict[int, Client], merchant: Client, both: Stores, checker_of_both: Checker
+    shoppers: dict[int, Client], merchant: Client, both: Stores, judged_of_both: Judged
 ) -> None:
     product = merchant.new_product(price="10.00")
     left_behind = {
@@ -183,11 +191,11 @@ def test_carts_are_changed_where_they_live(
         assert shopper.get("/v1/cart/summary").json()["total_items"] > 5
         assert shopper.remove(product).status_code == 204
     assert {key: both.redis.servers[0].get(key) for key in left_behind} == left_behind, "nobody looks there any more"
-    checker_of_both.check()
+    judged_of_both()
 
 
 def test_a_new_price_reaches_carts_on_both_servers(
-    shoppers: dict[int, Client], merchant: Client, topics: Topics, checker_of_both: Checker
+    shoppers: dict[int, Client], merchant: Client, topics: Topics, judged_of_both: Judged
 ) -> None:
     product = merchant.new_product(price="10.00")
     for shopper in shoppers.values():
@@ -195,7 +203,7 @@ def test_a_new_price_reaches_carts_on_both_servers(
     direct.change_product(topics, product, price="8.00")
     for shopper in shoppers.values():
         wait_until("it is repriced", lambda: _price(shopper, product) == "8.00", WITHIN_S)
-    checker_of_both.check()
+    judged_of_both()
 
 
 def _price(shopper: Client, product: str) -> str:
@@ -204,7 +212,7 @@ def _price(shopper: Client, product: str) -> str:
 
 
 def test_a_server_that_is_away_holds_up_its_own_carts_only(
-    shoppers: dict[int, Client], product: str, second: SecondServer, checker_of_both: Checker
+    shoppers: dict[int, Client], product: str, second: SecondServer, judged_of_both: Judged
 ) -> None:
     second.end(signal.SIGKILL)
     late = {partition: shopper.add(product, 1, wait=False) for partition, shopper in shoppers.items()}
@@ -220,7 +228,7 @@ def test_a_server_that_is_away_holds_up_its_own_carts_only(
     for partition, response in late.items():
         location = response.headers["Location"]
         wait_until("it is done", lambda: _status(shoppers[partition], location) == "succeeded", WITHIN_S)
-    checker_of_both.check()
+    judged_of_both()
 
 
 def _status(shopper: Client, location: str) -> str:
@@ -229,15 +237,20 @@ def _status(shopper: Client, location: str) -> str:
 
 
 def test_a_second_worker_and_edge_keep_the_same_rule(
-    stack: Stack, shoppers: dict[int, Client], product: str, second: SecondServer, checker_of_both: Checker
+    stack: Stack,
+    shoppers: dict[int, Client],
+    product: str,
+    second: SecondServer,
+    recorder: Recorder,
+    judged_of_both: Judged,
 ) -> None:
     stack.start("cart2", "edge2", settings=second.both)
-    other = Client(stack.url("edge2"))
+    other = Client(stack.url("edge2"), recorder)
     for shopper in shoppers.values():
         assert shopper.set(product, 3).status_code == 200
         there = other.as_caller(shopper.token)
         assert there.get("/v1/cart").json() == cart_of(shopper)
-    checker_of_both.check()
+    judged_of_both()
     other.close()
     stack.stop("cart2", "edge2")
 
@@ -254,10 +267,11 @@ def test_carts_on_both_servers_are_built_anew_and_put_in_place(
     product: str,
     second: SecondServer,
     both: Stores,
-    checker_of_both: Checker,
+    fold_of_both: Fold,
+    judged_of_both: Judged,
 ) -> None:
     """Whoever is connected goes on, on both servers, before and after."""
-    checker_of_both.drained()
+    fold_of_both.drained()
     before = {partition: cart_of(shopper) for partition, shopper in shoppers.items()}
     member = shoppers[1].get("/v1/cart").json()["member_id"]
     both.redis.servers[1].delete(f"cart:{member}:summary")
@@ -271,22 +285,22 @@ def test_carts_on_both_servers_are_built_anew_and_put_in_place(
     assert both.redis.servers[1].exists(f"cart:{member}:summary")
     for shopper in shoppers.values():
         assert shopper.add(product, 1).status_code == 200
-    checker_of_both.check()
+    judged_of_both()
     done = _twctl(second, "rebuild", "cart", "--drop")
     assert done.returncode == 0, done.stdout + done.stderr
-    checker_of_both.drained()
+    fold_of_both.drained()
     found = _twctl(second, "verify", "cart", "--against-log")
     assert found.returncode == 0, found.stdout + found.stderr
 
 
 def test_back_on_one_server_the_carts_are_those_of_the_log(
-    stack: Stack, shoppers: dict[int, Client], product: str, checker: Checker
+    stack: Stack, shoppers: dict[int, Client], product: str, fold: Fold, judged: Judged
 ) -> None:
     """What was left behind there is older: it is the log up to some offset, and goes on from it."""
     before = {partition: cart_of(shopper) for partition, shopper in shoppers.items()}
     restart(stack, {})
-    checker.drained()
+    fold.drained()
     assert {partition: cart_of(shopper) for partition, shopper in shoppers.items()} == before
     for shopper in shoppers.values():
         assert shopper.add(product, 1).status_code == 200
-    checker.check()
+    judged()

@@ -2,8 +2,9 @@
 
 import httpx
 
-from checker import Checker, History
 from client import Client, at_once, some_email, some_password
+from fold import Fold
+from judge import Judged
 from stack import Stack, wait_until
 from stores import Stores
 
@@ -46,12 +47,12 @@ def test_both_are_accepted_and_one_of_the_commands_is_rejected(anyone: Client, e
 
 
 def test_a_replay_into_an_emptied_database_finds_the_same_winners(
-    healed: Stack, anyone: Client, edge2: Client, stores: Stores, checker: Checker
+    healed: Stack, anyone: Client, edge2: Client, stores: Stores, fold: Fold, judged: Judged
 ) -> None:
     healed.kill("member")  # so that all of them wait in the log, and are folded in one batch, too
     raced = [race(anyone, edge2, wait=False) for _ in range(ROUNDS)]
     healed.start("member", ready=False)
-    checker.drained()
+    fold.drained()
     before = winners(stores)
     assert len([row for row in before if row["email"] in [email for email, _, _ in raced]]) + len(
         [row for row in before if row["email"] in [email.upper() for email, _, _ in raced]]
@@ -61,10 +62,10 @@ def test_a_replay_into_an_emptied_database_finds_the_same_winners(
         stores.empty_postgres()
         healed.start("member", settings={"TW_BATCH_RECORDS": batch_records})
         wait_until("the members are back", lambda: len(winners(stores)) == len(before), 60)
-        checker.drained()
+        fold.drained()
         assert winners(stores) == before
-    checker.check()
+    judged()
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker, history: History) -> None:
-    checker.check(history)
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

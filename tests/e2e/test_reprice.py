@@ -9,8 +9,9 @@ import pytest
 
 import direct
 import ids
-from checker import Checker, History
 from client import Client
+from fold import Fold
+from judge import Judged
 from messages import TOPICS
 from stack import FAILPOINT_EXIT, Stack, wait_until
 from stores import Stores, exact_json
@@ -261,14 +262,14 @@ def test_the_worker_may_end_at_every_step(
     shoppers: list[Client],
     merchant: Client,
     topics: Topics,
-    checker: Checker,
+    fold: Fold, judged: Judged,
     point: str,
     hit: int,
 ) -> None:
     product = merchant.new_product(price="199.00")
     for shopper in shoppers[1:]:
         shopper.add(product, 1)
-    checker.drained()
+    fold.drained()
     late = member_of(shoppers[0])
     healed.stop("cart")
     healed.start("cart", fail=f"{point}=exit@{hit}", settings=QUICKLY, ready=False)
@@ -280,7 +281,7 @@ def test_the_worker_may_end_at_every_step(
     healed.start("cart", settings=QUICKLY, ready=False)
     for shopper in shoppers:
         await_line(shopper, product, price="149.00", previous_price="199.00")
-    checker.check()
+    judged()
     written = {(record.command_id, record.value) for record in reprices(topics, product)}
     assert len({command_id for command_id, _ in written}) == len(written), "the same id is the same command"
 
@@ -307,23 +308,23 @@ def _is_told(stack: Stack, topics: Topics, product: str, version: int) -> bool:
 
 
 def test_a_change_while_redis_is_refilled_reaches_every_cart(
-    healed: Stack, shoppers: list[Client], merchant: Client, topics: Topics, stores: Stores, checker: Checker
+    healed: Stack, shoppers: list[Client], merchant: Client, topics: Topics, stores: Stores, fold: Fold, judged: Judged
 ) -> None:
     """The sets of holders are not there yet when the policy reads them: the lines' events come again, and with them
     their turn."""
     product = merchant.new_product(price="199.00")
     for shopper in shoppers:
         shopper.add(product, 1)
-    checker.drained()
+    fold.drained()
     stores.redis.flushall()
     direct.change_product(topics, product, price="149.00")
     for shopper in shoppers:
         await_line(shopper, product, price="149.00", previous_price="199.00")
-    checker.check()
+    judged()
 
 
 def test_a_line_added_while_mongodb_is_refilled_is_repriced(
-    healed: Stack, shopper: Client, merchant: Client, topics: Topics, stores: Stores, checker: Checker
+    healed: Stack, shopper: Client, merchant: Client, topics: Topics, stores: Stores, fold: Fold, judged: Judged
 ) -> None:
     """The policy told everybody of the change long ago, and finds nothing when it looks the line up: the change's event
     comes again, and with it the line's turn."""
@@ -332,7 +333,7 @@ def test_a_line_added_while_mongodb_is_refilled_is_repriced(
     witness.add(product, 1)
     direct.change_product(topics, product, price="149.00")
     await_line(witness, product, price="149.00")
-    checker.drained()
+    fold.drained()
     healed.stop("product")
     for name in stores.mongo.list_collection_names():
         stores.mongo[name].delete_many({})
@@ -340,7 +341,7 @@ def test_a_line_added_while_mongodb_is_refilled_is_repriced(
     await_line(shopper, product, price="199.00")
     healed.start("product", ready=False)
     await_line(shopper, product, price="149.00", previous_price="199.00")
-    checker.check()
+    judged()
 
 
 # --- a product in many carts
@@ -357,9 +358,9 @@ def put_lines(topics: Topics, members: list[str], product: str) -> None:
     direct.write_all(topics, "cart.add_item.v1", lines)
 
 
-def fill_carts(topics: Topics, checker: Checker, members: list[str], product: str) -> None:
+def fill_carts(topics: Topics, fold: Fold, members: list[str], product: str) -> None:
     put_lines(topics, members, product)
-    checker.drained()
+    fold.drained()
     wait_until("the lines are looked up", lambda: is_told_to_the_end(topics, "cart.events"), WITHIN_S)
 
 
@@ -369,10 +370,10 @@ def spread_over(topics: Topics, product: str, version: int) -> set[str]:
 
 
 def test_a_product_in_many_carts_does_not_hold_up_what_is_fresh(
-    healed: Stack, shopper: Client, merchant: Client, topics: Topics, checker: Checker, crowd: list[str]
+    healed: Stack, shopper: Client, merchant: Client, topics: Topics, fold: Fold, judged: Judged, crowd: list[str]
 ) -> None:
     product, other = merchant.new_product(price="199.00"), merchant.new_product(price="10.00")
-    fill_carts(topics, checker, crowd, product)
+    fill_carts(topics, fold, crowd, product)
     shopper.add(other, 1)
     healed.stop("cart")
     healed.start("cart", settings={**QUICKLY, "TW_POLICY_RATE": "100"})
@@ -396,15 +397,15 @@ def test_a_product_in_many_carts_does_not_hold_up_what_is_fresh(
     wait_until(
         "that it is done is told", lambda: topics.committed(GROUP, "product.events")[event.partition] > event.offset
     )
-    checker.check()
+    judged()
 
 
 @pytest.mark.parametrize("hit", [3, 12])
 def test_a_crash_amid_many_carts_forgets_none(
-    healed: Stack, merchant: Client, topics: Topics, checker: Checker, crowd: list[str], hit: int
+    healed: Stack, merchant: Client, topics: Topics, fold: Fold, judged: Judged, crowd: list[str], hit: int
 ) -> None:
     product = merchant.new_product(price="199.00")
-    fill_carts(topics, checker, crowd, product)
+    fill_carts(topics, fold, crowd, product)
     healed.stop("cart")
     healed.start("cart", fail=f"policy_after_produce=exit@{hit}", settings=QUICKLY)
     direct.change_product(topics, product, price="149.00")
@@ -412,11 +413,11 @@ def test_a_crash_amid_many_carts_forgets_none(
     assert len(spread_over(topics, product, 2)) < MANY
     healed.start("cart", settings=QUICKLY)
     wait_until("everybody is told", lambda: len(spread_over(topics, product, 2)) == MANY, WITHIN_S)
-    checker.check()
+    judged()
 
 
 def test_lines_that_waited_for_the_catalogue_go_at_the_policys_rate(
-    healed: Stack, merchant: Client, topics: Topics, checker: Checker, crowd: list[str]
+    healed: Stack, merchant: Client, topics: Topics, fold: Fold, judged: Judged, crowd: list[str]
 ) -> None:
     product = merchant.new_product(price="199.00")
     direct.change_product(topics, product, price="149.00")
@@ -425,7 +426,7 @@ def test_lines_that_waited_for_the_catalogue_go_at_the_policys_rate(
     healed.start("cart", settings={**QUICKLY, "TW_POLICY_RATE": "1000"})
     healed.stop_server("mongo")
     put_lines(topics, crowd, product)
-    wait_until("carts go on", lambda: checker.stores.watermarks("cart") == cart_ends(topics), WITHIN_S)
+    wait_until("carts go on", lambda: fold.stores.watermarks("cart") == cart_ends(topics), WITHIN_S)
     wait_until("the policy says what it waits for", lambda: "MongoDB" in healed.admin("cart", "/readyz").text)
     told = topics.committed(GROUP, "cart.events")
     healed.start_server("mongo")
@@ -433,15 +434,15 @@ def test_lines_that_waited_for_the_catalogue_go_at_the_policys_rate(
     wait_until("and that is told", lambda: sum(topics.committed(GROUP, "cart.events")) >= sum(told) + MANY)
     written_ms = [record.timestamp_ms for record in reprices(topics, product)]
     assert max(written_ms) - min(written_ms) >= 1000, "at the policy's rate, the last round on credit"
-    checker.check()
+    judged()
 
 
 def test_a_catalogue_that_is_away_does_not_hold_up_the_carts_of_a_change(
-    healed: Stack, merchant: Client, topics: Topics, checker: Checker, crowd: list[str]
+    healed: Stack, merchant: Client, topics: Topics, fold: Fold, judged: Judged, crowd: list[str]
 ) -> None:
     """Lines wait for the catalogue, and the policy says so all the time."""
     product, other = merchant.new_product(price="199.00"), merchant.new_product(price="10.00")
-    fill_carts(topics, checker, crowd, product)
+    fill_carts(topics, fold, crowd, product)
     healed.stop("cart")
     healed.start("cart", settings={**QUICKLY, "TW_POLICY_RATE": "200"})
     direct.change_product(topics, product, price="149.00")
@@ -456,7 +457,7 @@ def test_a_catalogue_that_is_away_does_not_hold_up_the_carts_of_a_change(
     healed.stop("cart")
     healed.start_server("mongo")
     healed.start("cart", settings=QUICKLY)
-    checker.check()
+    judged()
 
 
 def test_an_offset_whose_commit_was_lost_is_told_again(
@@ -479,5 +480,5 @@ def cart_ends(topics: Topics) -> list[int]:
     return [topics.end("cart.commands", p) for p in range(TOPICS["cart.commands"])]
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker, history: History) -> None:
-    checker.check(history)
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-import checker as rules
+import compare_logs
+import compare_stores
 import ids
 from broker import Broker
 from canonical import Canonical, clocks_of, forget_what_ended
@@ -277,12 +278,12 @@ def test_the_log_has_everything(log: Log) -> None:
 def test_the_stores_are_what_the_log_means(first: Fold, folder: Folder, log: Log) -> None:
     """By the rules as they are written a second time."""
     now, model = folder.canonical, log.model
-    wrong = rules.members_are_those_of_the_fold(model, now.tables())
-    wrong += rules.products_are_those_of_the_fold(model.state, now.products())
-    wrong += rules.ratings_are_those_of_the_fold(model.state, now.ratings())
-    wrong += rules.product_ledger_is_that_of_the_fold(model, now.product_ledger())
-    wrong += rules.cart_ledger_is_that_of_the_fold(model, set(now.cart_ledger()))
-    wrong += rules.copies_are_those_of_the_fold(model.state, now.cart_copies())
+    wrong = compare_stores.members_are_those_of_the_fold(model, now.tables())
+    wrong += compare_stores.products_are_those_of_the_fold(model.state, now.products())
+    wrong += compare_stores.ratings_are_those_of_the_fold(model.state, now.ratings())
+    wrong += compare_stores.product_ledger_is_that_of_the_fold(model, now.product_ledger())
+    wrong += compare_stores.cart_ledger_is_that_of_the_fold(model, set(now.cart_ledger()))
+    wrong += compare_stores.copies_are_those_of_the_fold(model.state, now.cart_copies())
     assert not wrong, "\n".join(wrong[:20])
 
 
@@ -299,7 +300,7 @@ def test_readers_see_the_carts_that_live(first: Fold, folder: Folder, log: Log) 
         for member_id, cart in log.model.state.carts.items()
         if cart.ends_ms > folder.canonical.readable_to_ms
     }
-    wrong = rules.carts_are_those_of_the_fold(state, keys)
+    wrong = compare_stores.carts_are_those_of_the_fold(state, keys)
     assert keys and not wrong, "\n".join(wrong[:20])
 
 
@@ -312,7 +313,7 @@ def test_dead_letters_are_the_poison(first: Fold, topics: Topics, log: Log) -> N
         commands = topics.partition(f"{domain}.commands", p)
         # The last outbox is published once more when its partition goes to another loop.
         letters = {letter.header("tw_dlq_offset"): letter for letter in topics.partition(f"{domain}.dlq", p)}
-        wrong += rules.dead_letters_are_the_poison(partition, commands, list(letters.values()))
+        wrong += compare_logs.dead_letters_are_the_poison(partition, commands, list(letters.values()))
     assert not wrong, "\n".join(wrong[:20])
 
 
@@ -335,7 +336,7 @@ def test_every_event_has_one_meaning(topics: Topics, log: Log) -> None:
     for (domain, p), partition in log.model.partitions.items():
         topics.read(f"{domain}.events")
         events = topics.partition(f"{domain}.events", p)
-        wrong += rules.same_id_same_event(events) + rules.events_are_those_of_the_fold(partition, events)
+        wrong += compare_logs.same_id_same_event(events) + compare_logs.events_are_those_of_the_fold(partition, events)
     assert not wrong, "\n".join(wrong[:20])
 
 

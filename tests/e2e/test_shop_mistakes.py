@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from checker import Checker
 from client import Client, at_once
+from judge import Judged
 from messages import money_text
 from stack import Stack, wait_until
 from stores import Stores, exact_json
@@ -239,5 +239,5 @@ def test_prices_are_sorted_and_compared_as_numbers(anyone: Client, merchant: Cli
     assert listed(anyone, category=category, sort="price", max_price="9.98") == rising[:3]
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import replay
-from checker import Checker
 from client import Client
+from fold import Fold
+from judge import Judged
 from replay import DOMAINS, DONE, REFUSED, UNREACHED, USAGE, Said, Shop, agrees, drop, rebuild, twctl, verify, writes
 from stack import Stack, wait_until
 from topics import Topics
@@ -50,13 +51,13 @@ def test_a_rebuild_from_a_snapshot_gives_what_one_from_the_logs_beginning_gives(
     merchant: Client,
     product: str,
     topics: Topics,
-    checker: Checker,
+    fold: Fold,
     domain: str,
 ) -> None:
     for _ in range(3):
         for call in writes(anyone, merchant, product):
             call()
-    checker.drained()
+    fold.drained()
     right = agrees(stack, domain)
     ends = {**topics.ends("commands"), **topics.ends("events")}
     from_snapshot(stack, domain, files[domain]).must_be(DONE)
@@ -69,9 +70,9 @@ def test_a_rebuild_from_a_snapshot_gives_what_one_from_the_logs_beginning_gives(
 
 
 def test_a_snapshot_is_for_its_owner_only_and_the_same_store_gives_the_same_items(
-    files: dict[str, Path], stack: Stack, folder: Path, checker: Checker
+    files: dict[str, Path], stack: Stack, folder: Path, fold: Fold
 ) -> None:
-    checker.drained()
+    fold.drained()
     for domain in DOMAINS:
         one, two = folder / f"{domain}-1", folder / f"{domain}-2"
         snapshot(stack, domain, one).must_be(DONE)
@@ -107,9 +108,9 @@ def is_rebuilt(said: Said) -> bool:
 
 
 def test_a_snapshot_that_was_loaded_in_part_is_loaded_anew(
-    files: dict[str, Path], stack: Stack, checker: Checker
+    files: dict[str, Path], stack: Stack, fold: Fold
 ) -> None:
-    checker.drained()
+    fold.drained()
     right = agrees(stack, "cart")
     for after_s in (0.05, 0.15, 0.25, 0.35):
         process = replay.begin(stack, "rebuild", "cart", "--snapshot", str(files["cart"]))
@@ -176,5 +177,5 @@ def test_a_full_disk_leaves_no_file_and_holds_nothing(shop: Shop, stack: Stack, 
         verify(stack, domain).must_be(DONE)
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from checker import Checker, History
 from client import Client, MixedLoad, Steadily
 from faults import Report, dice_of, reported, sample_of, seconds
+from judge import Judged
 from stack import WORKERS, Stack, wait_until
 from stores import Stores
 from topics import Topics
@@ -75,13 +75,13 @@ def all_loads(loads: dict[str, MixedLoad]) -> Iterator[None]:
 
 
 @contextmanager
-def nothing_lost(what: str, topics: Topics, history: History, checker: Checker) -> Iterator[Report]:
+def nothing_lost(what: str, topics: Topics, judged: Judged) -> Iterator[Report]:
     """All that clients were told inside came about; and it is told how long that took."""
-    before, told = topics.ends(), len(history.told)
+    before = topics.ends()
     with reported(what) as report:
         yield report
         with report.recovery():
-            checker.check(History(history.told[told:], history.secrets), before)
+            judged()
         report.commands = sum(topics.ends().values()) - sum(before.values())
 
 
@@ -114,11 +114,10 @@ def test_a_commit_whose_answer_is_cut_off_is_found_at_the_watermark(
     loads: dict[str, MixedLoad],
     topics: Topics,
     stores: Stores,
-    history: History,
-    checker: Checker,
+    judged: Judged,
 ) -> None:
     """The worker is held still right before a commit. From there on its store hears it and is not heard."""
-    with nothing_lost("connections cut between a commit and its answer", topics, history, checker) as report:
+    with nothing_lost("connections cut between a commit and its answer", topics, judged) as report:
         armed(healed, proxies)
         for domain in WORKERS:
             loads[domain].send(domain, 5)
@@ -229,15 +228,14 @@ def test_nothing_is_lost_and_nobody_leaves_the_group(
     proxies: dict[str, Proxy],
     loads: dict[str, MixedLoad],
     topics: Topics,
-    history: History,
-    checker: Checker,
+    judged: Judged,
     befall: Callable[[World, Report], None],
 ) -> None:
-    with nothing_lost(f"connections to stores: {befall.__name__}", topics, history, checker) as report:
+    with nothing_lost(f"connections to stores: {befall.__name__}", topics, judged) as report:
         befall(World(healed, proxies, loads), report)
         for domain in WORKERS:
             assert healed.log(domain).count(REBALANCED) <= REBALANCES_OF_A_START, f"{domain} left its group"
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker) -> None:
-    checker.check()
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

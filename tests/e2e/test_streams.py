@@ -8,8 +8,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from checker import Checker, History
 from client import Client, Member
+from judge import Judged
+from recorder import Recorder
 from stack import Stack, wait_until
 from streams import Stream, stream_of
 
@@ -26,10 +27,10 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def narrow(stack: Stack, history: History) -> Iterator[Client]:
+def narrow(stack: Stack, recorder: Recorder) -> Iterator[Client]:
     """An edge with few slots, a quick heartbeat, a short memory and short lives of tokens."""
     stack.start(NARROW, settings=SETTINGS)
-    client = Client(stack.url(NARROW), history)
+    client = Client(stack.url(NARROW), recorder)
     yield client
     client.close()
     if stack.is_running(NARROW):
@@ -112,7 +113,7 @@ def test_head_has_the_fields_and_no_stream(shopper: Client) -> None:
 
 
 def test_a_stream_resumes_without_gap_or_repeat_after_a_restart_and_on_another_edge(
-    healed: Stack, shopper: Client, product: str, history: History
+    healed: Stack, shopper: Client, product: str, recorder: Recorder
 ) -> None:
     def add(edge: Client) -> str:
         answer = edge.add(product, 1, wait=True)
@@ -144,7 +145,7 @@ def test_a_stream_resumes_without_gap_or_repeat_after_a_restart_and_on_another_e
         last_id = stream.last_id
     add(shopper)
     healed.start("edge2")
-    second = Client(healed.url("edge2"), history, shopper.token)
+    second = Client(healed.url("edge2"), recorder, shopper.token)
     with stream_of(second, last_id=last_id) as stream:
         assert quantities(stream, 1) == [4]
         add(second)
@@ -315,5 +316,5 @@ def test_going_down_ends_streams_at_once(stack: Stack, narrow: Client, shopper: 
         assert time.monotonic() - began < 4
 
 
-def test_everything_agrees_with_a_fold_of_the_log(checker: Checker, history: History) -> None:
-    checker.check(history)
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

@@ -21,12 +21,12 @@ import altered
 import ids
 import replay
 from altered import STATES, Change, made
-from checker import Checker, History
 from client import Client, at_once, some_email
+from fold import Fold
+from judge import Judged
 from replay import DOMAINS, DONE, REFUSED, UNREACHED, USAGE, Said, Shop, Traffic, holding, settle, verify, writes
 from stack import WORKERS, Stack, wait_until
 from stores import Stores
-from topics import Topics
 
 SHOP_SEED = 7
 LEASE_S = 30
@@ -48,9 +48,9 @@ def test_the_same_store_has_the_same_hash_and_the_log_says_so(shop: Shop, stack:
 
 
 def test_a_change_changes_the_hash_and_nothing_else_does(
-    shop: Shop, healed: Stack, stores: Stores, checker: Checker
+    shop: Shop, healed: Stack, stores: Stores, fold: Fold
 ) -> None:
-    checker.drained()
+    fold.drained()
     before = {domain: verify(healed, domain).must_be(DONE) for domain in DOMAINS}
     healed.stop(*WORKERS)
     for domain in DOMAINS:
@@ -145,10 +145,8 @@ def test_under_traffic_nothing_is_lost_and_the_log_always_agrees(
     anyone: Client,
     merchant: Client,
     product: str,
-    topics: Topics,
-    checker: Checker,
+    judged: Judged,
 ) -> None:
-    before, written = topics.ends(), len(anyone.history.told)
     with Traffic(*writes(anyone, merchant, product)) as traffic:
         for domain in DOMAINS:
             first = replay.agrees(stack, domain)
@@ -156,7 +154,7 @@ def test_under_traffic_nothing_is_lost_and_the_log_always_agrees(
             again = replay.agrees(stack, domain)
             assert again.hash != first.hash, "it looked at a store that changes"
     assert min(traffic.counts) > 5
-    checker.check(History(anyone.history.told[written:]), before)
+    judged()
 
 
 def is_frozen(stack: Stack, worker: str) -> bool:
@@ -308,10 +306,10 @@ def judge_of(collection: str, name: str) -> Judge | None:
 
 
 @pytest.fixture(scope="module")
-def still(stack: Stack, shop: Shop, anyone: Client, stores: Stores, checker: Checker) -> Iterator[Stack]:
+def still(stack: Stack, shop: Shop, anyone: Client, stores: Stores, fold: Fold) -> Iterator[Stack]:
     """Nobody works on the stores, whose log says the same of them. A member is changing their address."""
     account = anyone.new_member()
-    checker.drained()
+    fold.drained()
     stack.stop("member")
     stack.start("member", fail=PENDING, ready=False)  # which it is not without its policy
     asked = anyone.as_caller(account.access_token).change_email(some_email(), account.password, wait=False)
@@ -480,6 +478,6 @@ def test_a_progress_that_does_not_follow_from_the_log_is_told(still: Stack, stor
     replay.agrees(still, "member")
 
 
-def test_everything_agrees_with_a_fold_of_the_log(stack: Stack, checker: Checker) -> None:
+def test_everything_agrees_with_a_fold_of_the_log(stack: Stack, judged: Judged) -> None:
     stack.heal()
-    checker.check()
+    judged()

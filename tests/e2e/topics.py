@@ -1,7 +1,7 @@
 """Reads whole topics, headers and all, through Confluent's client, and writes raw records for tests of bad ones."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -152,6 +152,9 @@ class Topics:
 
     def records(self, topic: str) -> list[Record]:
         return [record for (name, _), records in self._known.items() if name == topic for record in records]
+
+    def partitions(self) -> Iterable[tuple[tuple[str, int], list[Record]]]:
+        return self._known.items()
 
     def all(self) -> Iterator[Record]:
         for records in self._known.values():

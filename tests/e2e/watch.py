@@ -33,13 +33,14 @@ def note_rest(stack: Stack, recorder: Recorder) -> None:
 
 
 @contextmanager
-def watched(stack: Stack, recorder: Recorder, every_s: float = 0.5) -> Iterator[None]:
-    """All the while: programs, and each domain's watermarks beside Kafka's offsets."""
-    stores, topics = Stores(stack.environment), Topics(stack.environment["TW_KAFKA"])
+def watermarks_watched(
+    environment: dict[str, str], recorder: Recorder, *domains: str, every_s: float = 0.1
+) -> Iterator[None]:
+    """All the while: these domains' watermarks beside Kafka's offsets."""
+    stores, topics = Stores(environment), Topics(environment["TW_KAFKA"])
 
     def look() -> None:
-        note_programs(stack, recorder)
-        for domain in ids.DOMAINS:
+        for domain in domains:
             committed = topics.committed(f"tillwire-{domain}", f"{domain}.commands")
             stored = stores.watermarks(domain)  # read after the other: it may only have grown meanwhile
             recorder.note("marks", domain=domain, stored=stored, committed=committed)
@@ -51,3 +52,12 @@ def watched(stack: Stack, recorder: Recorder, every_s: float = 0.5) -> Iterator[
     finally:
         stores.close()
         topics.close()
+
+
+@contextmanager
+def watched(stack: Stack, recorder: Recorder, every_s: float = 0.5) -> Iterator[None]:
+    """All the while: programs and watermarks."""
+    with watermarks_watched(stack.environment, recorder, *ids.DOMAINS, every_s=every_s):
+        with Sampler(lambda: note_programs(stack, recorder), every_s):
+            yield
+        note_programs(stack, recorder)

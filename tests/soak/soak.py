@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import judge
-from checker import History
 from client import Client
 from history import PATTERNS
 from paper import Paper, growth
@@ -46,14 +45,12 @@ class Happened:
 def open_shop(stack: Stack, recorder: Recorder) -> Shop:
 
     token = stack.twctl("token", "issue", "--scope", SCOPES, "--name", "soak").strip()
-    history = History(recorder=recorder)
-    history.secrets.add(token)
-    client = Client(stack.url("edge"), history, token)
+    client = Client(stack.url("edge"), recorder, token)
     try:
         products = [client.new_product(price=f"{n + 10}.49") for n in range(PRODUCTS)]
     finally:
         client.close()
-    return Shop(history, products, token)
+    return Shop(recorder, products, token)
 
 
 def recovered(scene: Scene) -> float:

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 
 import sessions
-from checker import History
 from client import Client, Member, address_body, product_body, some_email, some_password
+from recorder import Recorder
 from stack import ROOT
 from streams import Stream
 
@@ -37,7 +37,7 @@ def all_sessions(seed: int) -> tuple[str, list[sessions.Session]]:
 class Shop:
     """What all of them share."""
 
-    history: History
+    recorder: Recorder
     products: list[str]
     merchant_token: str
     statuses: Counter[int] = field(default_factory=Counter)  # 0: the connection broke
@@ -52,7 +52,7 @@ class Actor:
         self.shop = shop
         self.dice = dice
         self._events = events
-        self._edges = [Client(url, shop.history) for url in urls]
+        self._edges = [Client(url, shop.recorder) for url in urls]
         for edge in self._edges:
             edge.http.event_hooks["response"].append(self._count)
         self.member: Member | None = None

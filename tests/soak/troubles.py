@@ -194,7 +194,7 @@ def empty_redis(scene: Scene) -> str:
 
 def send_again(scene: Scene) -> str:
     """The same request to every edge, and its record to its topic a second time."""
-    client = Client(scene.stack.url(scene.edges[0]), scene.shop.history)
+    client = Client(scene.stack.url(scene.edges[0]), scene.shop.recorder)
     key = uuid.UUID(int=scene.dice.getrandbits(128)).hex
     product = scene.dice.choice(scene.shop.products)
     try:

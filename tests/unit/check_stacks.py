@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 SOURCE, BUILD = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
-WITHOUT_SERVERS = {"e2e/checker", "e2e/ids", "e2e/judge", "e2e/kubernetes", "e2e/parking"}
+WITHOUT_SERVERS = {"e2e/compare", "e2e/ids", "e2e/judge", "e2e/kubernetes", "e2e/parking"}
 
 
 def tests() -> dict[str, dict]:

@@ -1,4 +1,5 @@
-"""The checker is tested on planted lies: a small true world passes, and each lie in it is called by its rule's name."""
+"""Comparing logs and stores is tested on planted lies: in a small true world nothing is wrong, and each lie in it is found.
+What clients are told is in test_judge.py."""
 
 import dataclasses
 import json
@@ -14,9 +15,9 @@ import pytest
 from bson import Binary, Decimal128, ObjectId
 from bson.binary import UUID_SUBTYPE
 
-import checker
+import compare_logs
+import compare_stores
 import ids
-from checker import History, Told
 from messages import TOPICS, money_text
 from model import Event, Model, Partition, time_text
 from cart_rules import Line
@@ -150,7 +151,7 @@ class World:
         self._member("end all", "end_all_sessions")
 
     def _write_email_change(self, title: str, email: str, credentials: int, granted: bool) -> None:
-        claim_id, policy = ids.member_id(ID_KEY, email), {"source": checker.POLICIES + "member-email"}
+        claim_id, policy = ids.member_id(ID_KEY, email), {"source": compare_logs.POLICIES + "member-email"}
         self._member(
             title, "change_email", credential_version=credentials, email=email, email_folded=email, claim_id=claim_id
         )
@@ -194,7 +195,7 @@ class World:
             f"{title}, told",
             "reprice",
             member_id,
-            source=checker.POLICIES + "cart-reprice",
+            source=compare_logs.POLICIES + "cart-reprice",
             product_id=product_id,
             product_name="T-shirt",
             price=price,
@@ -313,11 +314,11 @@ class World:
         number = ids.partition_of(key, TOPICS[f"{domain}.commands"])
         return self.model.partitions[domain, number], self.logs[f"{domain}.events", number]
 
-    def tables(self) -> checker.Tables:
+    def tables(self) -> compare_stores.Tables:
         """As PostgreSQL would give them."""
-        found: checker.Tables = {}
-        for name, rows in checker.folded_tables(self.model).items():
-            key_columns = checker.KEY_OF.get(name, ("id",))
+        found: compare_stores.Tables = {}
+        for name, rows in compare_stores.folded_tables(self.model).items():
+            key_columns = compare_stores.KEY_OF.get(name, ("id",))
             found[name] = [
                 {column: as_stored(column, value) for column, value in {**row, **dict(zip(key_columns, key))}.items()}
                 for key, row in rows.items()
@@ -360,7 +361,7 @@ class World:
             {
                 "partition": number,
                 "command_id": binary(ledger_id),
-                "caller": binary(row["caller"] or checker.NOBODY),
+                "caller": binary(row["caller"] or compare_stores.NOBODY),
                 "fingerprint": binary(row["fingerprint"]),
                 "type": row["command_type"],
                 "status": row["status"],
@@ -371,11 +372,11 @@ class World:
                 "submitted_at": as_stored("submitted_at", row["submitted_at"]),
                 "at": as_stored("decided_at", row["decided_at"]),
             }
-            for (ledger_id, number), row in checker._folded_ledger(self.model, "product").items()
+            for (ledger_id, number), row in compare_stores._folded_ledger(self.model, "product").items()
         ]
 
     def cart_ledger(self) -> set[Any]:
-        return set(checker._folded_ledger(self.model, "cart"))
+        return set(compare_stores._folded_ledger(self.model, "cart"))
 
     def copies(self) -> dict[str, dict[str, Any]]:
         return {
@@ -385,7 +386,7 @@ class World:
                 "c": cart.created_ms,
                 "u": cart.updated_ms,
                 "e": cart.ends_ms,
-                "l": [checker._packed_line(line) for line in cart.lines.values()],
+                "l": [compare_stores._packed_line(line) for line in cart.lines.values()],
             }
             for member_id, cart in self.model.state.carts.items()
         }
@@ -397,7 +398,7 @@ class World:
         return {
             key: (text(value), cart.ends_ms)
             for member_id, cart in self.model.state.carts.items()
-            for key, value in checker._expected_keys(member_id, cart).items()
+            for key, value in compare_stores._expected_keys(member_id, cart).items()
         }
 
 
@@ -417,12 +418,12 @@ def test_a_true_world_has_no_violations(world: World) -> None:
     assert world.model.state.carts[MEMBER].items == 6 and world.model.state.products[PRODUCT]["view_count"] == 3
     for (domain, number), partition in world.model.partitions.items():
         events = world.logs[f"{domain}.events", number]
-        assert checker.headers_are_complete(events) == []
-        assert checker.same_id_same_event(events) == []
-        assert checker.events_are_those_of_the_fold(partition, events) == []
-        assert checker.versions_go_up_by_one(partition, events) == []
+        assert compare_logs.headers_are_complete(events) == []
+        assert compare_logs.same_id_same_event(events) == []
+        assert compare_logs.events_are_those_of_the_fold(partition, events) == []
+        assert compare_logs.versions_go_up_by_one(partition, events) == []
         assert (
-            checker.dead_letters_are_the_poison(
+            compare_logs.dead_letters_are_the_poison(
                 partition, world.logs[f"{domain}.commands", number], world.logs[f"{domain}.dlq", number]
             )
             == []
@@ -436,32 +437,23 @@ def test_a_true_world_has_no_violations(world: World) -> None:
         "tw_email_changes": 0,
         "tw_ledger": len([title for title in world.sent if not title.startswith(NOT_MEMBERS)]),
     }
-    assert checker.members_are_those_of_the_fold(world.model, tables) == []
-    assert checker.emails_are_unique(tables["members"]) == []
-    assert checker.emails_are_their_members(tables["members"], tables["tw_email_claims"], ID_KEY) == []
-    assert checker.addresses_have_one_default(tables["member_addresses"]) == []
-    assert checker.policy_follows_from_events(world.log("member.events"), world.log("member.commands")) == []
+    assert compare_stores.members_are_those_of_the_fold(world.model, tables) == []
+    assert compare_stores.emails_are_unique(tables["members"]) == []
+    assert compare_stores.emails_are_their_members(tables["members"], tables["tw_email_claims"], ID_KEY) == []
+    assert compare_stores.addresses_have_one_default(tables["member_addresses"]) == []
+    assert compare_logs.policy_follows_from_events(world.log("member.events"), world.log("member.commands")) == []
     by_members = [record for record in commands(world) if record.type not in BY_MERCHANTS]
-    assert checker.callers_act_for_themselves(world.model.state, by_members) == []
-    assert checker.products_are_those_of_the_fold(world.model.state, world.products()) == []
-    assert checker.ratings_are_those_of_the_fold(world.model.state, world.ratings()) == []
-    assert checker.product_ledger_is_that_of_the_fold(world.model, world.product_ledger()) == []
-    assert checker.cart_ledger_is_that_of_the_fold(world.model, world.cart_ledger()) == []
-    assert checker.carts_are_those_of_the_fold(world.model.state, world.carts()) == []
-    assert checker.copies_are_those_of_the_fold(world.model.state, world.copies()) == []
-    assert checker.holders_are_those_of_the_fold(world.model.state, HOLDERS) == []
-    assert checker.lines_behind_their_products(world.model.state) == []
-    assert checker.carts_are_told_what_products_say(world.log("product.events"), world.log("cart.commands")) == []
-    assert checker.watermarks_are_at_the_end("cart", [5, 0], [5, 0], [5, 0]) == []
-
-
-# --- what clients were told
-
-
-def told(world: World, *names: str, status: int = 202) -> History:
-    """All but what the policy wrote."""
-    clients = [name for name in names if not name.endswith((", asked", ", told"))]
-    return History([Told(name, status, world.sent[name]) for name in clients])
+    assert compare_logs.callers_act_for_themselves(world.model.state, by_members) == []
+    assert compare_stores.products_are_those_of_the_fold(world.model.state, world.products()) == []
+    assert compare_stores.ratings_are_those_of_the_fold(world.model.state, world.ratings()) == []
+    assert compare_stores.product_ledger_is_that_of_the_fold(world.model, world.product_ledger()) == []
+    assert compare_stores.cart_ledger_is_that_of_the_fold(world.model, world.cart_ledger()) == []
+    assert compare_stores.carts_are_those_of_the_fold(world.model.state, world.carts()) == []
+    assert compare_stores.copies_are_those_of_the_fold(world.model.state, world.copies()) == []
+    assert compare_stores.holders_are_those_of_the_fold(world.model.state, HOLDERS) == []
+    assert compare_logs.lines_behind_their_products(world.model.state) == []
+    assert compare_logs.carts_are_told_what_products_say(world.log("product.events"), world.log("cart.commands")) == []
+    assert compare_stores.watermarks_are_at_the_end("cart", [5, 0], [5, 0], [5, 0]) == []
 
 
 def commands(world: World) -> list[Record]:
@@ -470,30 +462,6 @@ def commands(world: World) -> list[Record]:
 
 def record_of(world: World, title: str) -> Record:
     return next(record for record in commands(world) if record.command_id == world.sent[title])
-
-
-def test_an_accepted_command_that_is_not_in_the_log_is_found(world: World) -> None:
-    lie = History([*told(world, *world.sent).told, Told("POST /v1/members", 202, str(uuid.uuid4()))])
-    assert any("not in the log" in s for s in checker.accepted_are_in_the_log(lie, commands(world)))
-    assert checker.accepted_are_in_the_log(told(world, *world.sent), commands(world)) == []
-
-
-def test_an_accepted_command_that_is_in_the_log_twice_is_found(world: World) -> None:
-    twice = [*commands(world), record_of(world, "register")]
-    assert any("2 times" in s for s in checker.accepted_are_in_the_log(told(world, *world.sent), twice))
-
-
-def test_a_refused_command_that_is_in_the_log_is_found(world: World) -> None:
-    history = told(world, *list(world.sent)[1:])
-    history.told.append(Told("POST /v1/members", 422))
-    assert any("nobody was told" in s for s in checker.accepted_are_in_the_log(history, commands(world)))
-    history.told.append(Told("POST /v1/members", 503))  # an unknown one may be there
-    assert checker.accepted_are_in_the_log(history, commands(world)) == []
-
-
-def test_an_accepted_command_without_an_end_is_found(world: World) -> None:
-    del world.model.outcomes[world.sent["add1"]]
-    assert len(checker.accepted_have_an_end(told(world, *world.sent), world.model)) == 1
 
 
 # --- events
@@ -520,13 +488,13 @@ def doctor(i: int, **body: Any) -> Lie:
 def test_a_wrong_cart_event_is_found(world: World, lie: Lie) -> None:
     partition, events = world.at("cart")
     lie(events)
-    assert any("I9" in s for s in checker.events_are_those_of_the_fold(partition, events))
+    assert compare_logs.events_are_those_of_the_fold(partition, events)
 
 
 def test_a_repeated_event_is_none_of_them_under_the_readers_rule(world: World) -> None:
     partition, events = world.at("cart")
     events += events[:3]
-    assert checker.events_are_those_of_the_fold(partition, events) == []
+    assert compare_logs.events_are_those_of_the_fold(partition, events) == []
     assert len(readers_rule(events)) == len(events) - 3
 
 
@@ -537,27 +505,27 @@ def test_a_missing_or_wrong_event_of_a_product_is_found(world: World, what: str)
     for lie in (drop(place), doctor(place, product_id=MEMBER), doctor(place, version=9)):
         lied = list(events)
         lie(lied)
-        assert any("I9" in s for s in checker.events_are_those_of_the_fold(partition, lied))
+        assert compare_logs.events_are_those_of_the_fold(partition, lied)
 
 
 def test_views_that_were_not_told_are_found(world: World) -> None:
     partition, events = world.at("product")
     place = next(i for i, event in enumerate(events) if event.type == "product.viewed.v1")
     doctor(place, view_count=2)(events)
-    assert any("tells 2 views" in s for s in checker.events_are_those_of_the_fold(partition, events))
+    assert any("tells 2 views" in s for s in compare_logs.events_are_those_of_the_fold(partition, events))
 
 
 def test_one_event_id_with_two_contents_is_found(world: World) -> None:
     _, events = world.at("cart")
     events.append(dataclasses.replace(events[0], value=events[2].value))
-    assert any("I2" in s for s in checker.same_id_same_event(events))
+    assert compare_logs.same_id_same_event(events)
 
 
 def test_a_version_that_jumps_or_goes_back_is_found(world: World) -> None:
     partition, events = world.at("cart")
     for version in (-1, 0, 99):
         doctor(2, version=version)(events)
-        assert any("I6" in s for s in checker.versions_go_up_by_one(partition, events))
+        assert compare_logs.versions_go_up_by_one(partition, events)
 
 
 @pytest.mark.parametrize("what", ["rated", "changed"])
@@ -567,13 +535,13 @@ def test_a_products_version_moves_by_changes_alone(world: World, what: str) -> N
     for version in (1, 3):
         lied = list(events)
         doctor(place, version=version)(lied)
-        assert any("I6" in s for s in checker.versions_go_up_by_one(partition, lied))
+        assert compare_logs.versions_go_up_by_one(partition, lied)
 
 
 def test_a_missing_header_is_found(world: World) -> None:
     _, events = world.at("cart")
     events[0] = dataclasses.replace(events[0], headers=tuple(h for h in events[0].headers if h[0] != "tw_n"))
-    assert len(checker.headers_are_complete(events)) == 1
+    assert len(compare_logs.headers_are_complete(events)) == 1
 
 
 # --- dead letters
@@ -593,22 +561,22 @@ def test_wrong_dead_letters_are_found(world: World) -> None:
         [dataclasses.replace(letter, headers=letter.headers[1:])],
         [dataclasses.replace(letter, headers=(*letter.headers, ("tw_dlq_reason", b"misrouted")))],
     ):
-        assert any("I11" in s for s in checker.dead_letters_are_the_poison(partition, log, lie)), lie
+        assert compare_logs.dead_letters_are_the_poison(partition, log, lie), lie
 
 
 # --- stores
 
 
 def test_a_watermark_that_is_not_at_the_end_is_found() -> None:
-    assert checker.watermarks_are_at_the_end("cart", [4], [5], [4]) != []
-    assert checker.watermarks_are_at_the_end("cart", [5], [5], [6]) != []
+    assert compare_stores.watermarks_are_at_the_end("cart", [4], [5], [4]) != []
+    assert compare_stores.watermarks_are_at_the_end("cart", [5], [5], [6]) != []
 
 
 def test_a_lost_or_doubled_view_is_found(world: World) -> None:
     for count in (2, 4):
         true = world.products()
         lie = [{**true[0], "view_count": count}, *true[1:]]
-        assert any("I5" in s for s in checker.products_are_those_of_the_fold(world.model.state, lie))
+        assert compare_stores.products_are_those_of_the_fold(world.model.state, lie)
 
 
 def test_a_wrong_product_is_found(world: World) -> None:
@@ -627,19 +595,19 @@ def test_a_wrong_product_is_found(world: World) -> None:
     true = world.products()
     for field, value in lies.items():
         lie = [{**true[0], field: value}, *true[1:]]
-        assert any(field in s for s in checker.products_are_those_of_the_fold(world.model.state, lie)), field
-    assert any("is only in" in s for s in checker.products_are_those_of_the_fold(world.model.state, true[1:]))
+        assert any(field in s for s in compare_stores.products_are_those_of_the_fold(world.model.state, lie)), field
+    assert any("is only in" in s for s in compare_stores.products_are_those_of_the_fold(world.model.state, true[1:]))
 
 
 def test_a_wrong_rating_is_found(world: World) -> None:
     state, true = world.model.state, world.ratings()
     for field, value in {"stars": 5, "rated_at": datetime(2025, 1, 1)}.items():
         lie = [{**true[0], field: value}, *true[1:]]
-        assert any(field in s for s in checker.ratings_are_those_of_the_fold(state, lie))
-    assert any("only in the log" in s for s in checker.ratings_are_those_of_the_fold(state, true[1:]))
-    assert any("two ratings" in s for s in checker.ratings_are_those_of_the_fold(state, [*true, true[0]]))
+        assert any(field in s for s in compare_stores.ratings_are_those_of_the_fold(state, lie))
+    assert any("only in the log" in s for s in compare_stores.ratings_are_those_of_the_fold(state, true[1:]))
+    assert any("two ratings" in s for s in compare_stores.ratings_are_those_of_the_fold(state, [*true, true[0]]))
     someone = {**true[0], "member_id": Binary(uuid.uuid4().bytes, UUID_SUBTYPE)}
-    assert any("only in the store" in s for s in checker.ratings_are_those_of_the_fold(state, [*true, someone]))
+    assert any("only in the store" in s for s in compare_stores.ratings_are_those_of_the_fold(state, [*true, someone]))
 
 
 @pytest.mark.parametrize(
@@ -662,7 +630,7 @@ def test_a_wrong_rating_is_found(world: World) -> None:
 def test_a_wrong_ledger_row_of_a_product_is_found(world: World, field: str, value: Any) -> None:
     true = world.product_ledger()
     lie = [{**true[0], field: value}, *true[1:]]
-    assert any("I2" in s for s in checker.product_ledger_is_that_of_the_fold(world.model, lie))
+    assert compare_stores.product_ledger_is_that_of_the_fold(world.model, lie)
 
 
 def test_what_is_quiet_leaves_no_ledger_row(world: World) -> None:
@@ -675,11 +643,11 @@ def test_what_is_quiet_leaves_no_ledger_row(world: World) -> None:
     row = (ids.ledger_id(world.sent[quiet["cart"]]), record_of(world, quiet["cart"]).partition)
     assert row not in kept["cart"] and ids.ledger_id(world.sent[quiet["product"]]) not in kept["product"]
     for lie in ({*kept["cart"], row}, set(list(kept["cart"])[1:])):
-        assert len(checker.cart_ledger_is_that_of_the_fold(world.model, lie)) == 1
+        assert len(compare_stores.cart_ledger_is_that_of_the_fold(world.model, lie)) == 1
     true = world.product_ledger()
     view = {**true[0], "command_id": Binary(uuid.UUID(ids.ledger_id(world.sent["view0"])).bytes, UUID_SUBTYPE)}
     for documents in ([*true, view], true[1:]):
-        assert len(checker.product_ledger_is_that_of_the_fold(world.model, documents)) == 1
+        assert len(compare_stores.product_ledger_is_that_of_the_fold(world.model, documents)) == 1
 
 
 @pytest.mark.parametrize(
@@ -730,41 +698,41 @@ def test_a_wrong_row_of_a_member_is_found(world: World, table: str, column: str,
     true = world.tables()
     index = next(i for i, row in enumerate(true[table]) if row[column] != value)
     lie = [*true[table][:index], {**true[table][index], column: value}, *true[table][index + 1 :]]
-    assert any("I2" in s for s in checker.members_are_those_of_the_fold(world.model, {**true, table: lie}))
+    assert compare_stores.members_are_those_of_the_fold(world.model, {**true, table: lie})
 
 
 @pytest.mark.parametrize("table", ["members", "member_addresses", "jwt_tokens", "tw_email_claims", "tw_ledger"])
 def test_a_missing_row_and_one_too_many_are_found(world: World, table: str) -> None:
     true = world.tables()
-    key = checker.KEY_OF.get(table, ("id",))[0]
+    key = compare_stores.KEY_OF.get(table, ("id",))[0]
     for lie in (true[table][1:], [*true[table], {**true[table][0], key: uuid.uuid4()}]):
-        assert any("is only in" in s for s in checker.members_are_those_of_the_fold(world.model, {**true, table: lie}))
+        assert any("is only in" in s for s in compare_stores.members_are_those_of_the_fold(world.model, {**true, table: lie}))
 
 
 def test_a_change_of_address_that_hangs_in_the_store_is_found(world: World) -> None:
     hanging = [{"member_id": uuid.UUID(MEMBER), "change_id": uuid.UUID(int=1)}]
     lie = {**world.tables(), "tw_email_changes": hanging}
-    assert any("tw_email_changes" in s for s in checker.members_are_those_of_the_fold(world.model, lie))
+    assert any("tw_email_changes" in s for s in compare_stores.members_are_those_of_the_fold(world.model, lie))
 
 
 def test_an_email_that_is_there_twice_or_somebody_elses_is_found(world: World) -> None:
     members, claims = world.tables()["members"], world.tables()["tw_email_claims"]
     twin = {**members[0], "id": uuid.uuid4(), "email": f" {NEW_EMAIL.upper()} "}
-    assert any("2 times" in s for s in checker.emails_are_unique([*members, twin]))
-    assert any("folded wrongly" in s for s in checker.emails_are_unique([{**members[0], "email_folded": "Ana@x.org"}]))
-    assert any("I16" in s for s in checker.emails_are_their_members(members, [], ID_KEY))
+    assert any("2 times" in s for s in compare_stores.emails_are_unique([*members, twin]))
+    assert any("folded wrongly" in s for s in compare_stores.emails_are_unique([{**members[0], "email_folded": "Ana@x.org"}]))
+    assert compare_stores.emails_are_their_members(members, [], ID_KEY)
     stolen = [{**claims[0], "member_id": uuid.UUID(OTHER)}]
-    assert any("not theirs" in s for s in checker.emails_are_their_members(members, stolen, ID_KEY))
+    assert any("not theirs" in s for s in compare_stores.emails_are_their_members(members, stolen, ID_KEY))
     twice = [*claims, {"id": uuid.UUID(OTHER), "member_id": uuid.UUID(MEMBER)}]
-    assert any("claimed and a member" in s for s in checker.emails_are_their_members(members, twice, ID_KEY))
+    assert any("claimed and a member" in s for s in compare_stores.emails_are_their_members(members, twice, ID_KEY))
 
 
 def test_a_member_without_a_default_address_or_with_two_is_found(world: World) -> None:
     addresses = world.tables()["member_addresses"]
     for flag in (False, True):
         lie = [{**address, "is_default": flag} for address in addresses]
-        assert any("I16" in s for s in checker.addresses_have_one_default(lie))
-    assert any("I16" in s for s in checker.addresses_have_one_default([*addresses, *addresses[:1] * 18]))
+        assert compare_stores.addresses_have_one_default(lie)
+    assert compare_stores.addresses_have_one_default([*addresses, *addresses[:1] * 18])
 
 
 # --- members
@@ -801,11 +769,11 @@ def test_a_change_of_address_that_goes_on_has_no_end(world: World) -> None:
         "accepted",
     ]
     assert [row["email"] for row in rows_of(model, "tw_email_changes")] == [NEW_EMAIL]
-    assert len(checker.accepted_have_an_end(told(world, "granted"), model)) == 1
+    assert world.sent["granted"] not in model.outcomes
 
 
 def rows_of(model: Model, table: str) -> list[dict[str, Any]]:
-    return list(checker.folded_tables(model)[table].values())
+    return list(compare_stores.folded_tables(model)[table].values())
 
 
 def test_a_spent_refresh_token_is_refused_and_ends_its_session_alone(world: World) -> None:
@@ -826,7 +794,7 @@ def test_a_missing_or_wrong_event_of_a_member_is_found(world: World, what: str) 
     for lie in (drop(place), doctor(place, member_id=OTHER)):
         lied = list(events)
         lie(lied)
-        assert any("I9" in s for s in checker.events_are_those_of_the_fold(partition, lied))
+        assert compare_logs.events_are_those_of_the_fold(partition, lied)
 
 
 @pytest.mark.parametrize("what", ["member.session_started.v1", "member.address_added.v1", "member.email_changed.v1"])
@@ -837,54 +805,34 @@ def test_a_members_version_moves_by_edits_alone(world: World, what: str) -> None
     for lie in (version - 1, version + 1):
         lied = list(events)
         doctor(place, version=lie)(lied)
-        assert any("I6" in s for s in checker.versions_go_up_by_one(partition, lied))
+        assert compare_logs.versions_go_up_by_one(partition, lied)
 
 
 def test_a_step_that_the_policy_left_out_or_made_up_is_found(world: World) -> None:
     events, log = world.log("member.events"), world.log("member.commands")
-    steps = [i for i, record in enumerate(log) if checker.written_by_a_policy(record)]
+    steps = [i for i, record in enumerate(log) if compare_logs.written_by_a_policy(record)]
     for i in steps:
-        assert any("did not write" in s for s in checker.policy_follows_from_events(events, log[:i] + log[i + 1 :]))
+        assert any("did not write" in s for s in compare_logs.policy_follows_from_events(events, log[:i] + log[i + 1 :]))
     other = dataclasses.replace(log[steps[0]], headers=(*log[steps[0]].headers, ("ce_id", str(uuid.uuid4()).encode())))
-    assert any("no event asks" in s for s in checker.policy_follows_from_events(events, [*log, other]))
-    assert checker.policy_follows_from_events([*events, *events], [*log, *log]) == [], "repeats are none"
+    assert any("no event asks" in s for s in compare_logs.policy_follows_from_events(events, [*log, other]))
+    assert compare_logs.policy_follows_from_events([*events, *events], [*log, *log]) == [], "repeats are none"
 
 
 def test_a_command_about_somebody_else_is_found(world: World) -> None:
     log = [record for record in world.log("member.commands") if record.type == "member.add_address.v1"]
-    assert checker.callers_act_for_themselves(world.model.state, log) == []
+    assert compare_logs.callers_act_for_themselves(world.model.state, log) == []
     for caller in (OTHER.encode(), b""):
         lie = dataclasses.replace(log[0], headers=(*log[0].headers, ("tw_caller", caller)))
-        assert any("I10" in s for s in checker.callers_act_for_themselves(world.model.state, [lie]))
+        assert compare_logs.callers_act_for_themselves(world.model.state, [lie])
 
 
 def test_an_operators_command_by_a_member_is_found(world: World) -> None:
     create = record_of(world, "create")
     by_member = dataclasses.replace(create, headers=(*create.headers, ("tw_caller", MEMBER.encode())))
-    assert any("I10" in s for s in checker.callers_act_for_themselves(world.model.state, [create]))
-    assert any("I10" in s for s in checker.callers_act_for_themselves(world.model.state, [by_member]))
+    assert compare_logs.callers_act_for_themselves(world.model.state, [create])
+    assert compare_logs.callers_act_for_themselves(world.model.state, [by_member])
     world.model.state.members[MEMBER]["is_service"] = True
-    assert checker.callers_act_for_themselves(world.model.state, [by_member]) == []
-
-
-def test_a_token_that_works_on_after_it_was_revoked_is_found(world: World) -> None:
-    event = next(e for e in world.log("member.events") if e.type == "member.tokens_revoked.v1")
-    token_id, at = event.body["tokens"][0]["token_id"], event.timestamp_ms
-
-    def sentences(sent_ms: int, status: int) -> list[str]:
-        history = History([Told("DELETE /v1/members/me", status, None, None, False, token_id, sent_ms)])
-        return checker.revoked_tokens_are_refused(history, world.log("member.events"))
-
-    assert any("I10" in s for s in sentences(at + 1001, 202)) and any("I10" in s for s in sentences(at + 1001, 404))
-    assert sentences(at + 999, 202) == sentences(at + 1001, 401) == sentences(at + 1001, 503) == []
-
-
-def test_a_401_leaves_no_record_but_for_logins(world: World) -> None:
-    history = told(world, *list(world.sent)[1:])
-    history.told.append(Told("DELETE /v1/cart", 401, waited=True))
-    assert any("nobody was told" in s for s in checker.accepted_are_in_the_log(history, commands(world)))
-    history.told.append(Told("POST /v1/auth/login", 401))
-    assert checker.accepted_are_in_the_log(history, commands(world)) == []
+    assert compare_logs.callers_act_for_themselves(world.model.state, [by_member]) == []
 
 
 def test_a_wrong_cart_is_found(world: World) -> None:
@@ -902,18 +850,18 @@ def test_a_wrong_cart_is_found(world: World) -> None:
         {**true, f"cart:{uuid.uuid4()}:summary": true[summary]},
     ]
     for lie in lies:
-        assert any("I7" in s for s in checker.carts_are_those_of_the_fold(world.model.state, lie)), lie
-    assert any("add up" in s for s in checker.carts_agree_with_themselves(broken))
+        assert compare_stores.carts_are_those_of_the_fold(world.model.state, lie), lie
+    assert any("add up" in s for s in compare_stores.carts_agree_with_themselves(broken))
 
 
 def test_what_is_not_for_sale_is_in_neither_total(world: World) -> None:
     state, true = world.model.state, world.carts()
     summary = f"cart:{OTHER}:summary"
     assert json.loads(true[summary][0])["total_items"] == 1 and f"cart:{OTHER}:{HAT}" in true
-    assert any("add up" in s for s in checker.carts_agree_with_themselves(true))
-    assert checker.carts_agree_with_themselves(true, {f"cart:{OTHER}:{HAT}"}) == []
+    assert any("add up" in s for s in compare_stores.carts_agree_with_themselves(true))
+    assert compare_stores.carts_agree_with_themselves(true, {f"cart:{OTHER}:{HAT}"}) == []
     lie = {**true, summary: (json.dumps({**json.loads(true[summary][0]), "total_items": 8}), true[summary][1])}
-    assert any("add up" in s for s in checker.carts_are_those_of_the_fold(state, lie))
+    assert any("add up" in s for s in compare_stores.carts_are_those_of_the_fold(state, lie))
 
 
 def test_an_empty_cart_has_no_keys(world: World) -> None:
@@ -924,7 +872,7 @@ def test_an_empty_cart_has_no_keys(world: World) -> None:
 def test_a_wrong_copy_of_a_cart_is_found(world: World, field: str) -> None:
     true = world.copies()
     lie = {**true, MEMBER: {**true[MEMBER], field: 1}}
-    assert any(f" {field} is" in s for s in checker.copies_are_those_of_the_fold(world.model.state, lie))
+    assert any(f" {field} is" in s for s in compare_stores.copies_are_those_of_the_fold(world.model.state, lie))
 
 
 @pytest.mark.parametrize("field", [*"pnrqtwoa"])
@@ -934,13 +882,13 @@ def test_a_wrong_line_of_a_copy_is_found(world: World, field: str) -> None:
     for wrong in ({**line, field: 1}, {name: value for name, value in line.items() if name != field}):
         lie = {**true, MEMBER: {**true[MEMBER], "l": [wrong]}}
         if wrong != line:
-            assert checker.copies_are_those_of_the_fold(world.model.state, lie) != []
+            assert compare_stores.copies_are_those_of_the_fold(world.model.state, lie) != []
 
 
 def test_a_missing_copy_and_one_too_many_are_found(world: World) -> None:
     true = world.copies()
     for lie in ({MEMBER: true[MEMBER]}, {**true, CLAIM: true[MEMBER]}):
-        assert any("only in" in s for s in checker.copies_are_those_of_the_fold(world.model.state, lie))
+        assert any("only in" in s for s in compare_stores.copies_are_those_of_the_fold(world.model.state, lie))
 
 
 def test_a_wrong_holder_is_found(world: World) -> None:
@@ -950,7 +898,7 @@ def test_a_wrong_holder_is_found(world: World) -> None:
         {**HOLDERS, HAT: {OTHER, THIRD}},
         {**HOLDERS, MEMBER: set()},
     ):
-        assert any("holders" in s for s in checker.holders_are_those_of_the_fold(world.model.state, lie))
+        assert any("holders" in s for s in compare_stores.holders_are_those_of_the_fold(world.model.state, lie))
 
 
 # --- repricing
@@ -965,7 +913,7 @@ def test_a_line_that_its_products_change_did_not_reach_is_found(world: World) ->
             log[:] = [record for record in log if record.command_id != lie.sent["reprice again, told"]]
         model = Model(ID_KEY)
         model.feed(lie)  # type: ignore[arg-type]
-        assert len(checker.lines_behind_their_products(model.state)) == 1, title
+        assert len(compare_logs.lines_behind_their_products(model.state)) == 1, title
 
 
 def test_a_reprice_says_what_its_product_says(world: World) -> None:
@@ -974,24 +922,24 @@ def test_a_reprice_says_what_its_product_says(world: World) -> None:
 
     def sentences(**lie: Any) -> list[str]:
         lied = dataclasses.replace(honest, value=msgpack.packb({**honest.body, **lie}))
-        return checker.carts_are_told_what_products_say(events, [*log, lied])
+        return compare_logs.carts_are_told_what_products_say(events, [*log, lied])
 
     for lie in ({"price": "1.00"}, {"available": False}, {"product_version": 3}, {"product_version": 1}):
         assert len(sentences(**lie)) == 1, lie
     assert len(sentences(product_name="Hat")) == 1 and sentences() == []
     keyed = dataclasses.replace(honest, headers=(*honest.headers, ("ce_id", HAT.encode())))
-    assert len(checker.carts_are_told_what_products_say(events, [keyed])) == 1
+    assert len(compare_logs.carts_are_told_what_products_say(events, [keyed])) == 1
     by_an_edge = dataclasses.replace(honest, headers=(*honest.headers, ("ce_source", b"/tillwire/edge")))
-    assert len(checker.carts_are_told_what_products_say(events, [by_an_edge])) == 1
-    assert len(checker.callers_act_for_themselves(world.model.state, [by_an_edge])) == 1
+    assert len(compare_logs.carts_are_told_what_products_say(events, [by_an_edge])) == 1
+    assert len(compare_logs.callers_act_for_themselves(world.model.state, [by_an_edge])) == 1
 
 
 def test_an_edge_adds_for_the_catalogues_price(world: World) -> None:
     events, honest = world.log("product.events"), record_of(world, "last")
     for lie in ({"price": "0.01"}, {"product_name": "mine"}, {"product_version": 2}, {"product_id": HAT}):
         lied = dataclasses.replace(honest, value=msgpack.packb({**honest.body, **lie}))
-        assert len(checker.carts_are_told_what_products_say(events, [lied])) == 1, lie
-    assert checker.carts_are_told_what_products_say(events, [honest]) == []
+        assert len(compare_logs.carts_are_told_what_products_say(events, [lied])) == 1, lie
+    assert compare_logs.carts_are_told_what_products_say(events, [honest]) == []
 
 
 def test_an_edge_sets_lines_of_what_is_for_sale_and_takes_out_any(world: World) -> None:
@@ -1008,7 +956,7 @@ def test_an_edge_sets_lines_of_what_is_for_sale_and_takes_out_any(world: World) 
             headers=tuple((name, ce_type if name == "ce_type" else value) for name, value in honest.headers),
             value=msgpack.packb({**honest.body, **lie}),
         )
-        return checker.carts_are_told_what_products_say(events, [command])
+        return compare_logs.carts_are_told_what_products_say(events, [command])
 
     assert len(sentences(b"cart.add_item.v1", quantity=1)) == len(sentences(b"cart.set_item.v1", quantity=1)) == 1
     assert sentences(b"cart.set_item.v1", quantity=0) == []
@@ -1044,25 +992,25 @@ def test_acknowledged_prices_are_marked_no_more(world: World) -> None:
 
 
 def test_a_secret_in_a_text_is_found() -> None:
-    assert checker.no_secrets({"open sesame"}, [("edge.log", b'{"password":"open sesame"}')]) != []
-    assert checker.no_secrets({"open sesame"}, [("edge.log", b"nothing"), ("topic", b"")]) == []
-    assert checker.no_secrets({'quote " and \u20ac'}, [("edge.log", b'{"m":"quote \\" and \\u20ac"}')]) != []
+    assert compare_logs.no_secrets({"open sesame"}, [("edge.log", b'{"password":"open sesame"}')]) != []
+    assert compare_logs.no_secrets({"open sesame"}, [("edge.log", b"nothing"), ("topic", b"")]) == []
+    assert compare_logs.no_secrets({'quote " and \u20ac'}, [("edge.log", b'{"m":"quote \\" and \\u20ac"}')]) != []
 
 
 def test_what_looks_like_a_token_is_found(world: World) -> None:
     access = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbmEifQ.c2lnbmF0dXJl"
     refresh = f"{uuid.uuid4()}.{'A' * 43}".encode()
     for token in (access, refresh):
-        assert checker.no_secrets(set(), [("edge.log", b"x" + token + b"y")]) != []
+        assert compare_logs.no_secrets(set(), [("edge.log", b"x" + token + b"y")]) != []
     texts = [(record.topic, record.value) for log in world.logs.values() for record in log]
-    assert checker.no_secrets(set(), texts) == []
+    assert compare_logs.no_secrets(set(), texts) == []
 
 
 def test_an_email_in_a_log_is_found() -> None:
     for line in (b"Ana@Example.com", b"ana@example.com"):
-        assert checker.no_personal_data({"Ana@Example.com"}, [("edge.log", b"login of " + line)]) != []
-    assert checker.no_personal_data({"Ana@Example.com"}, [("edge.log", b"login")]) == []
+        assert compare_logs.no_personal_data({"Ana@Example.com"}, [("edge.log", b"login of " + line)]) != []
+    assert compare_logs.no_personal_data({"Ana@Example.com"}, [("edge.log", b"login")]) == []
 
 
 def test_the_decimal_places_are_exact() -> None:
-    assert checker._price_text(14950) == Decimal("149.50")
+    assert compare_stores._price_text(14950) == Decimal("149.50")
