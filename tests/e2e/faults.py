@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from judge import Judged
+from topics import Topics
+
 T = TypeVar("T")
 ALL = os.environ.get("TW_FAULTS") == "all"
 SEED = int(os.environ.get("TW_SEED", "5"))
@@ -66,3 +69,14 @@ def reported(what: str) -> Iterator[Report]:
     if path := os.environ.get("TW_REPORT"):
         with open(path, "a", encoding="utf-8") as file:
             file.write(report.line() + "\n")
+
+
+@contextmanager
+def nothing_lost(what: str, topics: Topics, judged: Judged) -> Iterator[Report]:
+    """All that clients were told inside came about; and it is told how long that took."""
+    before = topics.ends()
+    with reported(what) as report:
+        yield report
+        with report.recovery():
+            judged()
+        report.commands = sum(topics.ends().values()) - sum(before.values())

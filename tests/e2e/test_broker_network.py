@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from checker import Checker, History
 from client import Client, MixedLoad, Steadily
-from faults import Report, dice_of, reported, sample_of, seconds
+from faults import Report, dice_of, nothing_lost, sample_of, seconds
+from judge import Judged
 from stack import PROGRAMS, WORKERS, Stack, wait_until
 from test_outages_under_load import Clients
 from topics import Topics
@@ -70,22 +70,11 @@ def world(
     healed.stop(*(name for name in PROGRAMS if healed.is_running(name)))
 
 
-@contextmanager
-def nothing_lost(what: str, topics: Topics, history: History, checker: Checker) -> Iterator[Report]:
-    """All that clients were told inside came about; and it is told how long that took."""
-    before, told = topics.ends(), len(history.told)
-    with reported(what) as report:
-        yield report
-        with report.recovery():
-            checker.check(History(history.told[told:], history.secrets), before)
-        report.commands = sum(topics.ends().values()) - sum(before.values())
-
-
 def test_a_record_whose_acknowledgement_is_cut_off_is_there_once(
-    world: World, topics: Topics, history: History, checker: Checker
+    world: World, topics: Topics, judged: Judged
 ) -> None:
     """The broker hears the programs and is not heard. Then the connection ends, and they send again."""
-    with nothing_lost("acknowledgements that are cut off", topics, history, checker) as report, world.busy():
+    with nothing_lost("acknowledgements that are cut off", topics, judged) as report, world.busy():
         for _ in range(int(seconds(3, 30))):
             world.clients.await_more(202)
             world.broker.add("timeout", "downstream", timeout=0)
@@ -154,11 +143,10 @@ BEFALL = (slow, narrow, reset, silent)
 def test_nothing_is_lost_between_the_broker_and_the_programs(
     world: World,
     topics: Topics,
-    history: History,
-    checker: Checker,
+    judged: Judged,
     befall: Callable[[World, Report], None],
 ) -> None:
-    with nothing_lost(f"connections to the broker: {befall.__name__}", topics, history, checker) as report:
+    with nothing_lost(f"connections to the broker: {befall.__name__}", topics, judged) as report:
         befall(world, report)
         world.broker.heal()
         world.is_well()

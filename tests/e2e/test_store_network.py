@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from client import Client, MixedLoad, Steadily
-from faults import Report, dice_of, reported, sample_of, seconds
+from faults import Report, dice_of, nothing_lost, sample_of, seconds
 from judge import Judged
 from stack import WORKERS, Stack, wait_until
 from stores import Stores
@@ -72,17 +72,6 @@ def all_loads(loads: dict[str, MixedLoad]) -> Iterator[None]:
         for domain in WORKERS:
             stack.enter_context(Steadily(loads[domain], domain))
         yield
-
-
-@contextmanager
-def nothing_lost(what: str, topics: Topics, judged: Judged) -> Iterator[Report]:
-    """All that clients were told inside came about; and it is told how long that took."""
-    before = topics.ends()
-    with reported(what) as report:
-        yield report
-        with report.recovery():
-            judged()
-        report.commands = sum(topics.ends().values()) - sum(before.values())
 
 
 def metric(stack: Stack, name: str, line: str) -> float:
