@@ -35,6 +35,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -144,12 +145,10 @@ class Case:
     def writes(self) -> list[Exchange]:
         return [exchange for exchange in self.told.exchanges if exchange.command_type]
 
-    def record_texts(self) -> Iterable[tuple[str, bytes]]:
+    def records(self) -> Iterable[Record]:
         """Of all topics, since the history began: what it tells of is no older."""
-        for (topic, partition), records in self.topics.partitions():
-            for record in records[self.told.began.get((topic, partition), 0) :]:
-                parts = [record.value, record.key or b"", *(value or b"" for _, value in record.headers)]
-                yield f"{topic} {partition}/{record.offset}", b"\n".join(parts)
+        for at, records in self.topics.partitions():
+            yield from records[self.told.began.get(at, 0) :]
 
     def log_texts(self) -> Iterable[tuple[str, bytes]]:
         """Of programs, since then."""
@@ -536,6 +535,11 @@ def dead_letters_are_poison(case: Case) -> Verdict:
 # --- I13
 
 
+def _text_of(record: Record) -> tuple[str, bytes]:
+    parts = [record.value, record.key or b"", *(value or b"" for _, value in record.headers)]
+    return f"{record.topic} {record.partition}/{record.offset}", b"\n".join(parts)
+
+
 def nothing_leaks(case: Case) -> Verdict:
     secrets: set[str] = set()
     personal: set[str] = set()
@@ -543,9 +547,11 @@ def nothing_leaks(case: Case) -> Verdict:
         secrets |= exchange.secrets
         if isinstance(exchange.json, dict) and "@" in str(exchange.json.get("email", "")):
             personal.add(str(exchange.json["email"]).strip())
-    records, logs = list(case.record_texts()), list(case.log_texts())
-    wrong = compare_logs.no_secrets(secrets, [*records, *logs]) + compare_logs.no_personal_data(personal, logs)
-    counts = {"secrets": len(secrets), "addresses": len(personal), "records": len(records), "logs": len(logs)}
+    logs = list(case.log_texts())
+    wrong = compare_logs.no_secrets(secrets, chain(map(_text_of, case.records()), logs))
+    wrong += compare_logs.no_personal_data(personal, logs)
+    records = sum(1 for _ in case.records())
+    counts = {"secrets": len(secrets), "addresses": len(personal), "records": records, "logs": len(logs)}
     return Verdict("I13", counts, tuple(counts), wrong)
 
 

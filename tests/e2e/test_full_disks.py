@@ -119,7 +119,14 @@ def fill_until_the_edge_refuses(disk: Disk, stack: Stack, shopper: Client, produ
 
 @pytest.mark.parametrize("server", sample_of(["kafka", *WORKER_OF], 1, "full disks"))
 def test_a_full_disk_is_told_and_waited_for(
-    healed: Stack, commands: Commands, shopper: Client, product: str, fold: Fold, judged: Judged, topics: Topics, server: str
+    healed: Stack,
+    commands: Commands,
+    shopper: Client,
+    product: str,
+    fold: Fold,
+    judged: Judged,
+    topics: Topics,
+    server: str,
 ) -> None:
     before = topics.ends()
     with reported(f"the disk of {server} is full") as report:

@@ -411,7 +411,8 @@ def test_every_session_counts_exactly_while_workers_are_killed(
     anyone: Client,
     merchant: Client,
     stores: Stores,
-    fold: Fold, judged: Judged,
+    fold: Fold,
+    judged: Judged,
     id_key: bytes,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -437,4 +438,4 @@ def test_every_session_counts_exactly_while_workers_are_killed(
     members = {visit.member_id for visit in visits}
     wrong += walk.expected.wrong_carts({k: v for k, v in stores.all_carts().items() if k.split(":")[1] in members})
     assert not wrong, "\n".join(wrong[:20])
-    judged()
+    judged(but=["I1"])  # no recorder sees the demo's client, which has an account of its own

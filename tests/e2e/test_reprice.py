@@ -262,7 +262,8 @@ def test_the_worker_may_end_at_every_step(
     shoppers: list[Client],
     merchant: Client,
     topics: Topics,
-    fold: Fold, judged: Judged,
+    fold: Fold,
+    judged: Judged,
     point: str,
     hit: int,
 ) -> None:
