@@ -26,6 +26,7 @@ judge on the stack they run on: Judge.
 
 import argparse
 import bisect
+import json
 import os
 import re
 import subprocess
@@ -373,7 +374,8 @@ def _same_request(exchange: Exchange) -> tuple[Any, ...]:
 
 
 def _canonical(exchange: Exchange) -> str:
-    return repr(exchange.json) if exchange.json is not None else repr(exchange.body)
+    """The same for the same members in another order."""
+    return json.dumps(exchange.json, sort_keys=True) if exchange.json is not None else repr(exchange.body)
 
 
 def _is_reuse(exchange: Exchange) -> bool:

@@ -227,6 +227,13 @@ def test_the_same_key_and_body_are_the_same_command() -> None:
     assert "are told" in keys_of(keyed(1, 2), keyed(2, 2)).wrong[0]
 
 
+def test_spaces_and_the_order_of_members_make_no_other_body() -> None:
+    one, two = keyed(1, 2), keyed(1, 2)
+    one.body, two.body = b'{"quantity":2,"product_id":"p"}', b'{ "product_id": "p", "quantity": 2}'
+    verdict = keys_of(one, two)
+    assert (verdict.wrong, verdict.compared["same body again"], verdict.compared["another body"]) == ([], 1, 0)
+
+
 def test_two_bodies_with_one_key_are_not_both_answered() -> None:
     replayed: dict[str, Any] = {"answer_fields": {"idempotent-replayed": "true"}}
     wrong = keys_of(keyed(1, 2, **replayed), keyed(1, 3, **replayed)).wrong
