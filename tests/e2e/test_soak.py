@@ -38,5 +38,5 @@ def test_a_shop_survives_a_few_troubles_in_a_row(servers: Stack) -> None:
 
 def test_twice_what_is_accepted_is_refused_and_nothing_grows(servers: Stack) -> None:
     paper = Paper("Overload")
-    overload.run(servers, OVERLOAD_S, paper, is_timed=False)
+    overload.run(servers, OVERLOAD_S, SEED, paper)
     assert not paper.broken, paper.text()
