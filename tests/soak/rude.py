@@ -80,7 +80,8 @@ class Clients:
                 try:
                     chunk = await asyncio.wait_for(reader.read(65_536), DRIP_S)
                 except asyncio.TimeoutError:
-                    writer.write(rude.drip)
+                    if rude.drip:
+                        writer.write(rude.drip)
                     continue
                 if not chunk:
                     return [int(status) for status in STATUS.findall(data)]
@@ -116,11 +117,12 @@ class Clients:
 def _serve(orders: Connection, others_end: Connection) -> None:
     others_end.close()
     os.setsid()
-    while url := orders.recv():
-        clients = Clients(url)
-        asyncio.run(clients.until_told(orders))
-        orders.recv()
-        orders.send(clients.tally)
+    with suppress(EOFError):  # the other end was closed
+        while True:
+            clients = Clients(orders.recv())
+            asyncio.run(clients.until_told(orders))
+            orders.recv()
+            orders.send(clients.tally)
 
 
 class Crowds:
@@ -147,5 +149,5 @@ class Crowds:
             self.tally.add(self._orders.recv())
 
     def __exit__(self, *_: object) -> None:
-        self._orders.send("")
+        self._orders.close()
         self._process.join()
