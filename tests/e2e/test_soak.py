@@ -18,7 +18,7 @@ import soak
 from paper import Paper
 
 SEED = int(os.environ.get("TW_SEED", "20261127"))
-SOAK_S, EVERY_S, RATE = 20.0, 2.0, 25.0
+SOAK_S, EVERY_S, RATE = 17.0, 2.0, 25.0
 OVERLOAD_S = 14.0
 
 

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 from client import Client
 from judge import GROWTH
 from messages import TOPICS
-from light import windows_of
+from light import REFUSED_MS, windows_of
 from machine import Ring
 from paper import Paper
 from ratio import AS_BEFORE, Window, change, median_ms
@@ -185,6 +185,7 @@ class Aftermath:
         self._ring = ring
         overload.drained()
         self._before = self._windows(WINDOWS)
+        assert median_ms(self._before) < REFUSED_MS, "a light client is refused before there is an overload"
 
     def _windows(self, count: int) -> list[Window]:
         return windows_of(self._overload.url, self._overload.products[0], self._ring, count)
