@@ -38,9 +38,12 @@ static void keep(void *self, const struct tw_topic *topic, const struct tw_recor
 
 /* --- headers ------------------------------------------------------------------------------------------------------ */
 
+/* Of one that is not as a worker of this release writes it: all. */
 static size_t own_headers(const struct tw_record *record)
 {
-    return record->header_count > TW_DEAD_LETTER_HEADERS ? record->header_count - TW_DEAD_LETTER_HEADERS : 0;
+    size_t count;
+
+    return tw_dead_letter_own_headers(record, &count, NULL) == TW_OK ? count : record->header_count;
 }
 
 /* Values of headers that nobody of ours writes may be anything. */

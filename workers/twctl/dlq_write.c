@@ -87,8 +87,9 @@ static enum tw_rc keep_pace(struct tw_dlq_writer *writer, struct tw_err *reterr)
     return TW_OK;
 }
 
-static struct tw_record make_record(struct tw_dlq_writer *writer, const struct tw_record *dead_letter,
-                                    struct tw_dlq_letter *letter, struct tw_arena *arena)
+static enum tw_rc make_record(struct tw_dlq_writer *writer, const struct tw_record *dead_letter,
+                              struct tw_dlq_letter *letter, struct tw_arena *arena, struct tw_record *ret_record,
+                              struct tw_err *reterr)
 {
     struct tw_dead_letter said;
 
@@ -96,10 +97,11 @@ static struct tw_record make_record(struct tw_dlq_writer *writer, const struct t
     said.attempts = letter->attempts; /* the record is that of the first time, the count that of the last */
     letter->given_up_at = letter->last_offset;
     if (!writer->is_drop)
-        return tw_requeue_record(dead_letter, &said, &writer->word, arena);
+        return tw_requeue_record(dead_letter, &said, &writer->word, arena, ret_record, reterr);
     writer->word.now_ms = tw_now_ms();
     writer->word.command_id = tw_command_id_new(writer->word.now_ms, writer->domain, letter->partition);
-    return tw_drop_record(dead_letter, &said, &writer->word, arena);
+    *ret_record = tw_drop_record(dead_letter, &said, &writer->word, arena);
+    return TW_OK;
 }
 
 static enum tw_rc send(struct tw_dlq_writer *writer, const struct tw_record *record, struct tw_dlq_letter *letter,
@@ -134,7 +136,7 @@ static enum tw_rc take(void *self, const struct tw_record *dead_letter, struct t
     if (!letter || letter->fate != TW_DLQ_CHOSEN || letter->record_at != dead_letter->offset)
         return TW_OK;
     TW_TRY(keep_pace(writer, reterr));
-    record = make_record(writer, dead_letter, letter, &arena);
+    TW_TRY(make_record(writer, dead_letter, letter, &arena, &record, reterr));
     TW_TRY(send(writer, &record, letter, reterr));
     return serve_reports(writer, 0, reterr);
 }
