@@ -237,6 +237,7 @@ def test_a_shop_goes_on_with_an_imported_log(
         again = twctl(healed, "log", "import", tmp_path / f"{topic}.twlog").stdout
         assert f": 0 records were imported, {len(before[topic])} were there already" in again
     assert reread() == before
+    topics.reconnect()
     assert "all topics are as the manifest says" in healed.twctl("topics", "diff")
     older = twctl(healed, "log", "import", files / "cart.commands.twlog", code=1).stderr
     assert "'cart.commands' is not empty: partition " in older

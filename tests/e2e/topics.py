@@ -70,9 +70,15 @@ class Topics:
 
     def __init__(self, brokers: str) -> None:
         self._brokers = brokers
-        self._consumer = Consumer(
+        self._consumer = self._connected()
+        self._known: dict[tuple[str, int], list[Record]] = {
+            (topic, p): [] for topic, count in TOPICS.items() for p in range(count)
+        }
+
+    def _connected(self) -> Consumer:
+        return Consumer(
             {
-                "bootstrap.servers": brokers,
+                "bootstrap.servers": self._brokers,
                 "group.id": "e2e-reader",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
@@ -80,9 +86,12 @@ class Topics:
                 "log_level": 0,
             }
         )
-        self._known: dict[tuple[str, int], list[Record]] = {
-            (topic, p): [] for topic, count in TOPICS.items() for p in range(count)
-        }
+
+    def reconnect(self) -> None:
+        """For topics that were made anew and hold what they held: a client that knew them before a broker restarted
+        waits for leaders later than the new ones."""
+        self._consumer.close()
+        self._consumer = self._connected()
 
     def close(self) -> None:
         self._consumer.close()
