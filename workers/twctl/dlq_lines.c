@@ -73,6 +73,15 @@ static bool is_shown(const struct tw_dlq_wish *wish, bool all, const struct tw_d
     return (all || tw_dlq_is_open(letter)) && tw_dlq_is_meant(wish, letter);
 }
 
+size_t tw_dlq_count_shown(const struct tw_dlq_book *book, const struct tw_dlq_wish *wish, bool all)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < book->count; i++)
+        count += is_shown(wish, all, book->letters[i]);
+    return count;
+}
+
 /* Shown of those that could be read; the others wait for nothing but a program that can. */
 static const struct tw_dlq_letter *shown_wait(const struct tw_dlq_letter *letter)
 {

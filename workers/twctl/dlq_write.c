@@ -77,7 +77,7 @@ static enum tw_rc keep_pace(struct tw_dlq_writer *writer, struct tw_err *reterr)
 {
     int64_t now_us = tw_monotonic_us();
 
-    for (; now_us < writer->next_us; now_us = tw_monotonic_us()) {
+    for (; now_us < writer->next_us && !tw_dlq_stop; now_us = tw_monotonic_us()) {
         int64_t left_ms = (writer->next_us - now_us + 999) / 1000;
 
         TW_TRY(serve_reports(writer, left_ms < POLL_MS ? (int)left_ms : POLL_MS, reterr));
@@ -136,6 +136,7 @@ static enum tw_rc take(void *self, const struct tw_record *dead_letter, struct t
     if (!letter || letter->fate != TW_DLQ_CHOSEN || letter->record_at != dead_letter->offset)
         return TW_OK;
     TW_TRY(keep_pace(writer, reterr));
+    TW_TRY(tw_dlq_go_on(reterr));
     TW_TRY(make_record(writer, dead_letter, letter, &arena, &record, reterr));
     TW_TRY(send(writer, &record, letter, reterr));
     return serve_reports(writer, 0, reterr);
@@ -175,14 +176,14 @@ static enum tw_rc write_partition(struct tw_dlq_writer *writer, int32_t partitio
 
 enum tw_rc tw_dlq_write(struct tw_dlq_writer *writer, struct tw_err *reterr)
 {
-    enum tw_rc rc = TW_OK;
+    enum tw_rc rc = TW_OK, told = TW_OK;
 
     writer->done = 0;
     tw_progress_bar_begin(&writer->bar, writer->is_drop ? "dropping" : "requeueing", "dead letters", writer->all);
     for (int32_t p = 0; rc == TW_OK && p < topic_of(writer, TW_TOPIC_DLQ)->partitions; p++)
         rc = write_partition(writer, p, reterr);
-    while (rc == TW_OK && writer->unreported)
-        rc = serve_reports(writer, POLL_MS, reterr);
+    while (told == TW_OK && writer->unreported) /* also of what was written before it failed: it will be decided */
+        told = serve_reports(writer, POLL_MS, rc == TW_OK ? reterr : NULL);
     tw_progress_bar_end(&writer->bar);
-    return rc;
+    return rc == TW_OK ? told : rc;
 }
