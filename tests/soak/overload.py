@@ -179,8 +179,8 @@ def tell_answers(paper: Paper, what: str, answers: Answers, status: int) -> None
 
 
 class Aftermath:
-    """How a light client is served before, right after and some time after. It waits for nothing but its answers, so what
-    workers have not come to yet shall not matter to it; how much that is is told beside."""
+    """How a light client is served before, right after and some time after. It waits for nothing but its answers, so
+    what workers have not come to yet shall not matter to it; how much that is is told beside."""
 
     def __init__(self, overload: Overload, ring: Ring) -> None:
         self._overload = overload

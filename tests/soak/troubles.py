@@ -2,7 +2,6 @@
 was seen. It returns when it is over; whether all is well again is asked by whoever made it happen."""
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -186,15 +185,10 @@ def _record_of(scene: Scene, command_id: str) -> Record | None:
 
 
 def poison(scene: Scene) -> str:
-    return _poison(scene, [scene.poisons.draw() for _ in range(REPEATS)])
+    return poison_of(scene, [scene.poisons.draw() for _ in range(REPEATS)])
 
 
-def last_poison(scene: Scene) -> str:
-    """Of every kind that has not come up yet."""
-    return _poison(scene, scene.poisons.rest())
-
-
-def _poison(scene: Scene, names: list[str]) -> str:
+def poison_of(scene: Scene, names: list[str]) -> str:
     member = str(uuid.uuid4())
     poisons = test_poison.poisons(member)
     placed = {name: test_poison.write(scene.topics, member, poisons[name]) for name in names}

@@ -28,7 +28,7 @@ class Answers:
         return len(self.command_ids) / self.seconds
 
     def waited_ms(self, told_ms: float, clients: int) -> float:
-        """wrk knows of answers alone. With fewer of them than clients somebody waited for as long as all of it lasted."""
+        """wrk knows of answers alone. With fewer of them than clients somebody waited as long as all of it lasted."""
         return told_ms if self.statuses.total() >= clients else max(told_ms, self.seconds * 1000)
 
     def take(self, lines: Iterable[str]) -> None:
