@@ -83,7 +83,8 @@ static const struct tw_setting table[] = {
      "Events kept for streams that come back with a Last-Event-ID, KiB; what is older is a reset."},
     {"store_connections", TW_SET_INT, AT(store_connections), "8", 1, 256, NULL, false, "Connections to each store."},
     {"password_threads", TW_SET_INT, AT(password_threads), "0", 0, 64, NULL, false,
-     "Threads that hash passwords, 64 MiB each while they do; 0: half as many as processors."},
+     "Threads that hash passwords, 64 MiB each while they do; 0: half as many as the processors that affinity and CPU "
+     "quota leave it, one at least."},
     {"password_queue", TW_SET_INT, AT(password_queue), "64", 32, 4096, NULL, false,
      "Passwords that may wait for such a thread; beyond it logins and registrations get 503."},
     {"linger_us", TW_SET_INT, AT(linger_us), "500", 0, 100000, NULL, false,

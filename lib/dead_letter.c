@@ -72,6 +72,40 @@ bool tw_dead_letter_read(const struct tw_record *record, struct tw_dead_letter *
     return true;
 }
 
+/* --- a worker's words --------------------------------------------------------------------------------------------- */
+
+/* As workers/runtime/outbox.c writes them. */
+static const char *const worker_headers[TW_DEAD_LETTER_HEADERS] = {
+    TW_H_DLQ_TOPIC,    TW_H_DLQ_PARTITION,    TW_H_DLQ_OFFSET,      TW_H_DLQ_TIMESTAMP,
+    TW_H_DLQ_REASON,   TW_H_DLQ_MESSAGE,      TW_H_DLQ_PROGRAM,     TW_H_DLQ_FIRST_OFFSET,
+    TW_H_DLQ_ATTEMPTS, TW_H_DLQ_FIRST_FAILED, TW_H_DLQ_LAST_FAILED,
+};
+
+static enum tw_rc refuse_header(struct tw_str name, const char *wanted, struct tw_err *reterr)
+{
+    if (!tw_str_is_utf8(name) || name.len > 40)
+        return tw_fail(reterr, TW_REFUSED, "dead_letter", 0,
+                       "a header with a name of %zu bytes stands where the worker's '%s' belongs", name.len, wanted);
+    return tw_fail(reterr, TW_REFUSED, "dead_letter", 0, "header '%.*s' stands where the worker's '%s' belongs",
+                   TW_STR_ARG(name), wanted);
+}
+
+/* By name and place: a record may have had headers of these names before it was given up. */
+enum tw_rc tw_dead_letter_own_headers(const struct tw_record *dead_letter, size_t *ret_count, struct tw_err *reterr)
+{
+    size_t own;
+
+    if (dead_letter->header_count < TW_DEAD_LETTER_HEADERS)
+        return tw_fail(reterr, TW_REFUSED, "dead_letter", 0, "it has %zu headers, and a worker adds %d to a record's",
+                       dead_letter->header_count, TW_DEAD_LETTER_HEADERS);
+    own = dead_letter->header_count - TW_DEAD_LETTER_HEADERS;
+    for (size_t i = 0; i < TW_DEAD_LETTER_HEADERS; i++)
+        if (!tw_str_is(dead_letter->headers[own + i].name, worker_headers[i]))
+            return refuse_header(dead_letter->headers[own + i].name, worker_headers[i], reterr);
+    *ret_count = own;
+    return TW_OK;
+}
+
 /* --- an operator's words ------------------------------------------------------------------------------------------ */
 
 static const char *const requeue_headers[] = {TW_H_REQUEUE_OF, TW_H_ATTEMPT, TW_H_ORIGINAL_TIME, TW_H_OPERATOR,
@@ -107,31 +141,31 @@ static void add_word(struct header_list *list, const struct tw_operator_word *wo
         add(list, TW_H_BECAUSE, word->because);
 }
 
-static size_t own_headers(const struct tw_record *dead_letter)
+/* In front, because nobody looks behind TW_HEADERS_MAX. The last of a name counts, so those of an attempt before, and a
+ * stranger's, go. */
+enum tw_rc tw_requeue_record(const struct tw_record *dead_letter, const struct tw_dead_letter *letter,
+                             const struct tw_operator_word *word, struct tw_arena *arena, struct tw_record *ret_record,
+                             struct tw_err *reterr)
 {
-    return dead_letter->header_count > TW_DEAD_LETTER_HEADERS ? dead_letter->header_count - TW_DEAD_LETTER_HEADERS : 0;
-}
+    struct header_list list = {0};
+    size_t             own;
 
-/* In front, because nobody looks behind TW_HEADERS_MAX; those of the attempt before go. */
-struct tw_record tw_requeue_record(const struct tw_record *record, const struct tw_dead_letter *letter,
-                                   const struct tw_operator_word *word, struct tw_arena *arena)
-{
-    size_t             count = own_headers(record);
-    struct header_list list = {TW_NEW_ARRAY(arena, TW_LEN(requeue_headers) + count, struct tw_header), 0};
-
+    TW_TRY(tw_dead_letter_own_headers(dead_letter, &own, reterr));
+    list.headers = TW_NEW_ARRAY(arena, TW_LEN(requeue_headers) + own, struct tw_header);
     add(&list, TW_H_REQUEUE_OF, int_text(arena, letter->first_offset));
     add(&list, TW_H_ATTEMPT, int_text(arena, letter->attempts + 1));
     add(&list, TW_H_ORIGINAL_TIME, int_text(arena, letter->first_failed_ms));
     add_word(&list, word);
-    for (size_t i = 0; i < count; i++)
-        if (!is_of_requeue(record->headers[i].name))
-            list.headers[list.count++] = record->headers[i];
-    return (struct tw_record){.partition = record->partition,
-                              .offset = -1,
-                              .key = record->key,
-                              .value = record->value,
-                              .headers = list.headers,
-                              .header_count = list.count};
+    for (size_t i = 0; i < own; i++)
+        if (!is_of_requeue(dead_letter->headers[i].name))
+            list.headers[list.count++] = dead_letter->headers[i];
+    *ret_record = (struct tw_record){.partition = dead_letter->partition,
+                                     .offset = -1,
+                                     .key = dead_letter->key,
+                                     .value = dead_letter->value,
+                                     .headers = list.headers,
+                                     .header_count = list.count};
+    return TW_OK;
 }
 
 struct tw_record tw_drop_record(const struct tw_record *record, const struct tw_dead_letter *letter,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kafka_assignment.h"
 #include "kafka_common.h"
 #include "tillwire/kafka.h"
 #include "tillwire/pulse.h"
@@ -14,15 +15,16 @@ enum { BATCH_MAX = 1000 };
 enum { EMPTIED_BYTES = 256 * 1024, WAKE_MS = 100 };
 
 struct tw_reader {
-    rd_kafka_t         *rk;
-    rd_kafka_queue_t   *queue;
-    rd_kafka_message_t *batch[BATCH_MAX];
-    size_t              taken_bytes; /* since the fetcher was woken */
-    struct tw_buf       topic;       /* of the record that was taken last, with its NUL; and its partition */
-    int32_t             partition;
-    bool                all_headers;
-    struct tw_header   *headers; /* of the record that is handed over */
-    size_t              header_cap;
+    rd_kafka_t          *rk;
+    rd_kafka_queue_t    *queue;
+    struct tw_kafka_held held;
+    rd_kafka_message_t  *batch[BATCH_MAX];
+    size_t               taken_bytes; /* since the fetcher was woken */
+    struct tw_buf        topic;       /* of the record that was taken last, with its NUL; and its partition */
+    int32_t              partition;
+    bool                 all_headers;
+    struct tw_header    *headers; /* of the record that is handed over */
+    size_t               header_cap;
 };
 
 enum tw_rc tw_reader_open(const char *brokers, const char *client_id, struct tw_reader **ret_reader,
@@ -65,7 +67,7 @@ enum tw_rc tw_reader_assign(struct tw_reader *reader, const struct tw_position *
             offset = RD_KAFKA_OFFSET_END;
         rd_kafka_topic_partition_list_add(list, positions[i].topic, positions[i].partition)->offset = offset;
     }
-    error = rd_kafka_assign(reader->rk, list);
+    error = tw_kafka_assign(reader->rk, list, &reader->held);
     rd_kafka_topic_partition_list_destroy(list);
     return error ? tw_kafka_fail(reterr, "reader.assign", error, "cannot assign partitions") : TW_OK;
 }
@@ -236,8 +238,7 @@ void tw_reader_close(struct tw_reader *reader)
         return;
     tw_pulse("closing a reader");
     rd_kafka_queue_destroy(reader->queue);
-    rd_kafka_consumer_close(reader->rk);
-    rd_kafka_destroy(reader->rk);
+    tw_kafka_leave(reader->rk, &reader->held);
     tw_buf_done(&reader->topic);
     free(reader->headers);
     free(reader);

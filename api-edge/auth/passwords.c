@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tillwire/metrics.h"
+#include "tillwire/processors.h"
 #include "tillwire/pulse.h"
 
 #define WHERE "edge.passwords"
@@ -174,7 +175,7 @@ static void *pool_main(void *self)
  * milliseconds, whatever their priorities: half of the processors stay free of them. */
 static size_t half_of_processors(void)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    int processors = tw_processors();
 
     return processors > 2 ? (size_t)processors / 2 : 1;
 }

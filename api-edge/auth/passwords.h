@@ -13,7 +13,7 @@ struct tw_passwords;
 
 enum { TW_PASSWORD_HASH_MAX = 128 }; /**< longest PHC text, with its NUL */
 
-/** @p threads 0: half as many as processors. */
+/** @p threads 0: half as many as processors that this process may use, one at least. */
 struct tw_passwords *tw_passwords_new(size_t threads, size_t queue);
 /** No call may be under way. Accepts NULL. */
 void                 tw_passwords_free(struct tw_passwords *passwords);

@@ -20,11 +20,13 @@ kafka_start() {
         -cp "$JARS/kafka/*" kafka.Kafka "$conf"
 }
 
+# A broker tells its clients where it is, so a proxy in front of it has to be told of: clients that come in at kafka_proxied
+# are sent to kafka_proxy, where tests put one.
 kafka_settings() {
     cat "$CHECKOUT/docker/kafka/server.properties" - <<END
-listeners=CLIENT://127.0.0.1:$(port_of kafka),CONTROLLER://127.0.0.1:$(port_of kafka_controller)
-advertised.listeners=CLIENT://127.0.0.1:$(port_of kafka)
-listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=CLIENT://127.0.0.1:$(port_of kafka),PROXIED://127.0.0.1:$(port_of kafka_proxied),CONTROLLER://127.0.0.1:$(port_of kafka_controller)
+advertised.listeners=CLIENT://127.0.0.1:$(port_of kafka),PROXIED://127.0.0.1:$(port_of kafka_proxy)
+listener.security.protocol.map=CLIENT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=CLIENT
 controller.quorum.voters=1@127.0.0.1:$(port_of kafka_controller)
 log.dirs=$DATA/kafka

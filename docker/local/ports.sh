@@ -4,6 +4,7 @@
 declare -A PORT_OFFSET=(
     [edge]=0 [edge_admin]=1 [member]=2 [product]=3 [cart]=4 # a worker's only port is its admin port
     [kafka]=10 [kafka_controller]=11 [postgres]=12 [mongo]=13 [redis]=14
+    [kafka_proxy]=15 [kafka_proxied]=16 # see kafka.sh; on the first nothing of ours listens
 )
 
 kind_of() { # member2 -> member
@@ -33,7 +34,7 @@ ports_of() {
     port_of "$1"
     case $1 in
         edge*) printf ' ' && admin_port_of "$1" ;;
-        kafka) printf ' ' && port_of kafka_controller ;;
+        kafka) printf ' %s %s' "$(port_of kafka_controller)" "$(port_of kafka_proxied)" ;;
     esac
 }
 

@@ -86,7 +86,7 @@ struct tw_envelope {
 /* settlements, in the dead-letter topic, too */
 #define TW_H_DLQ_SETTLES      "tw_dlq_settles"    /* the first offset of the dead letter */
 #define TW_H_DLQ_SETTLED_BY   "tw_dlq_settled_by" /* offset of the requeue or drop */
-#define TW_H_DLQ_SETTLED_AS   "tw_dlq_settled_as" /* succeeded, rejected, accepted (a saga), dropped */
+#define TW_H_DLQ_SETTLED_AS   "tw_dlq_settled_as" /* succeeded, rejected, accepted (a saga), repeated, dropped */
 #define TW_H_DLQ_SETTLED_AT   "tw_dlq_settled_at" /* ms since 1970, by the partition's clock */
 
 #define TW_CONTENT_TYPE "application/msgpack"

@@ -45,7 +45,7 @@ SETTLEMENT_HEADERS = {
     **{name: DLQ_HEADERS[name] for name in ("tw_dlq_topic", "tw_dlq_partition")},
     "tw_dlq_settles": ("`tw_dlq_first_offset` of the dead letter that is open no more.", True),
     "tw_dlq_settled_by": ("Offset of the requeue or drop in the command topic, decimal.", True),
-    "tw_dlq_settled_as": ("succeeded, rejected, accepted (a later command ends it) or dropped.", True),
+    "tw_dlq_settled_as": ("succeeded, rejected, accepted (a later command ends it), repeated (another record of its id had done it) or dropped.", True),
     "tw_dlq_settled_at": ("When, by the partition's clock, ms since 1970, decimal.", True),
     "tw_operator": ("Who asked for it.", True),
     "tw_because": ("Why; may be empty.", True),

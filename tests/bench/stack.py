@@ -7,13 +7,15 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PORTS_PER_STACK = 100  # docker/README.md
+sys.path.append(str(ROOT / "tests" / "lib"))
+
+from throwaway import free_base_port, state_folder  # noqa: E402
+
 PEER_PORT = 90  # the peers' ports begin here, above everything of ./dev
 SETTINGS = ("TW_KAFKA", "TW_POSTGRES_URI", "TW_MONGO_URI", "TW_REDIS_URI", "TW_BASE_PORT", "TW_BIN_DIR")
 STARTED = time.monotonic()
@@ -51,23 +53,6 @@ def product_id(sku: str) -> str:
     digest = hashlib.sha256(b"tillwire/product/v1\0" + sku.encode()).hexdigest()
     text = digest[:12] + "8ca7a109" + digest[12:24]
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def free_base_port() -> int:
-    for base in range(26000, 32000, PORTS_PER_STACK):
-        if all(is_free(port) for port in range(base, base + PORTS_PER_STACK)):
-            return base
-    raise BenchError("no hundred free ports between 26000 and 32000")
 
 
 class Process:
@@ -108,9 +93,7 @@ class Stack:
     def __init__(self, build: Path, partitions: int) -> None:
         self.bin = build / "bin"
         self.partitions = partitions
-        # Not below /tmp, which is memory on some machines: an fsync would cost nothing there.
-        self.state = Path(tempfile.mkdtemp(prefix="tillwire-bench-", dir="/var/tmp"))
-        self.state.chmod(0o755)  # PostgreSQL's own user must get in
+        self.state = state_folder("bench")
         self.peers = self.state / "peers"
         self.base_port = free_base_port()
         self.environment = {

@@ -350,6 +350,9 @@ class Model:
             self._refuse(turn, row)
         elif row and turn.is_remembered and not (turn.envelope.original_ms >= 0 and row.outcome == GIVEN_UP):
             self._repeat(turn, row)
+            if name >= 0 and row.outcome != GIVEN_UP:
+                same = row.fingerprint == turn.envelope.fingerprint
+                known.settle(name, turn.offset, "repeated" if same else "rejected", turn.clock_ms)
         elif known.parked_behind(turn.key.lower(), name if name >= 0 else turn.offset):
             if not known.is_parking(name if name >= 0 else turn.offset):
                 return letters.PARKED

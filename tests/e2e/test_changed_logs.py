@@ -198,3 +198,22 @@ def test_partitions_that_are_added_under_a_worker_stop_it(
         servers.start("cart", settings=DYNAMIC, ready=False)
         must_stop(servers, stores, folded, f"'{TOPIC}' has")
         report.cycles = 1
+
+
+def owns_nothing(servers: Stack) -> bool:
+    return "tillwire_partitions 0" in servers.admin("cart", "/metrics").text.splitlines()
+
+
+@pytest.mark.sampled
+def test_a_worker_whose_topics_are_deleted_still_ends_when_it_is_told_to(
+    servers: Stack, admin: AdminClient, stores: Stores, folded: list[int]
+) -> None:
+    with reported("topics deleted under a worker") as report:
+        attentive = f"{servers.environment['TW_KAFKA']}?topic.metadata.refresh.interval.ms=500"
+        servers.stop("cart")
+        servers.start("cart", settings={**DYNAMIC, "TW_KAFKA": attentive})
+        settle(admin.delete_topics(list(TOPICS)))
+        wait_until("it knows", lambda: owns_nothing(servers), 60)
+        servers.stop("cart")
+        assert stores.watermarks("cart") == folded
+        report.cycles = 1

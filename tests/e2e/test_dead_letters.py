@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import random
+import signal
 import time
 import uuid
 from collections import Counter
@@ -19,7 +20,7 @@ import pytest
 from broker import Broker
 from canonical import Canonical, clocks_of
 from recorded_log import MINUTE_MS, Author, Plan
-from replay import DONE, REFUSED, Said, agrees, begin, drop, end, twctl
+from replay import DONE, REFUSED, UNREACHED, Said, agrees, begin, drop, end, twctl
 from stack import WORKERS, Stack, wait_until
 from stores import Stores
 from topics import Record, Topics
@@ -393,3 +394,24 @@ def test_files_of_the_log_mean_the_same(shop: Shop, tmp_path: Path) -> None:
     for topic in ("cart.commands", "cart.dlq"):
         twctl(shop.servers, "log", "export", topic, "--to", str(tmp_path)).must_be(DONE)
     agrees(shop.servers, "cart", "--log-folder", str(tmp_path))
+
+
+def test_who_is_interrupted_or_does_not_wait_is_told_what_was_written(shop: Shop) -> None:
+    _, offset = shop.topics.write("cart.commands", b"no id", b"", [("ce_id", "42")], 0)
+    name = f"cart/0/{offset}"
+    wait_until("it is a dead letter", lambda: [x["name"] for x in shop.letters("cart")] == [name])
+    shop.servers.signal("cart", signal.SIGSTOP)
+    asked = begin(shop.servers, "dlq", "requeue", "cart", "--record", name, *LIMITS)
+    wait_until("it is written", lambda: shop.topics.end("cart.commands", 0) > offset + 1)
+    asked.terminate()
+    stopped = end(asked).must_be(UNREACHED)
+    assert f"as record {offset + 1}\n" in stopped.out and "interrupted: what is written will be decided" in stopped.err
+    said = shop.dlq("drop", "cart", "--record", name, "--because", "a stranger's", "--no-wait")
+    assert "1 written for the worker to decide, 0 not, 0 refused" in said.err
+    shop.servers.signal("cart", signal.SIGCONT)
+    wait_until("the worker took the words", lambda: not shop.letters("cart"))
+
+
+def test_who_means_nothing_is_told_so(shop: Shop) -> None:
+    assert "nothing to do: none that is open is meant" in shop.dlq("requeue", "cart", "--all-open").err
+    assert "no dead letter is open" in shop.dlq("list", "cart").err

@@ -150,6 +150,15 @@ def test_a_requeue_of_what_is_settled_has_no_second_effect() -> None:
     assert log.pieces() == 1
 
 
+def test_a_requeue_of_what_another_record_of_its_id_has_done_is_settled_as_repeated() -> None:
+    log = Log(0, 1)
+    log.add(1)
+    log.append(MEMBER, log.records[0].value, {name: value.decode() for name, value in log.records[0].headers})
+    log.requeue(0)
+    log.requeue(1)
+    assert (settled(log), log.pieces()) == ({0: (2, "succeeded"), 1: (3, "repeated")}, 1)
+
+
 def test_a_drop_opens_the_key_and_what_was_dropped_never_happens() -> None:
     log = Log(0)
     log.add(1)

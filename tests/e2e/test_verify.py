@@ -483,3 +483,16 @@ def test_a_progress_that_does_not_follow_from_the_log_is_told(still: Stack, stor
 def test_everything_agrees_with_a_fold_of_the_log(stack: Stack, checker: Checker) -> None:
     stack.heal()
     checker.check()
+
+
+def test_a_snapshot_or_rebuild_of_what_nobody_folded_into_is_refused_and_leaves_nothing(
+    shop: Shop, stack: Stack, tmp_path: Path
+) -> None:
+    for domain, settings in elsewhere(stack).items():
+        for words in (("snapshot", domain, "--output", str(tmp_path / domain)), ("rebuild", domain)):
+            refused = replay.twctl(stack, *words, **settings).must_be(REFUSED)
+            assert "nothing was ever folded into this store, and its log has" in refused.err
+        there = Stores({**stack.environment, **settings})
+        assert not there.mongo.list_collection_names() if domain == "product" else not there.redis.servers[0].dbsize()
+        there.close()
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Connections that are slow, narrow, silent or cut: Shopify's toxiproxy between a program and its store."""
+"""Connections that are slow, narrow, silent or cut: Shopify's toxiproxy between a program and its store, or the broker."""
 
 import socket
 import subprocess
@@ -13,6 +13,7 @@ import httpx
 from stack import ROOT, wait_until
 
 BOTH = ("upstream", "downstream")
+PROXY_PORT, PROXIED_PORT = 5, 6  # above the broker's own; see docker/local/ports.sh
 
 
 def free_port() -> int:
@@ -24,12 +25,9 @@ def free_port() -> int:
 class Proxy:
     """One way through; its toxics can be changed while connections are open."""
 
-    def __init__(self, control: httpx.Client, name: str, uri: str) -> None:
-        parts = urlsplit(uri)
-        port = free_port()
-        self._control, self._path = control, f"/proxies/{name}"
-        self.uri = urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{port}")))
-        listen, upstream = f"127.0.0.1:{port}", f"{parts.hostname}:{parts.port}"
+    def __init__(self, control: httpx.Client, name: str, uri: str, listen: str, upstream: str) -> None:
+        """`uri`: for whoever is to go through it."""
+        self._control, self._path, self.uri = control, f"/proxies/{name}", uri
         self._ask("POST", "/proxies", {"name": name, "listen": listen, "upstream": upstream})
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -59,8 +57,19 @@ class Toxiproxy:
 
     def proxy(self, name: str, uri: str) -> Proxy:
         """A new one in front of the server that the URI names."""
+        parts, port = urlsplit(uri), free_port()
+        through = urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{port}")))
+        return self._new(name, through, f"127.0.0.1:{port}", f"{parts.hostname}:{parts.port}")
+
+    def broker(self, brokers: str) -> Proxy:
+        """In front of the stack's broker, which tells whoever comes through where it is (docker/local/kafka.sh)."""
+        host, port = brokers.split(":")
+        listen, upstream = (f"{host}:{int(port) + further}" for further in (PROXY_PORT, PROXIED_PORT))
+        return self._new("kafka", listen, listen, upstream)
+
+    def _new(self, name: str, *where: str) -> Proxy:
         self._control.delete(f"/proxies/{name}")
-        return Proxy(self._control, name, uri)
+        return Proxy(self._control, name, *where)
 
 
 @contextmanager

@@ -87,9 +87,10 @@ static void must_be_requeued(const struct tw_record *record, const struct tw_rec
                              const struct tw_dead_letter *letter)
 {
     const struct tw_operator_word word = {.asked_by = TW_STR("ada"), .because = TW_STR("mended")};
-    struct tw_record              requeue = tw_requeue_record(read, letter, &word, &arena);
+    struct tw_record              requeue;
     struct tw_envelope            before, after;
 
+    must(tw_requeue_record(read, letter, &word, &arena, &requeue, NULL) == TW_OK);
     must(is_same(requeue.key, record->key) && is_same(requeue.value, record->value));
     if (tw_envelope_read(record, &before, NULL) != TW_OK)
         return;

@@ -183,6 +183,9 @@ static const struct tw_policy keeper = {
     .work = &keeping,
 };
 
+/* How soon it hears that a topic is gone. */
+static int refresh_ms = 300000;
+
 static void *run_worker(void *brokers)
 {
     const struct tw_worker_spec spec = {
@@ -218,7 +221,8 @@ static void start_worker(void)
 {
     static char brokers[256];
 
-    snprintf(brokers, sizeof(brokers), "%s", rd_kafka_mock_cluster_bootstraps(cluster));
+    snprintf(brokers, sizeof(brokers), "%s?topic.metadata.refresh.interval.ms=%d",
+             rd_kafka_mock_cluster_bootstraps(cluster), refresh_ms);
     assert_int_equal(pthread_create(&worker_thread, NULL, run_worker, brokers), 0);
 }
 
@@ -670,6 +674,24 @@ static long owned_partitions(void)
     return metric("\ntillwire_partitions ");
 }
 
+/* Its consumers are told so and give their partitions up; what librdkafka keeps of those must not hold them here. */
+static void a_worker_whose_topics_were_deleted__leaves_in_peace(void **unused)
+{
+    static const char *const topics[] = {"cart.commands", "cart.events", "cart.dlq"};
+
+    (void)unused;
+    refresh_ms = 500;
+    for (uint32_t i = 0; i < 5; i++)
+        send_add(i, 1, 1);
+    start_worker();
+    wait_for_watermark(5);
+    AWAIT(outbox_is_empty());
+    for (size_t i = 0; i < TW_LEN(topics); i++)
+        rd_kafka_mock_topic_set_error(cluster, topics[i], RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+    AWAIT(metric("\ntillwire_partitions ") == 0);
+    assert_int_equal(stop_worker(), 0);
+}
+
 static void a_static_member_that_is_fenced__joins_again(void **unused)
 {
     (void)unused;
@@ -921,6 +943,7 @@ int main(void)
 #define WORKER_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WORKER_TEST(a_worker__folds_publishes_and_leaves_in_peace),
+        WORKER_TEST(a_worker_whose_topics_were_deleted__leaves_in_peace),
         WORKER_TEST(a_policy_that_is_full__leaves_events_in_the_log_until_there_is_room),
         WORKER_TEST(a_policy__turns_each_event_into_one_command_whatever_comes_again),
         WORKER_TEST(commit_answers_and_requests_that_get_lost__leave_one_effect),

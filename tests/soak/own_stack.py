@@ -2,17 +2,15 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
 
 from stack import NOT_OURS, ROOT, Stack
+from throwaway import free_base_port, state_folder
 
-PORTS = 100  # docker/README.md
 BUILD = ROOT / "build" / "release"
 
 
@@ -26,35 +24,14 @@ def build() -> Path:
     return BUILD / "bin"
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_base_port() -> int:
-    for base in range(20_000, 26_000, PORTS):
-        if all(_is_free(port) for port in range(base, base + PORTS)):
-            return base
-    sys.exit("no hundred free ports between 20000 and 26000")
-
-
 class OwnStack:
     """`with OwnStack(programs) as stack`: the servers run, schemas and topics are applied, no program runs."""
 
     def __init__(self, programs: Path) -> None:
-        # Not below /tmp, which is memory on some machines: an fsync would cost nothing there.
-        self.state = Path(tempfile.mkdtemp(prefix="tillwire-soak-", dir="/var/tmp"))
-        self.state.chmod(0o755)  # PostgreSQL's own user must get in
+        self.state = state_folder("soak")
         for name in (*NOT_OURS, "TW_SEED"):
             os.environ.pop(name, None)
-        os.environ.update(
-            TW_STATE_DIR=str(self.state), TW_BASE_PORT=str(_free_base_port()), TW_BIN_DIR=str(programs)
-        )
+        os.environ.update(TW_STATE_DIR=str(self.state), TW_BASE_PORT=str(free_base_port()), TW_BIN_DIR=str(programs))
         self.stack: Stack | None = None
 
     def _dev(self, *words: str) -> None:

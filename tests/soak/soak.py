@@ -6,21 +6,26 @@ import random
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import judge
+import test_poison
 from checker import History
 from client import Client
 from history import PATTERNS
 from paper import Paper, growth
 from recorder import Recorder
+from scene import Deck, Scene, settings_of
 from stack import WORKERS, Stack, wait_until
 from stores import Stores
+from test_store_network import URI_OF
 from topics import Topics
+from toxics import Proxy, running_toxiproxy
 from traffic import PRODUCTS, Shop, Traffic
-from troubles import SETTINGS, TROUBLES, Deck, Scene
+from troubles import TROUBLES, last_poison
 from vitals import MIB, Background, Marks, Vitals, Watch
 from watch import note_rest
 
@@ -72,7 +77,7 @@ def _has_reached(scene: Scene, ends: dict[tuple[str, int], int]) -> bool:
     return all(marks[topic.split(".")[0]][p] >= end for (topic, p), end in ends.items())
 
 
-def befall(scene: Scene, deck: Deck, seconds: float, every_s: float, traffic: Traffic) -> list[Happened]:
+def befall(scene: Scene, deck: Deck[str], seconds: float, every_s: float, traffic: Traffic) -> list[Happened]:
     happened: list[Happened] = []
     ends_at = time.monotonic() + seconds
     while True:
@@ -83,15 +88,29 @@ def befall(scene: Scene, deck: Deck, seconds: float, every_s: float, traffic: Tr
         if time.monotonic() >= ends_at:
             return happened
         name = deck.draw()
-        proof = TROUBLES[name](scene)
-        happened.append(Happened(name, proof, recovered(scene)))
-        print(f"{name}: {proof}; recovered in {happened[-1].recovery_s:.1f} s", flush=True)
+        happened.append(happening(scene, name, TROUBLES[name]))
+
+
+def happening(scene: Scene, name: str, trouble: Callable[[Scene], str]) -> Happened:
+    proof = trouble(scene)
+    happened = Happened(name, proof, recovered(scene))
+    print(f"{name}: {proof}; recovered in {happened.recovery_s:.1f} s", flush=True)
+    return happened
+
+
+def start(stack: Stack, proxies: dict[str, Proxy]) -> None:
+    for name in (*TWINS, *EDGES):
+        stack.start(name, settings=settings_of(name, proxies), ready=False)
+    for name in (*TWINS, *EDGES):
+        stack.wait_ready(name)
 
 
 def run(stack: Stack, seconds: float, every_s: float, rate: float, seed: int, paper: Paper) -> None:
     """Only servers may run before."""
-    stack.start(*TWINS, *EDGES, settings=SETTINGS)
     with ExitStack() as open_things:
+        toxiproxy = open_things.enter_context(running_toxiproxy(stack.logs))
+        proxies = {domain: toxiproxy.proxy(domain, stack.environment[URI_OF[domain]]) for domain in WORKERS}
+        start(stack, proxies)
         recorder = Recorder(stack.state / "history.jsonl")
         topics, stores = Topics(stack.environment["TW_KAFKA"]), Stores(stack.environment)
         marks, watch = Marks(stack.environment, recorder), Watch(stack)
@@ -101,12 +120,15 @@ def run(stack: Stack, seconds: float, every_s: float, rate: float, seed: int, pa
         recorder.begin(first)
         letters = sum(topics.ends("dlq").values())
         shop = open_shop(stack, recorder)
-        scene = Scene(stack, shop, topics, stores, marks, random.Random(f"{seed} troubles"), TWINS, EDGES)
+        dice = random.Random(f"{seed} troubles")
+        poisons = Deck(dice, test_poison.NAMES)
+        scene = Scene(stack, shop, topics, stores, marks, dice, TWINS, EDGES, proxies, poisons)
         traffic = Traffic(shop, [stack.url(edge) for edge in EDGES], seed, rate)
         note_rest(stack, recorder)
         began = time.monotonic()
         with Background(watch.look, LOOK_S), Background(marks.look, LOOK_S), traffic:
-            happened = befall(scene, Deck(scene.dice), seconds, every_s, traffic)
+            happened = befall(scene, Deck(dice, sorted(TROUBLES)), seconds, every_s, traffic)
+            happened.append(happening(scene, "all other poison", last_poison))
         traffic.check()
         lasted_s = time.monotonic() - began
         drained_s = recovered(scene)

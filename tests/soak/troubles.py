@@ -3,54 +3,27 @@ was seen. It returns when it is over; whether all is well again is asked by whoe
 
 import json
 import os
-import random
 import signal
 import subprocess
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+import networks
 import test_poison
 from client import Client
 from messages import TOPICS
+from scene import PATIENCE_S, Scene, domain_of
 from stack import ROOT, WORKERS, Stack, wait_until
-from stores import Stores
-from topics import Record, Topics
-from traffic import Shop
-from vitals import Marks
+from topics import Record
 
-SETTINGS = {"TW_SESSION_TIMEOUT_MS": "6000"}
 FROZEN_S = 12.0  # twice the session's time-out
 OUTAGE_S = (5.0, 10.0)
-PATIENCE_S = 60.0
 DAY_S = 86_400
 SERVERS = {"kafka": None, "postgres": "member", "mongo": "product", "redis": "cart"}  # whose store it is
 REPEATS = 5
-
-
-@dataclass
-class Scene:
-    """What troubles work on."""
-
-    stack: Stack
-    shop: Shop
-    topics: Topics
-    stores: Stores
-    marks: Marks
-    dice: random.Random
-    workers: list[str]
-    edges: list[str]
-    poisoned: int = 0
-
-    def start(self, name: str, **more: str) -> None:
-        self.stack.start(name, settings={**SETTINGS, **more}, ready=False)
-
-    def restart(self, name: str, **more: str) -> None:
-        self.stack.stop(name)
-        self.start(name, **more)
 
 
 def partitions_of(stack: Stack, name: str) -> int:
@@ -60,10 +33,6 @@ def partitions_of(stack: Stack, name: str) -> int:
         if line.startswith("tillwire_partitions "):
             return int(float(line.split()[1]))
     return 0
-
-
-def domain_of(worker: str) -> str:
-    return worker.rstrip("0123456789")
 
 
 # --- programs
@@ -119,7 +88,8 @@ def reload(scene: Scene) -> str:
 def clock_jumps(scene: Scene) -> str:
     """Its log is the witness."""
     name, ahead_s = scene.dice.choice(scene.workers), scene.dice.choice((-DAY_S, -3600, 3600, DAY_S))
-    scene.restart(name, LD_PRELOAD=str(_elsewhere(scene.stack.state)), ELSEWHERE_AHEAD_S=str(ahead_s))
+    elsewhere = {"LD_PRELOAD": str(_elsewhere(scene.stack.state)), "ASAN_OPTIONS": "verify_asan_link_order=0"}
+    scene.restart(name, ELSEWHERE_AHEAD_S=str(ahead_s), **elsewhere)
     wait_until(f"{name} listens", lambda: scene.stack.is_listening(name), PATIENCE_S)
     line = json.loads(scene.stack.log(name).splitlines()[-1])
     written = datetime.fromisoformat(line["time"].replace("Z", "+00:00"))
@@ -216,9 +186,17 @@ def _record_of(scene: Scene, command_id: str) -> Record | None:
 
 
 def poison(scene: Scene) -> str:
+    return _poison(scene, [scene.poisons.draw() for _ in range(REPEATS)])
+
+
+def last_poison(scene: Scene) -> str:
+    """Of every kind that has not come up yet."""
+    return _poison(scene, scene.poisons.rest())
+
+
+def _poison(scene: Scene, names: list[str]) -> str:
     member = str(uuid.uuid4())
     poisons = test_poison.poisons(member)
-    names = scene.dice.sample(sorted(poisons), REPEATS)
     placed = {name: test_poison.write(scene.topics, member, poisons[name]) for name in names}
     for name, (partition, offset) in placed.items():
         wait_until(
@@ -243,17 +221,8 @@ TROUBLES: dict[str, Callable[[Scene], str]] = {
     "requests and records again": send_again,
     "poison in the topics": poison,
     "Redis is emptied": empty_redis,
+    "a store answers 200 ms later": networks.slow,
+    "connections to a store are cut": networks.cut,
+    "connections to a store fall silent": networks.silent,
+    "connections to a store are narrow": networks.narrow,
 }
-
-
-class Deck:
-    """All of them in an order by chance, then again: each comes up in a short run of that many."""
-
-    def __init__(self, dice: random.Random) -> None:
-        self._dice = dice
-        self._left: list[str] = []
-
-    def draw(self) -> str:
-        if not self._left:
-            self._left = self._dice.sample(sorted(TROUBLES), len(TROUBLES))
-        return self._left.pop()

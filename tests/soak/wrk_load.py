@@ -1,6 +1,7 @@
 """wrk as a crowd of clients that view products."""
 
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ class Answers:
     seconds: float = 0
     p50_ms: float = 0
     p99_ms: float = 0
+    ended_at: float = 0  # by the monotonic clock
     broken: int = 0  # connections that failed, and answers that took too long
     command_ids: list[str] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -53,9 +55,10 @@ class Crowd:
 
     def answers(self) -> Answers:
         said, _ = self._process.communicate()
+        ended_at = time.monotonic()
         assert self._process.returncode == 0, f"wrk ended with {self._process.returncode}: {said}"
         told = {name: int(value) for name, value in (word.split("=") for word in said.splitlines()[-1].split())}
-        answers = Answers(told["duration"] / 1e6, told["p50"] / 1e3, told["p99"] / 1e3)
+        answers = Answers(told["duration"] / 1e6, told["p50"] / 1e3, told["p99"] / 1e3, ended_at)
         answers.broken = sum(told[name] for name in ("connect", "read", "write", "timeout"))
         for file in sorted(self._out.parent.glob("answers.*")):
             with file.open(encoding="ascii") as lines:

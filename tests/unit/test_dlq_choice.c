@@ -50,10 +50,31 @@ static const char *number(int64_t value)
 /* Attempt @p attempts of @p first, whose record is @p offset. */
 static void given_up(const char *key, int64_t first, int64_t offset, const char *reason, int64_t attempts)
 {
-    take(key, (const char *const[]){TW_H_TYPE, "cart.clear.v1", TW_H_DLQ_OFFSET, number(offset), TW_H_DLQ_REASON,
-                                    reason, TW_H_DLQ_MESSAGE, "so it is", TW_H_DLQ_FIRST_OFFSET, number(first),
-                                    TW_H_DLQ_ATTEMPTS, number(attempts), TW_H_DLQ_FIRST_FAILED, number(1000 + first),
-                                    TW_H_DLQ_LAST_FAILED, number(1000 + offset), NULL});
+    take(key, (const char *const[]){TW_H_TYPE,
+                                    "cart.clear.v1",
+                                    TW_H_DLQ_TOPIC,
+                                    "cart.commands",
+                                    TW_H_DLQ_PARTITION,
+                                    "3",
+                                    TW_H_DLQ_OFFSET,
+                                    number(offset),
+                                    TW_H_DLQ_TIMESTAMP,
+                                    number(offset),
+                                    TW_H_DLQ_REASON,
+                                    reason,
+                                    TW_H_DLQ_MESSAGE,
+                                    "so it is",
+                                    TW_H_DLQ_PROGRAM,
+                                    "test 1",
+                                    TW_H_DLQ_FIRST_OFFSET,
+                                    number(first),
+                                    TW_H_DLQ_ATTEMPTS,
+                                    number(attempts),
+                                    TW_H_DLQ_FIRST_FAILED,
+                                    number(1000 + first),
+                                    TW_H_DLQ_LAST_FAILED,
+                                    number(1000 + offset),
+                                    NULL});
 }
 
 static void dead(const char *key, int64_t first, const char *reason)
@@ -217,6 +238,20 @@ static void what_is_settled__is_refused_when_it_is_named(void **state)
     assert_string_equal(letter(5)->why_not, "is not open: dropped, by ana at 1970-01-01T00:00:05.000Z");
 }
 
+static void what_is_not_as_a_worker_writes_it__can_only_be_dropped(void **state)
+{
+    (void)state;
+    take(A, (const char *const[]){TW_H_TYPE, "cart.clear.v1", TW_H_DLQ_OFFSET, "5", TW_H_DLQ_REASON, "refused_by_store",
+                                  NULL});
+    dead(A, 7, "parked");
+    assert_int_equal(choose((struct tw_dlq_wish){.max_attempts = 5}), 0);
+    assert_string_equal(letter(5)->why_not,
+                        "it is not as a worker of this release writes one: it has 3 headers, and a worker adds 11 to a "
+                        "record's; drop it, or use the twctl of the release that wrote it");
+    assert_string_equal(letter(7)->why_not, "an older one of its key is open: cart/3/5");
+    assert_int_equal(choose((struct tw_dlq_wish){0}), 2);
+}
+
 static void a_drop__asks_for_no_order_and_no_number_of_attempts(void **state)
 {
     (void)state;
@@ -314,6 +349,11 @@ static void each__has_a_line_with_its_settlement(void **state)
     tw_dlq_add_each(&book, &all, false, false, &out);
     assert_says("cart/3/11  parked ");
     assert_null(strstr(out.ptr, "cart/3/6 "));
+    settled(A, 5, 20, "repeated");
+    tw_buf_clear(&out);
+    tw_dlq_add_each(&book, &all, true, false, &out);
+    assert_says("repeated (another record of its id has the outcome) by ana at 1970-01-01T00:00:05.000Z (offset 20): "
+                "mended");
 }
 
 static void fates__say_what_became_of_each_and_of_names_that_nobody_has(void **state)
@@ -345,6 +385,7 @@ int main(void)
         cmocka_unit_test_teardown(what_stands_behind_an_open_one__is_refused_by_name, forget),
         cmocka_unit_test_teardown(what_has_failed_too_often__stands_in_the_way_as_well, forget),
         cmocka_unit_test_teardown(what_is_settled__is_refused_when_it_is_named, forget),
+        cmocka_unit_test_teardown(what_is_not_as_a_worker_writes_it__can_only_be_dropped, forget),
         cmocka_unit_test_teardown(a_drop__asks_for_no_order_and_no_number_of_attempts, forget),
         cmocka_unit_test_teardown(those_behind__follow_when_the_first_of_their_key_is_settled, forget),
         cmocka_unit_test_teardown(nobody_follows__one_that_parks_nobody, forget),

@@ -212,8 +212,10 @@ static void requeue(struct world *world, size_t at)
 {
     const struct tw_operator_word word = {.asked_by = TW_STR("night shift"), .because = TW_STR("mended")};
     struct tw_dead_letter         letter = letter_at(world, at);
-    struct tw_record              record = tw_requeue_record(&world->letters[at], &letter, &word, &world->log.arena);
+    struct tw_record              record;
+    struct tw_err                 err;
 
+    assert_int_equal(tw_requeue_record(&world->letters[at], &letter, &word, &world->log.arena, &record, &err), TW_OK);
     append(world, &record);
 }
 
@@ -464,6 +466,140 @@ static void a_requeue_of_what_is_settled__changes_nothing(void **unused)
     assert_int_equal(pieces_of(world, 1), 1);
     assert_int_equal(outcome_at(world, 3).status, TW_COMMAND_STATUS_REJECTED);
     assert_true(tw_str_is(outcome_at(world, 3).problem_code, "not-found"));
+    free_world(world);
+}
+
+/* Names of a dead letter's headers, which anybody may write. */
+static void give_names_of_a_dead_letter(struct world *world, struct tw_record *record)
+{
+    static const char *const names[] = {TW_H_DLQ_LAST_FAILED,  TW_H_DLQ_TOPIC,   TW_H_DLQ_PARTITION, TW_H_DLQ_OFFSET,
+                                        TW_H_DLQ_FIRST_OFFSET, TW_H_DLQ_SETTLES, TW_H_DLQ_REASON};
+    struct tw_header *headers = TW_NEW_ARRAY(&world->log.arena, record->header_count + TW_LEN(names), struct tw_header);
+
+    memcpy(headers, record->headers, record->header_count * sizeof(*headers));
+    for (size_t i = 0; i < TW_LEN(names); i++)
+        headers[record->header_count++] = (struct tw_header){tw_str_of(names[i]), TW_STR("77")};
+    record->headers = headers;
+}
+
+static void a_requeue__has_all_headers_of_its_record_whatever_their_names(void **unused)
+{
+    struct world           *world = new_world(&tw_cart_domain);
+    const struct tw_record *first, *requeued;
+    size_t                  words;
+
+    (void)unused;
+    store_breaks_for(world, 1);
+    give_names_of_a_dead_letter(world, append_add(world, 1, 1, 1));
+    fold_all(world, 1);
+    store_is_mended(world);
+    requeue(world, 0);
+    first = &world->log.records[0];
+    requeued = &world->log.records[1];
+    assert_true(tw_str_eq(first->key, requeued->key) && tw_str_eq(first->value, requeued->value));
+    words = requeued->header_count - first->header_count;
+    assert_int_equal(words, 5);
+    for (size_t i = 0; i < first->header_count; i++) {
+        assert_true(tw_str_eq(first->headers[i].name, requeued->headers[words + i].name));
+        assert_true(tw_str_eq(first->headers[i].value, requeued->headers[words + i].value));
+    }
+    fold_all(world, 1);
+    assert_true(letter_at(world, 1).is_settlement && letter_at(world, 1).first_offset == 0);
+    assert_int_equal(world->verdicts.open_count, 0);
+    free_world(world);
+}
+
+static void assert_not_requeued(struct world *world, const struct tw_record *dead_letter, const char *why)
+{
+    const struct tw_operator_word word = {.asked_by = TW_STR("night shift")};
+    const struct tw_dead_letter   letter = letter_at(world, 0);
+    struct tw_record              record;
+    struct tw_err                 err;
+
+    assert_int_equal(tw_requeue_record(dead_letter, &letter, &word, &world->log.arena, &record, &err), TW_REFUSED);
+    assert_string_equal(err.msg, why);
+}
+
+/* Nobody knows which headers its record had. */
+static void a_dead_letter_without_all_headers_of_a_worker__is_not_requeued(void **unused)
+{
+    struct world     *world = new_world(&tw_cart_domain);
+    struct tw_record  letter;
+    struct tw_header *headers;
+
+    (void)unused;
+    store_breaks_for(world, 1);
+    append_add(world, 1, 1, 1);
+    fold_all(world, 1);
+    letter = world->letters[0];
+    letter.header_count--;
+    assert_not_requeued(world, &letter, "header 'content-type' stands where the worker's 'tw_dlq_topic' belongs");
+    letter.header_count = 10;
+    assert_not_requeued(world, &letter, "it has 10 headers, and a worker adds 11 to a record's");
+    letter = world->letters[0];
+    headers = TW_NEW_ARRAY(&world->log.arena, letter.header_count, struct tw_header);
+    memcpy(headers, letter.headers, letter.header_count * sizeof(*headers));
+    headers[letter.header_count - 1].name = TW_STR("\xff");
+    letter.headers = headers;
+    assert_not_requeued(world, &letter,
+                        "a header with a name of 1 bytes stands where the worker's 'tw_dlq_last_failed' belongs");
+    free_world(world);
+}
+
+/* A client that retried while its worker was too old: one command, two dead letters. */
+static void a_requeue_of_what_another_record_of_its_id_has_done__is_settled_as_repeated(void **unused)
+{
+    struct world    *world = new_world(&tw_cart_domain);
+    struct tw_domain older = tw_cart_domain;
+
+    (void)unused;
+    older.command_count = 0;
+    world->config.domain = &older;
+    append_add(world, 1, 1, 1);
+    append(world, &world->log.records[0]);
+    fold_all(world, 2);
+    world->config.domain = &tw_cart_domain;
+    requeue(world, 0);
+    fold_all(world, 1);
+    store_breaks_for(world, 1);
+    append_add(world, 1, 1, 2); /* no matter that one of its key is open: nothing is decided */
+    requeue(world, 1);
+    world->log.now_ms += INT64_C(25) * 3600000;
+    requeue(world, 1);
+    fold_all(world, 9);
+    assert_int_equal(world->letter_count, 5);
+    assert_true(letter_at(world, 4).is_settlement && letter_at(world, 4).first_offset == 1);
+    assert_true(tw_str_is(letter_at(world, 4).settled_as, "repeated"));
+    assert_int_equal(letter_at(world, 4).offset, 4);
+    assert_true(tw_str_is(outcome_at(world, 5).problem_code, "not-found"));
+    assert_int_equal(pieces_of(world, 1), 1);
+    free_world(world);
+}
+
+static void a_requeue_whose_id_was_used_for_something_else__is_settled_as_rejected(void **unused)
+{
+    struct world      *world = new_world(&tw_cart_domain);
+    struct tw_domain   older = tw_cart_domain;
+    struct tw_envelope envelope;
+    struct tw_record  *other;
+
+    (void)unused;
+    older.command_count = 0;
+    world->config.domain = &older;
+    append_add(world, 1, 1, 1);
+    assert_int_equal(tw_envelope_read(&world->log.records[0], &envelope, NULL), TW_OK);
+    envelope.fingerprint[0] ^= 1;
+    other = append_add(world, 1, 1, 2);
+    tw_envelope_write(&envelope, "/tillwire/edge", &world->log.arena, &other->headers, &other->header_count);
+    fold_all(world, 2);
+    world->config.domain = &tw_cart_domain;
+    requeue(world, 0);
+    requeue(world, 1);
+    fold_all(world, 9);
+    assert_true(tw_str_is(outcome_at(world, 3).problem_code, "idempotency-key-reused"));
+    assert_true(tw_str_is(letter_at(world, 3).settled_as, "rejected"));
+    assert_int_equal(pieces_of(world, 1), 1);
+    assert_int_equal(world->verdicts.open_count, 0);
     free_world(world);
 }
 
@@ -794,6 +930,10 @@ int main(void)
         cmocka_unit_test(a_requeue_out_of_order__changes_nothing_and_keeps_its_place),
         cmocka_unit_test(a_requeue_that_fails_again__keeps_its_place_and_counts_its_attempts),
         cmocka_unit_test(a_requeue_of_what_is_settled__changes_nothing),
+        cmocka_unit_test(a_requeue__has_all_headers_of_its_record_whatever_their_names),
+        cmocka_unit_test(a_dead_letter_without_all_headers_of_a_worker__is_not_requeued),
+        cmocka_unit_test(a_requeue_of_what_another_record_of_its_id_has_done__is_settled_as_repeated),
+        cmocka_unit_test(a_requeue_whose_id_was_used_for_something_else__is_settled_as_rejected),
         cmocka_unit_test(a_record_that_only_claims_to_be_a_requeue__is_a_dead_letter_of_its_own),
         cmocka_unit_test(a_view_without_a_key__is_counted_once_however_often_it_is_requeued),
         cmocka_unit_test(views_of_one_id__are_each_counted_when_they_are_requeued),

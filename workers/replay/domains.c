@@ -5,6 +5,7 @@
 #include "cart_readers.h"
 #include "cart_shadow.h"
 #include "cart_store.h"
+#include "live_store.h"
 #include "member_domain.h"
 #include "member_shadow.h"
 #include "member_store.h"
@@ -91,7 +92,7 @@ enum tw_rc tw_replay_open_source(const struct tw_replay_domain *domain, const st
 
     TW_TRY(tw_source_open_kafka(settings->kafka, domain->domain->number, (int)settings->broker_timeout_ms, &cluster,
                                 reterr));
-    if (!*settings->log_folder) {
+    if (!settings->log_folder || !*settings->log_folder) { /* a snapshot has none */
         *ret_source = cluster;
         return TW_OK;
     }
@@ -116,6 +117,23 @@ enum tw_rc tw_replay_open_store(const struct tw_replay_domain *domain, const str
         domain->pin_id_key(ret_store, check);
     }
     return TW_OK;
+}
+
+enum tw_rc tw_replay_check_live(const struct tw_replay_domain *domain, const struct tw_ctl_settings *settings,
+                                const struct tw_store *store, struct tw_err *reterr)
+{
+    int32_t          partition_count = tw_replay_partition_count(domain);
+    struct tw_source log;
+    bool             was_folded;
+    enum tw_rc       rc;
+
+    TW_TRY(tw_live_store_was_folded(store, partition_count, &was_folded, reterr));
+    if (was_folded)
+        return TW_OK;
+    TW_TRY(tw_replay_open_source(domain, settings, &log, reterr));
+    rc = tw_live_store_check_log(&log, partition_count, domain->uri_setting, reterr);
+    log.close(log.self);
+    return rc;
 }
 
 enum tw_rc tw_replay_fold_config(const struct tw_replay_domain *domain, const struct tw_ctl_settings *settings,

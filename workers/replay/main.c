@@ -8,7 +8,7 @@
 
 enum { VERIFY = 1, REBUILD = 2, SNAPSHOT = 4 };
 enum { ALL = VERIFY | REBUILD | SNAPSHOT };
-enum { LOG = VERIFY | REBUILD }; /* what reads the log */
+enum { LOG = VERIFY | REBUILD }; /* what folds the log */
 
 static const struct tw_ctl_command commands[] = {
     {VERIFY, "verify", "DOMAIN",
@@ -27,7 +27,7 @@ static const struct tw_ctl_command commands[] = {
 #define AT(member) offsetof(struct tw_ctl_settings, member)
 
 static const struct tw_ctl_setting settings_of[] = {
-    {LOG, {"kafka", TW_SET_TEXT, AT(kafka), "127.0.0.1:9092", 1, 1024, NULL, false, "Kafka brokers, comma separated."}},
+    {ALL, {"kafka", TW_SET_TEXT, AT(kafka), "127.0.0.1:9092", 1, 1024, NULL, false, "Kafka brokers, comma separated."}},
     {ALL,
      {"postgres_uri", TW_SET_TEXT, AT(postgres_uri), "", 0, 1024, NULL, true,
       "PostgreSQL of the members, with the worker's account; for the member domain."}},
@@ -75,7 +75,7 @@ static const struct tw_ctl_setting settings_of[] = {
     {ALL,
      {"store_timeout_ms", TW_SET_INT, AT(store_timeout_ms), "60000", 100, 60000, NULL, false,
       "A store that takes longer to answer is not reached, ms."}},
-    {LOG,
+    {ALL,
      {"broker_timeout_ms", TW_SET_INT, AT(broker_timeout_ms), "10000", 500, 60000, NULL, false,
       "A broker that takes longer to answer is not reached, ms."}},
 };

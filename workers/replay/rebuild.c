@@ -131,6 +131,7 @@ static enum tw_rc build(struct tw_rebuild *r, struct tw_err *reterr)
         return TW_OK;
     if (r->settings->roll_back)
         return tw_rebuild_roll_back(r, reterr);
+    TW_TRY(tw_replay_check_live(r->domain, r->settings, &r->live, reterr));
     if (tw_rebuild_is_a_look(r))
         TW_TRY(apply_until(r, reterr));
     TW_TRY(tw_rebuild_prepare_shadow(r, reterr));

@@ -66,6 +66,10 @@ enum tw_rc tw_replay_open_source(const struct tw_replay_domain *domain, const st
 /** A store for this domain at @p uri, pinned to the id key of the settings. */
 enum tw_rc tw_replay_open_store(const struct tw_replay_domain *domain, const struct tw_ctl_settings *settings,
                                 const char *uri, struct tw_store *ret_store, struct tw_err *reterr);
+/** Before @p store is read as what the log says, or the log is folded as far as it says. BROKEN: nothing was ever folded
+ *  into it, though its log has records; the log is asked only then. */
+enum tw_rc tw_replay_check_live(const struct tw_replay_domain *domain, const struct tw_ctl_settings *settings,
+                                const struct tw_store *store, struct tw_err *reterr);
 /** Of every fold of this domain, but for store and source. */
 enum tw_rc tw_replay_fold_config(const struct tw_replay_domain *domain, const struct tw_ctl_settings *settings,
                                  struct tw_fold *ret_fold, struct tw_err *reterr);

@@ -41,6 +41,7 @@ static enum tw_rc take(struct taking *taking, const char *uri, struct tw_err *re
     TW_TRY(tw_ctl_id_key_read(taking->settings->id_key_file, id_key, reterr));
     tw_id_key_check(id_key, head.id_key_check);
     TW_TRY(tw_replay_open_store(taking->domain, taking->settings, uri, &taking->store, reterr));
+    TW_TRY(tw_replay_check_live(taking->domain, taking->settings, &taking->store, reterr));
     TW_TRY(tw_freeze_take(&taking->freeze, &taking->store, partition_count, "", reterr));
     head.vector = taking->freeze.vector;
     taking->scan = tw_scan_open(taking->domain->domain, &taking->store, head.vector, partition_count);

@@ -323,54 +323,11 @@ static enum tw_rc check_readers(struct verification *v, struct tw_err *reterr)
 
 /* --- the whole ---------------------------------------------------------------------------------------------------- */
 
-static enum tw_rc open_source(struct verification *v, struct tw_err *reterr)
-{
-    return v->source.self ? TW_OK : tw_replay_open_source(v->domain, v->settings, &v->source, reterr);
-}
-
-static enum tw_rc was_folded(struct verification *v, bool *ret_was, struct tw_err *reterr)
-{
-    bool was = false;
-
-    for (int32_t p = 0; !was && p < v->partition_count; p++) {
-        struct tw_progress progress;
-
-        TW_TRY(v->store.watermark(v->store.self, p, &v->arena, &progress, reterr));
-        was = progress.next_offset > 0;
-    }
-    *ret_was = was;
-    return TW_OK;
-}
-
-/* A name that was mistyped is an empty store: it would agree with every log, and marks would be written there. */
-static enum tw_rc check_place(struct verification *v, struct tw_err *reterr)
-{
-    int64_t records = 0;
-    bool    was;
-
-    TW_TRY(was_folded(v, &was, reterr));
-    if (was)
-        return TW_OK;
-    TW_TRY(open_source(v, reterr));
-    for (int32_t p = 0; p < v->partition_count; p++) {
-        int64_t low, high;
-
-        TW_TRY(v->source.bounds(v->source.self, p, &low, &high, reterr));
-        records += high;
-    }
-    if (!records) /* of a shop that has just begun */
-        return TW_OK;
-    return tw_fail(reterr, TW_BROKEN, "verify", 0,
-                   "nothing was ever folded into this store, and its log has %" PRId64
-                   " records: is %s the right one? If it is, start the worker",
-                   records, v->domain->uri_setting);
-}
-
 static enum tw_rc look(struct verification *v, struct tw_err *reterr)
 {
-    TW_TRY(check_place(v, reterr));
+    TW_TRY(tw_replay_check_live(v->domain, v->settings, &v->store, reterr));
     if (v->settings->against_log) {
-        TW_TRY(open_source(v, reterr));
+        TW_TRY(tw_replay_open_source(v->domain, v->settings, &v->source, reterr));
         tw_fold_store_open(v->domain->domain, &v->log_store);
         v->vector = tw_alloc_zeroed((size_t)v->partition_count, sizeof(*v->vector));
         v->at = tw_alloc_zeroed((size_t)v->partition_count, sizeof(*v->at));

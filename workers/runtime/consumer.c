@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kafka_assignment.h"
 #include "tillwire/clock.h"
 #include "tillwire/log.h"
 #include "tillwire/pulse.h"
@@ -15,6 +16,7 @@ struct tw_consumer {
     struct tw_consumer_options options;
     rd_kafka_t                *rk;
     rd_kafka_queue_t          *queue;
+    struct tw_kafka_held       held;
     int                        brokers_up;
     int64_t                    silent_us;
     rd_kafka_message_t        *batch[TW_CONSUMER_POLL_MAX];
@@ -178,7 +180,7 @@ enum tw_rc tw_consumer_assign(struct tw_consumer *consumer, const struct tw_posi
     rd_kafka_resp_err_t              error;
 
     tw_pulse("assigning partitions");
-    error = rd_kafka_assign(consumer->rk, list);
+    error = tw_kafka_assign(consumer->rk, list, &consumer->held);
     rd_kafka_topic_partition_list_destroy(list);
     return error ? tw_kafka_fail(reterr, "consumer.assign", error, "cannot assign partitions") : TW_OK;
 }
@@ -217,7 +219,6 @@ void tw_consumer_close(struct tw_consumer *consumer)
         return;
     tw_pulse("leaving the consumer group");
     rd_kafka_queue_destroy(consumer->queue);
-    rd_kafka_consumer_close(consumer->rk);
-    rd_kafka_destroy(consumer->rk);
+    tw_kafka_leave(consumer->rk, &consumer->held);
     free(consumer);
 }

@@ -171,6 +171,14 @@ static enum tw_rc narrow_down(struct tw_partition *partition, size_t batch_len, 
     return TW_REFUSED;
 }
 
+/* The way to the store may be too narrow for such a batch within the time that a call has: from the watermark on, half as
+ * much is tried, down to one record. A store that is away costs one halving, not one for each time it is asked again. */
+static void try_less(struct tw_partition *partition, size_t batch_len, enum tw_rc rc)
+{
+    if (tw_rc_action(rc) == TW_RETRY || rc == TW_UNKNOWN)
+        partition->batch_limit = batch_len > 1 ? batch_len / 2 : 1;
+}
+
 /* --- frozen ------------------------------------------------------------------------------------------------------ */
 
 static void see_mark(struct tw_partition *partition, int64_t mark)
@@ -506,9 +514,11 @@ static enum tw_rc fold_batch(struct tw_partition *partition, struct tw_err *rete
     /* At most one unpublished batch a partition: its outbox is about to be replaced. */
     if (rc != TW_OK || !tw_publisher_wait(env->publisher, &partition->flight, REPORT_WAIT_MS)) {
         store->abandon(store->self, partition->number);
+        try_less(partition, turn.record_count, rc);
         return rc; /* TW_OK: the broker is slow; the same records are tried again in the next round */
     }
     rc = commit_turn(partition, &turn, reterr);
+    try_less(partition, turn.record_count, rc);
     if (rc == TW_REFUSED)
         return narrow_down(partition, turn.record_count, reterr);
     if (rc != TW_OK)

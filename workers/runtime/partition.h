@@ -55,7 +55,7 @@ struct tw_partition {
     struct tw_verdicts       verdicts;
     int64_t                  told_open, told_parked; /* of the verdicts, in the metrics */
     struct tw_condemned      condemned;
-    size_t                   batch_limit; /**< records a turn; halved while a refused record is searched */
+    size_t                   batch_limit; /**< records a turn; halved while turns fail or a refused one is searched */
     int64_t                  retry_at_us;
     int                      backoff_ms;
     struct tw_err            last_error;    /**< why it is recovering; rc TW_OK: no trouble */

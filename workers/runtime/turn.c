@@ -468,9 +468,14 @@ static bool is_requeued(const struct tw_item *item, const struct tw_known_row *k
     return item->envelope.original_ms >= 0 && known->row.outcome.status == TW_DEAD_LETTERED;
 }
 
+static bool is_same_request(const struct tw_item *item, const struct tw_ledger_row *row)
+{
+    return !memcmp(row->fingerprint, item->envelope.fingerprint, sizeof(row->fingerprint));
+}
+
 static void answer_repeat(struct tw_turn *turn, struct tw_item *item, const struct tw_ledger_row *row)
 {
-    if (!memcmp(row->fingerprint, item->envelope.fingerprint, sizeof(row->fingerprint))) {
+    if (is_same_request(item, row)) {
         turn->counts.repeated++;
         emit_outcome(turn, item, item->envelope.command_id, row, true);
     } else {
@@ -480,6 +485,14 @@ static void answer_repeat(struct tw_turn *turn, struct tw_item *item, const stru
         turn->counts.rejected++;
         emit_outcome(turn, item, item->envelope.command_id, &misuse, false);
     }
+}
+
+/* What a requeue came to whose id has its outcome from another record. One that was given up has none yet. */
+static const char *settled_by_row(const struct tw_item *item, const struct tw_ledger_row *row)
+{
+    if (row->outcome.status == TW_DEAD_LETTERED)
+        return NULL;
+    return is_same_request(item, row) ? TW_SETTLED_REPEATED : tw_status_name(TW_REJECTED);
 }
 
 static struct tw_outcome decide_command(struct tw_turn *turn, struct tw_item *item)
@@ -586,6 +599,8 @@ static void decide_item(struct tw_turn *turn, struct tw_item *item)
     }
     if (known && is_remembered(item) && counts(turn, known) && !is_requeued(item, known)) {
         answer_repeat(turn, item, &known->row);
+        if (is_requeue)
+            item->settled_as = settled_by_row(item, &known->row);
         return;
     }
     if (waits(turn, item, known))

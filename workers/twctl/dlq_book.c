@@ -87,6 +87,16 @@ static void fill_last(struct tw_dlq_book *book, struct tw_dlq_letter *letter, co
     letter->last_failed_ms = said->last_failed_ms;
 }
 
+static const char *why_broken(struct tw_dlq_book *book, const struct tw_record *record)
+{
+    size_t        count;
+    struct tw_err err;
+
+    if (tw_dead_letter_own_headers(record, &count, &err) == TW_OK)
+        return NULL;
+    return text_of(book, tw_str_of(err.msg));
+}
+
 static void add_new(struct tw_dlq_book *book, enum tw_domain_number domain, const struct tw_record *record,
                     const struct tw_dead_letter *said)
 {
@@ -102,6 +112,7 @@ static void add_new(struct tw_dlq_book *book, enum tw_domain_number domain, cons
         .first_failed_ms = said->first_failed_ms,
         .settled_by = -1,
         .written_at = -1,
+        .broken = why_broken(book, record),
         .reason = before ? before->reason : NULL,
         .message = before ? before->message : NULL,
         .program = before ? before->program : NULL,

@@ -33,6 +33,7 @@ struct tw_dlq_letter {
     struct tw_uuid        key_id;  /**< nil: the key is no id, so nobody waits for anybody */
     bool                  parks;   /**< later ones of its key wait for it while it is open */
     bool                  follows; /**< chosen because one before it was */
+    const char           *broken;  /**< why its record cannot be told from what a worker added; NULL: it can */
     int64_t               attempts;
     int64_t               timestamp_ms;
     int64_t               first_failed_ms;

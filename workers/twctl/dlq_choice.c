@@ -165,6 +165,12 @@ static void check(struct tw_dlq_book *book, struct tw_dlq_letter *letter, const 
         refuse(letter, tw_arena_printf(&book->arena, "an older one of its key is open: %s",
                                        tw_dlq_name(before, &book->arena).ptr)
                            .ptr);
+    else if (letter->broken)
+        refuse(letter, tw_arena_printf(&book->arena,
+                                       "it is not as a worker of this release writes one: %s; drop it, or use the "
+                                       "twctl of the release that wrote it",
+                                       letter->broken)
+                           .ptr);
     else if (letter->attempts >= max_attempts)
         refuse(letter, tw_arena_printf(&book->arena,
                                        "has failed %" PRId64 " times: mend what its message says, then say "

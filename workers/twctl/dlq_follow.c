@@ -206,8 +206,8 @@ static enum tw_rc give_up(const struct tw_dlq_follow *follow, struct tw_err *ret
     const char *topic = topic_of(follow, TW_TOPIC_DLQ)->name;
 
     return tw_fail(reterr, TW_UNREACHED, "twctl.dlq", 0,
-                   "%zu are not decided, no word for %" PRId64 " s: is tillwire-%.*s running? They are in its log; "
-                   "`twctl dlq list` shows what became of them",
+                   "undecided: %zu; no word for %" PRId64 " s: is tillwire-%.*s running? What was asked is in its log; "
+                   "`twctl dlq list --all --each` shows what became of it",
                    follow->undecided, follow->log->settings->wait_s, (int)strcspn(topic, "."), topic);
 }
 
@@ -227,6 +227,7 @@ static enum tw_rc follow_all(struct tw_dlq_follow *follow, struct tw_progress_ba
     tw_progress_bar_begin(bar, "decided", "dead letters", all);
     while (follow->undecided) {
         TW_TRY(poll_some(follow, reterr));
+        TW_TRY(tw_dlq_go_on(reterr));
         if (count_undecided(follow))
             TW_TRY(look_at_silent(follow, reterr));
         tw_progress_bar_show(bar, all - (int64_t)follow->undecided);

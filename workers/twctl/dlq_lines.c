@@ -15,13 +15,19 @@ const char *tw_dlq_time(int64_t time_ms, struct tw_arena *arena)
     return tw_arena_copy(arena, tw_str_of(text)).ptr;
 }
 
+/* Who reads only "repeated" looks for what it did. */
+static const char *why_repeated(const struct tw_dlq_letter *letter)
+{
+    return strcmp(letter->settled_as, TW_SETTLED_REPEATED) ? "" : " (another record of its id has the outcome)";
+}
+
 const char *tw_dlq_state(const struct tw_dlq_letter *letter, struct tw_arena *arena)
 {
     if (tw_dlq_is_open(letter))
         return "open";
-    return tw_arena_printf(arena, "%s by %s at %s (offset %" PRId64 ")%s%s", letter->settled_as, letter->asked_by,
-                           tw_dlq_time(letter->settled_at_ms, arena), letter->settled_by, *letter->because ? ": " : "",
-                           letter->because)
+    return tw_arena_printf(arena, "%s%s by %s at %s (offset %" PRId64 ")%s%s", letter->settled_as, why_repeated(letter),
+                           letter->asked_by, tw_dlq_time(letter->settled_at_ms, arena), letter->settled_by,
+                           *letter->because ? ": " : "", letter->because)
         .ptr;
 }
 
@@ -65,6 +71,15 @@ struct group {
 static bool is_shown(const struct tw_dlq_wish *wish, bool all, const struct tw_dlq_letter *letter)
 {
     return (all || tw_dlq_is_open(letter)) && tw_dlq_is_meant(wish, letter);
+}
+
+size_t tw_dlq_count_shown(const struct tw_dlq_book *book, const struct tw_dlq_wish *wish, bool all)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < book->count; i++)
+        count += is_shown(wish, all, book->letters[i]);
+    return count;
 }
 
 /* Shown of those that could be read; the others wait for nothing but a program that can. */
@@ -341,7 +356,7 @@ static const char *explained(const struct tw_dlq_letter *letter, struct tw_arena
     case TW_DLQ_SETTLED:
         if (letter->settled_by != letter->written_at)
             return tw_arena_printf(arena, "by %s meanwhile", letter->asked_by).ptr;
-        return tw_arena_printf(arena, "by record %" PRId64, letter->written_at).ptr;
+        return tw_arena_printf(arena, "by record %" PRId64 "%s", letter->written_at, why_repeated(letter)).ptr;
     case TW_DLQ_WRITTEN:
         return letter->written_at < 0 ? "not decided yet"
                                       : tw_arena_printf(arena, "as record %" PRId64, letter->written_at).ptr;

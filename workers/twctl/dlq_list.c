@@ -22,6 +22,14 @@ static enum tw_rc read_all(const struct tw_ctl_settings *settings, struct tw_dlq
     return tw_dlq_log_read(log, ret_wish->domain, reterr);
 }
 
+static void tell_none(const struct tw_ctl_settings *settings)
+{
+    bool asked = settings->argument || *settings->reason || *settings->key;
+
+    fprintf(stderr, "twctl: %s%s\n", settings->all ? "there is no dead letter" : "no dead letter is open",
+            asked ? " of those that were asked for" : "");
+}
+
 enum tw_ctl_exit tw_ctl_dlq_list(const struct tw_ctl_settings *settings)
 {
     TW_AUTO(tw_dlq_log_close) struct tw_dlq_log log = {0};
@@ -31,6 +39,8 @@ enum tw_ctl_exit tw_ctl_dlq_list(const struct tw_ctl_settings *settings)
 
     if (read_all(settings, &log, &wish, &err) != TW_OK)
         return tw_ctl_failed(NULL, &err);
+    if (!tw_dlq_count_shown(&log.book, &wish, settings->all))
+        tell_none(settings);
     (settings->each ? tw_dlq_add_each : tw_dlq_add_groups)(&log.book, &wish, settings->all, settings->json, &out);
     if (out.overflow) {
         fprintf(stderr, "twctl: more than can be shown at once: narrow it by --reason or --key\n");

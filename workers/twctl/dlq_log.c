@@ -5,6 +5,15 @@
 #include "log_scan.h"
 #include "progress_bar.h"
 
+volatile sig_atomic_t tw_dlq_stop;
+
+enum tw_rc tw_dlq_go_on(struct tw_err *reterr)
+{
+    return tw_dlq_stop ? tw_fail(reterr, TW_UNREACHED, "twctl.dlq", 0,
+                                 "interrupted: what is written will be decided; the same command goes on with the rest")
+                       : TW_OK;
+}
+
 struct part {
     struct tw_dlq_log      *log;
     const struct tw_topic  *topic;

@@ -4,9 +4,16 @@
 #ifndef TILLWIRE_TWCTL_DLQ_LOG_H
 #define TILLWIRE_TWCTL_DLQ_LOG_H
 
+#include <signal.h>
+
 #include "ctl.h"
 #include "dlq_book.h"
 #include "tillwire/kafka.h"
+
+/** Set by SIGINT and SIGTERM once something may be written: end in order, and tell what became of it. */
+extern volatile sig_atomic_t tw_dlq_stop;
+/** UNREACHED when it is. */
+enum tw_rc                   tw_dlq_go_on(struct tw_err *reterr);
 
 /** Is given every record that is read. */
 typedef void (*tw_dlq_record_fn)(void *self, const struct tw_topic *topic, const struct tw_record *record);

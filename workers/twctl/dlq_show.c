@@ -9,6 +9,8 @@
 #include "table.h"
 #include "trace_lines.h"
 
+enum { BEHIND_SHOWN = 20 }; /* to people; of a popular product thousands may wait */
+
 struct show {
     struct tw_dlq_place   place;
     struct tw_arena       arena;
@@ -38,9 +40,12 @@ static void keep(void *self, const struct tw_topic *topic, const struct tw_recor
 
 /* --- headers ------------------------------------------------------------------------------------------------------ */
 
+/* Of one that is not as a worker of this release writes it: all. */
 static size_t own_headers(const struct tw_record *record)
 {
-    return record->header_count > TW_DEAD_LETTER_HEADERS ? record->header_count - TW_DEAD_LETTER_HEADERS : 0;
+    size_t count;
+
+    return tw_dead_letter_own_headers(record, &count, NULL) == TW_OK ? count : record->header_count;
 }
 
 /* Values of headers that nobody of ours writes may be anything. */
@@ -229,14 +234,21 @@ static void add_header_rows(struct rows *rows)
 
 static void add_waiting_rows(struct rows *rows, const struct tw_dlq_book *book, const struct tw_dlq_letter *letter)
 {
+    size_t behind = 0;
+
     if (letter->waits_for && letter->parks)
         add_row(rows, "waits for", tw_dlq_name(letter->waits_for, &rows->show->arena).ptr);
     for (size_t i = 0; i < book->count; i++)
-        if (is_behind(book->letters[i], letter))
+        if (is_behind(book->letters[i], letter) && ++behind <= BEHIND_SHOWN)
             add_row(rows, "behind it",
                     tw_arena_printf(&rows->show->arena, "%s %s", tw_dlq_name(book->letters[i], &rows->show->arena).ptr,
                                     book->letters[i]->type)
                         .ptr);
+    if (behind > BEHIND_SHOWN)
+        add_row(rows, "behind it",
+                tw_arena_printf(&rows->show->arena, "and %zu more: `twctl dlq list --each --key %s` has them all",
+                                behind - BEHIND_SHOWN, letter->key)
+                    .ptr);
 }
 
 static const char *content(struct show *show)

@@ -6,6 +6,7 @@
  */
 #include <inttypes.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -95,8 +96,24 @@ static size_t choose_next(struct word *word)
                                                     : tw_dlq_choose_behind(&word->log.book, word->wish.max_attempts);
 }
 
+static void on_signal(int number)
+{
+    (void)number;
+    tw_dlq_stop = 1;
+}
+
+/* Whoever asks a second time does not wait for the end in order. */
+static void listen_to_signals(void)
+{
+    const struct sigaction stop = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+}
+
 static enum tw_rc run_rounds(struct word *word, size_t chosen, struct tw_err *reterr)
 {
+    listen_to_signals();
     word->writer.log = &word->log;
     word->writer.domain = word->wish.domain;
     word->writer.is_drop = word->is_drop;
@@ -146,13 +163,11 @@ static enum tw_ctl_exit tell_fates(const struct word *word)
     return TW_CTL_DONE;
 }
 
-static enum tw_ctl_exit tell_plan(const struct word *word, size_t chosen)
+static enum tw_ctl_exit tell_plan(const struct word *word, size_t chosen, size_t refused, size_t behind)
 {
-    size_t refused = count_fate(word, TW_DLQ_REFUSED) + count_unknown(word);
-    size_t behind = tw_dlq_left_behind(&word->log.book);
-
-    fprintf(stderr, "%s: %zu would be %s, %zu refused; %zu wait behind them. Nothing was written.\n",
-            word->settings->argument, chosen, word->is_drop ? "dropped" : "requeued", refused, behind);
+    fprintf(stderr, "%s: %zu would be %s, %zu refused; %zu wait behind them%s. Nothing was written.\n",
+            word->settings->argument, chosen, word->is_drop ? "dropped" : "requeued", refused, behind,
+            behind && !word->is_drop && word->settings->max_rounds > 1 ? " and would follow" : "");
     return refused ? TW_CTL_REFUSED : TW_CTL_DONE;
 }
 
@@ -165,17 +180,45 @@ static enum tw_ctl_exit exit_of(const struct word *word, size_t unsettled, size_
     return behind && !word->is_drop && word->settings->max_rounds > 1 ? TW_CTL_REFUSED : TW_CTL_DONE;
 }
 
-/* All that was meant is settled, and nothing waits behind it any more: only then it is done. */
-static enum tw_ctl_exit tell_end(const struct word *word)
+/* Who does not wait is done when all is written; what follows from it is nobody's to say yet. */
+static enum tw_ctl_exit tell_written(const struct word *word, size_t refused, size_t behind)
 {
-    size_t refused = count_fate(word, TW_DLQ_REFUSED) + count_unknown(word);
+    size_t unwritten = count_fate(word, TW_DLQ_CHOSEN);
+
+    fprintf(stderr, "%s: %zu written for the worker to decide, %zu not, %zu refused; %zu wait behind them\n",
+            word->settings->argument, count_fate(word, TW_DLQ_WRITTEN), unwritten, refused, behind);
+    return exit_of(word, refused + unwritten, 0);
+}
+
+/* All that was meant is settled, and nothing waits behind it any more: only then it is done. */
+static enum tw_ctl_exit tell_settled(const struct word *word, size_t refused, size_t behind)
+{
     size_t failed = count_fate(word, TW_DLQ_FAILED) + count_fate(word, TW_DLQ_NOT_HEARD);
     size_t undecided = count_fate(word, TW_DLQ_WRITTEN) + count_fate(word, TW_DLQ_CHOSEN);
-    size_t behind = tw_dlq_left_behind(&word->log.book);
 
     fprintf(stderr, "%s: %zu settled, %zu failed again or wait, %zu undecided, %zu refused; %zu wait behind them\n",
             word->settings->argument, count_fate(word, TW_DLQ_SETTLED), failed, undecided, refused, behind);
     return exit_of(word, refused + failed + undecided, behind);
+}
+
+/* Also when it is said again after all is settled; a mistyped key should not look like that. */
+static enum tw_ctl_exit tell_nothing(const struct word *word)
+{
+    fprintf(stderr, "%s: nothing to do: none that is open is meant; `twctl dlq list %s --each` shows those that are\n",
+            word->settings->argument, word->settings->argument);
+    return TW_CTL_DONE;
+}
+
+static enum tw_ctl_exit tell_end(const struct word *word, size_t chosen)
+{
+    size_t refused = count_fate(word, TW_DLQ_REFUSED) + count_unknown(word);
+    size_t behind = tw_dlq_left_behind(&word->log.book);
+
+    if (!chosen && !refused)
+        return tell_nothing(word);
+    if (word->settings->dry_run)
+        return tell_plan(word, chosen, refused, behind);
+    return word->settings->no_wait ? tell_written(word, refused, behind) : tell_settled(word, refused, behind);
 }
 
 static enum tw_ctl_exit say(const struct tw_ctl_settings *settings, bool is_drop)
@@ -192,7 +235,7 @@ static enum tw_ctl_exit say(const struct tw_ctl_settings *settings, bool is_drop
     told = tell_fates(&word);
     if (told != TW_CTL_DONE)
         return told;
-    return settings->dry_run ? tell_plan(&word, chosen) : tell_end(&word);
+    return tell_end(&word, chosen);
 }
 
 enum tw_ctl_exit tw_ctl_dlq_requeue(const struct tw_ctl_settings *settings)

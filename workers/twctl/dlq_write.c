@@ -77,7 +77,7 @@ static enum tw_rc keep_pace(struct tw_dlq_writer *writer, struct tw_err *reterr)
 {
     int64_t now_us = tw_monotonic_us();
 
-    for (; now_us < writer->next_us; now_us = tw_monotonic_us()) {
+    for (; now_us < writer->next_us && !tw_dlq_stop; now_us = tw_monotonic_us()) {
         int64_t left_ms = (writer->next_us - now_us + 999) / 1000;
 
         TW_TRY(serve_reports(writer, left_ms < POLL_MS ? (int)left_ms : POLL_MS, reterr));
@@ -87,8 +87,9 @@ static enum tw_rc keep_pace(struct tw_dlq_writer *writer, struct tw_err *reterr)
     return TW_OK;
 }
 
-static struct tw_record make_record(struct tw_dlq_writer *writer, const struct tw_record *dead_letter,
-                                    struct tw_dlq_letter *letter, struct tw_arena *arena)
+static enum tw_rc make_record(struct tw_dlq_writer *writer, const struct tw_record *dead_letter,
+                              struct tw_dlq_letter *letter, struct tw_arena *arena, struct tw_record *ret_record,
+                              struct tw_err *reterr)
 {
     struct tw_dead_letter said;
 
@@ -96,10 +97,11 @@ static struct tw_record make_record(struct tw_dlq_writer *writer, const struct t
     said.attempts = letter->attempts; /* the record is that of the first time, the count that of the last */
     letter->given_up_at = letter->last_offset;
     if (!writer->is_drop)
-        return tw_requeue_record(dead_letter, &said, &writer->word, arena);
+        return tw_requeue_record(dead_letter, &said, &writer->word, arena, ret_record, reterr);
     writer->word.now_ms = tw_now_ms();
     writer->word.command_id = tw_command_id_new(writer->word.now_ms, writer->domain, letter->partition);
-    return tw_drop_record(dead_letter, &said, &writer->word, arena);
+    *ret_record = tw_drop_record(dead_letter, &said, &writer->word, arena);
+    return TW_OK;
 }
 
 static enum tw_rc send(struct tw_dlq_writer *writer, const struct tw_record *record, struct tw_dlq_letter *letter,
@@ -134,7 +136,8 @@ static enum tw_rc take(void *self, const struct tw_record *dead_letter, struct t
     if (!letter || letter->fate != TW_DLQ_CHOSEN || letter->record_at != dead_letter->offset)
         return TW_OK;
     TW_TRY(keep_pace(writer, reterr));
-    record = make_record(writer, dead_letter, letter, &arena);
+    TW_TRY(tw_dlq_go_on(reterr));
+    TW_TRY(make_record(writer, dead_letter, letter, &arena, &record, reterr));
     TW_TRY(send(writer, &record, letter, reterr));
     return serve_reports(writer, 0, reterr);
 }
@@ -173,14 +176,14 @@ static enum tw_rc write_partition(struct tw_dlq_writer *writer, int32_t partitio
 
 enum tw_rc tw_dlq_write(struct tw_dlq_writer *writer, struct tw_err *reterr)
 {
-    enum tw_rc rc = TW_OK;
+    enum tw_rc rc = TW_OK, told = TW_OK;
 
     writer->done = 0;
     tw_progress_bar_begin(&writer->bar, writer->is_drop ? "dropping" : "requeueing", "dead letters", writer->all);
     for (int32_t p = 0; rc == TW_OK && p < topic_of(writer, TW_TOPIC_DLQ)->partitions; p++)
         rc = write_partition(writer, p, reterr);
-    while (rc == TW_OK && writer->unreported)
-        rc = serve_reports(writer, POLL_MS, reterr);
+    while (told == TW_OK && writer->unreported) /* also of what was written before it failed: it will be decided */
+        told = serve_reports(writer, POLL_MS, rc == TW_OK ? reterr : NULL);
     tw_progress_bar_end(&writer->bar);
-    return rc;
+    return rc == TW_OK ? told : rc;
 }

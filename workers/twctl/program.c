@@ -80,7 +80,7 @@ static struct tw_str list_commands(const struct tw_ctl_program *program, struct 
         const struct tw_ctl_command *command = &program->commands[i];
 
         if (!group || is_in_group(command, group))
-            list = tw_arena_printf(arena, "%.*s  %s %-16s %s\n", TW_STR_ARG(list), program->name,
+            list = tw_arena_printf(arena, "%.*s  %s %-18s %s\n", TW_STR_ARG(list), program->name,
                                    shown_name(arena, command), command->about);
     }
     return list;
@@ -118,7 +118,8 @@ static bool take_argument(const struct tw_ctl_program *program, const struct tw_
     if (!command->argument)
         return true;
     if (words[0] ? words[1] != NULL : *command->argument != '[') { /* "[DOMAIN]" may be left out */
-        fprintf(stderr, "%s %s: needs one argument, %s; see --help\n", program->name, command->name, command->argument);
+        fprintf(stderr, "%s %s: %s one argument, %s; see --help\n", program->name, command->name,
+                words[0] ? "takes only" : "needs", command->argument);
         return false;
     }
     settings->argument = words[0];

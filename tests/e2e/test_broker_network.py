@@ -1,0 +1,165 @@
+"""What lies between the broker and all four programs is slow, narrow, silent or cut, also between a record and its
+acknowledgement: a record that is sent again is there once, and who was told 202 has one. See toxics.py."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from checker import Checker, History
+from client import Client, MixedLoad, Steadily
+from faults import Report, dice_of, reported, sample_of, seconds
+from stack import PROGRAMS, WORKERS, Stack, wait_until
+from test_outages_under_load import Clients
+from topics import Topics
+from toxics import Proxy, running_toxiproxy
+
+SLOW_MS = 200
+NARROW_KBYTES = 64  # a second
+CLIENTS = len(WORKERS)
+COMMANDS = ("member.commands", "product.commands", "cart.commands")
+
+
+@dataclass
+class World:
+    stack: Stack
+    broker: Proxy
+    loads: dict[str, MixedLoad]
+    clients: Clients
+    topics: Topics
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """All domains are written to meanwhile."""
+        with ExitStack() as stack:
+            for domain in WORKERS:
+                stack.enter_context(Steadily(self.loads[domain], domain))
+            stack.enter_context(self.clients)
+            yield
+
+    def records(self) -> int:
+        return sum(end for (topic, _), end in self.topics.ends().items() if topic in COMMANDS)
+
+    def is_well(self) -> None:
+        for name in PROGRAMS:
+            self.stack.wait_ready(name, 90)
+
+
+@pytest.fixture(scope="module")
+def broker(servers: Stack) -> Iterator[Proxy]:
+    with running_toxiproxy(servers.logs) as toxiproxy:
+        yield toxiproxy.broker(servers.environment["TW_KAFKA"])
+
+
+@pytest.fixture(scope="module")
+def loads(merchant: Client, anyone: Client) -> dict[str, MixedLoad]:
+    return {domain: MixedLoad(merchant, anyone, seed=20_263 + n) for n, domain in enumerate(WORKERS)}
+
+
+@pytest.fixture
+def world(
+    healed: Stack, broker: Proxy, loads: dict[str, MixedLoad], product: str, topics: Topics
+) -> Iterator[World]:
+    healed.stop(*PROGRAMS)
+    healed.start(*PROGRAMS, settings={"TW_KAFKA": broker.uri})
+    shoppers = [loads[domain].members[0] for domain in WORKERS]
+    yield World(healed, broker, loads, Clients(shoppers, product, healed.pids()["edge"]), topics)
+    broker.heal()
+    healed.stop(*(name for name in PROGRAMS if healed.is_running(name)))
+
+
+@contextmanager
+def nothing_lost(what: str, topics: Topics, history: History, checker: Checker) -> Iterator[Report]:
+    """All that clients were told inside came about; and it is told how long that took."""
+    before, told = topics.ends(), len(history.told)
+    with reported(what) as report:
+        yield report
+        with report.recovery():
+            checker.check(History(history.told[told:], history.secrets), before)
+        report.commands = sum(topics.ends().values()) - sum(before.values())
+
+
+def test_a_record_whose_acknowledgement_is_cut_off_is_there_once(
+    world: World, topics: Topics, history: History, checker: Checker
+) -> None:
+    """The broker hears the programs and is not heard. Then the connection ends, and they send again."""
+    with nothing_lost("acknowledgements that are cut off", topics, history, checker) as report, world.busy():
+        for _ in range(int(seconds(3, 30))):
+            world.clients.await_more(202)
+            world.broker.add("timeout", "downstream", timeout=0)
+            told, there = len(world.clients.answers), world.records()
+            wait_until("the broker has more than was told", lambda: world.records() > there, 5)
+            time.sleep(dice_of(f"cut {report.cycles}").uniform(0, 0.5))
+            assert all(answer.status_code != 202 for answer in world.clients.answers[told + CLIENTS :]), "the fault"
+            world.broker.cut()
+            world.broker.heal()
+            report.cycles += 1
+        world.clients.await_more(202)
+        world.is_well()
+    world.clients.refusals_say_when()
+
+
+def slow(world: World, report: Report) -> None:
+    world.broker.add("latency", "downstream", latency=SLOW_MS)
+    with world.busy():
+        time.sleep(seconds(3, 60))
+        asked_at = time.monotonic()
+        assert world.clients.shoppers[0].add(world.clients.product, 1, wait=False).status_code == 202
+        assert time.monotonic() - asked_at >= SLOW_MS / 1000, "the fault: a 202 waits for the broker's word"
+        world.clients.await_more(202, 20)
+    report.cycles = 1
+
+
+def narrow(world: World, report: Report) -> None:
+    world.broker.add("bandwidth", rate=NARROW_KBYTES)
+    with world.busy():
+        time.sleep(seconds(3, 60))
+        world.clients.await_more(202)
+        world.broker.heal()
+    report.cycles = 1
+
+
+def reset(world: World, report: Report) -> None:
+    dice = dice_of("resets of the broker")
+    with world.busy():
+        for _ in range(int(seconds(4, 120))):
+            time.sleep(dice.uniform(0.2, 0.8))
+            world.broker.add("reset_peer", "downstream", timeout=dice.randrange(200))
+            time.sleep(dice.uniform(0.1, 0.4))
+            world.broker.heal()
+            report.cycles += 1
+        world.clients.await_more(202)
+
+
+def silent(world: World, report: Report) -> None:
+    """Half-open: connections stand, and nothing comes through."""
+    with world.busy():
+        world.clients.await_more(202)
+        world.broker.add("timeout", timeout=0)
+        world.clients.await_more(503)
+        wait_until("/readyz of the edge says so", lambda: not world.stack.is_ready("edge"), 30)
+        time.sleep(seconds(1, 60))
+        world.broker.heal()
+        world.broker.cut()
+        world.clients.await_more(202)
+    report.cycles = 1
+
+
+BEFALL = (slow, narrow, reset, silent)
+
+
+@pytest.mark.parametrize("befall", sample_of(BEFALL, 1, "the broker's network"), ids=lambda befall: befall.__name__)
+def test_nothing_is_lost_between_the_broker_and_the_programs(
+    world: World,
+    topics: Topics,
+    history: History,
+    checker: Checker,
+    befall: Callable[[World, Report], None],
+) -> None:
+    with nothing_lost(f"connections to the broker: {befall.__name__}", topics, history, checker) as report:
+        befall(world, report)
+        world.broker.heal()
+        world.is_well()
+        world.clients.refusals_say_when()

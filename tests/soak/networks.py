@@ -1,0 +1,94 @@
+"""What lies between the workers of a domain and their store is slow, cut, silent or narrow: see ../e2e/toxics.py."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+from scene import PATIENCE_S, Scene, domain_of
+from stack import WORKERS, wait_until
+from stores import Stores
+from test_store_network import NARROW_KBYTES, SLOW_MS, URI_OF, commits, metric
+from toxics import Proxy
+
+LASTS_S = 3.0
+CUT_AGAIN_S = 0.5
+LETTERS = NARROW_KBYTES << 10  # a second's worth, there and back
+NARROW_S = 0.5  # a part of them is in buffers at once
+
+
+@contextmanager
+def _befallen(scene: Scene) -> Iterator[tuple[str, Proxy]]:
+    domain = scene.dice.choice(WORKERS)
+    proxy = scene.proxies[domain]
+    try:
+        yield domain, proxy
+    finally:
+        proxy.heal()
+
+
+def _workers(scene: Scene, domain: str) -> list[str]:
+    return [name for name in scene.workers if domain_of(name) == domain]
+
+
+def _commits(scene: Scene, domain: str) -> tuple[float, float]:
+    counts, took_s = zip(*(commits(scene.stack, name) for name in _workers(scene, domain)), strict=True)
+    return sum(counts), sum(took_s)
+
+
+def slow(scene: Scene) -> str:
+    with _befallen(scene) as (domain, proxy):
+        proxy.add("latency", "downstream", latency=SLOW_MS)
+        time.sleep(2 * SLOW_MS / 1000)  # what was on its way is not slow
+        first, first_s = _commits(scene, domain)
+        time.sleep(LASTS_S)
+        wait_until(f"{domain} commits", lambda: _commits(scene, domain)[0] > first, PATIENCE_S)
+        last, last_s = _commits(scene, domain)
+    took_ms = (last_s - first_s) / (last - first) * 1000
+    assert took_ms >= SLOW_MS, f"a commit of {domain} took {took_ms:.0f} ms"
+    return f"{last - first:.0f} commits of {domain} took {took_ms:.0f} ms each"
+
+
+def _recoveries(scene: Scene, domain: str) -> float:
+    return sum(metric(scene.stack, name, "tillwire_recoveries_total") for name in _workers(scene, domain))
+
+
+def cut(scene: Scene) -> str:
+    with _befallen(scene) as (domain, proxy):
+        before = _recoveries(scene, domain)
+
+        def had_to_go_back() -> float:
+            proxy.cut()
+            return _recoveries(scene, domain) - before
+
+        times = wait_until(f"{domain} has to go back", had_to_go_back, PATIENCE_S, CUT_AGAIN_S)
+    return f"{domain} went back to its watermark {times:.0f} times"
+
+
+def silent(scene: Scene) -> str:
+    """Connections stand, and nothing comes through."""
+    with _befallen(scene) as (domain, proxy):
+        proxy.add("timeout", timeout=0)
+        for name in _workers(scene, domain):
+            wait_until(f"{name} misses its store", lambda n=name: not scene.stack.is_ready(n), PATIENCE_S)
+    proxy.cut()
+    return f"both workers of {domain} were not ready"
+
+
+ECHOES: dict[str, Callable[[Stores, str], object]] = {
+    "member": lambda stores, text: stores.rows("select %s::text", text),
+    "product": lambda stores, text: stores.mongo["products"].find_one({"sku": text}),
+    "cart": lambda stores, text: stores.redis.servers[0].echo(text),
+}
+
+
+def narrow(scene: Scene) -> str:
+    with _befallen(scene) as (domain, proxy):
+        proxy.add("bandwidth", rate=NARROW_KBYTES)
+        time.sleep(LASTS_S)
+        environment = {**scene.stack.environment, URI_OF[domain]: proxy.uri}
+        with closing(Stores(environment)) as stores:
+            began = time.monotonic()
+            ECHOES[domain](stores, "x" * LETTERS)
+            took_s = time.monotonic() - began
+    assert took_s >= NARROW_S, f"{LETTERS >> 10} KiB came through in {took_s:.1f} s"
+    return f"{LETTERS >> 10} KiB to the store of {domain} took {took_s:.1f} s"
