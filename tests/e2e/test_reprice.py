@@ -29,8 +29,9 @@ from stores import Stores, exact_json
 from topics import Topics
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def shoppers(anyone: Client) -> list[Client]:
+    """Their carts begin empty and fill from test to test."""
     return [anyone.new_caller() for _ in range(5)]
 
 
