@@ -16,14 +16,26 @@ static void hold(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list, st
     }
 }
 
+/* What was assigned before is being stopped, and librdkafka ends the process by an assertion when it is told to stop it once
+ * more meanwhile. A question to the thread that does it is answered behind all that. */
+static void wait_for_stops(rd_kafka_t *rk)
+{
+    rd_kafka_topic_partition_list_t *list;
+
+    if (!rd_kafka_assignment(rk, &list))
+        rd_kafka_topic_partition_list_destroy(list);
+}
+
 rd_kafka_resp_err_t tw_kafka_assign(rd_kafka_t *rk, const rd_kafka_topic_partition_list_t *list,
                                     struct tw_kafka_held *held)
 {
     rd_kafka_resp_err_t error = rd_kafka_assign(rk, list);
 
-    if (!error)
-        hold(rk, list, held);
-    return error;
+    if (error)
+        return error;
+    wait_for_stops(rk);
+    hold(rk, list, held);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
 /* Its notes are no messages: reading frees them and returns nothing. */

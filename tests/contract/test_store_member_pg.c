@@ -12,7 +12,8 @@
 #include "store_contract.h"
 #include "workers/member/member_store.h"
 
-enum { TIMEOUT_MS = 5000, FILE_MAX_BYTES = 1 << 20 };
+/* An allocation that fails in libpq may cost an answer, for which the adapter then waits that long. */
+enum { TIMEOUT_MS = 1500, FILE_MAX_BYTES = 1 << 20 };
 
 struct postgres {
     const char *uri;

@@ -20,7 +20,7 @@ from toxics import Proxy, Toxiproxy, running_toxiproxy
 
 URI_OF = {"member": "TW_POSTGRES_URI", "product": "TW_MONGO_URI", "cart": "TW_REDIS_URI"}
 SLOW_MS = 200
-NARROW_KBYTES = 64  # a second: what a batch writes passes within a store's timeout, as it must
+NARROW_KBYTES = 64  # a second: these batches pass; larger ones are halved until they do, see unit/test_partition.c
 IMPATIENT = {"TW_STORE_TIMEOUT_MS": "2000", "TW_SESSION_TIMEOUT_MS": "6000"}
 WENT_BACK = "partition goes back to its watermark"
 REBALANCED = "group rebalanced"

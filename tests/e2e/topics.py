@@ -26,25 +26,29 @@ class Record:
     value: bytes
     headers: tuple[tuple[str, bytes], ...]
 
+    @cached_property
+    def _named(self) -> dict[str, bytes]:
+        return dict(self.headers)
+
     def header(self, name: str) -> str | None:
         """The last one of that name, as text."""
-        found = [value for key, value in self.headers if key == name]
-        return found[-1].decode("utf-8", "replace") if found else None
+        found = self._named.get(name)
+        return None if found is None else found.decode("utf-8", "replace")
 
     @cached_property
     def body(self) -> dict[str, Any]:
         body: dict[str, Any] = msgpack.unpackb(self.value, raw=False)
         return body
 
-    @property
+    @cached_property
     def type(self) -> str:
         return self.header("ce_type") or ""
 
-    @property
+    @cached_property
     def command_id(self) -> str:
         return self.header("ce_id") or ""
 
-    @property
+    @cached_property
     def cause(self) -> tuple[int, int]:
         """(tw_cause_offset, tw_n) of an event."""
         return int(self.header("tw_cause_offset") or -1), int(self.header("tw_n") or -1)

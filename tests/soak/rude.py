@@ -1,5 +1,5 @@
-"""Rude clients by the hundred, in a process and session of their own: schedulers deal out time by sessions, and what rude
-clients take of it shall not be missing where healthy ones are measured."""
+"""Rude clients by the hundred, in a process and session of their own: Linux deals out processors by sessions, and what
+rude clients take of them shall not be missing where healthy ones are measured."""
 
 import asyncio
 import multiprocessing

@@ -24,7 +24,7 @@ from test_store_network import URI_OF
 from topics import Topics
 from toxics import Proxy, running_toxiproxy
 from traffic import PRODUCTS, Shop, Traffic
-from troubles import TROUBLES, last_poison
+from troubles import TROUBLES, poison_of
 from vitals import MIB, Background, Marks, Vitals, Watch
 from watch import note_rest
 
@@ -125,7 +125,8 @@ def run(stack: Stack, seconds: float, every_s: float, rate: float, seed: int, pa
         began = time.monotonic()
         with Background(watch.look, LOOK_S), Background(marks.look, LOOK_S), traffic:
             happened = befall(scene, Deck(dice, sorted(TROUBLES)), seconds, every_s, traffic)
-            happened.append(happening(scene, "all other poison", last_poison))
+            if rest := poisons.rest():
+                happened.append(happening(scene, "all other poison", lambda scene: poison_of(scene, rest)))
         traffic.check()
         lasted_s = time.monotonic() - began
         drained_s = recovered(scene)

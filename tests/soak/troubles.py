@@ -2,7 +2,6 @@
 was seen. It returns when it is over; whether all is well again is asked by whoever made it happen."""
 
 import json
-import os
 import signal
 import subprocess
 import time
@@ -90,14 +89,20 @@ def clock_jumps(scene: Scene) -> str:
     name, ahead_s = scene.dice.choice(scene.workers), scene.dice.choice((-DAY_S, -3600, 3600, DAY_S))
     elsewhere = {"LD_PRELOAD": str(_elsewhere(scene.stack.state)), "ASAN_OPTIONS": "verify_asan_link_order=0"}
     scene.restart(name, ELSEWHERE_AHEAD_S=str(ahead_s), **elsewhere)
-    wait_until(f"{name} listens", lambda: scene.stack.is_listening(name), PATIENCE_S)
-    line = json.loads(scene.stack.log(name).splitlines()[-1])
+    wait_until(f"{name} listens and writes its log", lambda: _told(scene, name), PATIENCE_S)
+    line = json.loads(_told(scene, name)[-1])
     written = datetime.fromisoformat(line["time"].replace("Z", "+00:00"))
     seen_s = (written - datetime.now(timezone.utc)).total_seconds()
     assert abs(seen_s - ahead_s) < 600, f"the clock of {name} is {seen_s:.0f} s ahead, not {ahead_s}"
     time.sleep(5)
     scene.restart(name)
     return f"{name} wrote its log {ahead_s} s ahead"
+
+
+def _told(scene: Scene, name: str) -> list[str]:
+    """Whole lines of its log, once it listens."""
+    lines = scene.stack.log(name).splitlines(keepends=True) if scene.stack.is_listening(name) else []
+    return [line for line in lines if line.endswith("\n")]
 
 
 def _elsewhere(folder: Path) -> Path:
@@ -186,15 +191,10 @@ def _record_of(scene: Scene, command_id: str) -> Record | None:
 
 
 def poison(scene: Scene) -> str:
-    return _poison(scene, [scene.poisons.draw() for _ in range(REPEATS)])
+    return poison_of(scene, [scene.poisons.draw() for _ in range(REPEATS)])
 
 
-def last_poison(scene: Scene) -> str:
-    """Of every kind that has not come up yet."""
-    return _poison(scene, scene.poisons.rest())
-
-
-def _poison(scene: Scene, names: list[str]) -> str:
+def poison_of(scene: Scene, names: list[str]) -> str:
     member = str(uuid.uuid4())
     poisons = test_poison.poisons(member)
     placed = {name: test_poison.write(scene.topics, member, poisons[name]) for name in names}

@@ -27,6 +27,10 @@ class Answers:
     def accepted_per_second(self) -> float:
         return len(self.command_ids) / self.seconds
 
+    def waited_ms(self, told_ms: float, clients: int) -> float:
+        """wrk knows of answers alone. With fewer of them than clients somebody waited as long as all of it lasted."""
+        return told_ms if self.statuses.total() >= clients else max(told_ms, self.seconds * 1000)
+
     def take(self, lines: Iterable[str]) -> None:
         for line in lines:
             status, told = line.split()

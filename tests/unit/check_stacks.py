@@ -46,6 +46,11 @@ class Stacks(unittest.TestCase):
             self.assertLess(last, min(costs.values()))
             self.assertGreater(last, 0, "ctest takes 0 for unknown, and what it measured instead")
 
+    def test_whatever_hangs_is_ended_soon_also_where_more_can_be_asked_for(self):
+        """What has no bound of its own gets one from tests/run, by what was asked for."""
+        for name, test in tests().items():
+            self.assertLessEqual(test.get("TIMEOUT", 0), 1200, name)
+
     def test_a_test_gets_the_stack_that_it_was_dealt(self):
         with tempfile.TemporaryDirectory() as stacks:
             (pathlib.Path(stacks) / "2").mkdir()

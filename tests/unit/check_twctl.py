@@ -170,7 +170,7 @@ class Twctl(unittest.TestCase):
                                (("verify", "all", "--dump", "/nonexistent/dump"), ("a dump is of one domain",)),
                                (("verify", "cart", "--dump", "/nonexistent/x"), ("cannot write '/nonexistent/x'",)),
                                (("verify", "cart", "--until", "0:1"), ("until",)),
-                               (("snapshot", "cart", "--output", "/tmp/x", "--kafka", NOBODY), ("--kafka",)),
+                               (("snapshot", "cart", "--output", "/tmp/x", "--threads", "2"), ("--threads",)),
                                (("verify", "cart", "--log-folder", "/tmp"), ("log_folder", "against_log")),
                                (("rebuild", "cart", "--drop", "--roll-back"), ("roll_back and drop",)),
                                (("rebuild", "cart", "--drop", "--until", "0:1"), ("until, roll_back",))):

@@ -206,6 +206,24 @@ static void a_queue_that_was_emptied__is_filled_again_at_once(void **state)
     assert_in_range(in_vain, 0, 1); /* a machine may be busy */
 }
 
+/* --- assigning again and again ------------------------------------------------------------------------------------ */
+
+enum { WIDE = 200, ASSIGNMENTS = 20 };
+
+/* librdkafka ends the process when it is told to stop a partition that is stopping; many take a while. */
+static void partitions__can_be_assigned_again_before_they_have_stopped(void **state)
+{
+    struct tw_position positions[WIDE];
+    struct tw_err      err;
+
+    (void)state;
+    rd_kafka_mock_topic_create(cluster, "wide", WIDE, 1);
+    for (int32_t i = 0; i < WIDE; i++)
+        positions[i] = (struct tw_position){"wide", i, 0};
+    for (int i = 0; i < ASSIGNMENTS; i++)
+        assert_rc(tw_reader_assign(reader, positions, WIDE, &err), TW_OK, err);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -215,6 +233,7 @@ int main(void)
         TEST(partition_that_is_not_there__is_an_error),
         TEST(a_record__keeps_its_time_and_all_its_headers_for_who_asks),
         TEST(a_queue_that_was_emptied__is_filled_again_at_once),
+        TEST(partitions__can_be_assigned_again_before_they_have_stopped),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* Links: tw_test tw_fold tw_cart_domain tw_product_domain */
 /*
- * What a dead letter means for the commands behind it, and how an operator's words mend it (workers/runtime/turn.c,
+ * What a dead letter means for the commands behind it, and how an operator's words mend it (workers/runtime/parking.c,
  * verdicts.c): on the store in memory, by a loop that narrows down and remembers its verdicts as a worker does.
  */
 #include <stdlib.h>

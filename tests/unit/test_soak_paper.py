@@ -106,6 +106,12 @@ class Crowd(unittest.TestCase):
         self.assertEqual(dict(answers.statuses), {202: 2, 503: 2, 429: 1})
         self.assertEqual(dict(answers.without_retry_after), {429: 1})
 
+    def test_where_some_have_no_answer_the_wait_was_as_long_as_the_window(self):
+        answers = Answers(seconds=2, p99_ms=7)
+        answers.take(["202 id-1\n", "202 id-2\n"])
+        self.assertEqual(answers.waited_ms(answers.p99_ms, clients=2), 7)
+        self.assertEqual(answers.waited_ms(answers.p99_ms, clients=3), 2000)
+
 
 class Report(unittest.TestCase):
     def test_a_broken_promise_is_in_the_verdict(self):

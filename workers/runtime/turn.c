@@ -11,39 +11,14 @@
 #include "turn.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "index.h"
 #include "outbox.h"
+#include "parking.h"
 #include "tillwire/failpoint.h"
 #include "tillwire/gen/shared_messages.h"
-
-enum item_kind { ITEM_COMMAND, ITEM_DROP, ITEM_DEAD, ITEM_PASSED_OVER };
-
-struct tw_item {
-    const struct tw_record *record;
-    enum item_kind          kind;
-    bool                    readable; /* the envelope is: there is a command id to answer for */
-    struct tw_envelope      envelope;
-    struct tw_command       cmd;
-    uint32_t                entities[TW_KEYS_MAX]; /* positions in turn->entities */
-    size_t                  entity_count;
-    enum tw_dead_reason     reason;
-    struct tw_str           message;
-    int64_t                 waits_for;  /* first offset of an older open dead letter of its key; -1: none */
-    const char             *settled_as; /* the requeue or drop ends its dead letter; NULL: it does not */
-    int32_t                 event_count;
-};
-
-/* A ledger row of the store, or one decided in this batch. */
-struct tw_known_row {
-    struct tw_ledger_row row;
-    bool                 present; /* false: looked for and not there */
-    bool                 stored;  /* the store has one with this id */
-    bool                 fresh;   /* commit writes it */
-};
 
 static const struct tw_verdicts no_verdicts;
 
@@ -59,7 +34,7 @@ const struct tw_type *tw_domain_command(const struct tw_domain *domain, struct t
 
 static void give_up(struct tw_turn *turn, struct tw_item *item, enum tw_dead_reason reason, const char *message)
 {
-    item->kind = ITEM_DEAD;
+    item->kind = TW_ITEM_DEAD;
     item->reason = reason;
     item->message = tw_arena_copy(turn->arena, tw_str_of(message));
 }
@@ -125,7 +100,7 @@ static const char *why_misrouted(const struct tw_turn *turn, const struct tw_ite
 static void decode_drop(struct tw_turn *turn, struct tw_item *item)
 {
     if (item->envelope.drop_of >= 0)
-        item->kind = ITEM_DROP;
+        item->kind = TW_ITEM_DROP;
     else
         give_up(turn, item, TW_DEAD_BAD_ENVELOPE, "header '" TW_H_DROP_OF "' is missing");
 }
@@ -170,50 +145,22 @@ static void decode_record(struct tw_turn *turn, struct tw_item *item)
 
     item->readable = tw_envelope_read(item->record, &item->envelope, &err) == TW_OK;
     if (tw_verdicts_has(turn->verdicts, item->record->offset))
-        item->kind = ITEM_PASSED_OVER;
+        item->kind = TW_ITEM_PASSED_OVER;
     else if (!item->readable)
         give_up(turn, item, TW_DEAD_BAD_ENVELOPE, err.msg);
     else if (tw_str_is(item->envelope.type, TW_DROP_TYPE))
         decode_drop(turn, item);
     else
         decode_command(turn, item);
-    if (turn->condemned && turn->condemned->offset == item->record->offset && item->kind != ITEM_PASSED_OVER)
+    if (turn->condemned && turn->condemned->offset == item->record->offset && item->kind != TW_ITEM_PASSED_OVER)
         give_up(turn, item, TW_DEAD_REFUSED_BY_STORE, turn->condemned->message);
-}
-
-/* The first offset of the dead letter that an attempt to decide this command belongs to: its own, unless it is a requeue. */
-static int64_t first_offset(const struct tw_item *item)
-{
-    return item->envelope.requeue_of >= 0 ? item->envelope.requeue_of : item->record->offset;
-}
-
-static int64_t waits_for(const struct tw_turn *turn, const struct tw_item *item)
-{
-    return item->kind == ITEM_COMMAND
-               ? tw_verdicts_parked_behind(turn->verdicts, item->cmd.key_id, first_offset(item), item->record->offset)
-               : -1;
 }
 
 /* Is there, or will there be, a row of this command? Of a view, too, once it was given up. */
 static bool has_row(const struct tw_item *item)
 {
-    return is_remembered(item) ||
-           (item->readable && (item->kind != ITEM_COMMAND || item->waits_for >= 0 || item->envelope.requeue_of >= 0));
-}
-
-static int64_t header_int(const struct tw_record *record, const char *name, int64_t otherwise)
-{
-    int64_t value;
-
-    return tw_str_to_int(tw_header_find(record, name), &value) && value >= 0 ? value : otherwise;
-}
-
-/* Also where it cannot be read: what becomes of its dead letter rests on which are open by then. */
-static bool is_word_of_operator(const struct tw_item *item)
-{
-    if (item->kind == ITEM_DEAD)
-        return header_int(item->record, TW_H_REQUEUE_OF, -1) >= 0;
-    return item->kind == ITEM_DROP || (item->kind == ITEM_COMMAND && item->envelope.requeue_of >= 0);
+    return is_remembered(item) || (item->readable && (item->kind != TW_ITEM_COMMAND || item->waits_for >= 0 ||
+                                                      item->envelope.requeue_of >= 0));
 }
 
 void tw_turn_decode(struct tw_turn *turn)
@@ -230,14 +177,14 @@ void tw_turn_decode(struct tw_turn *turn)
         item->envelope =
             (struct tw_envelope){.if_version = -1, .original_ms = -1, .requeue_of = -1, .attempt = -1, .drop_of = -1};
         decode_record(turn, item);
-        if (is_word_of_operator(item)) { /* alone: the next record comes with the next turn */
+        if (tw_parking_is_word(item)) { /* alone: the next record comes with the next turn */
             turn->record_count = i ? i : 1;
             if (i)
                 break;
         }
         item->cmd.envelope = &item->envelope;
         item->cmd.offset = item->record->offset;
-        item->waits_for = waits_for(turn, item);
+        item->waits_for = tw_parking_waits_for(turn, item);
         if (has_row(item))
             row_at(turn, item->envelope.command_id);
     }
@@ -376,8 +323,8 @@ void tw_emit_coalesced(struct tw_decision *d, size_t index)
 /* --- decide ------------------------------------------------------------------------------------------------------ */
 
 /* Of the command @p command_id, whose row is @p row; the cause is it, or what ended it. */
-static void emit_outcome(struct tw_turn *turn, struct tw_item *cause, struct tw_uuid command_id,
-                         const struct tw_ledger_row *row, bool repeated)
+void tw_turn_emit_outcome(struct tw_turn *turn, struct tw_item *cause, struct tw_uuid command_id,
+                          const struct tw_ledger_row *row, bool repeated)
 {
     const struct tw_outcome  *outcome = &row->outcome;
     struct tw_command_outcome payload = {
@@ -412,7 +359,7 @@ static struct tw_str command_name(struct tw_str ce_type)
     return version ? (struct tw_str){ce_type.ptr, (size_t)(version - ce_type.ptr)} : ce_type;
 }
 
-static struct tw_ledger_row make_row(const struct tw_turn *turn, const struct tw_item *item, struct tw_outcome outcome)
+struct tw_ledger_row tw_turn_make_row(const struct tw_turn *turn, const struct tw_item *item, struct tw_outcome outcome)
 {
     struct tw_ledger_row row = {
         .id = tw_command_id_ledger(item->envelope.command_id),
@@ -430,9 +377,9 @@ static struct tw_ledger_row make_row(const struct tw_turn *turn, const struct tw
 
 static void remember(struct tw_turn *turn, struct tw_item *item, struct tw_known_row *known, struct tw_outcome outcome)
 {
-    known->row = make_row(turn, item, outcome);
+    known->row = tw_turn_make_row(turn, item, outcome);
     known->present = known->fresh = true;
-    emit_outcome(turn, item, item->envelope.command_id, &known->row, false);
+    tw_turn_emit_outcome(turn, item, item->envelope.command_id, &known->row, false);
 }
 
 void tw_finish(struct tw_decision *d, const struct tw_pending_command *pending, struct tw_outcome outcome)
@@ -453,46 +400,32 @@ void tw_finish(struct tw_decision *d, const struct tw_pending_command *pending, 
     };
     memcpy(known->row.fingerprint, pending->fingerprint, sizeof(known->row.fingerprint));
     known->present = known->fresh = true;
-    emit_outcome(turn, turn->current, pending->command_id, &known->row, false);
+    tw_turn_emit_outcome(turn, turn->current, pending->command_id, &known->row, false);
 }
 
-static bool counts(const struct tw_turn *turn, const struct tw_known_row *known)
+bool tw_turn_row_counts(const struct tw_turn *turn, const struct tw_known_row *known)
 {
     return known->present && turn->clock_ms - known->row.at_ms < TW_LEDGER_LIFE_MS &&
            !tw_failpoint("mutant_ledger_ignored");
 }
 
-/* A requeued command names its original time; the row that gave it up does not make it a repeat. */
-static bool is_requeued(const struct tw_item *item, const struct tw_known_row *known)
-{
-    return item->envelope.original_ms >= 0 && known->row.outcome.status == TW_DEAD_LETTERED;
-}
-
-static bool is_same_request(const struct tw_item *item, const struct tw_ledger_row *row)
+bool tw_turn_is_same_request(const struct tw_item *item, const struct tw_ledger_row *row)
 {
     return !memcmp(row->fingerprint, item->envelope.fingerprint, sizeof(row->fingerprint));
 }
 
-static void answer_repeat(struct tw_turn *turn, struct tw_item *item, const struct tw_ledger_row *row)
+void tw_turn_answer_repeat(struct tw_turn *turn, struct tw_item *item, const struct tw_ledger_row *row)
 {
-    if (is_same_request(item, row)) {
+    if (tw_turn_is_same_request(item, row)) {
         turn->counts.repeated++;
-        emit_outcome(turn, item, item->envelope.command_id, row, true);
+        tw_turn_emit_outcome(turn, item, item->envelope.command_id, row, true);
     } else {
-        struct tw_ledger_row misuse =
-            make_row(turn, item, tw_rejected(TW_PROBLEM_KEY_REUSED, "the key belongs to a request with another body"));
+        struct tw_ledger_row misuse = tw_turn_make_row(
+            turn, item, tw_rejected(TW_PROBLEM_KEY_REUSED, "the key belongs to a request with another body"));
 
         turn->counts.rejected++;
-        emit_outcome(turn, item, item->envelope.command_id, &misuse, false);
+        tw_turn_emit_outcome(turn, item, item->envelope.command_id, &misuse, false);
     }
-}
-
-/* What a requeue came to whose id has its outcome from another record. One that was given up has none yet. */
-static const char *settled_by_row(const struct tw_item *item, const struct tw_ledger_row *row)
-{
-    if (row->outcome.status == TW_DEAD_LETTERED)
-        return NULL;
-    return is_same_request(item, row) ? TW_SETTLED_REPEATED : tw_status_name(TW_REJECTED);
 }
 
 static struct tw_outcome decide_command(struct tw_turn *turn, struct tw_item *item)
@@ -518,12 +451,12 @@ static struct tw_outcome decide_command(struct tw_turn *turn, struct tw_item *it
     return outcome;
 }
 
-static void set_aside(struct tw_turn *turn, struct tw_item *item)
+void tw_turn_set_aside(struct tw_turn *turn, struct tw_item *item)
 {
     struct tw_outcome    outcome = tw_rejected(TW_PROBLEM_DEAD_LETTERED, "");
     struct tw_known_row *known;
 
-    if (item->kind == ITEM_PASSED_OVER)
+    if (item->kind == TW_ITEM_PASSED_OVER)
         turn->counts.passed_over++;
     else
         turn->counts.dead++;
@@ -531,53 +464,18 @@ static void set_aside(struct tw_turn *turn, struct tw_item *item)
         return;
     outcome.status = TW_DEAD_LETTERED;
     known = row_at(turn, item->envelope.command_id);
-    if (!counts(turn, known))
+    if (!tw_turn_row_counts(turn, known))
         remember(turn, item, known, outcome);
 }
 
-/* Nothing is decided: the row says what became of the command, and without one there is nothing to say it of. */
-static void refuse(struct tw_turn *turn, struct tw_item *item, const struct tw_known_row *known, const char *why)
-{
-    struct tw_ledger_row row;
-
-    if (known && counts(turn, known)) {
-        answer_repeat(turn, item, &known->row);
-        return;
-    }
-    row = make_row(turn, item, tw_rejected(TW_PROBLEM_NOT_FOUND, why));
-    turn->counts.rejected++;
-    emit_outcome(turn, item, item->envelope.command_id, &row, false);
-}
-
-static bool is_open(const struct tw_turn *turn, const struct tw_item *item, int64_t first_offset)
-{
-    return tw_verdicts_is_open(turn->verdicts, first_offset, item->record->offset);
-}
-
-/* Does the command wait for an older one of its key that is not settled? */
-static bool waits(struct tw_turn *turn, struct tw_item *item, const struct tw_known_row *known)
-{
-    if (item->waits_for < 0)
-        return false;
-    if (tw_verdicts_is_parking(turn->verdicts, first_offset(item), item->record->offset)) {
-        refuse(turn, item, known, "an older dead letter of its key is still open"); /* it has its place already */
-    } else {
-        item->kind = ITEM_DEAD;
-        item->reason = TW_DEAD_PARKED;
-        item->message = tw_arena_printf(turn->arena, "waits for record %" PRId64 " of its key", item->waits_for);
-        set_aside(turn, item);
-    }
-    return true;
-}
-
-static struct tw_known_row *known_row(struct tw_turn *turn, const struct tw_item *item)
+struct tw_known_row *tw_turn_row_of(struct tw_turn *turn, const struct tw_item *item)
 {
     return has_row(item) ? row_at(turn, item->envelope.command_id) : NULL;
 }
 
-static void count_and_remember(struct tw_turn *turn, struct tw_item *item, struct tw_outcome outcome)
+void tw_turn_count_and_remember(struct tw_turn *turn, struct tw_item *item, struct tw_outcome outcome)
 {
-    struct tw_known_row *known = known_row(turn, item); /* looked up late: rows move when tw_finish() adds one */
+    struct tw_known_row *known = tw_turn_row_of(turn, item); /* looked up late: rows move when tw_finish() adds one */
 
     if (outcome.status == TW_REJECTED)
         turn->counts.rejected++;
@@ -589,40 +487,26 @@ static void count_and_remember(struct tw_turn *turn, struct tw_item *item, struc
 
 static void decide_item(struct tw_turn *turn, struct tw_item *item)
 {
-    struct tw_known_row *known = known_row(turn, item);
+    struct tw_known_row *known = tw_turn_row_of(turn, item);
     bool                 is_requeue = item->envelope.requeue_of >= 0;
     struct tw_outcome    outcome;
 
-    if (is_requeue && !is_open(turn, item, item->envelope.requeue_of)) {
-        refuse(turn, item, known, "there is no such open dead letter");
+    if (is_requeue && !tw_parking_is_open(turn, item, item->envelope.requeue_of)) {
+        tw_parking_refuse(turn, item, known, "there is no such open dead letter");
         return;
     }
-    if (known && is_remembered(item) && counts(turn, known) && !is_requeued(item, known)) {
-        answer_repeat(turn, item, &known->row);
+    if (known && is_remembered(item) && tw_turn_row_counts(turn, known) && !tw_parking_is_requeued(item, known)) {
+        tw_turn_answer_repeat(turn, item, &known->row);
         if (is_requeue)
-            item->settled_as = settled_by_row(item, &known->row);
+            item->settled_as = tw_parking_settled_by(item, &known->row);
         return;
     }
-    if (waits(turn, item, known))
+    if (tw_parking_waits(turn, item, known))
         return;
     outcome = decide_command(turn, item);
     if (is_requeue)
         item->settled_as = tw_status_name(outcome.status);
-    count_and_remember(turn, item, outcome);
-}
-
-static void decide_drop(struct tw_turn *turn, struct tw_item *item)
-{
-    struct tw_known_row *known = known_row(turn, item);
-
-    if (counts(turn, known)) {
-        answer_repeat(turn, item, &known->row);
-    } else if (is_open(turn, item, item->envelope.drop_of)) {
-        item->settled_as = "dropped";
-        count_and_remember(turn, item, (struct tw_outcome){.status = TW_SUCCEEDED, .http_status = 200});
-    } else {
-        count_and_remember(turn, item, tw_rejected(TW_PROBLEM_NOT_FOUND, "there is no such open dead letter"));
-    }
+    tw_turn_count_and_remember(turn, item, outcome);
 }
 
 static void emit_coalesced(struct tw_turn *turn)
@@ -641,25 +525,6 @@ static int compare_events(const void *left, const void *right)
     return (a->n > b->n) - (a->n < b->n);
 }
 
-/* By the headers alone: the envelope of a requeue may be what cannot be read. */
-static void pack_dead_letter(struct tw_turn *turn, const struct tw_item *item)
-{
-    const struct tw_record *record = item->record;
-    int64_t                 of = header_int(record, TW_H_REQUEUE_OF, -1);
-    bool                    again = of >= 0 && is_open(turn, item, of);
-    struct tw_dead_entry    entry = {
-           .reason = tw_dead_reason_code(item->reason),
-           .message = item->message,
-           .program = turn->config->program,
-           .first_offset = again ? of : record->offset,
-           .attempts = again ? header_int(record, TW_H_ATTEMPT, 2) : 1,
-           .first_failed_ms = again ? header_int(record, TW_H_ORIGINAL_TIME, item->cmd.clock_ms) : item->cmd.clock_ms,
-           .last_failed_ms = item->cmd.clock_ms,
-    };
-
-    tw_outbox_pack_dead_letter(&turn->outbox, record, &entry);
-}
-
 /* Events, dead letters and settlements in the order of their causes. */
 static struct tw_str pack_outbox(struct tw_turn *turn)
 {
@@ -674,11 +539,11 @@ static struct tw_str pack_outbox(struct tw_turn *turn)
             tw_outbox_pack_event(&turn->outbox, &turn->events[event]);
         if (turn->config->silent)
             continue;
-        if (item->kind == ITEM_DEAD)
-            pack_dead_letter(turn, item);
+        if (item->kind == TW_ITEM_DEAD)
+            tw_parking_pack_dead_letter(turn, item);
         else if (item->settled_as)
             tw_outbox_pack_settlement(&turn->outbox, item->record,
-                                      item->kind == ITEM_DROP ? item->envelope.drop_of : item->envelope.requeue_of,
+                                      item->kind == TW_ITEM_DROP ? item->envelope.drop_of : item->envelope.requeue_of,
                                       item->settled_as, item->cmd.clock_ms);
     }
     return tw_buf_str(&turn->outbox);
@@ -731,14 +596,6 @@ static void collect_rows(struct tw_turn *turn)
     turn->changes.row_count = count;
 }
 
-/* A requeued command is decided as of when it was first; nothing was ever later than now. */
-static int64_t time_of(const struct tw_turn *turn, const struct tw_item *item)
-{
-    int64_t original_ms = item->envelope.original_ms;
-
-    return original_ms >= 0 && original_ms < turn->clock_ms ? original_ms : turn->clock_ms;
-}
-
 void tw_turn_decide(struct tw_turn *turn)
 {
     const struct tw_record *last = &turn->records[turn->record_count - 1];
@@ -749,15 +606,15 @@ void tw_turn_decide(struct tw_turn *turn)
 
         if (item->record->timestamp_ms > turn->clock_ms)
             turn->clock_ms = item->record->timestamp_ms;
-        item->cmd.at_ms = time_of(turn, item);
+        item->cmd.at_ms = tw_parking_time_of(turn, item);
         item->cmd.clock_ms = turn->clock_ms;
         turn->current = item;
-        if (item->kind == ITEM_COMMAND)
+        if (item->kind == TW_ITEM_COMMAND)
             decide_item(turn, item);
-        else if (item->kind == ITEM_DROP)
-            decide_drop(turn, item);
+        else if (item->kind == TW_ITEM_DROP)
+            tw_parking_decide_drop(turn, item);
         else
-            set_aside(turn, item);
+            tw_turn_set_aside(turn, item);
     }
     emit_coalesced(turn);
     turn->changes.partition = turn->partition;
