@@ -1,5 +1,5 @@
-"""What tests of the reprice policy share: lines of carts, as the log gets them and as members see them, and what the policy
-wrote."""
+"""What tests of the reprice policy share: lines of carts, as the log gets them and as members see them, and what the
+policy wrote."""
 
 from typing import Any
 

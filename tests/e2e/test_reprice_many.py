@@ -1,5 +1,5 @@
-"""A product in thousands of carts: a change reaches all of them, at the policy's rate and whatever ends it or is away, and
-holds up nothing that is fresh."""
+"""A product in thousands of carts: a change reaches all of them, at the policy's rate and whatever ends it or is away,
+and holds up nothing that is fresh."""
 
 import uuid
 
