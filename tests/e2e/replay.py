@@ -154,9 +154,10 @@ def holding(stack: Stack, domain: str, folder: Path) -> Iterator[Holding]:
     that can take."""
     path = folder / f"{domain}.pipe"
     os.mkfifo(path)
-    process = begin(stack, "verify", domain, "--dump", str(path))
-    pipe = os.open(path, os.O_RDONLY)
+    pipe = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # before somebody writes: what is in a pipe must fit
     fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
+    os.set_blocking(pipe, True)
+    process = begin(stack, "verify", domain, "--dump", str(path))
     try:
         wait_until("it has begun to write what it reads", lambda: _bytes_in(pipe) == PIPE_BYTES)
         yield Holding(process, pipe)

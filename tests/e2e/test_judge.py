@@ -310,9 +310,9 @@ def sample(at_s: float, rest: bool = True, pid: int = 1, **more: Any) -> dict[st
     return {"at": at_s * 1000, "pid": pid, "rest": rest, "metrics": {}, **standing, **more}
 
 
-def size_of(*samples: dict[str, Any], asked_ms: list[int] = []) -> judge.Verdict:
+def size_of(*samples: dict[str, Any], asked_ms: list[int] = [], program: str = "edge2") -> judge.Verdict:
     world = World([])
-    world.told.samples["edge"].extend(samples)
+    world.told.samples[program].extend(samples)
     world.told.asked_ms = asked_ms
     return judge.programs_stay_small(world)  # type: ignore[arg-type]
 
@@ -321,7 +321,7 @@ def size_of(*samples: dict[str, Any], asked_ms: list[int] = []) -> judge.Verdict
     ("later", "sentence"),
     [
         ({}, ""),
-        ({"descriptors": 59}, "59 descriptors"),
+        ({"descriptors": 83}, "83 descriptors"),
         ({"threads": 23}, "23 threads"),
         ({"memory_bytes": 133 * judge.MIB}, "memory_bytes"),
         ({"memory_bytes": 133 * judge.MIB, "sanitized": True}, ""),
@@ -333,6 +333,12 @@ def size_of(*samples: dict[str, Any], asked_ms: list[int] = []) -> judge.Verdict
 def test_what_grew_spins_or_is_left_is_found(later: dict[str, Any], sentence: str) -> None:
     wrong = size_of(sample(0), sample(1, **later)).wrong
     assert (len(wrong) == 1 and sentence in wrong[0]) if sentence else not wrong
+
+
+def test_only_an_edge_has_pools_that_fill() -> None:
+    pair = sample(0), sample(1, descriptors=59)
+    assert not size_of(*pair).wrong
+    assert "cart (1) has 59 descriptors at rest" in size_of(*pair, program="cart").wrong[0]
 
 
 def test_work_between_two_rests_is_no_spin_and_another_process_no_growth() -> None:

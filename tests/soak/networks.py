@@ -1,10 +1,12 @@
-"""What lies between the workers of a domain and their store is slow, cut, silent or narrow: see ../e2e/toxics.py."""
+"""What lies between the workers of a domain and their store, or between the broker and all programs, is slow, cut, silent or
+narrow: see ../e2e/toxics.py."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
-from scene import PATIENCE_S, Scene, domain_of
+from client import Client
+from scene import BROKER, PATIENCE_S, Scene, domain_of
 from stack import WORKERS, wait_until
 from stores import Stores
 from test_store_network import NARROW_KBYTES, SLOW_MS, URI_OF, commits, metric
@@ -14,6 +16,9 @@ LASTS_S = 3.0
 CUT_AGAIN_S = 0.5
 LETTERS = NARROW_KBYTES << 10  # a second's worth, there and back
 NARROW_S = 0.5  # a part of them is in buffers at once
+
+
+# --- stores
 
 
 @contextmanager
@@ -92,3 +97,60 @@ def narrow(scene: Scene) -> str:
             took_s = time.monotonic() - began
     assert took_s >= NARROW_S, f"{LETTERS >> 10} KiB came through in {took_s:.1f} s"
     return f"{LETTERS >> 10} KiB to the store of {domain} took {took_s:.1f} s"
+
+
+# --- the broker
+
+
+@contextmanager
+def _broker_befallen(scene: Scene) -> Iterator[Proxy]:
+    proxy = scene.proxies[BROKER]
+    try:
+        yield proxy
+    finally:
+        proxy.heal()
+
+
+def _view_takes_s(scene: Scene) -> float:
+    """A request that waits for nothing but the broker."""
+    client = Client(scene.stack.url(scene.dice.choice(scene.edges)), scene.shop.recorder)
+    try:
+        began = time.monotonic()
+        answer = client.view(scene.shop.products[0])
+        assert answer.status_code == 202, answer.text
+        return time.monotonic() - began
+    finally:
+        client.close()
+
+
+def broker_slow(scene: Scene) -> str:
+    with _broker_befallen(scene) as proxy:
+        proxy.add("latency", "downstream", latency=SLOW_MS)
+        time.sleep(LASTS_S)
+        took_s = _view_takes_s(scene)
+    assert took_s >= SLOW_MS / 1000, f"a view was accepted in {took_s * 1000:.0f} ms"
+    return f"a view was accepted in {took_s * 1000:.0f} ms"
+
+
+def _records(scene: Scene) -> int:
+    return sum(scene.topics.ends().values())
+
+
+def broker_unheard(scene: Scene) -> str:
+    """It has what it was sent, and nobody is told. Then connections end, and what had no answer is sent again."""
+    with _broker_befallen(scene) as proxy:
+        proxy.add("timeout", "downstream", timeout=0)
+        time.sleep(2 * SLOW_MS / 1000)  # what was on its way has come
+        before = _records(scene)
+        count = wait_until("a record nobody is told of", lambda: _records(scene) - before, PATIENCE_S)
+    proxy.cut()
+    return f"{count} records were written whose acknowledgements were cut off"
+
+
+def broker_silent(scene: Scene) -> str:
+    with _broker_befallen(scene) as proxy:
+        proxy.add("timeout", timeout=0)
+        for name in scene.edges:
+            wait_until(f"{name} misses the broker", lambda n=name: not scene.stack.is_ready(n), PATIENCE_S)
+    proxy.cut()
+    return "no edge was ready"

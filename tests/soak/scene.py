@@ -15,6 +15,7 @@ from vitals import Marks
 
 SETTINGS = {"TW_SESSION_TIMEOUT_MS": "6000"}
 PATIENCE_S = 60.0
+BROKER = "broker"
 T = TypeVar("T")
 
 
@@ -24,7 +25,8 @@ def domain_of(program: str) -> str:
 
 def settings_of(program: str, proxies: dict[str, Proxy]) -> dict[str, str]:
     domain = domain_of(program)
-    return {**SETTINGS, URI_OF[domain]: proxies[domain].uri} if domain in WORKERS else SETTINGS
+    store = {URI_OF[domain]: proxies[domain].uri} if domain in WORKERS else {}
+    return {**SETTINGS, "TW_KAFKA": proxies[BROKER].uri, **store}
 
 
 class Deck(Generic[T]):
@@ -61,7 +63,7 @@ class Scene:
     dice: random.Random
     workers: list[str]
     edges: list[str]
-    proxies: dict[str, Proxy]  # between the workers of a domain and their store
+    proxies: dict[str, Proxy]  # between the workers of a domain and their store, and between the BROKER and all programs
     poisons: "Deck[str]"
     poisoned: int = 0
 

@@ -17,7 +17,7 @@ from client import Client
 from history import PATTERNS
 from paper import Paper, growth
 from recorder import Recorder
-from scene import Deck, Scene, settings_of
+from scene import BROKER, Deck, Scene, settings_of
 from stack import WORKERS, Stack, wait_until
 from stores import Stores
 from test_store_network import URI_OF
@@ -107,6 +107,7 @@ def run(stack: Stack, seconds: float, every_s: float, rate: float, seed: int, pa
     with ExitStack() as open_things:
         toxiproxy = open_things.enter_context(running_toxiproxy(stack.logs))
         proxies = {domain: toxiproxy.proxy(domain, stack.environment[URI_OF[domain]]) for domain in WORKERS}
+        proxies[BROKER] = toxiproxy.broker(stack.environment["TW_KAFKA"])
         start(stack, proxies)
         recorder = Recorder(stack.state / "history.jsonl")
         topics, stores = Topics(stack.environment["TW_KAFKA"]), Stores(stack.environment)

@@ -225,4 +225,7 @@ TROUBLES: dict[str, Callable[[Scene], str]] = {
     "connections to a store are cut": networks.cut,
     "connections to a store fall silent": networks.silent,
     "connections to a store are narrow": networks.narrow,
+    "the broker answers 200 ms later": networks.broker_slow,
+    "the broker's acknowledgements are cut off": networks.broker_unheard,
+    "connections to the broker fall silent": networks.broker_silent,
 }
