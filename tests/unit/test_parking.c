@@ -316,6 +316,26 @@ static void a_command__waits_behind_a_dead_letter_of_its_key_and_other_keys_flow
     free_world(world);
 }
 
+/* It was all there was when the store refused it; what has come since is not in the same turn. */
+static void what_has_come_since_a_record_was_refused_alone__waits_behind_it(void **unused)
+{
+    const struct tw_condemned condemned = {0, "the store does not bear it"};
+    struct world             *world = new_world(&tw_cart_domain);
+    struct tw_err             err;
+
+    (void)unused;
+    append_add(world, 1, 1, 1);
+    append_add(world, 2, 1, 1);
+    append_add(world, 1, 1, 10);
+    assert_int_equal(fold(world, 3, &condemned, &err), TW_OK);
+    fold_all(world, 3);
+    assert_null(cart_of(world, 1));
+    assert_int_equal(pieces_of(world, 2), 1);
+    assert_int_equal(world->letter_count, 2);
+    assert_true(tw_str_is(letter_at(world, 1).reason, "parked"));
+    free_world(world);
+}
+
 static void a_dead_letter_that_cannot_be_read__parks_nothing(void **unused)
 {
     struct world *world = new_world(&tw_cart_domain);
@@ -923,6 +943,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_command__waits_behind_a_dead_letter_of_its_key_and_other_keys_flow),
+        cmocka_unit_test(what_has_come_since_a_record_was_refused_alone__waits_behind_it),
         cmocka_unit_test(a_dead_letter_that_cannot_be_read__parks_nothing),
         cmocka_unit_test(a_repeat_of_what_was_done__is_answered_as_ever_while_its_key_is_parked),
         cmocka_unit_test(a_requeue__is_decided_at_its_first_time_and_opens_its_key),

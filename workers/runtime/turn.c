@@ -7,6 +7,7 @@
  *   5. while an older dead letter of its key is open, a command becomes one, too;
  *   6. If-Match;
  *   7. decide().
+ * What may open or settle a dead letter that parks its key stands alone in its turn, so that rule 5 knows of it.
  */
 #include "turn.h"
 
@@ -163,6 +164,12 @@ static bool has_row(const struct tw_item *item)
                                                       item->envelope.requeue_of >= 0));
 }
 
+/* An operator's word, or what the store refuses: what comes behind it rests on the dead letters that are open by then. */
+static bool stands_alone(const struct tw_item *item)
+{
+    return tw_parking_is_word(item) || (item->kind == TW_ITEM_DEAD && item->reason == TW_DEAD_REFUSED_BY_STORE);
+}
+
 void tw_turn_decode(struct tw_turn *turn)
 {
     if (!turn->verdicts)
@@ -177,7 +184,7 @@ void tw_turn_decode(struct tw_turn *turn)
         item->envelope =
             (struct tw_envelope){.if_version = -1, .original_ms = -1, .requeue_of = -1, .attempt = -1, .drop_of = -1};
         decode_record(turn, item);
-        if (tw_parking_is_word(item)) { /* alone: the next record comes with the next turn */
+        if (stands_alone(item)) { /* the next record comes with the next turn */
             turn->record_count = i ? i : 1;
             if (i)
                 break;

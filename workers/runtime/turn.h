@@ -63,7 +63,8 @@ struct tw_turn {
 };
 
 /** Decodes every record and collects what it touches. Never fails: what cannot be decoded becomes a dead letter. An
- *  operator's requeue or drop stands alone in its turn, so that what it opens is known before the next record. */
+ *  operator's requeue or drop, and a condemned record, stand alone in their turn, so that what they open or settle is known
+ *  before the next record. */
 void       tw_turn_decode(struct tw_turn *turn);
 /** Takes states from @p cache and the rest from the store. FENCED, UNREACHED, BROKEN: as tw_store.load. */
 enum tw_rc tw_turn_load(struct tw_turn *turn, struct tw_cache *cache, struct tw_err *reterr);
