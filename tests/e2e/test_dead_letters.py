@@ -206,7 +206,9 @@ def fold_broken(shop: Shop) -> None:
     ends = {domain: shop.end_of(domain) for domain in WORKERS}
     when = {domain: dice.randrange(ends[domain] // 5, ends[domain] // 2) for domain in WORKERS}
     shop.start(*WORKERS)
+    deadline = time.monotonic() + PATIENCE_S
     while when:
+        assert time.monotonic() < deadline, f"not folded so far: {when}"
         for domain in [domain for domain, records in when.items() if shop.folded(domain) >= records]:
             shop.kill(domain)
             del when[domain]

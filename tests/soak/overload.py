@@ -40,7 +40,7 @@ LIMITED_S = 2.0
 LIMITED = {"TW_RATE_LIMITS": "on", "TW_ADDRESS_WRITE_LIMIT": "20/60"}  # a slow machine comes to its end, too
 WINDOWS = 15  # of a light client, before and after
 OVER_S = 10.0  # after that much it shall be served as before
-DRAINED_S = 300.0
+DRAINED_S = READ_S = 300.0
 VIEW = b"product.record_view.v1"
 SETTINGS = {"TW_QUEUE_KBYTES": str(QUEUE_KBYTES)}
 
@@ -75,7 +75,9 @@ def views_in_the_log(environment: dict[str, str], ends: dict[tuple[str, int], in
     left = {p: end for (topic, p), end in ends.items() if topic == "product.commands" and end}
     found: dict[str, str] = {}
     consumer.assign([TopicPartition("product.commands", p, 0) for p in left])
+    deadline = time.monotonic() + READ_S
     while left:
+        assert time.monotonic() < deadline, f"product.commands was not read within {READ_S:.0f} s: {left} are to come"
         for message in consumer.consume(10_000, timeout=0.1):
             assert not message.error(), message.error()
             fields = dict(message.headers() or [])
