@@ -13,7 +13,6 @@ from worker_rounds import CART, MEMBER, PRODUCTS, Domain, WorkerRounds
 
 NEW_PRODUCTS = 20  # of so many commands one makes a product; the others are views of the catalogue
 ROUND = 1000  # its members and carts are of no other round
-TIMEOUT_S = 900
 
 
 @dataclass

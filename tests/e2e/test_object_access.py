@@ -4,14 +4,14 @@ when it is described, and a new kind of id fails until somebody says whose it is
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
-from client import Client, Member, claims_of, some_email
+from client import Client, Member, some_email
 from judge import Judged
 from messages import COMMANDS, ROUTES, SCHEMAS
 from stack import Stack, wait_until
