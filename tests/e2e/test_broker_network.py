@@ -1,6 +1,7 @@
 """What lies between the broker and all four programs is slow, narrow, silent or cut, also between a record and its
 acknowledgement: a record that is sent again is there once, and who was told 202 has one. See toxics.py."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,11 +14,10 @@ from faults import Report, dice_of, nothing_lost, sample_of, seconds
 from judge import Judged
 from stack import PROGRAMS, WORKERS, Stack, wait_until
 from test_outages_under_load import Clients
+from test_store_network import LETTERS, NARROW_KBYTES, NARROW_S, SLOW_MS
 from topics import Topics
 from toxics import Proxy, running_toxiproxy
 
-SLOW_MS = 200
-NARROW_KBYTES = 64  # a second
 CLIENTS = len(WORKERS)
 COMMANDS = ("member.commands", "product.commands", "cart.commands")
 
@@ -104,14 +104,28 @@ def slow(world: World, report: Report) -> None:
 def narrow(world: World, report: Report) -> None:
     world.broker.add("bandwidth", rate=NARROW_KBYTES)
     with world.busy():
-        time.sleep(seconds(3, 60))
+        time.sleep(seconds(1, 60))
+        took_s = record_takes_s(world.broker)
+        assert took_s >= NARROW_S, f"the fault: {LETTERS >> 10} KiB came through in {took_s:.1f} s"
         world.clients.await_more(202)
         world.broker.heal()
     report.cycles = 1
 
 
+def record_takes_s(broker: Proxy) -> float:
+    """How long LETTERS are on their way to the broker: a record that nobody can read, and a dead letter soon."""
+    through = Topics(broker.uri)
+    try:
+        began = time.monotonic()
+        through.write("cart.commands", b"key", os.urandom(LETTERS), [], partition=0)
+        return time.monotonic() - began
+    finally:
+        through.close()
+
+
 def reset(world: World, report: Report) -> None:
     dice = dice_of("resets of the broker")
+    before = world.broker.accepted()
     with world.busy():
         for _ in range(int(seconds(4, 120))):
             time.sleep(dice.uniform(0.2, 0.8))
@@ -120,6 +134,7 @@ def reset(world: World, report: Report) -> None:
             world.broker.heal()
             report.cycles += 1
         world.clients.await_more(202)
+    assert world.broker.accepted() > before, "the fault: connections were cut, and came again"
 
 
 def silent(world: World, report: Report) -> None:

@@ -5,12 +5,13 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
-from client import Client, MixedLoad, Steadily
+from client import Client, MixedLoad, Steadily, at_once
 from faults import Report, dice_of, nothing_lost, sample_of, seconds
 from judge import Judged
 from stack import WORKERS, Stack, wait_until
@@ -21,6 +22,8 @@ from toxics import Proxy, Toxiproxy, running_toxiproxy
 URI_OF = {"member": "TW_POSTGRES_URI", "product": "TW_MONGO_URI", "cart": "TW_REDIS_URI"}
 SLOW_MS = 200
 NARROW_KBYTES = 64  # a second: these batches pass; larger ones are halved until they do, see unit/test_partition.c
+LETTERS = NARROW_KBYTES << 10  # a second's worth, there and back
+NARROW_S = 0.5  # a part of them is in buffers at once
 IMPATIENT = {"TW_STORE_TIMEOUT_MS": "2000", "TW_SESSION_TIMEOUT_MS": "6000"}
 WENT_BACK = "partition goes back to its watermark"
 REBALANCED = "group rebalanced"
@@ -169,11 +172,28 @@ def slow(world: World, report: Report) -> None:
     report.cycles = 1
 
 
+ECHOES: dict[str, Callable[[Stores, str], object]] = {
+    "member": lambda stores, text: stores.rows("select %s::text", text),
+    "product": lambda stores, text: stores.mongo["products"].find_one({"sku": text}),
+    "cart": lambda stores, text: stores.redis.servers[0].echo(text),
+}
+
+
+def letters_take_s(stack: Stack, domain: str, proxy: Proxy) -> float:
+    """How long LETTERS are on their way to the store of a domain, through its proxy."""
+    with closing(Stores({**stack.environment, URI_OF[domain]: proxy.uri})) as stores:
+        began = time.monotonic()
+        ECHOES[domain](stores, "x" * LETTERS)
+        return time.monotonic() - began
+
+
 def narrow(world: World, report: Report) -> None:
     through(world.stack, world.proxies)
     world.all("bandwidth", rate=NARROW_KBYTES)
     with all_loads(world.loads):
-        time.sleep(seconds(3, 60))
+        time.sleep(seconds(1, 60))
+        took_s = at_once(*(partial(letters_take_s, world.stack, *one) for one in world.proxies.items()))
+        assert min(took_s) >= NARROW_S, f"the fault: {LETTERS >> 10} KiB came through in {min(took_s):.1f} s"
     world.heal()
     report.cycles = 1
 

@@ -25,9 +25,9 @@ def free_port() -> int:
 class Proxy:
     """One way through; its toxics can be changed while connections are open."""
 
-    def __init__(self, control: httpx.Client, name: str, uri: str, listen: str, upstream: str) -> None:
+    def __init__(self, control: httpx.Client, log: Path, name: str, uri: str, listen: str, upstream: str) -> None:
         """`uri`: for whoever is to go through it."""
-        self._control, self._path, self.uri = control, f"/proxies/{name}", uri
+        self._control, self._log, self._name, self._path, self.uri = control, log, name, f"/proxies/{name}", uri
         self._ask("POST", "/proxies", {"name": name, "listen": listen, "upstream": upstream})
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -50,10 +50,16 @@ class Proxy:
         for enabled in (False, True):
             self._ask("POST", self._path, {"enabled": enabled})
 
+    def accepted(self) -> int:
+        """Connections so far. Whoever keeps theirs open makes another one only when it was cut."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return sum(f'"name":"{self._name}"' in line and '"Accepted client"' in line for line in lines)
+
 
 class Toxiproxy:
-    def __init__(self, control: httpx.Client) -> None:
+    def __init__(self, control: httpx.Client, log: Path) -> None:
         self._control = control
+        self._log = log
 
     def proxy(self, name: str, uri: str) -> Proxy:
         """A new one in front of the server that the URI names."""
@@ -69,7 +75,7 @@ class Toxiproxy:
 
     def _new(self, name: str, *where: str) -> Proxy:
         self._control.delete(f"/proxies/{name}")
-        return Proxy(self._control, name, *where)
+        return Proxy(self._control, self._log, name, *where)
 
 
 @contextmanager
@@ -77,12 +83,13 @@ def running_toxiproxy(logs: Path) -> Iterator[Toxiproxy]:
     built = subprocess.run([ROOT / "tests/toxiproxy/build"], capture_output=True, text=True, check=False)
     assert built.returncode == 0, f"toxiproxy was not built: {built.stderr}"
     port = free_port()
-    with (logs / "toxiproxy.log").open("ab") as out:
+    log = logs / "toxiproxy.log"
+    with log.open("ab") as out:
         process = subprocess.Popen([built.stdout.strip(), "-port", str(port)], stdout=out, stderr=out)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as control:
             wait_until("toxiproxy listens", lambda: _is_up(control))
-            yield Toxiproxy(control)
+            yield Toxiproxy(control, log)
     finally:
         process.terminate()
         process.wait(10)

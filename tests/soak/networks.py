@@ -2,20 +2,17 @@
 narrow: see ../e2e/toxics.py."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from client import Client
 from scene import BROKER, PATIENCE_S, Scene, domain_of
 from stack import WORKERS, wait_until
-from stores import Stores
-from test_store_network import NARROW_KBYTES, SLOW_MS, URI_OF, commits, metric
+from test_store_network import LETTERS, NARROW_KBYTES, NARROW_S, SLOW_MS, commits, letters_take_s, metric
 from toxics import Proxy
 
 LASTS_S = 3.0
 CUT_AGAIN_S = 0.5
-LETTERS = NARROW_KBYTES << 10  # a second's worth, there and back
-NARROW_S = 0.5  # a part of them is in buffers at once
 
 
 # --- stores
@@ -79,22 +76,11 @@ def silent(scene: Scene) -> str:
     return f"both workers of {domain} were not ready"
 
 
-ECHOES: dict[str, Callable[[Stores, str], object]] = {
-    "member": lambda stores, text: stores.rows("select %s::text", text),
-    "product": lambda stores, text: stores.mongo["products"].find_one({"sku": text}),
-    "cart": lambda stores, text: stores.redis.servers[0].echo(text),
-}
-
-
 def narrow(scene: Scene) -> str:
     with _befallen(scene) as (domain, proxy):
         proxy.add("bandwidth", rate=NARROW_KBYTES)
         time.sleep(LASTS_S)
-        environment = {**scene.stack.environment, URI_OF[domain]: proxy.uri}
-        with closing(Stores(environment)) as stores:
-            began = time.monotonic()
-            ECHOES[domain](stores, "x" * LETTERS)
-            took_s = time.monotonic() - began
+        took_s = letters_take_s(scene.stack, domain, proxy)
     assert took_s >= NARROW_S, f"{LETTERS >> 10} KiB came through in {took_s:.1f} s"
     return f"{LETTERS >> 10} KiB to the store of {domain} took {took_s:.1f} s"
 
