@@ -18,6 +18,7 @@ from stack import WORKERS, Stack, wait_until
 from topics import Topics
 
 ALL = TOPICS["cart.commands"]  # as many as any other domain has
+COMMIT_OF = {"member": "member.store", "product": "product.store.commit", "cart": "cart.store.commit"}
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,7 @@ def test_a_zombie_is_fenced(healed: Stack, load: MixedLoad, fold: Fold, judged: 
     fold.drained()
     healed.signal(domain, signal.SIGCONT)
     load.send(domain, 10)
+    wait_until("its commit is refused", lambda: f'"rc":"FENCED","where":"{COMMIT_OF[domain]}"' in healed.log(domain), 40)
     wait_until("the zombie found out", lambda: not healed.is_running(domain) or they_share(healed, domain, second), 40)
     time.sleep(0.5)
     healed.stop(second)
