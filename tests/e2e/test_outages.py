@@ -95,7 +95,7 @@ def test_workers_wait_for_their_stores_and_go_on(
         time.sleep(0.2)
     assert set(statuses["member"]) == {202}, "a registration needs no store"
     for domain in WORKERS:
-        assert not_ready_because(healed, domain, "recover"), "a worker says why it waits"
+        await_reason(healed, domain, "recover")
     for domain in WORKERS:
         healed.start_server(STORE_OF[domain])
     for name in (*WORKERS, "edge"):
@@ -122,9 +122,10 @@ def test_a_store_that_is_killed_loses_nothing(
     try:
         wait_until("some are accepted", lambda: statuses.count(202) > 10)
         healed.kill_server(STORE_OF[domain])
-        time.sleep(1)
+        wait_until(f"{domain} says so", lambda: not healed.is_ready(domain), 40)
         healed.start_server(STORE_OF[domain])
-        wait_until("more are accepted", lambda: statuses.count(202) > 20)
+        before = statuses.count(202)
+        wait_until("more are accepted", lambda: statuses.count(202) > before + 10, 40)
     finally:
         stop.set()
         thread.join()

@@ -111,7 +111,7 @@ def test_an_outage_under_load_is_refused_waited_for_and_over_by_itself(
             for worker in WORKERS if server == "kafka" else [w for w, store in STORE_OF.items() if store == server]:
                 if how != "pause":
                     wait_until(f"{worker} says so", lambda w=worker: not healed.is_ready(w), 40)
-            time.sleep(dice_of(f"{server} {how}").uniform(0.5, 1) * seconds(3, 60))
+            time.sleep(seconds(dice_of(f"{server} {how}").uniform(1.5, 3), 60))
             heal(healed, server, how)
             with report.recovery():
                 clients.await_more(202, 20)
