@@ -33,7 +33,7 @@ def await_ready(stack: Stack, *names: str) -> None:
         stack.wait_ready(name)
 
 
-def test_stores_that_hang_are_named_by_their_workers_and_by_the_edge(healed: Stack) -> None:
+def test_stores_that_hang_are_named_by_their_workers_and_by_the_edge(healed: Stack, judged: Judged) -> None:
     for server, _ in STORE_OF.values():
         healed.pause_server(server)
     for worker, (_, name) in STORE_OF.items():
@@ -44,9 +44,10 @@ def test_stores_that_hang_are_named_by_their_workers_and_by_the_edge(healed: Sta
     for server, _ in STORE_OF.values():
         healed.resume_server(server)
     await_ready(healed, *PROGRAMS)
+    judged()
 
 
-def test_a_broker_that_hangs_is_named_by_all(healed: Stack, shopper: Client) -> None:
+def test_a_broker_that_hangs_is_named_by_all(healed: Stack, shopper: Client, judged: Judged) -> None:
     healed.pause_server("kafka")
     for worker in WORKERS:
         await_why(healed, worker, "broker")
@@ -58,6 +59,7 @@ def test_a_broker_that_hangs_is_named_by_all(healed: Stack, shopper: Client) -> 
     healed.resume_server("postgres")
     healed.resume_server("kafka")
     await_ready(healed, *PROGRAMS)
+    judged()
 
 
 @pytest.fixture

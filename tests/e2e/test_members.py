@@ -13,6 +13,7 @@ import pytest
 
 import ids
 from client import Client, some_email, some_password
+from judge import Judged
 from stack import Stack
 from stores import Stores
 from topics import Topics
@@ -221,3 +222,7 @@ def test_a_member_without_the_scope_gets_403(shopper: Client, topics: Topics) ->
     response = shopper.create_product()
     assert (response.status_code, response.json()["code"]) == (403, "missing-scope")
     assert topics.ends() == before
+
+
+def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:
+    judged()

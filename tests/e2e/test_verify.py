@@ -478,11 +478,6 @@ def test_a_progress_that_does_not_follow_from_the_log_is_told(still: Stack, stor
     replay.agrees(still, "member")
 
 
-def test_everything_agrees_with_a_fold_of_the_log(stack: Stack, judged: Judged) -> None:
-    stack.heal()
-    judged()
-
-
 def test_a_snapshot_or_rebuild_of_what_nobody_folded_into_is_refused_and_leaves_nothing(
     shop: Shop, stack: Stack, tmp_path: Path
 ) -> None:
@@ -494,3 +489,8 @@ def test_a_snapshot_or_rebuild_of_what_nobody_folded_into_is_refused_and_leaves_
         assert not there.mongo.list_collection_names() if domain == "product" else not there.redis.servers[0].dbsize()
         there.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_everything_agrees_with_a_fold_of_the_log(stack: Stack, judged: Judged) -> None:
+    stack.heal()
+    judged()
