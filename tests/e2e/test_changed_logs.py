@@ -121,7 +121,7 @@ def test_a_topic_that_is_made_anew_under_a_worker_stops_it(
 
 
 @pytest.mark.sampled
-def test_another_log_of_the_same_length_stops_the_worker(
+def test_another_log_that_is_longer_stops_the_worker(
     servers: Stack, admin: AdminClient, stores: Stores, topics: Topics, folded: list[int]
 ) -> None:
     with reported("another log, longer than the one that was folded") as report:
@@ -189,7 +189,7 @@ def test_topics_that_are_not_those_of_the_manifest_are_named(
 
 
 @pytest.mark.sampled
-def test_partitions_that_are_added_under_a_worker_stop_it(
+def test_partitions_that_are_added_under_a_worker_are_found_by_the_next_one(
     servers: Stack, admin: AdminClient, stores: Stores, folded: list[int]
 ) -> None:
     with reported("partitions added under a worker") as report:

@@ -54,7 +54,7 @@ def records_in_a_batch(stack: Stack, name: str) -> float:
 
 
 @pytest.mark.parametrize("domain", WORKERS)
-def test_sigterm_under_load_ends_within_ten_seconds(
+def test_sigterm_under_load_ends_it_in_order_twice(
     healed: Stack, load: MixedLoad, judged: Judged, domain: str
 ) -> None:
     for _ in range(2):
