@@ -18,7 +18,7 @@ from stack import WORKERS, Stack, wait_until
 from topics import Topics
 
 ALL = TOPICS["cart.commands"]  # as many as any other domain has
-COMMIT_OF = {"member": "member.store", "product": "product.store.commit", "cart": "cart.store.commit"}
+COMMIT_OF = {"member": "member.store", "product": "product.store.commit", "cart": "cart.store.commit"}  # in logs
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,10 @@ def test_partitions_are_shared_and_taken_over(
     judged()
 
 
+def is_fenced(stack: Stack, domain: str) -> bool:
+    return f'"rc":"FENCED","where":"{COMMIT_OF[domain]}"' in stack.log(domain)
+
+
 @pytest.mark.parametrize("domain", WORKERS)
 def test_a_zombie_is_fenced(healed: Stack, load: MixedLoad, fold: Fold, judged: Judged, domain: str) -> None:
     """Stopped inside a turn past its session, it wakes after another folded the same records."""
@@ -76,7 +80,7 @@ def test_a_zombie_is_fenced(healed: Stack, load: MixedLoad, fold: Fold, judged: 
     fold.drained()
     healed.signal(domain, signal.SIGCONT)
     load.send(domain, 10)
-    wait_until("its commit is refused", lambda: f'"rc":"FENCED","where":"{COMMIT_OF[domain]}"' in healed.log(domain), 40)
+    wait_until("its commit is refused", lambda: is_fenced(healed, domain), 40)
     wait_until("the zombie found out", lambda: not healed.is_running(domain) or they_share(healed, domain, second), 40)
     time.sleep(0.5)
     healed.stop(second)
