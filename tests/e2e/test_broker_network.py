@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import pytest
 
 from client import Client, MixedLoad, Steadily
+from compare_logs import EDGE
 from faults import Report, dice_of, nothing_lost, sample_of, seconds
+from history import Reader
 from judge import Judged
+from recorder import Recorder
 from stack import PROGRAMS, WORKERS, Stack, wait_until
 from test_outages_under_load import Clients
 from test_store_network import LETTERS, NARROW_KBYTES, NARROW_S, SLOW_MS
@@ -19,6 +22,7 @@ from topics import Topics
 from toxics import Proxy, running_toxiproxy
 
 CLIENTS = len(WORKERS)
+MOMENT_S = 0.2
 COMMANDS = ("member.commands", "product.commands", "cart.commands")
 
 
@@ -29,6 +33,7 @@ class World:
     loads: dict[str, MixedLoad]
     clients: Clients
     topics: Topics
+    history: Reader
 
     @contextmanager
     def busy(self) -> Iterator[None]:
@@ -39,8 +44,18 @@ class World:
             stack.enter_context(self.clients)
             yield
 
-    def records(self) -> int:
-        return sum(end for (topic, _), end in self.topics.ends().items() if topic in COMMANDS)
+    def untold(self) -> set[str]:
+        """Commands of edges that are in the log, and nobody was told of."""
+        self.topics.read()
+        records = (record for topic in COMMANDS for record in self.topics.records(topic))
+        written = {record.command_id for record in records if record.header("ce_source") == EDGE}
+        return written - {told for exchange in self.history.read_on().exchanges for told in exchange.command_ids}
+
+    def more_are_untold(self, before: set[str]) -> bool:
+        """And not for a moment only."""
+        more = self.untold() - before
+        time.sleep(MOMENT_S)
+        return bool(more & self.untold())
 
     def is_well(self) -> None:
         for name in PROGRAMS:
@@ -60,12 +75,13 @@ def loads(merchant: Client, anyone: Client) -> dict[str, MixedLoad]:
 
 @pytest.fixture
 def world(
-    healed: Stack, broker: Proxy, loads: dict[str, MixedLoad], product: str, topics: Topics
+    healed: Stack, broker: Proxy, loads: dict[str, MixedLoad], product: str, topics: Topics, recorder: Recorder
 ) -> Iterator[World]:
     healed.stop(*PROGRAMS)
     healed.start(*PROGRAMS, settings={"TW_KAFKA": broker.uri})
     shoppers = [loads[domain].members[0] for domain in WORKERS]
-    yield World(healed, broker, loads, Clients(shoppers, product, healed.pids()["edge"]), topics)
+    clients = Clients(shoppers, product, healed.pids()["edge"])
+    yield World(healed, broker, loads, clients, topics, Reader(recorder.path))
     broker.heal()
     healed.stop(*(name for name in PROGRAMS if healed.is_running(name)))
 
@@ -77,9 +93,10 @@ def test_a_record_whose_acknowledgement_is_cut_off_is_there_once(
     with nothing_lost("acknowledgements that are cut off", topics, judged) as report, world.busy():
         for _ in range(int(seconds(3, 30))):
             world.clients.await_more(202)
+            untold = world.untold()
             world.broker.add("timeout", "downstream", timeout=0)
-            told, there = len(world.clients.answers), world.records()
-            wait_until("the broker has more than was told", lambda: world.records() > there, 5)
+            told = len(world.clients.answers)
+            wait_until("the log has more than was told", lambda: world.more_are_untold(untold), 30)
             time.sleep(dice_of(f"cut {report.cycles}").uniform(0, 0.5))
             assert all(answer.status_code != 202 for answer in world.clients.answers[told + CLIENTS :]), "the fault"
             world.broker.cut()
