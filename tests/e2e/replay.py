@@ -236,7 +236,8 @@ def writes(anyone: Client, merchant: Client, product: str) -> list[Callable[[], 
 class Traffic:
     """Calls something again and again, in threads of its own, until it is told to stop; what failed is told then."""
 
-    def __init__(self, *calls: Callable[[], object]) -> None:
+    def __init__(self, *calls: Callable[[], object], pause_s: float = PAUSE_S) -> None:
+        self._pause_s = pause_s
         self._stop = threading.Event()
         self._failures: list[str] = []
         self.counts = [0] * len(calls)
@@ -247,7 +248,7 @@ class Traffic:
             try:
                 call()
                 self.counts[which] += 1
-                self._stop.wait(PAUSE_S)
+                self._stop.wait(self._pause_s)
             except (AssertionError, httpx.HTTPError) as error:
                 self._failures.append(f"{type(error).__name__}: {error}")
                 return

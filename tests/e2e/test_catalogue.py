@@ -1,10 +1,9 @@
 """Lists of the catalogue: filters, orders, words, pages, and what there is of categories and tags."""
 
-import threading
+import itertools
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
@@ -13,6 +12,7 @@ import pytest
 
 from client import Client, at_once, product_body
 from judge import Judged
+from replay import Traffic
 from stack import Stack
 
 Shown = dict[str, Any]
@@ -253,27 +253,18 @@ def test_what_was_found_by_words_comes_in_pages_too(anyone: Client, category: st
 # --- pages
 
 
-@contextmanager
-def another_client_writes(merchant: Client, category: str) -> Iterator[None]:
+def another_client_writes(merchant: Client, category: str) -> Traffic:
     """Makes products of all prices and names, without a pause."""
-    done = threading.Event()
     writer = merchant.as_caller(merchant.token)
+    numbers = itertools.count(1)
 
     def write() -> None:
-        number = 0
-        while not done.is_set():
-            number += 1
-            price = f"{number * 37 % 60}.{number % 100:02}"
-            body = product_body(category=category, price=price, name=f"{number * 7919 % 1000:03} between")
-            assert writer.write("POST", PRODUCTS, body).status_code == 202
+        number = next(numbers)
+        price = f"{number * 37 % 60}.{number % 100:02}"
+        body = product_body(category=category, price=price, name=f"{number * 7919 % 1000:03} between")
+        assert writer.write("POST", PRODUCTS, body).status_code == 202
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+    return Traffic(write, pause_s=0)
 
 
 @pytest.mark.parametrize("sort", ["newest", "price", "-price", "name", "-rating", "-view_count"])

@@ -50,8 +50,8 @@ def clock(healed: Stack, tmp_path: Path) -> Iterator[Clock]:
 
 
 def said_ahead_s(stack: Stack, name: str) -> float:
-    """How far ahead of ours the last line of its log was written."""
-    line = json.loads(stack.log(name).splitlines()[-1])
+    """How far ahead of ours the last whole line of its log was written."""
+    line = json.loads(stack.log(name).rpartition("\n")[0].splitlines()[-1])
     return (datetime.fromisoformat(line["time"].replace("Z", "+00:00")) - datetime.now(timezone.utc)).total_seconds()
 
 

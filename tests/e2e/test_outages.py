@@ -1,6 +1,5 @@
 """Servers that stop, hang, or are not there yet. Stores that lose what they had are in test_lost_stores.py."""
 
-import threading
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ import pytest
 import ids
 from client import Client, some_email, some_password
 from judge import Judged
+from replay import Traffic
 from stack import WORKERS, Stack, wait_until
 from stores import Stores
 
@@ -109,26 +109,14 @@ def test_a_store_that_is_killed_loses_nothing(
     healed: Stack, merchant: Client, shopper: Client, product: str, judged: Judged, domain: str
 ) -> None:
     write = write_for(domain, merchant, shopper, product)
-    stop = threading.Event()
     statuses: list[int] = []
-
-    def load() -> None:
-        while not stop.is_set():
-            statuses.append(write())
-            time.sleep(0.005)
-
-    thread = threading.Thread(target=load)
-    thread.start()
-    try:
+    with Traffic(lambda: statuses.append(write())):
         wait_until("some are accepted", lambda: statuses.count(202) > 10)
         healed.kill_server(STORE_OF[domain])
         wait_until(f"{domain} says so", lambda: not healed.is_ready(domain), 40)
         healed.start_server(STORE_OF[domain])
         before = statuses.count(202)
         wait_until("more are accepted", lambda: statuses.count(202) > before + 10, 40)
-    finally:
-        stop.set()
-        thread.join()
     healed.wait_ready(domain)
     judged()
 

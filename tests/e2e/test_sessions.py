@@ -319,13 +319,16 @@ def test_an_edge_that_starts_again_refuses_what_was_revoked_before(
 # --- when the events are not fresh
 
 
+UNFOLLOWED = "tillwire_edge_tail_fresh 0"
+
+
 @pytest.fixture
 def unfollowed(healed: Stack) -> Iterator[Callable[[str], None]]:
-    """Makes the broker fall silent, and waits until edges must have noticed."""
+    """Makes the broker fall silent, and waits until the edge has noticed."""
 
     def silence(how: str) -> None:
         {"stopped": healed.stop_server, "paused": healed.pause_server}[how]("kafka")
-        time.sleep(2)
+        wait_until("the edge does not follow", lambda: UNFOLLOWED in healed.admin("edge", "/metrics").text.splitlines())
 
     yield silence
 
