@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from judge import Judged
+from report import tell
 from topics import Topics
 
 T = TypeVar("T")
@@ -65,10 +66,7 @@ def reported(what: str) -> Iterator[Report]:
     print(f"{what}: TW_SEED={SEED}", flush=True)
     report = Report(what)
     yield report
-    print(report.line())
-    if path := os.environ.get("TW_REPORT"):
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(report.line() + "\n")
+    tell(report.line())
 
 
 @contextmanager

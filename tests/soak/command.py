@@ -59,8 +59,10 @@ def main() -> int:
     paper = Paper(f"{asked.part.capitalize()}, seed {asked.seed}")
     file = report_file(asked)
     try:
-        with OwnStack(build()) as stack:
+        own = OwnStack(build())
+        with own as stack:
             PARTS[asked.part](stack, asked, paper)
+            own.keeps_logs = bool(paper.broken)
     except BaseException as error:
         paper.promise(f"the run came to its end: {type(error).__name__}: {error}", False)
         raise

@@ -33,6 +33,7 @@ class OwnStack:
             os.environ.pop(name, None)
         os.environ.update(TW_STATE_DIR=str(self.state), TW_BASE_PORT=str(free_base_port()), TW_BIN_DIR=str(programs))
         self.stack: Stack | None = None
+        self.keeps_logs = False  # for whoever finds that a promise was broken
 
     def _dev(self, *words: str) -> None:
         done = subprocess.run([ROOT / "dev", *words], capture_output=True, text=True)
@@ -54,7 +55,7 @@ class OwnStack:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         """Logs of a run that failed stay, and are named."""
-        self._leave(keep=kind is not None and kind is not SystemExit)
+        self._leave(keep=self.keeps_logs or (kind is not None and kind is not SystemExit))
 
     def _leave(self, keep: bool) -> None:
         try:
