@@ -1,6 +1,7 @@
 """A store heals by itself: emptied, or put back to an older copy while clients go on writing, it is refilled from the
 log, and what the API shows is what was accepted."""
 
+import shutil
 import subprocess
 import threading
 import time
@@ -208,6 +209,25 @@ def test_a_redis_that_is_put_back_to_an_older_copy_heals_under_load(
         traffic.goes_on()
         with refilled(topics, "cart"):
             put_back_redis(server, copy)
+            traffic.goes_on()
+    assert_healed(traffic, stack, fold, judged)
+
+
+def test_a_redis_that_starts_from_an_older_file_heals_under_load(
+    traffic: Traffic, topics: Topics, stack: Stack, fold: Fold, judged: Judged, tmp_path: Path
+) -> None:
+    data, older = stack.state / "data/redis", tmp_path / "redis"
+    with traffic.flowing():
+        traffic.goes_on()
+        stack.stop_server("redis")
+        shutil.copytree(data, older)
+        stack.start_server("redis")
+        traffic.goes_on()
+        stack.stop_server("redis")
+        shutil.rmtree(data)
+        shutil.copytree(older, data)
+        with refilled(topics, "cart"):
+            stack.start_server("redis")
             traffic.goes_on()
     assert_healed(traffic, stack, fold, judged)
 

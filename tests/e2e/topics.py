@@ -57,15 +57,19 @@ class Record:
 PASSING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError._UNKNOWN_PARTITION)
 
 
-def patiently(ask: Callable[[], T], patience_s: float = 30) -> T:
-    """The answer of a broker that may just have come back, and not lead its partitions yet."""
+def patiently(ask: Callable[[], T], reconnect: Callable[[], None] = lambda: None, patience_s: float = 30) -> T:
+    """The answer of a broker that may just have come back, and not lead its partitions yet. A client that asked
+    meanwhile may keep it in mind that there are none, so another one asks again."""
     deadline = time.monotonic() + patience_s
     while True:
         try:
             return ask()
         except KafkaException as error:
-            if not (error.args[0].retriable() or error.args[0].code() in PASSING) or time.monotonic() > deadline:
+            code = error.args[0].code()
+            if not (error.args[0].retriable() or code in PASSING) or time.monotonic() > deadline:
                 raise
+            if code == KafkaError._UNKNOWN_PARTITION:
+                reconnect()
         time.sleep(0.2)
 
 
@@ -103,7 +107,9 @@ class Topics:
     def end(self, topic: str, partition: int) -> int:
         """The next offset."""
         at = TopicPartition(topic, partition)
-        return patiently(lambda: self._consumer.get_watermark_offsets(at, timeout=10, cached=False)[1])
+        return patiently(
+            lambda: self._consumer.get_watermark_offsets(at, timeout=10, cached=False)[1], self.reconnect
+        )
 
     def ends(self, kind: str = "commands") -> dict[tuple[str, int], int]:
         """The next offset of every partition of that kind of topic."""
