@@ -774,6 +774,31 @@ static void a_drop__opens_its_key_and_what_was_dropped_never_happens(void **unus
     free_world(world);
 }
 
+/* Two operators at once, and a worker that is still too old: else the second word would be a dead letter with a name of its
+ * own, by which the command could be carried out after all. */
+static void a_requeue_that_cannot_be_decoded_of_what_is_settled__is_no_dead_letter(void **unused)
+{
+    struct world    *world = new_world(&tw_cart_domain);
+    struct tw_domain older = tw_cart_domain;
+
+    (void)unused;
+    older.command_count = 0;
+    world->config.domain = &older;
+    append_add(world, 1, 1, 1);
+    fold_all(world, 1);
+    drop(world, 0);
+    requeue(world, 0);
+    world->log.now_ms += INT64_C(25) * 3600000; /* no ledger row speaks for it any more */
+    requeue(world, 0);
+    fold_all(world, 9);
+    assert_true(tw_str_is(outcome_at(world, 3).problem_code, "not-found"));
+    assert_int_equal(world->letter_count, 2);
+    world->config.domain = &tw_cart_domain;
+    requeue_until_none_is_open(world, 9);
+    assert_null(cart_of(world, 1));
+    free_world(world);
+}
+
 static void a_drop_without_what_it_drops__is_a_dead_letter(void **unused)
 {
     struct world      *world = new_world(&tw_cart_domain);
@@ -960,6 +985,7 @@ int main(void)
         cmocka_unit_test(views_of_one_id__are_each_counted_when_they_are_requeued),
         cmocka_unit_test(a_view_that_fails_in_two_ways__has_one_row_all_the_time),
         cmocka_unit_test(a_drop__opens_its_key_and_what_was_dropped_never_happens),
+        cmocka_unit_test(a_requeue_that_cannot_be_decoded_of_what_is_settled__is_no_dead_letter),
         cmocka_unit_test(a_drop_without_what_it_drops__is_a_dead_letter),
         cmocka_unit_test(after_a_mended_requeue__the_carts_are_those_of_a_run_that_was_never_broken),
         cmocka_unit_test(the_same_log_with_its_dead_letters__gives_the_same_store_for_any_batch_size),

@@ -9,6 +9,11 @@ bool tw_parking_is_open(const struct tw_turn *turn, const struct tw_item *item, 
     return tw_verdicts_is_open(turn->verdicts, first_offset, item->record->offset);
 }
 
+bool tw_parking_is_late(const struct tw_turn *turn, const struct tw_item *item)
+{
+    return item->envelope.requeue_of >= 0 && !tw_parking_is_open(turn, item, item->envelope.requeue_of);
+}
+
 /* The first offset of the dead letter that an attempt to decide this command belongs to: its own, unless it is a requeue. */
 static int64_t first_offset(const struct tw_item *item)
 {

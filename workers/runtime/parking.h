@@ -19,6 +19,8 @@ bool        tw_parking_is_word(const struct tw_item *item);
 /** First offset of the older open dead letter that the item waits for; -1: none. */
 int64_t     tw_parking_waits_for(const struct tw_turn *turn, const struct tw_item *item);
 bool        tw_parking_is_open(const struct tw_turn *turn, const struct tw_item *item, int64_t first_offset);
+/** Is it a requeue of a dead letter that is not open, any more or at all? It changes nothing. */
+bool        tw_parking_is_late(const struct tw_turn *turn, const struct tw_item *item);
 bool        tw_parking_is_requeued(const struct tw_item *item, const struct tw_known_row *known);
 /** At which time it is decided; by the partition's clock. */
 int64_t     tw_parking_time_of(const struct tw_turn *turn, const struct tw_item *item);

@@ -1,7 +1,8 @@
 /*
  * The hard rules of a turn, in the order they apply to a record:
  *   1. an offset that the dead-letter topic names is passed over (it still moves clock, hash and watermark);
- *   2. what cannot be decoded, or came to the wrong partition, becomes a dead letter;
+ *   2. what cannot be decoded, or came to the wrong partition, becomes a dead letter, but for a requeue of one that is
+ *      not open: it would have a name of its own, by which what is settled could be carried out once more;
  *   3. an operator's drop, and a requeue of a dead letter that is not open, go no further;
  *   4. an id that the ledger knows is a repeat (or a misuse of the key): nothing changes;
  *   5. while an older dead letter of its key is open, a command becomes one, too;
@@ -149,6 +150,8 @@ static void decode_record(struct tw_turn *turn, struct tw_item *item)
         item->kind = TW_ITEM_PASSED_OVER;
     else if (!item->readable)
         give_up(turn, item, TW_DEAD_BAD_ENVELOPE, err.msg);
+    else if (tw_parking_is_late(turn, item))
+        item->kind = TW_ITEM_COMMAND; /* whatever it is: it goes no further */
     else if (tw_str_is(item->envelope.type, TW_DROP_TYPE))
         decode_drop(turn, item);
     else
@@ -498,7 +501,7 @@ static void decide_item(struct tw_turn *turn, struct tw_item *item)
     bool                 is_requeue = item->envelope.requeue_of >= 0;
     struct tw_outcome    outcome;
 
-    if (is_requeue && !tw_parking_is_open(turn, item, item->envelope.requeue_of)) {
+    if (tw_parking_is_late(turn, item)) {
         tw_parking_refuse(turn, item, known, "there is no such open dead letter");
         return;
     }
