@@ -226,6 +226,21 @@ static void what_has_failed_too_often__stands_in_the_way_as_well(void **state)
     assert_int_equal(choose((struct tw_dlq_wish){.max_attempts = 6}), 5);
 }
 
+/* By a worker whose store went back, to before it was mended. */
+static void what_was_settled_by_a_record_that_is_given_up_later__is_open_again(void **state)
+{
+    (void)state;
+    a_bad_night();
+    settled(A, 5, 20, "succeeded");
+    given_up(A, 5, 20, "refused_by_store", 2);
+    settled(A, 5, 20, "succeeded");
+    assert_true(tw_dlq_is_open(letter(5)));
+    tw_dlq_book_link(&book);
+    assert_ptr_equal(letter(7)->waits_for, letter(5));
+    settled(A, 5, 30, "succeeded");
+    assert_int_equal(letter(5)->settled_by, 30);
+}
+
 static void what_is_settled__is_refused_when_it_is_named(void **state)
 {
     const struct tw_dlq_place places[] = {{TW_DOMAIN_CART, 3, 5}, {TW_DOMAIN_CART, 3, 99}};
@@ -384,6 +399,7 @@ int main(void)
         cmocka_unit_test_teardown(a_requeue_of_all__is_allowed_in_the_order_of_each_key, forget),
         cmocka_unit_test_teardown(what_stands_behind_an_open_one__is_refused_by_name, forget),
         cmocka_unit_test_teardown(what_has_failed_too_often__stands_in_the_way_as_well, forget),
+        cmocka_unit_test_teardown(what_was_settled_by_a_record_that_is_given_up_later__is_open_again, forget),
         cmocka_unit_test_teardown(what_is_settled__is_refused_when_it_is_named, forget),
         cmocka_unit_test_teardown(what_is_not_as_a_worker_writes_it__can_only_be_dropped, forget),
         cmocka_unit_test_teardown(a_drop__asks_for_no_order_and_no_number_of_attempts, forget),

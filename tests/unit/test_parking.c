@@ -939,6 +939,44 @@ static void replay(const struct world *live, size_t batch, struct tw_buf *out)
     free_world(world);
 }
 
+/* The backup is from before the store was mended. */
+static void a_requeue_that_is_folded_again_and_refused_then__leaves_its_dead_letter_open(void **unused)
+{
+    struct world *world = new_world(&tw_cart_domain);
+    struct tw_buf expected = {0}, is = {0};
+
+    (void)unused;
+    store_breaks_for(world, 1);
+    append_add(world, 1, 1, 1);
+    append_add(world, 1, 1, 2);
+    fold_all(world, 1);
+    store_is_mended(world);
+    requeue(world, 0);
+    requeue(world, 1);
+    append_add(world, 1, 1, 10);
+    fold_all(world, 9);
+    assert_int_equal(world->verdicts.open_count, 0);
+    tw_memory_wipe(tw_memory_store_db(&world->store));
+    tw_cache_clear(world->cache);
+    world->progress = (struct tw_progress){0};
+    store_breaks_for(world, 1);
+    fold_all(world, 9);
+    assert_int_equal(letter_at(world, 4).offset, 2);
+    assert_true(tw_str_is(letter_at(world, 5).reason, "parked") && letter_at(world, 5).first_offset == 1);
+    assert_int_equal(world->verdicts.open_count, 3);
+    assert_int_equal(world->verdicts.parked_count, 1);
+    store_is_mended(world);
+    requeue_until_none_is_open(world, 9);
+    assert_int_equal(pieces_of(world, 1), 13);
+    world->store.forget_outbox(world->store.self, PARTITION, world->progress.next_offset, NULL);
+    tw_memory_dump(tw_memory_store_db(&world->store), &expected);
+    replay(world, 9, &is);
+    assert_true(tw_str_eq(tw_buf_str(&expected), tw_buf_str(&is)));
+    tw_buf_done(&expected);
+    tw_buf_done(&is);
+    free_world(world);
+}
+
 static void the_same_log_with_its_dead_letters__gives_the_same_store_for_any_batch_size(void **unused)
 {
     static const size_t batches[] = {1, 5, 400};
@@ -988,6 +1026,7 @@ int main(void)
         cmocka_unit_test(a_requeue_that_cannot_be_decoded_of_what_is_settled__is_no_dead_letter),
         cmocka_unit_test(a_drop_without_what_it_drops__is_a_dead_letter),
         cmocka_unit_test(after_a_mended_requeue__the_carts_are_those_of_a_run_that_was_never_broken),
+        cmocka_unit_test(a_requeue_that_is_folded_again_and_refused_then__leaves_its_dead_letter_open),
         cmocka_unit_test(the_same_log_with_its_dead_letters__gives_the_same_store_for_any_batch_size),
     };
 

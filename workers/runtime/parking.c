@@ -78,14 +78,21 @@ void tw_parking_refuse(struct tw_turn *turn, struct tw_item *item, const struct 
     tw_turn_emit_outcome(turn, item, item->envelope.command_id, &row, false);
 }
 
+/* Is it a dead letter with a place behind the older one, and stays one when nothing is said? A store that went back may have
+ * taken this very requeue before: that settlement has to be taken back. */
+static bool keeps_its_place(const struct tw_turn *turn, const struct tw_item *item)
+{
+    return tw_verdicts_is_parking(turn->verdicts, first_offset(item), item->record->offset) &&
+           !tw_verdicts_is_settled_by(turn->verdicts, first_offset(item), item->record->offset);
+}
+
 /* Does the command wait for an older one of its key that is not settled? */
 bool tw_parking_waits(struct tw_turn *turn, struct tw_item *item, const struct tw_known_row *known)
 {
     if (item->waits_for < 0)
         return false;
-    if (tw_verdicts_is_parking(turn->verdicts, first_offset(item), item->record->offset)) {
-        tw_parking_refuse(turn, item, known,
-                          "an older dead letter of its key is still open"); /* it has its place already */
+    if (keeps_its_place(turn, item)) {
+        tw_parking_refuse(turn, item, known, "an older dead letter of its key is still open");
     } else {
         item->kind = TW_ITEM_DEAD;
         item->reason = TW_DEAD_PARKED;

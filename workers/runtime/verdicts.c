@@ -191,6 +191,22 @@ static void settle(struct tw_verdicts *verdicts, struct letter *letter, int64_t 
     count_open(verdicts, parked, -1);
 }
 
+/* The record that settled it was folded once more, by a store that went back, and given up this time: every fold passes
+ * over it from now on. */
+static void reopen(struct tw_verdicts *verdicts, struct letter *letter)
+{
+    struct parked_key *parked;
+
+    letter->settled_by = NEVER;
+    verdicts->open_count++;
+    if (letter->parks_from == NEVER)
+        return;
+    parked = find_key(verdicts, letter->key);
+    if (!parked->unsettled || letter->first_offset < parked->unsettled->first_offset)
+        parked->unsettled = letter;
+    count_open(verdicts, parked, 1);
+}
+
 static bool is_open(const struct letter *letter, int64_t offset)
 {
     return letter->first_offset < offset && letter->settled_by >= offset;
@@ -213,6 +229,13 @@ bool tw_verdicts_is_parking(const struct tw_verdicts *verdicts, int64_t first_of
     const struct letter *letter = find_letter(verdicts, first_offset);
 
     return letter && is_parking(letter, offset);
+}
+
+bool tw_verdicts_is_settled_by(const struct tw_verdicts *verdicts, int64_t first_offset, int64_t offset)
+{
+    const struct letter *letter = find_letter(verdicts, first_offset);
+
+    return letter && letter->settled_by == offset;
 }
 
 int64_t tw_verdicts_parked_behind(const struct tw_verdicts *verdicts, struct tw_uuid key, int64_t first_offset,
@@ -243,10 +266,13 @@ void tw_verdicts_take(struct tw_verdicts *verdicts, const struct tw_record *dead
     }
     letter = letter_at(verdicts, said.first_offset);
     if (said.is_settlement) {
-        settle(verdicts, letter, said.offset);
+        if (!tw_verdicts_has(verdicts, said.offset))
+            settle(verdicts, letter, said.offset);
         return;
     }
     tw_verdicts_add(verdicts, said.offset);
+    if (letter->settled_by == said.offset)
+        reopen(verdicts, letter);
     if (said.parks && tw_uuid_parse(dead_letter->key, &key))
         park(verdicts, letter, key, said.offset);
 }

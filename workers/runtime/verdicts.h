@@ -2,7 +2,8 @@
  * What the dead-letter topic of a domain says about one command partition.
  *
  * A verdict given once holds for ever: every fold passes over the offsets it names instead of judging the records again.
- * A dead letter is *open* until an operator's requeue of it is decided, or a drop comes. While an open one could be read
+ * A dead letter is *open* until an operator's requeue of it is decided, or a drop comes; it is again when that one becomes a
+ * dead letter of its name, in a store that went back and folds it once more. While an open one could be read
  * (it *parks*), later commands of its key become dead letters, too, behind it.
  *
  * All answers are as of an offset: what the log says after it is not known yet. So a fold may begin anywhere, with all
@@ -30,6 +31,8 @@ bool    tw_verdicts_has(const struct tw_verdicts *verdicts, int64_t offset);
 bool    tw_verdicts_is_open(const struct tw_verdicts *verdicts, int64_t first_offset, int64_t offset);
 /** Does it park its key as of @p offset? */
 bool    tw_verdicts_is_parking(const struct tw_verdicts *verdicts, int64_t first_offset, int64_t offset);
+/** Does the topic say that the record at @p offset settled it? Before that is decided: by a store that went back since. */
+bool    tw_verdicts_is_settled_by(const struct tw_verdicts *verdicts, int64_t first_offset, int64_t offset);
 /** The first offset of the dead letter that a command of @p key waits for as of @p offset; -1: none. @p first_offset is
  *  the command's own, or that of the dead letter it is a requeue of: only older ones are waited for. */
 int64_t tw_verdicts_parked_behind(const struct tw_verdicts *verdicts, struct tw_uuid key, int64_t first_offset,

@@ -125,10 +125,10 @@ static void add_new(struct tw_dlq_book *book, enum tw_domain_number domain, cons
     insert(book, letter);
 }
 
-/* The first one counts: a worker settles once, but deliveries repeat. */
+/* The first one counts: a worker settles once, but deliveries repeat. A record that was given up settles nothing. */
 static void settle(struct tw_dlq_book *book, struct tw_dlq_letter *letter, const struct tw_dead_letter *said)
 {
-    if (!letter || !tw_dlq_is_open(letter))
+    if (!letter || !tw_dlq_is_open(letter) || letter->last_offset == said->offset)
         return;
     letter->settled_by = said->offset;
     letter->settled_at_ms = said->settled_at_ms;
@@ -151,6 +151,8 @@ enum tw_rc tw_dlq_book_take(struct tw_dlq_book *book, const struct tw_topic *top
     } else if (letter) {
         if (said.offset > letter->last_offset)
             fill_last(book, letter, &said);
+        if (said.offset == letter->settled_by)
+            letter->settled_by = -1; /* folded once more by a store that went back, and given up this time */
     } else if (book->count == TW_DLQ_LETTERS_MAX) {
         return tw_fail(reterr, TW_REFUSED, "twctl.dlq", 0, "there are more than %d dead letters: name one domain",
                        TW_DLQ_LETTERS_MAX);
