@@ -294,8 +294,11 @@ class Model:
             partition.letters.give_up(record, "bad_envelope")
             return
         turn = Turn(partition, record, envelope)
-        reason = letters.REFUSED_BY_STORE if record.offset in partition.refused else self._read(turn, record)
-        if not reason and envelope.type == DROP_TYPE:
+        is_late = envelope.requeue_of >= 0 and not partition.letters.is_open(envelope.requeue_of)
+        reason = letters.REFUSED_BY_STORE if record.offset in partition.refused else None
+        if not reason and not is_late:  # whatever it is: it goes no further
+            reason = self._read(turn, record)
+        if not reason and envelope.type == DROP_TYPE and not is_late:
             self._decide_drop(turn)
         elif not reason:
             reason = self._decide(turn)

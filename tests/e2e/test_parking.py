@@ -173,6 +173,14 @@ def test_a_drop_opens_the_key_and_what_was_dropped_never_happens() -> None:
     assert (log.pieces(), settled(log)) == (6, {0: (2, "dropped"), 1: (5, "succeeded")})
 
 
+def test_a_requeue_that_comes_too_late_is_no_dead_letter_whatever_it_is() -> None:
+    log = Log()
+    log.add(1, ce_type="cart.juggle.v1")
+    log.drop(0)
+    log.requeue(0)
+    assert (log.partition.dead, settled(log)) == ({0: "unknown_type"}, {0: (1, "dropped")})
+
+
 def test_a_drop_of_nothing_is_a_dead_letter() -> None:
     log = Log()
     log.drop(None)
