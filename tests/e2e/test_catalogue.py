@@ -13,7 +13,7 @@ import pytest
 from client import Client, at_once, product_body
 from judge import Judged
 from replay import Traffic
-from stack import Stack
+from stack import Stack, wait_until
 
 Shown = dict[str, Any]
 PRODUCTS = "/v1/products"
@@ -271,12 +271,11 @@ def another_client_writes(merchant: Client, category: str) -> Traffic:
 def test_everything_is_seen_once_while_another_client_writes(anyone: Client, merchant: Client, sort: str) -> None:
     shelf = some_name()
     made = [
-        merchant.create_product(category=shelf, price=f"{i % 7}.99", name=f"{i * 41:03}", wait=i == 39).json()
-        for i in range(40)
+        merchant.create_product(category=shelf, price=f"{i % 7}.99", name=f"{i * 41:03}", wait=False) for i in range(40)
     ]
-    paths = {product.get("resource", f"{PRODUCTS}/{product.get('product_id')}") for product in made}
+    paths = {response.json()["resource"] for response in made}
     for path in paths:
-        anyone.get(path)
+        wait_until(f"{path} is there", lambda path=path: anyone.get(path).status_code == 200)
     with another_client_writes(merchant, shelf):
         seen = [f"{PRODUCTS}/{item['product_id']}" for item in walk(anyone, f"category={shelf}&sort={sort}", 3)]
     assert len(seen) == len(set(seen)), "nothing twice"
