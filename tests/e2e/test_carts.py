@@ -9,6 +9,7 @@ import pytest
 import ids
 from client import Client, some_sku
 from judge import Judged
+from stack import wait_until
 from stores import Stores, exact_json
 from topics import Topics
 
@@ -177,7 +178,10 @@ def test_a_line_holds_at_most_999_pieces(shopper: Client, product: str) -> None:
 def test_a_cart_holds_at_most_100_lines(shopper: Client, merchant: Client) -> None:
     skus = [some_sku() for _ in range(101)]
     for sku in skus:
-        merchant.create_product(sku=sku, wait=sku == skus[-1])
+        merchant.create_product(sku=sku, wait=False)
+    for sku in skus:
+        path = f"/v1/products/{ids.product_id(sku)}"
+        wait_until(f"{path} is there", lambda path=path: merchant.get(path).status_code == 200)
     for sku in skus[:99]:
         assert shopper.add(ids.product_id(sku), 1, wait=False).status_code == 202
     assert shopper.add(ids.product_id(skus[99]), 1).status_code == 200
