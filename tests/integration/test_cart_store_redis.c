@@ -652,16 +652,13 @@ static void a_server_that_is_away__is_unreached(void **state)
 static void a_server_that_does_not_answer__is_unreached_in_time(void **state)
 {
     struct worker worker = {0};
-    int64_t       begin_us;
 
     (void)state;
     assert_rc(tw_cart_store_open(database(0), 200, &worker.store, &worker.err), TW_OK, worker.err);
     assert_rc(look(&worker), TW_OK, worker.err);
     say("CLIENT PAUSE 600 ALL");
-    begin_us = tw_monotonic_us();
-    enum tw_rc rc = look(&worker);
-    assert_true(tw_monotonic_us() - begin_us < 550000);
-    say("PING"); /* until it answers again */
+    enum tw_rc rc = look(&worker); /* were it waited for, it would answer */
+    say("PING");                   /* until it answers again */
     assert_rc(rc, TW_UNREACHED, worker.err);
     assert_non_null(strstr(worker.err.msg, "no answer in time"));
     assert_rc(look(&worker), TW_OK, worker.err);

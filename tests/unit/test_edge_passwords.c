@@ -2,8 +2,8 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
-#include "tillwire/clock.h"
 #include "unit.h"
 
 static void password__matches_its_own_hash_only(void **state)
@@ -33,15 +33,15 @@ static void unknown_account__costs_as_much_and_never_matches(void **state)
 
     (void)state;
     assert_int_equal(tw_passwords_hash(passwords, TW_STR("correct horse"), hash, NULL), TW_OK);
-    int64_t start_us = tw_monotonic_us();
+    clock_t start = clock(); /* processor time: whoever else is busy here counts for nothing */
     tw_passwords_verify(passwords, TW_STR("x"), hash, &matches, NULL);
-    int64_t known_us = tw_monotonic_us() - start_us;
-    start_us = tw_monotonic_us();
+    clock_t known = clock() - start;
+    start = clock();
     assert_int_equal(tw_passwords_verify(passwords, TW_STR("no account has this password"), NULL, &matches, NULL),
                      TW_OK);
-    int64_t unknown_us = tw_monotonic_us() - start_us;
+    clock_t unknown = clock() - start;
     assert_false(matches);
-    assert_true(unknown_us > known_us / 4); /* a skipped hash would be thousands of times quicker */
+    assert_true(unknown > known / 4); /* a skipped hash would take a thousandth */
     tw_passwords_free(passwords);
 }
 

@@ -449,9 +449,7 @@ static void draining__ends_waits(void **state)
 
     (void)state;
     tw_tail_drain(tail);
-    int64_t start_us = tw_monotonic_us();
-    assert_false(await(seat, 7, 5000, &told));
-    assert_true(tw_monotonic_us() - start_us < 1000000);
+    assert_false(await(seat, 7, 3600 * 1000, &told)); /* at once, not in an hour */
     assert_null(tw_tail_sit(tail, mine));
     tw_tail_leave(tail, seat);
 }

@@ -93,7 +93,7 @@ static void wait__ends_when_the_time_is_up(void **state)
 
     (void)state;
     assert_int_equal(await(5, 300 * MS), TW_NOT_FOUND);
-    assert_in_range(tw_monotonic_us() - start_us, 300 * MS, 2000 * MS);
+    assert_true(tw_monotonic_us() - start_us >= 300 * MS);
     assert_in_range(atomic_load(&questions), 1, 20); /* the pauses grow */
     assert_int_equal(await(5, -1), TW_NOT_FOUND);
 }
