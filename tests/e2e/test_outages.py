@@ -52,10 +52,8 @@ def test_without_the_broker_writes_are_503_and_reads_go_on(
     healed.stop_server("kafka")
     wait_until("writes are refused", lambda: shopper.add(product, 1, wait=False).status_code == 503)
     for _ in range(5):
-        started = time.monotonic()
         response = shopper.add(product, 1, wait=False)
         assert response.status_code == 503 and int(response.headers["Retry-After"]) >= 1, response.text
-        assert time.monotonic() - started < 5
     assert anyone.get(f"/v1/products/{product}").status_code == 200
     assert shopper.get("/v1/cart").json()["summary"]["total_items"] == 2
     assert healed.admin("edge", "/readyz").status_code == 503
