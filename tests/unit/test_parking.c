@@ -136,6 +136,15 @@ static void fold_all(struct world *world, size_t batch)
 
 /* --- commands ---------------------------------------------------------------------------------------------------- */
 
+/* As an older release has it: all of them are of an unknown type. */
+static struct tw_domain domain_without_commands(void)
+{
+    struct tw_domain older = tw_cart_domain;
+
+    older.command_count = 0;
+    return older;
+}
+
 static struct tw_record *append_add(struct world *world, uint32_t member, uint32_t product, int64_t quantity)
 {
     struct tw_cart_add_item body = {
@@ -570,10 +579,9 @@ static void a_dead_letter_without_all_headers_of_a_worker__is_not_requeued(void 
 static void a_requeue_of_what_another_record_of_its_id_has_done__is_settled_as_repeated(void **unused)
 {
     struct world    *world = new_world(&tw_cart_domain);
-    struct tw_domain older = tw_cart_domain;
+    struct tw_domain older = domain_without_commands();
 
     (void)unused;
-    older.command_count = 0;
     world->config.domain = &older;
     append_add(world, 1, 1, 1);
     append(world, &world->log.records[0]);
@@ -599,12 +607,11 @@ static void a_requeue_of_what_another_record_of_its_id_has_done__is_settled_as_r
 static void a_requeue_whose_id_was_used_for_something_else__is_settled_as_rejected(void **unused)
 {
     struct world      *world = new_world(&tw_cart_domain);
-    struct tw_domain   older = tw_cart_domain;
+    struct tw_domain   older = domain_without_commands();
     struct tw_envelope envelope;
     struct tw_record  *other;
 
     (void)unused;
-    older.command_count = 0;
     world->config.domain = &older;
     append_add(world, 1, 1, 1);
     assert_int_equal(tw_envelope_read(&world->log.records[0], &envelope, NULL), TW_OK);
@@ -779,10 +786,9 @@ static void a_drop__opens_its_key_and_what_was_dropped_never_happens(void **unus
 static void a_requeue_that_cannot_be_decoded_of_what_is_settled__is_no_dead_letter(void **unused)
 {
     struct world    *world = new_world(&tw_cart_domain);
-    struct tw_domain older = tw_cart_domain;
+    struct tw_domain older = domain_without_commands();
 
     (void)unused;
-    older.command_count = 0;
     world->config.domain = &older;
     append_add(world, 1, 1, 1);
     fold_all(world, 1);
