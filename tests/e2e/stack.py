@@ -161,6 +161,15 @@ class Stack:
         address = self._environment_of(name)["TW_ADMIN_LISTEN"]
         return httpx.get(f"http://{address}{path}", timeout=5, verify=NO_TLS)
 
+    def partitions_of(self, name: str) -> int:
+        """How many of its domain's command partitions this worker owns; none while it does not listen yet."""
+        if not self.is_listening(name):
+            return 0
+        for line in self.admin(name, "/metrics").text.splitlines():
+            if line.startswith("tillwire_partitions "):
+                return int(float(line.split()[1]))
+        return 0
+
     def is_listening(self, name: str) -> bool:
         """Its admin port answers, whatever it says."""
         try:

@@ -26,16 +26,9 @@ def load(merchant: Client, anyone: Client) -> MixedLoad:
     return MixedLoad(merchant, anyone, seed=20_261)
 
 
-def partitions_of(stack: Stack, name: str) -> int:
-    for line in stack.admin(name, "/metrics").text.splitlines():
-        if line.startswith("tillwire_partitions "):
-            return int(float(line.split()[1]))
-    return 0
-
-
 def they_share(stack: Stack, *names: str) -> bool:
     """Each has some, and together they have all; who gets how many depends on their loops."""
-    counts = [partitions_of(stack, name) for name in names]
+    counts = [stack.partitions_of(name) for name in names]
     return min(counts) > 0 and sum(counts) == ALL
 
 
@@ -51,11 +44,11 @@ def test_partitions_are_shared_and_taken_over(
         healed.start(second, settings=settings)
         wait_until("they share", lambda: they_share(healed, domain, second))
         healed.kill(domain)
-        wait_until("the second one has all", lambda: partitions_of(healed, second) == ALL, 30)
+        wait_until("the second one has all", lambda: healed.partitions_of(second) == ALL, 30)
         healed.start(domain, settings=settings)
         wait_until("they share again", lambda: they_share(healed, domain, second))
     healed.stop(second)
-    wait_until("the first one has all", lambda: partitions_of(healed, domain) == ALL, 30)
+    wait_until("the first one has all", lambda: healed.partitions_of(domain) == ALL, 30)
     judged()
 
 
@@ -74,9 +67,7 @@ def test_a_zombie_is_fenced(healed: Stack, load: MixedLoad, fold: Fold, judged: 
     load.send(domain, 10)
     wait_until("it stands still", lambda: "failpoint fired" in healed.log(domain))
     healed.start(second, settings=settings, ready=False)
-    wait_until(
-        "the second one has all", lambda: healed.is_listening(second) and partitions_of(healed, second) == ALL, 40
-    )
+    wait_until("the second one has all", lambda: healed.partitions_of(second) == ALL, 40)
     fold.drained()
     healed.signal(domain, signal.SIGCONT)
     load.send(domain, 10)

@@ -253,6 +253,7 @@ def test_a_second_worker_and_edge_keep_the_same_rule(
     judged_of_both()
     other.close()
     stack.stop("cart2", "edge2")
+    wait_until("its partitions are the first one's", lambda: stack.partitions_of("cart") == PARTITIONS, WITHIN_S)
 
 
 def _twctl(second: SecondServer, *words: str) -> subprocess.CompletedProcess[str]:

@@ -25,15 +25,6 @@ SERVERS = {"kafka": None, "postgres": "member", "mongo": "product", "redis": "ca
 REPEATS = 5
 
 
-def partitions_of(stack: Stack, name: str) -> int:
-    if not stack.is_listening(name):
-        return 0
-    for line in stack.admin(name, "/metrics").text.splitlines():
-        if line.startswith("tillwire_partitions "):
-            return int(float(line.split()[1]))
-    return 0
-
-
 # --- programs
 
 
@@ -59,7 +50,7 @@ def freeze_worker(scene: Scene) -> str:
     scene.stack.signal(name, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        wait_until(f"{twin} has all", lambda: partitions_of(scene.stack, twin) == everything, PATIENCE_S)
+        wait_until(f"{twin} has all", lambda: scene.stack.partitions_of(twin) == everything, PATIENCE_S)
         time.sleep(max(0.0, FROZEN_S - (time.monotonic() - began)))
     finally:
         scene.stack.signal(name, signal.SIGCONT)
@@ -70,8 +61,8 @@ def rebalance(scene: Scene) -> str:
     domain = scene.dice.choice(WORKERS)
     name = f"{domain}3"
     scene.start(name)
-    wait_until(f"{name} gets partitions", lambda: partitions_of(scene.stack, name) > 0, PATIENCE_S)
-    held = partitions_of(scene.stack, name)
+    wait_until(f"{name} gets partitions", lambda: scene.stack.partitions_of(name) > 0, PATIENCE_S)
+    held = scene.stack.partitions_of(name)
     time.sleep(2)
     scene.stack.stop(name)
     return f"{name} came, had {held} partitions, and went"
