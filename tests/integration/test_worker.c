@@ -102,7 +102,7 @@ static const struct tw_policy      seven = {
 
 /* One that keeps what is added in mind while `waits`, three of them at most. */
 static atomic_bool waits;
-static atomic_int  kept, finished;
+static atomic_int  kept, finished, found_full;
 
 static enum tw_rc keep(void *self, const struct tw_policy_event *event, struct tw_arena *arena,
                        struct tw_policy_out *out, struct tw_err *reterr)
@@ -150,6 +150,7 @@ static bool is_never_spreading(const void *self)
 static bool keeps_three(void *self, enum tw_domain_number domain)
 {
     (void)self, (void)domain;
+    found_full += kept >= 3;
     return kept >= 3;
 }
 
@@ -482,7 +483,7 @@ static void a_policy_that_is_full__leaves_events_in_the_log_until_there_is_room(
         send_add(i, 1, 1);
     start_worker();
     wait_for(&kept, 3);
-    usleep(300000); /* it finds out in the next round */
+    AWAIT(found_full > 1); /* it was told so in one round, and went on to the next */
     for (uint32_t i = 3; i < 9; i++)
         send_add(i, 1, 1);
     wait_for_watermark(9);
