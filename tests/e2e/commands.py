@@ -42,6 +42,9 @@ class Commands:
 
 
 def commands_of(topics: Topics, fold: Fold, id_key: bytes, seed: int) -> Commands:
-    author = Author(Plan(seed, 0, 0, {}, MEMBERS, PRODUCTS), id_key)
+    """Of a shop that nobody had before: after some thousand commands of one type, nothing more comes of most others."""
+    fold.read_on()
+    shop = f"{len(fold.model.state.members)}-"  # each has members of its own
+    author = Author(Plan(seed, 0, 0, {}, MEMBERS, PRODUCTS, shop), id_key)
     author.model = fold.model
     return Commands(topics, fold, author)

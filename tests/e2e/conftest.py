@@ -149,7 +149,7 @@ def shop(
     replay.drop(stack)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def commands(stack: Stack, topics: Topics, fold: Fold, id_key: bytes) -> Commands:
     """Of a shop that has some of everything."""
     commands = commands_of(topics, fold, id_key, SEED)

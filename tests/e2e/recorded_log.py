@@ -50,6 +50,7 @@ class Plan:
     records: dict[str, int]  # by domain, at least
     members: int
     products: int
+    shop: str = ""  # its members and products are no other shop's
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Author:
         self._given_up: list[tuple[Record, str]] = []
         self._emails = [self._email(n) for n in range(plan.members)]
         self._member_ids = [ids.member_id(id_key, email) for email in self._emails]
-        self._skus = [f"SKU-{n}-{'iI'[n % 2]}" for n in range(plan.products)]
+        self._skus = [f"SKU-{plan.shop}{n}-{'iI'[n % 2]}" for n in range(plan.products)]
         self._product_ids = [ids.product_id(sku) for sku in self._skus]
         self._tokens_seen: dict[str, list[str]] = {}
         self._events_read = Counter[tuple[str, int]]()
@@ -332,7 +333,7 @@ class Author:
     # --- members
 
     def _email(self, n: int) -> str:
-        return f"{'İI'[n % 2] if n % 10 == 0 else 'Ana'}.{n}@{'Shop' if n % 3 else 'Title'}.example"
+        return f"{'İI'[n % 2] if n % 10 == 0 else 'Ana'}.{self.plan.shop}{n}@{'Shop' if n % 3 else 'Title'}.example"
 
     def _who(self, done: float) -> int:
         """Mostly one of those who came lately; now and then one of the few who have much."""
@@ -408,9 +409,12 @@ class Author:
         status = self._one([("ACTIVE", 6), ("INACTIVE", 1), ("SUSPENDED", 1)])
         return "member.set_status.v1", {"member_id": self._member(done), "status": status, "reason": "asked for"}
 
+    def _new_email(self) -> str:
+        return f"New.{self.plan.shop}{self._dice.randrange(self.plan.members)}@I.example"
+
     def _change_email(self, done: float) -> tuple[str, Body]:
         member, address = self._member(done), self._who(done)
-        email = self._emails[address] if self._rolls(2) else f"New.{self._dice.randrange(self.plan.members)}@I.example"
+        email = self._emails[address] if self._rolls(2) else self._new_email()
         return "member.change_email.v1", {
             "member_id": member, "credential_version": self._credentials(member), "email": email,
             "email_folded": ids.fold_email(email), "claim_id": ids.member_id(self._id_key, email),
