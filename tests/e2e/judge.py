@@ -576,6 +576,7 @@ class Growth:
 
 GROWTH = Growth()
 IDLE_SHARE = 0.25  # of one processor; a loop that spins takes all it gets
+WAITING = ("http_server_active_requests", "tillwire_edge_passwords_waiting", "tillwire_edge_queue_percent")
 
 
 def _grown(program: str, first: dict[str, Any], last: dict[str, Any]) -> Sentences:
@@ -608,10 +609,9 @@ def _queues_are_full(program: str, sample: dict[str, Any]) -> Sentences:
 
 def _still_there(program: str, sample: dict[str, Any]) -> Sentences:
     """At rest nothing waits."""
-    waiting = ("http_server_active_requests", "tillwire_edge_passwords_waiting", "tillwire_edge_queue_percent")
     return [
         f"{program} ({sample['pid']}) has {name} {sample['metrics'][name]:.0f} at rest"
-        for name in waiting
+        for name in WAITING
         if sample["metrics"].get(name)
     ]
 

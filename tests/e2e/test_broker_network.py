@@ -111,11 +111,17 @@ def slow(world: World, report: Report) -> None:
     world.broker.add("latency", "downstream", latency=SLOW_MS)
     with world.busy():
         time.sleep(seconds(3, 60))
-        asked_at = time.monotonic()
-        assert world.clients.shoppers[0].add(world.clients.product, 1, wait=False).status_code == 202
-        assert time.monotonic() - asked_at >= SLOW_MS / 1000, "the fault: a 202 waits for the broker's word"
+        took_s = wait_until("a command is accepted", lambda: acceptance_takes_s(world.clients), 60)
+        assert took_s >= SLOW_MS / 1000, "the fault: a 202 waits for the broker's word"
         world.clients.await_more(202, 20)
     report.cycles = 1
+
+
+def acceptance_takes_s(clients: Clients) -> float:
+    """0 when it is refused: a broker that is slow by itself, too, may not answer in time."""
+    asked_at = time.monotonic()
+    answer = clients.shoppers[0].add(clients.product, 1, wait=False)
+    return time.monotonic() - asked_at if answer.status_code == 202 else 0.0
 
 
 def narrow(world: World, report: Report) -> None:

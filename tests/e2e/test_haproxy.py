@@ -31,13 +31,13 @@ SETTINGS = {
     "TW_LOGIN_ADDRESS_LIMIT": "3/86400",
 }
 WAIT_SLOTS = 512  # of an edge, unless set otherwise
+# Above the edge's: a stack's ports on which nothing else listens, and which no outgoing connection takes. See
+# docker/local/ports.sh.
+PROXY_PORT, LISTENERS_PROXY_PORT = 17, 18
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+def port_above(servers: Stack, offset: int) -> int:
+    return int(servers.environment["TW_EDGE_URL"].rpartition(":")[2]) + offset
 
 
 @dataclass
@@ -82,8 +82,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return both
 
 
-def start_proxy(certificate: Path, edge: str, admin_port: int) -> Proxy:
-    port = free_port()
+def start_proxy(port: int, certificate: Path, edge: str, admin_port: int) -> Proxy:
     environment = {
         "PATH": f"{os.environ['PATH']}:/usr/sbin",
         "LISTEN": f"127.0.0.1:{port},::1:{port}",
@@ -119,7 +118,8 @@ def edge(servers: Stack) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def proxy(servers: Stack, edge: str, certificate: Path) -> Iterator[Proxy]:
     admin_port = int(servers.environment["TW_ADMIN_URL"].rpartition(":")[2])
-    proxy = start_proxy(certificate, edge.removeprefix("http://"), admin_port)
+    port = port_above(servers, PROXY_PORT)
+    proxy = start_proxy(port, certificate, edge.removeprefix("http://"), admin_port)
     try:
         wait_until("the proxy serves", lambda: status_of(proxy) == 200)
         yield proxy
@@ -317,18 +317,27 @@ def drip(proxy: Proxy) -> bytes:
             except TimeoutError:
                 connection.sendall(b" ")
                 continue
+            except ConnectionError:  # a byte met the end of the connection, behind the answer
+                break
             if not chunk:
                 break
             data += chunk
     return data
 
 
-def test_clients_that_drip_hold_no_thread_of_the_edge(proxy: Proxy) -> None:
+def answering(servers: Stack) -> int:
+    """How many requests the edge is at."""
+    metrics = servers.admin("edge", "/metrics").text.splitlines()
+    return next(int(float(line.split()[1])) for line in metrics if line.startswith("http_server_active_requests "))
+
+
+def test_clients_that_drip_hold_no_thread_of_the_edge(servers: Stack, proxy: Proxy) -> None:
     with ThreadPoolExecutor(24) as pool, proxy.client("127.0.0.13") as client:
         slow = [pool.submit(drip, proxy) for _ in range(24)]  # three times as many as the edge has threads
         time.sleep(1)
+        assert answering(servers) < int(SETTINGS["TW_REQUEST_THREADS"])
         for _ in range(20):
-            assert client.get("/v1/tags", timeout=5).status_code == 200
+            assert client.get("/v1/tags").status_code == 200
         answers = [each.result() for each in slow]
     for answer in answers:
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -343,7 +352,7 @@ def test_while_the_edge_is_away_the_proxy_says_so(servers: Stack, proxy: Proxy) 
         must_be_problem(response, 503, "unavailable")
         assert response.headers["Retry-After"] == "1"
         servers.start("edge", settings=SETTINGS)
-        wait_until("the proxy has seen it", lambda: client.get("/v1/tags").status_code == 200, timeout_s=5)
+        wait_until("the proxy has seen it", lambda: client.get("/v1/tags").status_code == 200)
 
 
 # --- what the edge gets to see
@@ -358,7 +367,7 @@ class Listener:
     waiting: list[socket.socket] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=WAIT_SLOTS)
         self.port: int = self.socket.getsockname()[1]
         self.stream: socket.socket | None = None
         threading.Thread(target=self._accept, daemon=True).start()
@@ -391,9 +400,10 @@ class Listener:
 
 
 @pytest.fixture
-def listener(certificate: Path) -> Iterator[tuple[Listener, Proxy]]:
+def listener(servers: Stack, certificate: Path) -> Iterator[tuple[Listener, Proxy]]:
     listener = Listener()
-    proxy = start_proxy(certificate, f"127.0.0.1:{listener.port}", listener.port)
+    port = port_above(servers, LISTENERS_PROXY_PORT)
+    proxy = start_proxy(port, certificate, f"127.0.0.1:{listener.port}", listener.port)
     try:
         wait_until("the proxy serves", lambda: status_of(proxy) == 502)
         listener.heads.clear()
@@ -439,7 +449,7 @@ def test_as_many_as_the_edge_has_slots_wait_and_another_is_served(listener: tupl
     edge, proxy = listener
     with ThreadPoolExecutor(8) as pool:
         waiting = list(pool.map(lambda _: begin_to_wait(proxy), range(WAIT_SLOTS)))
-    wait_until("all of them have come through", lambda: len(edge.waiting) == WAIT_SLOTS, timeout_s=5)
+    wait_until("all of them have come through", lambda: len(edge.waiting) == WAIT_SLOTS)
     with proxy.client() as client:
         assert client.get("/v1/tags").status_code == 502 and edge.heads, "it was asked"
     for connection in [*edge.waiting, *waiting]:

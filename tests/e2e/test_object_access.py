@@ -125,7 +125,7 @@ def untouched(victim: Owner, stores: Stores) -> Iterator[None]:
 def revoked_token(anyone: Client) -> str:
     caller = anyone.new_caller()
     assert caller.write("POST", "/v1/auth/logout").status_code == 204
-    wait_until("it is refused", lambda: not caller.is_let_in(), 5)
+    wait_until("it is refused", lambda: not caller.is_let_in())
     return caller.token
 
 

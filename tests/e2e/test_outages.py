@@ -109,12 +109,12 @@ def test_a_store_that_is_killed_loses_nothing(
     write = write_for(domain, merchant, shopper, product)
     statuses: list[int] = []
     with Traffic(lambda: statuses.append(write())):
-        wait_until("some are accepted", lambda: statuses.count(202) > 10)
+        wait_until("some are accepted", lambda: statuses.count(202) > 10, 60)
         healed.kill_server(STORE_OF[domain])
         wait_until(f"{domain} says so", lambda: not healed.is_ready(domain), 40)
         healed.start_server(STORE_OF[domain])
         before = statuses.count(202)
-        wait_until("more are accepted", lambda: statuses.count(202) > before + 10, 40)
+        wait_until("more are accepted", lambda: statuses.count(202) > before + 10, 60)
     healed.wait_ready(domain)
     judged()
 

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 import httpx
 
 import ids
+from judge import WAITING
 from recorder import Recorder, Sampler, metrics_of, sample_of
 from stack import Stack
 from stores import Stores
 from topics import Topics
 
 REST_S = 1.0
+ANSWERS_END_S = 5.0
 
 
 def note_programs(stack: Stack, recorder: Recorder, rest: bool = False) -> None:
@@ -25,8 +27,24 @@ def note_programs(stack: Stack, recorder: Recorder, rest: bool = False) -> None:
             continue
 
 
+def _counts_somebody(stack: Stack, name: str) -> bool:
+    try:
+        metrics = metrics_of(stack.admin(name, "/metrics").text)
+    except httpx.TransportError:
+        return False
+    return any(metrics.get(waiting) for waiting in WAITING)
+
+
+def _let_answers_end(stack: Stack) -> None:
+    """An answer is read before it is counted off. One that is never counted off the judge tells of."""
+    deadline = time.monotonic() + ANSWERS_END_S
+    while any(_counts_somebody(stack, name) for name in stack.pids()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def note_rest(stack: Stack, recorder: Recorder) -> None:
     """Nobody may be asking for anything. Twice, so that what a program does at rest is seen."""
+    _let_answers_end(stack)
     note_programs(stack, recorder, rest=True)
     time.sleep(REST_S)
     note_programs(stack, recorder, rest=True)

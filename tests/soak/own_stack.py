@@ -60,7 +60,6 @@ class OwnStack:
     def _leave(self, keep: bool) -> None:
         try:
             if self.stack:
-                self.stack.heal_servers()
                 self.stack.abandon()
             self._dev("down")
         finally:
