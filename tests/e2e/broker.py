@@ -6,12 +6,12 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ConsumerGroupDescription
 
 from messages import TOPICS
 from stack import Stack, wait_until
-from topics import Record
+from topics import Record, patiently
 
 NOT_YET = (
     KafkaError.NON_EMPTY_GROUP,
@@ -37,6 +37,12 @@ def _settle(futures: dict[Any, "Future[Any]"]) -> bool:
     return True
 
 
+def _is_at_rest(name: str, group: ConsumerGroupDescription) -> bool:
+    first = name.removeprefix("tillwire-").removesuffix("-policy")
+    members = [member.group_instance_id or "" for member in group.members or []]
+    return group.state == ConsumerGroupState.STABLE and all(member.startswith(f"{first}-") for member in members)
+
+
 class Broker:
     def __init__(self, servers: Stack) -> None:
         self._servers = servers
@@ -55,6 +61,15 @@ class Broker:
         known = {group.group_id for group in self._admin.list_consumer_groups(request_timeout=30).result().valid}
         there = [group for group in GROUPS if group in known]
         return not there or _settle(self._admin.delete_consumer_groups(there))
+
+    def await_rest(self) -> None:
+        """Until nobody but a first worker of each domain is in a group. One that was stopped or killed is missed for as long as
+        its session; until then nobody folds its partitions, and nobody's policy looks at them."""
+        wait_until("whoever is gone is out of the groups", lambda: patiently(self._is_at_rest), 60)
+
+    def _is_at_rest(self) -> bool:
+        described = self._admin.describe_consumer_groups(list(GROUPS), request_timeout=30)
+        return all(_is_at_rest(name, future.result(30)) for name, future in described.items())
 
     @contextmanager
     def times_of_writers(self, topics: set[str]) -> Iterator[None]:

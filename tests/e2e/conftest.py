@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import replay
+from broker import Broker
 from client import Client
 from commands import Commands, commands_of
 from faults import SEED, sample_of
@@ -44,8 +45,10 @@ def servers() -> Iterator[Stack]:
 
 @pytest.fixture(scope="session")
 def stack(servers: Stack) -> Iterator[Stack]:
-    """The four programs run. They end with 0 afterwards, which leaks and sanitizers' findings prevent."""
+    """The four programs run, and the second workers of the file before are missed. They end with 0 afterwards, which leaks
+    and sanitizers' findings prevent."""
     servers.start(*PROGRAMS)
+    Broker(servers).await_rest()
     yield servers
     servers.end()
 

@@ -207,7 +207,7 @@ class Stack:
         self.signal(name, signal.SIGHUP)
         wait_until(f"the log of {name} tells {word}", lambda: self.log(name).count(word) > before)
 
-    def wait_exit(self, name: str, timeout_s: float = 20) -> int:
+    def wait_exit(self, name: str, timeout_s: float = 60) -> int:
         """Its exit code, negative for a signal."""
         try:
             code = self._running[name].wait(timeout_s)

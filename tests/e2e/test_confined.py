@@ -37,7 +37,7 @@ def test_the_programs_do_all_their_work_confined(
     assert merchant.write("PATCH", f"/v1/products/{product}", {"price": "13.00"}, wait=True).status_code == 200
     body = {"email": some_email(), "password": member.password}
     assert shopper.write("POST", "/v1/members/me/email", body, wait=True).status_code == 200
-    wait_until("the cart is repriced", lambda: shopper.get("/v1/cart").json()["summary"]["total_price"] == "26.00")
+    wait_until("the cart is repriced", lambda: shopper.get("/v1/cart").json()["summary"]["total_price"] == "26.00", 60)
     for name in PROGRAMS:
         assert healed.admin(name, "/metrics").status_code == 200
         healed.reload(name)

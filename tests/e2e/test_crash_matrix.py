@@ -15,7 +15,7 @@ from faults import ALL, Report, reported, sample_of
 from judge import Judged
 from messages import COMMANDS
 from recorder import Recorder
-from stack import FAILPOINT_EXIT, WORKERS, Stack
+from stack import FAILPOINT_EXIT, WORKERS, Stack, wait_until
 from topics import Topics
 from watch import watermarks_watched
 
@@ -55,8 +55,10 @@ def crash(stack: Stack, commands: Commands, domain: str, cell: Cell) -> None:
     ce_type, point, hit = cell
     cause = CAUSES.get(ce_type, ce_type)
     commands.send(cause)  # it has something to begin with
-    stack.start(domain, fail=f"{point}=exit@{hit}", settings=SETTINGS, ready=point in ON_THE_WAY_OUT)
+    stack.start(domain, fail=f"{point}=exit@{hit}", settings=SETTINGS, ready=False)
     if point in ON_THE_WAY_OUT:
+        # A worker that was missed in its group meanwhile gives up partitions when its second loop joins, too.
+        wait_until("it is ready or has ended", lambda: stack.is_ready(domain) or not stack.is_running(domain), 60)
         stack.signal(domain, signal.SIGTERM)
     deadline = time.monotonic() + 60
     while stack.is_running(domain):

@@ -45,7 +45,7 @@ def test_a_new_password_ends_all_other_sessions(anyone: Client, stores: Stores) 
     response = mine.change_password(member.password, new)
     assert response.status_code == 204, response.text
     for other in others:
-        wait_until("the other session is refused", lambda: not other.is_let_in(), 5)
+        wait_until("the other session is refused", lambda: not other.is_let_in())
     assert mine.is_let_in() and live_sessions(stores, member.id) == 1
     assert anyone.refresh(member.refresh_token).status_code == 200, "the session goes on"
     assert not can_log_in(anyone, member, member.password) and can_log_in(anyone, member, new)
@@ -78,12 +78,12 @@ def test_one_of_two_new_passwords_at_once_wins(anyone: Client, edge2: Client, st
         assert lost.status_code in (409, 422, 401), lost.text
         assert can_log_in(anyone, member, wanted[won])
         assert not can_log_in(anyone, member, wanted[1 - won]) and not can_log_in(anyone, member, member.password)
-        wait_until("the loser's session is over", lambda: not callers[1 - won].is_let_in(), 5)
+        wait_until("the loser's session is over", lambda: not callers[1 - won].is_let_in())
         assert callers[won].is_let_in()
 
 
 def survivors(anyone: Client, answers: list[httpx.Response]) -> list[Client]:
-    """Of those who were logged in, who still is, a second after all of it."""
+    """Of those who were logged in, who still is."""
     sessions = [anyone.as_caller(answer.json()["access_token"]) for answer in answers if answer.status_code == 200]
     return [session for session in sessions if session.is_let_in()]
 
@@ -99,7 +99,7 @@ def test_no_session_of_the_old_password_survives_its_change(anyone: Client, edge
         changed, *answers = at_once(lambda: mine.change_password(member.password, new), *logins)
         assert changed.status_code == 204, changed.text
         assert {answer.status_code for answer in answers} <= {200, 401}
-        wait_until("the old sessions are over", lambda: not survivors(anyone, answers), 5)
+        wait_until("the old sessions are over", lambda: not survivors(anyone, answers))
         assert mine.is_let_in() and live_sessions(stores, member.id) == 1
         assert not can_log_in(anyone, member, member.password)
 
@@ -199,7 +199,7 @@ def test_a_renewed_hash_never_takes_the_place_of_a_new_password(
         lambda: anyone.login(veteran.email, veteran.password),
     )
     assert changed.status_code == 204, changed.text
-    wait_until("the old sessions are over", lambda: not survivors(anyone, answers), 5)
+    wait_until("the old sessions are over", lambda: not survivors(anyone, answers))
     assert not can_log_in(anyone, veteran, veteran.password) and can_log_in(anyone, veteran, new)
 
 

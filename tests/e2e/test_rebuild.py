@@ -188,8 +188,9 @@ def test_a_swap_that_ended_half_way_is_ended_by_the_next_command(
     assert "a swap was interrupted" in in_the_way or "is on its way into the live store's place" in in_the_way
     assert "is held by a swap that was interrupted" in verify(stack, "product").must_be(REFUSED).err
     rebuild(stack, "product").must_be(DONE)
-    shown = caller.get(asked.headers["Location"], Prefer="wait=10").json()
-    assert shown["status"] == "succeeded", shown
+    location = asked.headers["Location"]
+    wait_until("it is folded", lambda: caller.get(location).json()["status"] != "accepted", 60)
+    assert caller.get(location).json()["status"] == "succeeded"
     agrees(stack, "product")
     drop(stack, "product")
 

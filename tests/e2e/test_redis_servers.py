@@ -245,6 +245,7 @@ def test_a_second_worker_and_edge_keep_the_same_rule(
     judged_of_both: Judged,
 ) -> None:
     stack.start("cart2", "edge2", settings=second.both)
+    wait_until("they share the partitions", lambda: they_share(stack, "cart", "cart2"), WITHIN_S)
     other = Client(stack.url("edge2"), recorder)
     for shopper in shoppers.values():
         assert shopper.set(product, 3).status_code == 200
@@ -254,6 +255,11 @@ def test_a_second_worker_and_edge_keep_the_same_rule(
     other.close()
     stack.stop("cart2", "edge2")
     wait_until("its partitions are the first one's", lambda: stack.partitions_of("cart") == PARTITIONS, WITHIN_S)
+
+
+def they_share(stack: Stack, *names: str) -> bool:
+    counts = [stack.partitions_of(name) for name in names]
+    return min(counts) > 0 and sum(counts) == PARTITIONS
 
 
 def _twctl(second: SecondServer, *words: str) -> subprocess.CompletedProcess[str]:

@@ -441,9 +441,9 @@ static void the_first_commit__is_won_by_one_of_two_owners(void **state)
     struct world *world = *state;
 
     next_offset(world);
-    assert_true(PQsendQuery(admin, "begin; select tillwire.tw_advance(3, 0, 5, 0, '\\x00', ''); select pg_sleep(0.3);"
-                                   " commit"));
-    usleep(100 * 1000);
+    run("begin");
+    run("select tillwire.tw_advance(3, 0, 5, 0, '\\x00', '')");
+    assert_true(PQsendQuery(admin, "select pg_sleep(0.3); commit")); /* while the other one waits for it */
     assert_rc(commit(world, 0, NULL, &world->member, NULL), TW_FENCED, world->err);
     for (PGresult *result; (result = PQgetResult(admin));)
         PQclear(result);

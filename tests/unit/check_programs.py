@@ -22,10 +22,16 @@ WORKERS = {"member": "postgres_uri", "product": "mongo_uri", "cart": "redis_uri"
 NOBODY = "127.0.0.1:1"
 
 
+KEPT = []  # sockets
+
+
 def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    """Nobody else is given it until we end; who names it may listen there."""
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    KEPT.append(probe)
+    return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 class Programs(unittest.TestCase):
@@ -189,7 +195,7 @@ class Programs(unittest.TestCase):
 
     def test_the_edge_tells_which_servers_are_away_and_goes_on_trying_also_after_sighup(self):
         def told():
-            lines = [json.loads(line) for line in log.read_text().splitlines()]
+            lines = [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
             return {line.get("store") for line in lines if line["message"] == "store does not answer"}
 
         config = self.file("config", "log_level = info")

@@ -2,6 +2,7 @@
 #include "kept.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "unit.h"
@@ -79,12 +80,17 @@ static void answer_that_could_not_be_made__is_asked_for_again_and_the_last_one_s
     assert_str(tw_buf_str(&out), "one");
 }
 
+static atomic_int asking;
+
 static void *wait_for_it(void *result)
 {
     struct tw_buf         mine = {0};
     struct tw_kept_ask    ask = {.now_us = second_us, .wait_ms = 10000};
     struct tw_kept_answer told;
-    enum tw_rc            rc = tw_kept_get(kept, &ask, &mine, &told);
+    enum tw_rc            rc;
+
+    atomic_fetch_add(&asking, 1);
+    rc = tw_kept_get(kept, &ask, &mine, &told);
 
     *(enum tw_rc *)result = rc == TW_OK && !tw_str_is(tw_buf_str(&mine), "one") ? TW_BROKEN : rc;
     tw_buf_done(&mine);
@@ -96,9 +102,12 @@ static void wait_beside_asker(struct tw_str made, enum tw_rc expected)
     pthread_t  threads[4];
     enum tw_rc results[4];
 
+    atomic_store(&asking, 0);
     assert_int_equal(get(1), TW_NOT_FOUND);
     for (int i = 0; i < 4; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, wait_for_it, &results[i]), 0);
+    while (atomic_load(&asking) < 4)
+        usleep(1000);
     usleep(50000);
     tw_kept_put(kept, made, NULL, 0);
     for (int i = 0; i < 4; i++) {

@@ -11,7 +11,7 @@
 
 #include "unit.h"
 
-enum { SENT_MAX = 64, LINGER_US = 500 };
+enum { SENT_MAX = 64, LINGER_US = 500, PATIENCE_MS = 60000 };
 
 struct tw_producer {
     struct tw_producer_options options;
@@ -135,7 +135,7 @@ static int setup(void **state)
     sent_count = 0; /* nobody else runs yet */
     sender = tw_sender_new(&(struct tw_sender_options){"none", LINGER_US, 1024});
     lane = tw_sender_lane(sender);
-    for (int i = 0; i < 1000 && !tw_sender_state(sender).warm; i++)
+    for (int i = 0; i < PATIENCE_MS && !tw_sender_state(sender).warm; i++)
         usleep(1000);
     return 0;
 }
@@ -154,10 +154,10 @@ static void report__wakes_the_sender_with_its_offset(void **state)
 
     (void)state;
     assert_rc(tw_sender_begin(sender, lane, &record, &err), TW_OK, err);
-    assert_rc(tw_sender_await(sender, lane, 2000, &offset, &err), TW_OK, err);
+    assert_rc(tw_sender_await(sender, lane, PATIENCE_MS, &offset, &err), TW_OK, err);
     assert_int_equal(offset, 1001); /* the first ticket */
     assert_rc(tw_sender_begin(sender, lane, &record, &err), TW_OK, err);
-    assert_rc(tw_sender_await(sender, lane, 2000, &offset, &err), TW_OK, err);
+    assert_rc(tw_sender_await(sender, lane, PATIENCE_MS, &offset, &err), TW_OK, err);
     assert_int_equal(offset, 1002);
 }
 
@@ -169,10 +169,10 @@ static void failed_report__says_whether_the_record_may_be_in_the_log(void **stat
     (void)state;
     report_rc = TW_UNREACHED;
     tw_sender_begin(sender, lane, &record, &err);
-    assert_rc(tw_sender_await(sender, lane, 2000, &offset, &err), TW_UNREACHED, err);
+    assert_rc(tw_sender_await(sender, lane, PATIENCE_MS, &offset, &err), TW_UNREACHED, err);
     report_rc = TW_UNKNOWN;
     tw_sender_begin(sender, lane, &record, &err);
-    assert_rc(tw_sender_await(sender, lane, 2000, &offset, &err), TW_UNKNOWN, err);
+    assert_rc(tw_sender_await(sender, lane, PATIENCE_MS, &offset, &err), TW_UNKNOWN, err);
     assert_int_equal(offset, -5);
 }
 
@@ -223,10 +223,10 @@ static void hanging_broker__is_asked_once_a_second(void **state)
     assert_rc(tw_sender_begin(sender, lane, &record, &err), TW_OK, err);
     assert_rc(tw_sender_begin(sender, other, &record, &err), TW_UNREACHED, err);
     atomic_store(&holds_reports, false);
-    assert_rc(tw_sender_await(sender, lane, 2000, &offset, &err), TW_OK, err);
+    assert_rc(tw_sender_await(sender, lane, PATIENCE_MS, &offset, &err), TW_OK, err);
     assert_true(tw_sender_state(sender).connected);
     assert_rc(tw_sender_begin(sender, other, &record, &err), TW_OK, err);
-    assert_rc(tw_sender_await(sender, other, 2000, &offset, &err), TW_OK, err);
+    assert_rc(tw_sender_await(sender, other, PATIENCE_MS, &offset, &err), TW_OK, err);
 }
 
 /* Nobody is sent to an edge that is not ready, and only a request finds out that the broker is well again. */
@@ -278,13 +278,13 @@ static void dead_producer__is_replaced(void **state)
 
     (void)state;
     atomic_store(&is_dead, true);
-    for (int i = 0; i < 2000 && atomic_load(&opened) == before; i++)
+    for (int i = 0; i < PATIENCE_MS && atomic_load(&opened) == before; i++)
         usleep(1000);
     assert_int_equal(atomic_load(&opened), before + 1);
-    for (int i = 0; i < 2000 && !tw_sender_state(sender).warm; i++)
+    for (int i = 0; i < PATIENCE_MS && !tw_sender_state(sender).warm; i++)
         usleep(1000);
     assert_rc(tw_sender_begin(sender, lane, &record, &err), TW_OK, err);
-    assert_rc(tw_sender_await(sender, lane, 2000, &offset, &err), TW_OK, err);
+    assert_rc(tw_sender_await(sender, lane, PATIENCE_MS, &offset, &err), TW_OK, err);
 }
 
 static void *send_many(void *self)
@@ -294,7 +294,7 @@ static void *send_many(void *self)
 
     for (int i = 0; i < 200; i++) {
         if (tw_sender_begin(sender, mine, &record, NULL) != TW_OK ||
-            tw_sender_await(sender, mine, 5000, &offset, NULL) != TW_OK || offset != 1001 + i)
+            tw_sender_await(sender, mine, PATIENCE_MS, &offset, NULL) != TW_OK || offset != 1001 + i)
             return self;
     }
     return NULL;

@@ -14,7 +14,7 @@
 #include "tillwire/gen/product_messages.h"
 #include "unit.h"
 
-enum { SLOTS = 4, PER_CALLER = 2, FIRST = 100, END = 110 };
+enum { SLOTS = 4, PER_CALLER = 2, FIRST = 100, END = 110, PATIENCE_US = 60000000 };
 
 static struct tw_hub       *hub;
 static int64_t             *from;
@@ -409,7 +409,7 @@ static void sleeping_stream__is_woken_by_an_event(void **state)
     struct tw_stream *stream = open_of(ana);
     next(stream);
     pthread_create(&thread, NULL, tell_soon, NULL);
-    assert_int_equal(tw_stream_next(stream, tw_monotonic_us() + 5000000, &news), TW_STREAM_NEWS);
+    assert_int_equal(tw_stream_next(stream, tw_monotonic_us() + PATIENCE_US, &news), TW_STREAM_NEWS);
     pthread_join(thread, NULL);
     tw_stream_close(stream);
 }
@@ -431,7 +431,7 @@ static void draining__ends_streams_at_once_and_opens_no_more(void **state)
     (void)state;
     struct tw_stream *stream = open_of(ana);
     pthread_create(&thread, NULL, drain_soon, NULL);
-    assert_int_equal(tw_stream_next(stream, tw_monotonic_us() + 5000000, &news), TW_STREAM_DRAINED);
+    assert_int_equal(tw_stream_next(stream, tw_monotonic_us() + PATIENCE_US, &news), TW_STREAM_DRAINED);
     pthread_join(thread, NULL);
     assert_int_equal(tw_stream_open(hub, &wish, &none), TW_STREAM_GOING_DOWN);
     tw_stream_close(stream);
@@ -470,7 +470,7 @@ static void client_that_goes__is_noticed_at_once(void **state)
     tw_stream_watch(stream, sockets[0]);
     assert_int_equal(next(stream), -1);
     close(sockets[1]);
-    assert_int_equal(tw_stream_next(stream, tw_monotonic_us() + 5000000, &news), TW_STREAM_GONE);
+    assert_int_equal(tw_stream_next(stream, tw_monotonic_us() + PATIENCE_US, &news), TW_STREAM_GONE);
     tw_stream_close(stream);
     close(sockets[0]);
 }

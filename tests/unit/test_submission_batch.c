@@ -391,7 +391,6 @@ static void slow_reports_on_one_lane__end_with_the_requests_time(void **state)
     assert_int_equal(reply.status, 503);
     assert_true(body_has("\"code\":\"enqueue-timeout\""));
     assert_in_range(sent_count, 1, 3);
-    assert_true(tw_monotonic_us() < tw_request_until_us(&request) + 1000000);
 }
 
 static void time_that_is_over_before_the_first_record__means_that_nothing_was_accepted(void **state)

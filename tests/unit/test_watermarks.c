@@ -74,13 +74,17 @@ static void look__says_what_the_store_says(void **state)
 
 static void look__asks_once_a_second_for_what_could_be_read_already(void **state)
 {
+    int64_t start_us = tw_monotonic_us();
+    int     asked;
+
     (void)state;
     for (int i = 0; i < 5; i++)
         assert_int_equal(look(i), TW_OK);
-    assert_int_equal(atomic_load(&questions), 1);
+    asked = atomic_load(&questions);
+    assert_in_range(asked, 1, 1 + (tw_monotonic_us() - start_us) / (1000 * MS));
     assert_int_equal(tw_watermarks_look(watermarks, TW_DOMAIN_CART, PARTITION + 1, 4, NULL), TW_OK);
     assert_int_equal(tw_watermarks_look(watermarks, TW_DOMAIN_MEMBER, PARTITION, 4, NULL), TW_OK);
-    assert_int_equal(atomic_load(&questions), 3); /* each partition is known for itself */
+    assert_int_equal(atomic_load(&questions), asked + 2); /* each partition is known for itself */
     usleep(1000 * MS);
     atomic_store(&next_offset, 3); /* the store lost its tail */
     assert_int_equal(look(4), TW_NOT_FOUND);
@@ -150,6 +154,7 @@ static void wait__sees_a_command_without_events_by_asking_again(void **state)
 static void many_who_wait__ask_one_at_a_time(void **state)
 {
     struct waiter waiters[16];
+    int64_t       start_us = tw_monotonic_us();
 
     (void)state;
     atomic_store(&answer_us, 2 * MS);
@@ -161,7 +166,7 @@ static void many_who_wait__ask_one_at_a_time(void **state)
     atomic_store(&next_offset, 9);
     finish(waiters, 16, TW_OK);
     assert_int_equal(atomic_load(&most_asking), 1);
-    assert_in_range(atomic_load(&questions), 2, 60);
+    assert_in_range(atomic_load(&questions), 2, 60 + (tw_monotonic_us() - start_us) / (50 * MS));
 }
 
 /* With pauses so long that nothing but the event can end the wait. */
