@@ -45,7 +45,7 @@ def crash_at(stack: Stack, load: MixedLoad, domain: str, point: str, hit: int) -
     stack.kill(domain)
     on_the_way_out = point in ON_THE_WAY_OUT
     stack.start(domain, fail=f"{point}=exit@{hit}", ready=on_the_way_out)  # others may be reached before it is ready
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     if on_the_way_out:
         load.send(domain, 10)
         stack.signal(domain, signal.SIGTERM)

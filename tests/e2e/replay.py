@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import httpx
 
+import reprices
 import test_poison
 from client import Client, MixedLoad, some_email, some_password
 from fold import Fold
@@ -202,7 +203,13 @@ def open_shop(stack: Stack, anyone: Client, merchant: Client, topics: Topics, fo
     for name in ("random bytes", "an unknown version", "another partitioner"):
         test_poison.write(topics, account.id, test_poison.poisons(account.id)[name])
     fold.drained()
+    wait_until("policies have nothing more to say, also when they begin again", lambda: policies_rest(topics), 60)
     return Shop(account.id, caller)
+
+
+def policies_rest(topics: Topics) -> bool:
+    followed = (("tillwire-member-policy", "member"), (reprices.GROUP, "product"), (reprices.GROUP, "cart"))
+    return all(reprices.is_told_to_the_end(topics, f"{domain}.events", group) for group, domain in followed)
 
 
 def settle(stores: Stores) -> None:

@@ -91,7 +91,8 @@ class Stream:
             event = self.next(seconds)
             raise AssertionError(f"told of {event}")
 
-    def must_end(self, timeout_s: float = 5) -> None:
+    def must_end(self, timeout_s: float = 60) -> None:
+        """The tests' tokens live for longer, and so would a stream that nobody ends."""
         assert self.ended.wait(timeout_s), f"the stream is still open after {timeout_s} s"
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 import direct
 from broker import Broker
 from faults import reported
+from ids import partition_of
 from messages import TOPICS
 from stack import Stack, wait_until
 from stores import Stores
@@ -43,9 +44,15 @@ def admin(servers: Stack) -> AdminClient:
 
 
 def add_some(topics: Topics, count: int = FOLDED) -> None:
-    """To a cart each."""
+    """To a cart each, as many to each partition."""
     products = {"product_id": str(uuid.uuid4()), "product_name": "Tea", "price": "1.00", "product_version": 1}
-    members = [str(uuid.uuid4()) for _ in range(count)]
+    strangers = [str(uuid.uuid4()) for _ in range(20 * count + 200)]
+    members = [
+        member
+        for p in range(COUNT)
+        for member in [m for m in strangers if partition_of(m.encode(), COUNT) == p][: count // COUNT]
+    ]
+    assert len(members) == count
     direct.write_all(
         topics, "cart.add_item.v1", [(m, {"member_id": m, "quantity": 1, **products}) for m in members]
     )

@@ -35,7 +35,7 @@ def test_a_crash_in_a_large_batch_of_views_loses_none_and_counts_none_twice(
     for point in ("in_commit", *PRODUCT_POINTS):
         direct.write_all(topics, "product.record_view.v1", views)
         healed.start("product", fail=f"{point}=exit@1", settings={"TW_BATCH_RECORDS": str(records)}, ready=False)
-        assert healed.wait_exit("product") == FAILPOINT_EXIT
+        assert healed.wait_exit("product", 60) == FAILPOINT_EXIT
         assert f'"{point}"' in healed.log("product")
     healed.start("product", settings={"TW_BATCH_RECORDS": str(records)})
     fold.drained()

@@ -21,6 +21,7 @@ from client import Client, Member, some_email
 from fold import Fold
 from judge import Judged
 from messages import TOPICS
+from replay import policies_rest
 from stack import PROGRAMS, Stack, wait_until
 from test_poison import headers_of, letters
 from topics import Record, Topics
@@ -50,12 +51,15 @@ def twctl(
 
 
 @pytest.fixture(scope="module")
-def files(stack: Stack, anyone: Client, product: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the log of the carts, after somebody used one."""
+def files(
+    stack: Stack, anyone: Client, product: str, topics: Topics, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder with the log of the carts, after somebody used one. It stays as it is until somebody uses one again."""
     folder = tmp_path_factory.mktemp("files")
     shopper = anyone.new_caller()
     for quantity in range(1, 5):
         assert shopper.add(product, quantity).status_code == 200
+    wait_until("policies have nothing more to say", lambda: policies_rest(topics), 60)
     for topic in CART:
         twctl(stack, "log", "export", topic, "--to", folder)
     return folder
@@ -201,6 +205,7 @@ def test_a_shop_goes_on_with_an_imported_log(
     # a topic with partitions of its own
     admin = AdminClient({"bootstrap.servers": healed.environment["TW_KAFKA"]})
     admin.create_topics([NewTopic("cart.commands", 2, 1)])["cart.commands"].result()
+    wait_until("it is there", lambda: "cart.commands" in admin.list_topics(timeout=10).topics)
     refused = twctl(healed, "log", "import", tmp_path / "cart.commands.twlog", code=1).stderr
     assert f"topic 'cart.commands' has 2 partitions, the manifest says {TOPICS['cart.commands']}" in refused
     delete(healed, "cart.commands")

@@ -27,7 +27,7 @@ from reprices import (
 )
 from stack import FAILPOINT_EXIT, Stack, wait_until
 from stores import Stores, exact_json
-from topics import Topics
+from topics import Record, Topics
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,11 @@ def test_a_reprice_is_a_quiet_command_that_names_its_cause(shopper: Client, merc
     for command in commands:
         assert (command.header("ce_source"), command.header("tw_caller")) == (POLICY, member_of(shopper))
         assert uuid.UUID(command.command_id).version == 7 and ids.command_domain(command.command_id) == 3
-    (event,) = [event for command in commands for event in topics.events_of(command.command_id)]
+
+    def told() -> list[Record]:
+        return [event for command in commands for event in topics.events_of(command.command_id)]
+
+    (event,) = wait_until("it is told", told)
     assert event.type == "cart.item_repriced.v1", "and no outcome"
 
 

@@ -60,7 +60,7 @@ def until_line(shopper: Client, product: str, **wanted: Any) -> dict[str, Any]:
         found = lines_of(shopper)[product]
         return found if all(found.get(name) == value for name, value in wanted.items()) else None
 
-    found = wait_until(f"the line shows {wanted}", line)
+    found = wait_until(f"the line shows {wanted}", line, 60)
     assert found
     return found
 

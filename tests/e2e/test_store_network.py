@@ -25,6 +25,7 @@ NARROW_KBYTES = 64  # a second: these batches pass; larger ones are halved until
 LETTERS = NARROW_KBYTES << 10  # a second's worth, there and back
 NARROW_S = 0.5  # a part of them is in buffers at once
 IMPATIENT = {"TW_STORE_TIMEOUT_MS": "2000", "TW_SESSION_TIMEOUT_MS": "6000"}
+PATIENT = {"TW_STORE_TIMEOUT_MS": "25000"}  # it is the cut that ends a call
 WENT_BACK = "partition goes back to its watermark"
 REBALANCED = "group rebalanced"
 REBALANCES_OF_A_START = 4  # two loops join, and each may see the other one come
@@ -61,7 +62,7 @@ def armed(stack: Stack, proxies: dict[str, Proxy]) -> None:
     """Starts them so that each is held still at its first commit; a policy's commands may bring one there at once."""
     for domain, proxy in proxies.items():
         fail = f"{LAST_POINT_OF[domain]}=stop"
-        stack.start(domain, fail=fail, settings={URI_OF[domain]: proxy.uri}, ready=False)
+        stack.start(domain, fail=fail, settings={**PATIENT, URI_OF[domain]: proxy.uri}, ready=False)
 
 
 @pytest.fixture(scope="module")

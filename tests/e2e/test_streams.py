@@ -8,14 +8,17 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from client import Client, Member
+from client import Client, Member, claims_of
 from judge import Judged
 from recorder import Recorder
 from stack import Stack, wait_until
 from streams import Stream, stream_of
+from topics import Topics
 
 NARROW = "edge2"
-SLOTS, PER_CALLER, TOKEN_S, WAITS = 5, 2, 4, 2
+SLOTS, PER_CALLER, TOKEN_S, WAITS = 5, 2, 6, 2
+HEARTBEAT_S = 15  # of other edges
+IN_FLIGHT_S = 5  # so long an edge that goes down waits for requests under way
 SETTINGS = {
     "TW_WAIT_SLOTS": str(WAITS),
     "TW_STREAM_SLOTS": str(SLOTS),
@@ -127,19 +130,15 @@ def test_a_stream_resumes_without_gap_or_repeat_after_a_restart_and_on_another_e
     with stream_of(shopper) as stream:
         stream.started()
         add(shopper), add(shopper)
-        assert quantities(stream, 1) == [1], "one of two is read"
-        last_id = stream.last_id if stream.events.empty() else ""
-        seen = [stream.next() for _ in range(2)] if not last_id else []
-        last_id = last_id or seen[0].id  # the outcome or the change of the second is still to come
+        assert quantities(stream, 1) == [1]
+        half = stream.next()  # of the second: its outcome or its change is still to come
     add(shopper)
     healed.stop("edge")
     healed.start("edge")
-    with stream_of(shopper, last_id=last_id) as stream:
+    with stream_of(shopper, last_id=half.id) as stream:
         stream.started()
-        left = 3 if seen else 4
-        told = [stream.next() for _ in range(left)]
-        kinds = [event.type for event in told]
-        assert kinds.count("cart.item_added") + [e.type for e in seen[:1]].count("cart.item_added") == 2
+        told = [stream.next() for _ in range(3)]
+        assert [event.type for event in [half, *told]].count("cart.item_added") == 2
         assert told[-1].data["data"].get("quantity", 3) == 3
         stream.must_be_quiet(0.3)
         last_id = stream.last_id
@@ -175,10 +174,18 @@ def test_an_id_that_is_too_old_is_a_reset(narrow: Client, shopper: Client, produ
     for _ in range(30):  # more than eight kilobytes of events of members
         shopper.add(product, 1, wait=False)
     shopper.add(product, 1, wait=True)
-    with stream_of(mine) as stream:
-        stream.started()  # that edge has read them, too, when this one comes:
-        shopper.add(product, 1, wait=True)
-        stream.types(2)
+
+    def has_read_them() -> bool:
+        """That edge may be behind the one that took them, and a stream behind either."""
+        with stream_of(mine) as stream:
+            stream.started()
+            command = shopper.add(product, 1, wait=False).json()["command_id"]
+            while (event := stream.next()).type != "reset":
+                if event.data["command_id"] == command:
+                    return True
+        return False
+
+    wait_until("that edge has read them, too", has_read_them)
     with stream_of(mine, last_id=last_id) as stream:
         assert stream.next().type == "reset"
 
@@ -215,21 +222,32 @@ def test_a_stream_ends_when_its_token_is_revoked(anyone: Client) -> None:
         stream.started()
         answer = member.http.post("/v1/auth/logout", headers={"Authorization": f"Bearer {member.token}"})
         assert answer.status_code == 204
-        stream.must_end(2)
+        stream.must_end()
 
 
 def test_a_stream_ends_with_its_token_and_says_until_then_that_it_is_there(narrow: Client, anyone: Client) -> None:
     member = login(narrow, anyone.new_member())
-    began = time.monotonic()
     with stream_of(member) as stream:
         stream.started()
-        stream.must_end(TOKEN_S + 2)
-        assert time.monotonic() - began > TOKEN_S - 2
+        stream.must_end()
+        assert time.time() >= claims_of(member.token)["exp"]
         assert stream.comments >= 2
         assert stream.events.empty()
 
 
-def test_streams_are_counted_for_each_caller_and_in_all(narrow: Client, anyone: Client) -> None:
+def test_a_client_that_goes_away_is_noticed_without_being_written_to(stack: Stack, shopper: Client) -> None:
+    def is_noticed() -> bool:
+        return metric(stack, "tillwire_edge_streams", "edge") == 0
+
+    wait_until("nobody has a stream", is_noticed, 2 * HEARTBEAT_S)
+    with stream_of(shopper) as stream:
+        stream.started()
+        assert not is_noticed()
+    wait_until("its slot is free", is_noticed, HEARTBEAT_S - 1)
+
+
+def test_streams_are_counted_for_each_caller_and_in_all(stack: Stack, narrow: Client, anyone: Client) -> None:
+    wait_until("nobody has a stream", lambda: metric(stack, "tillwire_edge_streams") == 0)
     callers = [narrow.as_caller(anyone.new_caller().token) for _ in range(SLOTS // PER_CALLER + 1)]
     streams: list[Stream] = []
     try:
@@ -245,8 +263,8 @@ def test_streams_are_counted_for_each_caller_and_in_all(narrow: Client, anyone: 
         full = callers[-1].get("/v1/events")
         assert (full.status_code, full.json()["code"]) == (503, "unavailable")
         assert int(full.headers["Retry-After"]) > 0
-        streams[0].close()  # a client that goes away is noticed without being written to
-        wait_until("its slot is free", lambda: len(open_again(narrow, streams, ticket)) > SLOTS, timeout_s=1)
+        streams[0].close()
+        wait_until("its slot is free", lambda: len(open_again(narrow, streams, ticket)) > SLOTS)
     finally:
         for stream in streams:
             stream.close()
@@ -263,8 +281,8 @@ def open_again(anyone: Client, streams: list[Stream], ticket: str) -> list[Strea
     return streams
 
 
-def metric(stack: Stack, name: str) -> float:
-    lines = stack.admin(NARROW, "/metrics").text.splitlines()
+def metric(stack: Stack, name: str, edge: str = NARROW) -> float:
+    lines = stack.admin(edge, "/metrics").text.splitlines()
     return next((float(line.split()[-1]) for line in lines if line.startswith(name + " ")), 0.0)
 
 
@@ -272,48 +290,56 @@ def test_a_client_that_does_not_read_loses_its_stream(
     stack: Stack, narrow: Client, merchant: Client, product: str
 ) -> None:
     operator = narrow.as_caller(stack.twctl("token", "issue", "--scope", "events:read", "--name", "slow").strip())
-    open_before = metric(stack, "tillwire_edge_streams")
+    wait_until("nobody has a stream", lambda: metric(stack, "tillwire_edge_streams") == 0)
     with stream_of(operator, buffer=4096, reads=False) as stream:
         assert stream.status == 200
         for i in range(120):  # of eight kilobytes each
             merchant.change_product(product, wait=False, description=f"{i:03d}" + "x" * 7900)
-        wait_until(
-            "the stream is let go", lambda: metric(stack, "tillwire_edge_streams") <= open_before, timeout_s=10
-        )
+        wait_until("the stream is let go", lambda: metric(stack, "tillwire_edge_streams") == 0, 60)
 
 
 def test_waits_are_counted_and_who_finds_no_slot_is_answered_at_once(
-    stack: Stack, narrow: Client, anyone: Client, shopper: Client, product: str
+    stack: Stack, narrow: Client, anyone: Client, shopper: Client, product: str, topics: Topics
 ) -> None:
-    def add(seconds: int) -> tuple[float, httpx.Response]:
-        began = time.monotonic()
-        body = {"product_id": product, "quantity": 1}
-        answer = mine.write("POST", "/v1/cart/items", body, fields={"Prefer": f"wait={seconds}"})
-        return time.monotonic() - began, answer
-
     mine = narrow.as_caller(shopper.token)
     member = anyone.new_member()
     stack.stop("cart")
     try:
+        before = in_the_log(topics)
         with ThreadPoolExecutor(WAITS) as pool:
-            waiting = [pool.submit(add, 3) for _ in range(WAITS)]
-            time.sleep(1)
-            took_s, answer = add(3)
-            assert (answer.status_code, took_s < 2.5) == (202, True), f"{took_s} s"
-            assert "Preference-Applied" not in answer.headers
+            waiting = [pool.submit(mine.add, product, 1) for _ in range(WAITS)]
+            wait_until("all slots are taken", lambda: in_the_log(topics) == before + WAITS)
+            answer = mine.add(product, 1)
+            assert answer.status_code == 202 and "Preference-Applied" not in answer.headers
+            assert not any(one.done() for one in waiting), "who asked before waits still"
             login(narrow, member)  # which cannot go without waiting
-            assert all(found.result()[0] > 2.5 for found in waiting)
+            stack.start("cart", ready=False)
+            assert {one.result().status_code for one in waiting} <= {200, 202}
     finally:
-        stack.start("cart")
+        if not stack.is_running("cart"):
+            stack.start("cart", ready=False)
+        stack.wait_ready("cart")
+
+
+def in_the_log(topics: Topics) -> int:
+    """Commands of carts. Who waits for an end has a slot before that."""
+    return sum(end for (topic, _), end in topics.ends().items() if topic == "cart.commands")
 
 
 def test_going_down_ends_streams_at_once(stack: Stack, narrow: Client, shopper: Client) -> None:
-    with stream_of(narrow.as_caller(shopper.token)) as stream:
-        stream.started()
-        began = time.monotonic()
-        stack.stop(NARROW)
-        stream.must_end(1)
-        assert time.monotonic() - began < 4
+    """Else it would take longer every time."""
+
+    def goes_down_at_once() -> bool:
+        if not stack.is_running(NARROW):
+            stack.start(NARROW, settings=SETTINGS)
+        with stream_of(narrow.as_caller(shopper.token)) as stream:
+            stream.started()
+            began = time.monotonic()
+            stack.stop(NARROW)
+            stream.must_end()
+            return time.monotonic() - began < IN_FLIGHT_S
+
+    wait_until("nobody waits for a stream", goes_down_at_once, 60)
 
 
 def test_everything_agrees_with_a_fold_of_the_log(judged: Judged) -> None:

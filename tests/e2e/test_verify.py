@@ -157,8 +157,12 @@ def test_under_traffic_nothing_is_lost_and_the_log_always_agrees(
     judged()
 
 
-def is_frozen(stack: Stack, worker: str) -> bool:
-    return "tillwire_frozen_partitions 6" in stack.admin(worker, "/metrics").text
+def is_frozen(stack: Stack, worker: str, partitions: int = 6) -> bool:
+    return f"tillwire_frozen_partitions {partitions}" in stack.admin(worker, "/metrics").text.splitlines()
+
+
+def is_free(stack: Stack, worker: str) -> bool:
+    return is_frozen(stack, worker, 0)
 
 
 def test_a_held_store_takes_commands_that_have_their_effect_afterwards(
@@ -170,15 +174,14 @@ def test_a_held_store_takes_commands_that_have_their_effect_afterwards(
         response = caller.add(product, 3, wait=False)
         assert response.status_code == 202, response.text
         wait_until("the worker waits", lambda: is_frozen(stack, "cart"))
-        assert stack.is_ready("cart"), "and nobody restarts it for that"
+        wait_until("the worker is ready, and nobody restarts it for that", lambda: stack.is_ready("cart"))
         assert caller.get("/v1/cart").status_code == 200, "reads go on"
         second = verify(stack, "cart").must_be(REFUSED)
         assert "is held by another verify, rebuild or snapshot" in second.err
         assert stores.watermarks("cart") == before
         held.drain().must_be(DONE)
-    shown = caller.get(response.headers["Location"], Prefer="wait=10").json()
-    assert shown["status"] == "succeeded", shown
-    wait_until("nothing is held", lambda: "tillwire_frozen_partitions 0" in stack.admin("cart", "/metrics").text)
+    wait_until("it has its effect", lambda: caller.get(response.headers["Location"]).json()["status"] == "succeeded")
+    wait_until("nothing is held", lambda: is_free(stack, "cart"))
 
 
 def test_an_interrupted_verify_lets_go_at_once(
@@ -201,6 +204,7 @@ def test_a_verify_that_was_killed_holds_nothing_for_longer_than_its_lease(
     for domain in DOMAINS:
         (tmp_path / domain).mkdir()
         with holding(stack, domain, tmp_path / domain) as held:
+            wait_until(f"{domain} waits", partial(is_frozen, stack, domain))
             held.interrupt(signal.SIGKILL)
             assert held.process.wait(20) == -signal.SIGKILL
     writes_of: dict[str, Callable[[], httpx.Response]] = {
@@ -208,11 +212,10 @@ def test_a_verify_that_was_killed_holds_nothing_for_longer_than_its_lease(
         "product": lambda: caller.rate(product, 3),
         "cart": lambda: caller.add(product, 1),
     }
-    for domain in DOMAINS:
-        wait_until(f"{domain} waits", partial(is_frozen, stack, domain))
     for domain, write in writes_of.items():
         wait_until(f"{domain} goes on", lambda: write().status_code in (200, 201), 2 * LEASE_S)  # noqa: B023
         assert "was frozen by somebody who is gone" in stack.log(domain)
+        wait_until(f"all of {domain} goes on", partial(is_free, stack, domain), 2 * LEASE_S)
         replay.agrees(stack, domain)
 
 
