@@ -140,14 +140,20 @@ static struct tw_str with_first_line_end(struct tw_str head)
                            head.ptr + line + 2);
 }
 
-/* A head that ends with bare LFs, and behind it bytes that look like the end of another: the library does not say where it
- * saw the end. */
-static bool looks_longer(struct tw_str bytes, size_t head_len)
+/* NULs stand behind them all. */
+static char byte_at(struct tw_str bytes, size_t at)
 {
-    size_t left = bytes.len - head_len; /* a NUL stands behind them all */
+    return at < bytes.len ? bytes.ptr[at] : '\0';
+}
 
-    return left >= 1 && memcmp(bytes.ptr + head_len - 2, "\n\n\r", 3) == 0 &&
-           (left == 1 || bytes.ptr[head_len + 1] == '\0');
+/* A head that ends with bare LFs, and behind it bytes that look like the end of another: the library does not say where it
+ * saw the end. Behind a request line alone it leaves NULs for all white space, and more of them look like more of it. */
+static bool looks_longer(const struct tw_http_cut *cut, struct tw_str bytes)
+{
+    size_t end = cut->head_len;
+
+    return memcmp(bytes.ptr + end - 2, "\n\n", 2) == 0 &&
+           byte_at(bytes, end) == (cut->raw.field_count > 0 ? '\r' : '\0') && byte_at(bytes, end + 1) == '\0';
 }
 
 /* All of @p head, which ends with its empty line. */
@@ -308,7 +314,7 @@ static void try_request(const struct tw_http_cut *cut, struct tw_str bytes)
     look_at_fields(&request);
     tw_request_trace(&request, random);
     must(strlen(request.traceparent) == 55 && strlen(request.trace_id) == 32);
-    if (problem == TW_PROBLEM_NONE && !looks_longer(bytes, cut->head_len)) {
+    if (problem == TW_PROBLEM_NONE && !looks_longer(cut, bytes)) {
         must_be_read_alike(&request, (struct tw_str){bytes.ptr + blank, cut->head_len - blank});
         take(&request, (struct tw_str){bytes.ptr + cut->head_len, bytes.len - cut->head_len});
         return;
