@@ -60,9 +60,10 @@ void tw_pg_pool_free(struct tw_pg_pool *pool)
 
 static PGconn *connect_now(const char *uri)
 {
-    static const char *const names[] = {"dbname", "connect_timeout", "application_name", "options", NULL};
-    const char *values[] = {uri, "2", "tillwire-edge", "-c default_transaction_read_only=on -c statement_timeout=2000",
-                            NULL};
+    /* Unless the URI wants it, nobody looks for Kerberos tickets first: that takes time, and without memory it crashes. */
+    static const char *const names[] = {"gssencmode", "dbname", "connect_timeout", "application_name", "options", NULL};
+    const char              *values[] = {
+                     "disable", uri, "2", "tillwire-edge", "-c default_transaction_read_only=on -c statement_timeout=2000", NULL};
 
     return PQconnectdbParams(names, values, 1);
 }

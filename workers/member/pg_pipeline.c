@@ -283,15 +283,31 @@ static enum tw_rc set_up_session(struct tw_pg *pg, struct tw_err *reterr)
 enum tw_rc tw_pg_open(struct tw_pg *pg, struct tw_err *reterr)
 {
     char              connect_timeout_s[12], tcp_user_timeout_ms[12];
-    /* What stands before `dbname` the URI may override, what stands after it not. */
-    const char *const names[] = {"fallback_application_name", "connect_timeout",
-                                 "tcp_user_timeout",          "keepalives_idle",
-                                 "keepalives_interval",       "keepalives_count",
-                                 "target_session_attrs",      "dbname",
-                                 "client_encoding",           NULL};
-    const char *const values[] = {
-        "tillwire-member", connect_timeout_s, tcp_user_timeout_ms, "10", "5", "3", "read-write", pg->uri, "UTF8", NULL};
-    enum tw_rc rc;
+    /* What stands before `dbname` the URI may override, what stands after it not. Kerberos tickets, which libpq looks for
+     * unless it is told not to, take time, and without memory they are a crash. */
+    const char *const names[] = {"fallback_application_name",
+                                 "connect_timeout",
+                                 "tcp_user_timeout",
+                                 "keepalives_idle",
+                                 "keepalives_interval",
+                                 "keepalives_count",
+                                 "target_session_attrs",
+                                 "gssencmode",
+                                 "dbname",
+                                 "client_encoding",
+                                 NULL};
+    const char *const values[] = {"tillwire-member",
+                                  connect_timeout_s,
+                                  tcp_user_timeout_ms,
+                                  "10",
+                                  "5",
+                                  "3",
+                                  "read-write",
+                                  "disable",
+                                  pg->uri,
+                                  "UTF8",
+                                  NULL};
+    enum tw_rc        rc;
 
     snprintf(connect_timeout_s, sizeof(connect_timeout_s), "%d", pg->timeout_ms / 1000 + 1);
     snprintf(tcp_user_timeout_ms, sizeof(tcp_user_timeout_ms), "%d", pg->timeout_ms);

@@ -44,8 +44,8 @@ static enum tw_rc check_uri(const char *uri, struct tw_err *reterr)
 enum tw_rc tw_ctl_pg_open(const char *uri, int timeout_ms, PGconn **ret_pg, struct tw_err *reterr)
 {
     char              timeout_s[16];
-    const char *const names[] = {"dbname", "connect_timeout", "application_name", NULL};
-    const char *const values[] = {uri, timeout_s, "twctl", NULL};
+    const char *const names[] = {"gssencmode", "dbname", "connect_timeout", "application_name", NULL};
+    const char *const values[] = {"disable", uri, timeout_s, "twctl", NULL}; /* the URI may say otherwise */
     PGconn           *pg;
 
     TW_TRY(check_uri(uri, reterr));
